@@ -1,0 +1,1 @@
+"""How users and programs talk to a running daemon: one table of methods, several transports."""
