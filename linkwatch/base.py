@@ -1,0 +1,119 @@
+"""What a link watcher is: it answers whether one port leads anywhere.
+
+One instance per port and configured watcher. It is told of the port's raw link, of frames and of time, and holds a verdict.
+The Team notices when the verdict changes, combines the watchers of a port and tells the runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pyteamd.events import FrameSeen
+from pyteamd.model import Frame, Level, Note, Tap, Verdict
+from pyteamd.schema import options_of
+
+
+@dataclass(frozen=True, slots=True)
+class PortNow:
+    """What a watcher may know of its port at the time of a call."""
+
+    ifindex: int
+    name: str
+    mac: bytes
+    running: bool
+    """Raw link."""
+    enabled: bool
+    """The port carries traffic: the kernel's `enabled` option (for activebackup: the active port)."""
+    any_enabled: bool
+    """Some port of the team carries traffic. When none does, every port probes."""
+
+
+class Watcher:
+    """Base class. `up` starts with the kernel's left-over verdict (`user_linkup`), so that a take-over changes nothing."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    summary: ClassVar[str] = ""
+    """One sentence for help and documentation."""
+    frees_kernel_link: ClassVar[bool] = False
+    """The kernel shall use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
+    host_fields: ClassVar[Mapping[str, str]] = {}
+    """Config field that holds host names → "inet" or "inet6"; resolved before the watcher is created."""
+
+    def __init__(self, config: Any, hosts: Mapping[str, str], up: bool) -> None:
+        """`hosts` maps each host name of the configuration to a numeric address."""
+        self.config = config
+        self.hosts = hosts
+        self.up = up
+        self.down_count = 0
+        self._notes: list[Note] = []
+        self._frames: list[Frame] = []
+
+    def start(self, port: PortNow, now: float) -> None:
+        """First call, when the port has joined: evaluate at once."""
+
+    def carrier(self, port: PortNow, now: float) -> None:
+        """The raw link of the port changed."""
+
+    def frame(self, port: PortNow, frame: FrameSeen, now: float) -> None:
+        """A frame came in that one of `taps()` let through (this watcher's or another's: check before use)."""
+
+    def tick(self, port: PortNow, now: float) -> None:
+        """`now` has reached `deadline()`."""
+
+    def deadline(self) -> float | None:
+        """Next moment at which time alone changes something."""
+        return None
+
+    def taps(self) -> tuple[Tap, ...]:
+        """Packet sockets this watcher wants on its port."""
+        return ()
+
+    def verdict(self) -> Verdict:
+        """The answer now, with its reason in words."""
+        return Verdict(self.up, "link up" if self.up else "link down")
+
+    def state(self) -> dict[str, Any]:
+        """Members of the state object besides `name`, `up` and `down_count`."""
+        return {}
+
+    def set_up(self, up: bool) -> None:
+        """Change the verdict; counts transitions to down."""
+        if self.up and not up:
+            self.down_count += 1
+        self.up = up
+
+    def note(self, level: Level, text: str, port: str = "") -> None:
+        """Say something once."""
+        self._notes.append(Note(level, text, port))
+
+    def send(self, port: int, octets: bytes) -> None:
+        """Queue a frame."""
+        self._frames.append(Frame(port, octets))
+
+    def take(self) -> tuple[list[Frame], list[Note]]:
+        """Hand over frames and notes gathered since the last call."""
+        frames, notes = self._frames, self._notes
+        if frames:
+            self._frames = []
+        if notes:
+            self._notes = []
+        return frames, notes
+
+    @classmethod
+    def hosts_in(cls, config: Any) -> dict[str, str]:
+        """Host names this configuration needs resolved → address family."""
+        wanted: dict[str, str] = {}
+        for field_name, family in cls.host_fields.items():
+            value = getattr(config, field_name)
+            for host in (value,) if isinstance(value, str) else value or ():
+                if host:
+                    wanted[host] = family
+        return wanted
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Configuration keys of this watcher."""
+        return tuple(spec.path for spec in options_of(cls.Config).values())

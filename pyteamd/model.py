@@ -1,0 +1,157 @@
+"""The values the core computes: what the kernel should look like, what it looks like, and what to do about it.
+
+Desired and Observed have the same fields. A key left out of Desired means "no opinion, never touched"; a key left out of
+Observed means "not known yet". A Write is one difference between the two. Frames and notes are the things that happen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+OptionValue: TypeAlias = bool | int | str | bytes
+
+
+class OptionKey(NamedTuple):
+    """Which instance of a team option. `port` is an ifindex, 0 for options of the team; `index` is 0 outside arrays."""
+
+    name: str
+    port: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The full picture the daemon wants; whatever is missing is left alone."""
+
+    options: Mapping[OptionKey, OptionValue] = field(default_factory=dict)
+    macs: Mapping[int, bytes] = field(default_factory=dict)
+    """Hardware address by ifindex, of ports and of the team device itself."""
+    members: Mapping[int, bool] = field(default_factory=dict)
+    """Ifindex → shall it be a port of this team."""
+    carrier: bool | None = None
+    """Carrier of the team device; None leaves it to the kernel."""
+
+
+@dataclass(slots=True)
+class Observed:
+    """What the kernel was last heard to say. Changed only by Team, from events."""
+
+    options: dict[OptionKey, OptionValue] = field(default_factory=dict)
+    macs: dict[int, bytes] = field(default_factory=dict)
+    members: dict[int, bool] = field(default_factory=dict)
+    carrier: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetOption:
+    """Set one team option (generic netlink, TEAM_CMD_OPTIONS_SET)."""
+
+    key: OptionKey
+    value: OptionValue
+
+    def __str__(self) -> str:
+        place = f"[{self.key.index}]" if self.key.index else ""
+        port = f" of port {self.key.port}" if self.key.port else ""
+        shown = self.value.hex() if isinstance(self.value, bytes) else self.value
+        return f"option {self.key.name}{place}{port} = {shown}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMac:
+    """Set the hardware address of a port or of the team (rtnetlink, IFLA_ADDRESS)."""
+
+    ifindex: int
+    mac: bytes
+
+    def __str__(self) -> str:
+        return f"address of {self.ifindex} = {self.mac.hex(':')}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMember:
+    """Make a link a port of the team, or release it (rtnetlink, IFLA_MASTER)."""
+
+    ifindex: int
+    member: bool
+
+    def __str__(self) -> str:
+        return f"{'enslave' if self.member else 'release'} {self.ifindex}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetCarrier:
+    """Set the carrier of the team device (rtnetlink, IFLA_CARRIER)."""
+
+    up: bool
+
+    def __str__(self) -> str:
+        return f"carrier {'up' if self.up else 'down'}"
+
+
+Write: TypeAlias = SetOption | SetMac | SetMember | SetCarrier
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A link watcher's answer, with the reason in words for logs and `explain`."""
+
+    up: bool
+    reason: str
+
+
+class Level(Enum):
+    """Weight of a note; the shell maps it to its log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth telling a person, once. `text` is the whole log line; `port` the name of the port it is about."""
+
+    level: Level
+    text: str
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame to send. `octets` start with the Ethernet header; the kernel adds padding and check sequence."""
+
+    port: int
+    octets: bytes
+
+
+class TapKind(Enum):
+    """Which frames a packet socket on a port lets through; the kernel layer holds the socket filters."""
+
+    ARP = "arp"
+    NEIGHBOUR_ADVERTISEMENT = "na"
+    SLOW_PROTOCOLS = "slow"
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One packet socket the core wants open on a port.
+
+    `vlan`: for ARP, the VLAN id (0–4095) whose tagged frames are wanted, None for untagged ones.
+    `multicast`: group address the socket joins, b"" for none.
+    """
+
+    kind: TapKind
+    vlan: int | None = None
+    multicast: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What happened once since the last `Team.take()`."""
+
+    frames: tuple[Frame, ...] = ()
+    notes: tuple[Note, ...] = ()

@@ -1,0 +1,188 @@
+"""What a runner is: it decides which ports carry traffic.
+
+A runner is told what happened (`handle`), asked when time alone will matter (`deadline`), and asked what the kernel should look
+like (`desired`), which it computes from the ports each time. It remembers only what cannot be computed. It performs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from pyteamd.events import Event
+from pyteamd.model import Desired, Frame, Level, Note, Observed, Tap
+from pyteamd.schema import OnBad, option
+
+
+class UserError(Exception):
+    """A request of a user that cannot be met. `code` and `text` are those of the control protocol."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")
+SET_FAILED = ("ItemValueSetFail", "Failed to set item value.")
+
+
+@dataclass(frozen=True, slots=True)
+class NoConfig:
+    """Configuration of a runner that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """Port keys of every runner; a runner with more subclasses it and names it `PortConfig`."""
+
+    prio: int = option(
+        0,
+        help="Priority of the port; higher is preferred. Written to the kernel, where it can be changed live.",
+        minimum=-(2**31),
+        maximum=2**31 - 1,
+        on_bad=OnBad.REFUSE_PORT,
+    )
+    queue_id: int | None = option(
+        None,
+        help="Transmit queue that leads to this port whatever the runner decides (see tc-skbedit).",
+        minimum=0,
+        on_bad=OnBad.REFUSE_PORT,
+    )
+
+
+class PortView(Protocol):
+    """A port as runners may see it: read only, present ports only."""
+
+    @property
+    def ifindex(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def mac(self) -> bytes:
+        """Hardware address now."""
+        ...
+
+    @property
+    def original_mac(self) -> bytes:
+        """Last address seen without a master, else the permanent one, else b""."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Raw link: administratively up and operational, before any watcher."""
+        ...
+
+    @property
+    def up(self) -> bool:
+        """The link watchers' combined verdict."""
+        ...
+
+    @property
+    def speed_mbps(self) -> int:
+        """0 when down or unknown."""
+        ...
+
+    @property
+    def duplex(self) -> int:
+        """0 half, 1 full, 255 unknown, as the kernel says it."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """The kernel's `priority` option where known, else the configured prio."""
+        ...
+
+    @property
+    def config(self) -> Any:
+        """An instance of the runner's PortConfig."""
+        ...
+
+
+@dataclass(slots=True)
+class TeamView:
+    """The team as runners may see it. `ports` is in ifindex order."""
+
+    ifindex: int
+    mac: bytes
+    up: bool
+    """Administratively up."""
+    ports: Mapping[int, PortView]
+    observed: Observed
+    adopted: bool
+    """The device existed, and may have had ports, when the daemon started (`-o`)."""
+
+
+class Runner:
+    """Base class; every method but `desired` has a sensible default."""
+
+    name: ClassVar[str]
+    mode: ClassVar[str]
+    """Mode of the kernel driver."""
+    Config: ClassVar[type] = NoConfig
+    PortConfig: ClassVar[type[PortConfig]] = PortConfig
+    summary: ClassVar[str] = ""
+    """One sentence for help and documentation."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self._notes: list[Note] = []
+        self._frames: list[Frame] = []
+
+    @classmethod
+    def normalise(cls, tree: dict[str, Any]) -> None:
+        """Insert the defaults teamd inserts into the stored configuration; `tree` is the root object."""
+
+    def handle(self, event: Event, team: TeamView, now: float) -> None:
+        """Called after the Team digested `event` and the watchers answered; ports and verdicts are those of now."""
+
+    def deadline(self) -> float | None:
+        """Next moment at which time alone changes something; a Tick is handled then."""
+        return None
+
+    def desired(self, team: TeamView) -> Desired:
+        """What the kernel should look like, as far as this runner has an opinion. Computed, never stored."""
+        return Desired()
+
+    def taps(self, port: PortView) -> tuple[Tap, ...]:
+        """Packet sockets wanted on this port."""
+        return ()
+
+    def state(self, team: TeamView) -> dict[str, Any] | None:
+        """The team-level `runner` object of the state, None for none."""
+        return None
+
+    def port_state(self, port: PortView, team: TeamView) -> dict[str, Any] | None:
+        """The `runner` object of a port in the state, None for none."""
+        return None
+
+    def set(self, path: str, value: str, team: TeamView, now: float) -> None:
+        """Set a state item. `path` is below `runner.` ("active_port") or below the port's ("ports.IFINDEX.…").
+
+        Raises UserError; the default refuses everything.
+        """
+        raise UserError(*NOT_SUPPORTED)
+
+    def leave(self, team: TeamView, now: float) -> None:
+        """The daemon is about to stop in good order, or all ports are about to be released."""
+
+    def leave_port(self, ifindex: int, team: TeamView, now: float) -> None:
+        """This port is about to be released."""
+
+    def note(self, level: Level, text: str, port: str = "") -> None:
+        """Say something once."""
+        self._notes.append(Note(level, text, port))
+
+    def send(self, port: int, octets: bytes) -> None:
+        """Queue a frame."""
+        self._frames.append(Frame(port, octets))
+
+    def take(self) -> tuple[list[Frame], list[Note]]:
+        """Hand over frames and notes gathered since the last call."""
+        frames, notes = self._frames, self._notes
+        if frames:
+            self._frames = []
+        if notes:
+            self._notes = []
+        return frames, notes

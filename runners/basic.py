@@ -1,0 +1,33 @@
+"""The runners that leave all decisions to the kernel: broadcast, roundrobin, random.
+
+The kernel enables every port and spreads frames over those with an effective link; link watchers reach it through the
+`user_linkup` option, which the Team writes for every runner.
+"""
+
+from __future__ import annotations
+
+from pyteamd.runners.base import Runner
+
+
+class Broadcast(Runner):
+    """Every frame on every port."""
+
+    name = "broadcast"
+    mode = "broadcast"
+    summary = "Sends every frame through all ports."
+
+
+class RoundRobin(Runner):
+    """One port after the other."""
+
+    name = "roundrobin"
+    mode = "roundrobin"
+    summary = "Sends each frame through the next port in turn."
+
+
+class Random(Runner):
+    """A port by chance."""
+
+    name = "random"
+    mode = "random"
+    summary = "Sends each frame through a port chosen at random."
