@@ -1,0 +1,198 @@
+"""The three worlds a lab job can run in, and what each needs.
+
+`host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and process
+        name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
+`uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs).
+`qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down alike,
+        so ratios between two programs hold. This is the world for measurements.
+
+A world answers two questions: what is missing here, and which command boots it. Nothing is started from this file
+but the question to the kernel whether it knows the team driver.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+INIT = HERE / "guest-init"
+UML_MODULES = Path("/usr/lib/uml/modules")
+WORLDS = ("host", "uml", "qemu")
+
+QEMU_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p")
+CPIO_FILE = 0o100644
+CPIO_PROGRAM = 0o100755
+CPIO_DIRECTORY = 0o040755
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a guest gets: `out_fd` and `err_fd` are the write ends of the pipes for the job's output."""
+
+    ctl: Path
+    out_dir: Path
+    cpus: int
+    mem_mb: int
+    out_fd: int
+    err_fd: int
+
+
+def cache_dir() -> Path:
+    """Where setup.sh unpacks the QEMU kernel: $LAB_CACHE, else the user's cache directory."""
+    if chosen := os.environ.get("LAB_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyteamd-lab"
+
+
+def missing(world: str) -> str:
+    """Say in one phrase why `world` cannot run here; empty when it can."""
+    match world:
+        case "host":
+            return _missing_host()
+        case "uml":
+            absent = _absent(("linux.uml", "busybox", "modprobe", "ip", "stty"))
+            if not modules_dir("uml"):
+                absent.append(f"{UML_MODULES}/VERSION")
+        case "qemu":
+            absent = _absent(("qemu-system-x86_64", "busybox", "modprobe", "ip", "stty"))
+            if not modules_dir("qemu"):
+                absent.append(f"a kernel in {cache_dir()}")
+        case _:
+            raise ValueError(f"world {world!r}: allowed are {', '.join(WORLDS)}")
+    return f"not found: {', '.join(absent)}" if absent else ""
+
+
+def modules_dir(world: str) -> Path | None:
+    """The directory that holds VERSION/modules.dep for the world's kernel; None when there is none."""
+    parent = {"uml": UML_MODULES, "qemu": cache_dir() / "lib/modules"}.get(world)
+    if parent is None or not any(parent.glob("*/modules.dep")):
+        return None
+    return parent
+
+
+def command(world: str, boot: Boot) -> tuple[list[str], dict[str, str]]:
+    """The command line that boots `world`, and what to add to its environment."""
+    match world:
+        case "host":
+            return _host(boot), {"LAB_WORLD": "host", "LAB_CTL": str(boot.ctl)}
+        case "uml":
+            return _uml(boot), {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+        case _:
+            return _qemu(boot), {}
+
+
+def _missing_host() -> str:
+    if os.geteuid() != 0:
+        return "not root"
+    if absent := _absent(("unshare", "ip")):
+        return f"not found: {', '.join(absent)}"
+    # The kernel loads the driver by itself when it can; the device goes away with the name space.
+    ask = ["unshare", "-n", "ip", "link", "add", "name", "lab0", "type", "team"]
+    answer = subprocess.run(ask, capture_output=True, text=True, check=False)
+    return "" if answer.returncode == 0 else f"no team driver ({' '.join(answer.stderr.split())})"
+
+
+def _absent(programs: Sequence[str]) -> list[str]:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in programs if shutil.which(name, path=path) is None]
+
+
+def _host(boot: Boot) -> list[str]:
+    return [
+        *("unshare", "--net", "--mount", "--propagation", "private"),
+        *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", str(INIT)),
+    ]
+
+
+def _uml(boot: Boot) -> list[str]:
+    # con0 is the kernel's and guest-init's console; the job has the serial lines, one per stream.
+    return [
+        *("linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={boot.mem_mb}M", f"init={INIT}"),
+        *("quiet", "panic=-1", "con=null", "con0=null,fd:1"),
+        *(f"ssl0=null,fd:{boot.out_fd}", f"ssl1=null,fd:{boot.err_fd}"),
+        *(f"uml_dir={boot.ctl}/", "umid=uml", "LAB_WORLD=uml", f"LAB_CTL={boot.ctl}"),
+    ]
+
+
+def _memory_dir(mem_mb: int) -> Path:
+    """Where UML keeps its memory: a file it maps executable, so /dev/shm only when that is large enough."""
+    for name in ("/dev/shm", os.environ.get("TMPDIR", "/tmp"), "/var/tmp"):
+        try:
+            state = os.statvfs(name)
+        except OSError:
+            continue
+        roomy = state.f_bavail * state.f_frsize >= mem_mb << 20
+        if roomy and not state.f_flag & os.ST_NOEXEC and os.access(name, os.W_OK):
+            return Path(name)
+    return Path("/tmp")
+
+
+def _qemu(boot: Boot) -> list[str]:
+    modules = modules_dir("qemu")
+    assert modules is not None, "missing() was not asked"
+    version = max(modules.glob("*/modules.dep")).parent.name
+    image = boot.ctl / "initramfs"
+    image.write_bytes(_initramfs(modules, version))
+    words = f"quiet panic=-1 console=ttyS0 LAB_INIT={INIT} LAB_WORLD=qemu LAB_CTL={boot.ctl}"
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max"),
+        *("-smp", str(boot.cpus), "-m", f"{boot.mem_mb}M", "-nodefaults", "-no-reboot", "-display", "none"),
+        *("-kernel", str(cache_dir() / f"boot/vmlinuz-{version}"), "-initrd", str(image), "-append", words),
+        *("-serial", "stdio", "-device", "virtio-serial-pci"),
+        *_console(1, boot.out_fd),
+        *_console(2, boot.err_fd),
+        *_shared("root", Path("/"), readonly=True),
+        *_shared("ctl", boot.ctl),
+        *_shared("out", boot.out_dir),
+    ]
+
+
+def _console(number: int, fd: int) -> list[str]:
+    return [
+        *("-add-fd", f"fd={fd},set={number}", "-chardev", f"file,id=c{number},path=/dev/fdset/{number}"),
+        *("-device", f"virtconsole,chardev=c{number}"),
+    ]
+
+
+def _shared(name: str, directory: Path, *, readonly: bool = False) -> list[str]:
+    options = f"local,id={name},path={directory},security_model=none,multidevs=remap"
+    return [
+        *("-fsdev", options + (",readonly=on" if readonly else "")),
+        *("-device", f"virtio-9p-pci,fsdev={name},mount_tag={name}"),
+    ]
+
+
+def _initramfs(modules: Path, version: str) -> bytes:
+    """A cpio archive with busybox, qemu-init and the modules that mounting the real root needs, in load order."""
+    files: list[Path] = []
+    for name in QEMU_MODULES:
+        ask = ["modprobe", "-d", str(modules.parents[1]), "-S", version, "--show-depends", name]
+        for line in subprocess.run(ask, capture_output=True, text=True, check=True).stdout.splitlines():
+            verb, path = line.split(maxsplit=2)[:2]
+            if verb == "insmod" and Path(path) not in files:
+                files.append(Path(path))
+    busybox = shutil.which("busybox")
+    assert busybox is not None, "missing() was not asked"
+    entries: list[tuple[str, int, bytes]] = [
+        *((name, CPIO_DIRECTORY, b"") for name in ("bin", "dev", "proc", "root", "modules")),
+        ("bin/busybox", CPIO_PROGRAM, Path(busybox).read_bytes()),
+        ("init", CPIO_PROGRAM, (HERE / "qemu-init").read_bytes()),
+        ("modules/order", CPIO_FILE, "".join(f"{file.name}\n" for file in files).encode()),
+        *((f"modules/{file.name}", CPIO_FILE, file.read_bytes()) for file in files),
+        ("TRAILER!!!", 0, b""),
+    ]
+    return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, start=1))
+
+
+def _cpio(number: int, name: str, mode: int, content: bytes) -> bytes:
+    """One entry of the kernel's initramfs format: "070701", thirteen 8-digit hex fields, name, content, padding to 4."""
+    raw_name = name.encode() + b"\0"
+    fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(raw_name), 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + raw_name
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
