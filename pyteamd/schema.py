@@ -1,16 +1,25 @@
-"""How configuration classes declare their keys: one `option()` per key says type, default, range, help and what a bad value does.
+"""How configuration classes declare their keys: one `option()` per key says all there is to say about it.
 
-A configuration class is a frozen dataclass whose fields are made by `option()`. The annotation is the JSON type: `bool`, `int`,
-`str`, `int | None`, `str | None`, `tuple[str, ...]`. The loader, `check`, the JSON schema, the man page and the example
-configurations all read the same declarations.
+A configuration class is a frozen dataclass whose fields are made by `option()`. The annotation is the JSON type:
+`bool`, `int`, `str`, `int | None`, `str | None`, `tuple[str, ...]`, or, with `convert`, whatever that function
+makes of a string. The loader, `check`, the JSON schema, the man page and the example configurations all read the
+same declarations.
+
+A rule that concerns several keys is a method `contradictions(self)` of the configuration class: it yields pairs of
+a key's path and what is wrong, one for each broken rule. The consequence is that of the key's `on_bad`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import cache
+from types import GenericAlias
 from typing import Any
+
+INT_MIN = -(2**31)
+INT_MAX = 2**31 - 1
 
 
 class OnBad(Enum):
@@ -21,9 +30,31 @@ class OnBad(Enum):
     USE_DEFAULT = "the default is used"
 
 
+class Kind(Enum):
+    """JSON type of a value, as people call it."""
+
+    BOOL = "a boolean"
+    INT = "an integer"
+    STRING = "a string"
+    LIST = "a list of strings"
+
+
+KINDS: Mapping[str, Kind] = {
+    "bool": Kind.BOOL,
+    "bool | None": Kind.BOOL,
+    "int": Kind.INT,
+    "int | None": Kind.INT,
+    "str": Kind.STRING,
+    "str | None": Kind.STRING,
+    "tuple[str, ...]": Kind.LIST,
+    "tuple[str, ...] | None": Kind.LIST,
+}
+"""Annotation → JSON type."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptionSpec:
-    """One key. `path` is relative to the object the class describes ("count" or nested "tx_balancer.name")."""
+    """One key. `path` is relative to the object the class describes ("prio", or nested "tx_balancer.name")."""
 
     path: str
     help: str
@@ -33,6 +64,35 @@ class OptionSpec:
     unit: str = ""
     on_bad: OnBad = OnBad.REFUSE_START
     required: bool = False
+    convert: Callable[[str], Any] | None = None
+    """Makes the field's value of a string; raises ValueError saying what is wrong with it ("is not a …")."""
+    pattern: str = ""
+    """What a string must match, for editors only (JSON schema): nothing the loader knows."""
+    skip_unknown: str = ""
+    """For a list that is read as leniently as teamd reads `tx_hash`: an element outside `choices` is skipped
+    with this warning ({} stands for the element), one that is no string is skipped, and what is no list at all
+    counts as an empty one."""
+    kind: Kind = Kind.STRING
+    default: Any = None
+
+    @property
+    def lowest(self) -> int:
+        """Least allowed integer; teamd's integers have 32 bits."""
+        return INT_MIN if self.minimum is None else self.minimum
+
+    @property
+    def highest(self) -> int:
+        """Greatest allowed integer."""
+        return INT_MAX if self.maximum is None else self.maximum
+
+    def allowed(self) -> str:
+        """What a value may be, in words; "" where the type says it all."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.kind is not Kind.INT or (self.minimum is None and self.maximum is None):
+            return ""
+        text = f"{self.lowest} and more" if self.maximum is None else f"{self.lowest} to {self.highest}"
+        return f"{text} ({self.unit})" if self.unit else text
 
 
 def option(
@@ -46,29 +106,50 @@ def option(
     unit: str = "",
     on_bad: OnBad = OnBad.REFUSE_START,
     required: bool = False,
+    convert: Callable[[str], Any] | None = None,
+    pattern: str = "",
+    skip_unknown: str = "",
 ) -> Any:
     """A dataclass field for one configuration key; `path` defaults to the field's name.
 
-    `minimum` and `maximum` are inclusive. For `tuple[str, ...]` the `choices` are those of each element.
+    `minimum` and `maximum` are inclusive. For `tuple[str, ...]` the `choices` are those of each element. The
+    other arguments are described at OptionSpec.
     """
-    spec = OptionSpec(path, help, minimum, maximum, choices, unit, on_bad, required)
+    spec = OptionSpec(
+        path,
+        help,
+        minimum,
+        maximum,
+        choices,
+        unit,
+        on_bad,
+        required,
+        convert,
+        pattern,
+        skip_unknown,
+        default=default,
+    )
     return field(default=default, metadata={"option": spec})
 
 
+@cache
 def options_of(cls: type) -> Mapping[str, OptionSpec]:
-    """Field name → specification, in order of declaration."""
+    """Field name → specification, in order of declaration. TypeError: an annotation that is no JSON type."""
     found: dict[str, OptionSpec] = {}
     for item in fields(cls):
         spec = item.metadata.get("option")
         if spec is not None:
-            found[item.name] = OptionSpec(
-                spec.path or item.name,
-                spec.help,
-                spec.minimum,
-                spec.maximum,
-                spec.choices,
-                spec.unit,
-                spec.on_bad,
-                spec.required,
-            )
+            kind = _kind(cls, item.name, item.type, spec)
+            found[item.name] = replace(spec, path=spec.path or item.name, kind=kind)
     return found
+
+
+def _kind(cls: type, name: str, annotation: Any, spec: OptionSpec) -> Kind:
+    if spec.convert is not None:
+        return Kind.STRING
+    # Text where annotations are postponed, else an object: a class, or something whose str is as it is written.
+    plain = isinstance(annotation, type) and not isinstance(annotation, GenericAlias)
+    text = annotation.__name__ if plain else str(annotation)
+    if text not in KINDS:
+        raise TypeError(f"{cls.__name__}.{name}: no JSON type for {text} (known: {', '.join(KINDS)})")
+    return KINDS[text]
