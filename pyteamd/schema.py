@@ -1,12 +1,12 @@
 """How configuration classes declare their keys: one `option()` per key says all there is to say about it.
 
-A configuration class is a frozen dataclass whose fields are made by `option()`. The annotation is the JSON type:
-`bool`, `int`, `str`, `int | None`, `str | None`, `tuple[str, ...]`, or, with `convert`, whatever that function
-makes of a string. The loader, `check`, the JSON schema, the man page and the example configurations all read the
-same declarations.
+A configuration class is a frozen dataclass whose fields are made by `option()`. The annotation is the JSON
+type: `bool`, `int`, `str`, `int | None`, `str | None`, `tuple[str, ...]`, or, with `convert`, whatever that
+function makes of a string. The loader, `check`, the JSON schema, the man page and the example configurations
+all read the same declarations.
 
-A rule that concerns several keys is a method `contradictions(self)` of the configuration class: it yields pairs of
-a key's path and what is wrong, one for each broken rule. The consequence is that of the key's `on_bad`.
+A rule that concerns several keys is a method `contradictions(self)` of the configuration class: it yields
+pairs of a key's path and what is wrong, one for each broken rule. The consequence is that of the key's `on_bad`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class OptionSpec:
-    """One key. `path` is relative to the object the class describes ("prio", or nested "tx_balancer.name")."""
+    """One key. `path` is relative to the object the class describes ("prio" or "tx_balancer.name")."""
 
     path: str
     help: str
@@ -70,8 +70,8 @@ class OptionSpec:
     """What a string must match, for editors only (JSON schema): nothing the loader knows."""
     skip_unknown: str = ""
     """For a list that is read as leniently as teamd reads `tx_hash`: an element outside `choices` is skipped
-    with this warning ({} stands for the element), one that is no string is skipped, and what is no list at all
-    counts as an empty one."""
+    with this warning ({} stands for the element), one that is no string is skipped, and what is no list at
+    all counts as an empty one."""
     kind: Kind = Kind.STRING
     default: Any = None
 
@@ -147,7 +147,7 @@ def options_of(cls: type) -> Mapping[str, OptionSpec]:
 def _kind(cls: type, name: str, annotation: Any, spec: OptionSpec) -> Kind:
     if spec.convert is not None:
         return Kind.STRING
-    # Text where annotations are postponed, else an object: a class, or something whose str is as it is written.
+    # Text where annotations are postponed, else an object: a class, or a thing whose str is as it is written.
     plain = isinstance(annotation, type) and not isinstance(annotation, GenericAlias)
     text = annotation.__name__ if plain else str(annotation)
     if text not in KINDS:
