@@ -85,6 +85,11 @@ class PortView(Protocol):
         ...
 
     @property
+    def speed_unknown(self) -> bool:
+        """The driver has link settings but cannot tell the speed (4294967295 in the kernel); `speed_mbps` is 0 then."""
+        ...
+
+    @property
     def duplex(self) -> int:
         """0 half, 1 full, 255 unknown, as the kernel says it."""
         ...
@@ -127,6 +132,8 @@ class Runner:
 
     def __init__(self, config: Any) -> None:
         self.config = config
+        self.revision = 0
+        """Counts changes of what `snapshot` tells."""
         self._notes: list[Note] = []
         self._frames: list[Frame] = []
 
@@ -169,6 +176,20 @@ class Runner:
 
     def leave_port(self, ifindex: int, team: TeamView, now: float) -> None:
         """This port is about to be released."""
+
+    def snapshot(self, now: float) -> dict[str, Any] | None:
+        """What a successor of this process should know after a crash, JSON-ready; None for nothing.
+
+        `revision` grows whenever the answer changes in a way that matters; write it then, and say often that we live.
+        """
+        return None
+
+    def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
+        """Go on from a predecessor's snapshot; call it before the first `handle`.
+
+        `age_s`: time since the predecessor's last sign of life, on a clock that counts suspend (CLOCK_BOOTTIME); what is
+        too old, malformed or about another port is ignored.
+        """
 
     def note(self, level: Level, text: str, port: str = "") -> None:
         """Say something once."""
