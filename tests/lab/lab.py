@@ -4,14 +4,14 @@
     python3 tests/lab/lab.py run [--world auto|host|uml|qemu] [options] -- COMMAND…
     python3 tests/lab/lab.py check
 
-The job runs as root with the repository (read-only in a guest) as its current directory, its own network, /run, /tmp and
-/dev/shm. Its output arrives live on our stdout and stderr; its exit status becomes ours. $LAB_OUT is the one
-directory whose files remain (`--out`).
+The job runs as root with the repository (read-only in a guest) as its current directory, and with a network,
+/run, /tmp and /dev/shm of its own. Its output arrives live on our stdout and stderr; its exit status becomes
+ours. $LAB_OUT is the one directory whose files remain (`--out`).
 
-How it works: a control directory carries the job in as a shell script and its exit status out (see guest-init). The
-guest is a child in a process group of its own; both its output streams come through pipes that this process
-copies. When the guest has ended, or its time is up, the whole group is killed and the status file is read: a guest
-that died early has not written one.
+How it works: a control directory carries the job in as a shell script and its exit status out (see guest-init).
+The guest is a child in a process group of its own; both its output streams come through pipes that this process
+copies. When the guest has ended, or its time is up, the whole group is killed and the status file is read: a
+guest that died early has not written one.
 
 Exit status, besides the job's own: 77 no such world here, 124 time is up, 125 the guest ended before its job.
 Each of the three comes with one line on stderr that starts with "lab:".
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import selectors
 import shlex
@@ -63,7 +64,8 @@ def run(job: Job) -> int:
     """Run the job, copying its output to ours; the answer is the exit status described at the top."""
     world, reason = choose(job.world)
     if not world:
-        return _fail(EXIT_NO_WORLD, f"no kernel with the team driver: {reason}; tests/lab/setup.sh lab installs one")
+        hint = "tests/lab/setup.sh installs them (lab: uml, bench: qemu)"
+        return _fail(EXIT_NO_WORLD, f"no kernel with the team driver: {reason}; {hint}")
     with tempfile.TemporaryDirectory(prefix="lab.") as name:
         ctl = Path(name)
         out_dir = (job.out_dir or ctl / "out").resolve()
@@ -131,6 +133,7 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
     """Start the guest and copy its output until it ends; true when its time was up. Leaves no process."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
+    _adopt_orphans()
     boot = worlds.Boot(ctl, out_dir, job.cpus, job.mem_mb, out_write, err_write)
     argv, env = worlds.command(world, boot)
     in_host = world == "host"
@@ -146,14 +149,36 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
         )
         os.close(out_write)
         os.close(err_write)
+        guard = _guard(guest.pid)
         try:
             return not _copy(guest, {out_read: 1, err_read: 2}, time.monotonic() + job.timeout_s)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(guest.pid, signal.SIGKILL)
+            guard.kill()
+            guard.wait()
+            _end(guest.pid)
             guest.wait()
             os.close(out_read)
             os.close(err_read)
+
+
+def _guard(group: int) -> subprocess.Popen[bytes]:
+    """A process that kills the group when we end without having done so: even our SIGKILL closes its stdin."""
+    command = ["sh", "-c", f"read -r _ || kill -s KILL -- -{group}"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def _end(group: int) -> None:
+    """Kill every process of the group and wait for it, orphans included: they are ours, see _adopt_orphans."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of descendants that lose theirs (prctl 36, PR_SET_CHILD_SUBREAPER): UML leaves some."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def _copy(guest: subprocess.Popen[bytes], routes: Mapping[int, int], deadline_s: float) -> bool:
@@ -195,12 +220,13 @@ def _forward(source: int, target: int) -> bool:
 
 @contextlib.contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM and SIGHUP must kill the guest too: let them unwind the stack as SIGINT does."""
+    """A signal that ends us must end the guest first: let it unwind the stack."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
@@ -218,7 +244,8 @@ def _outcome(job: Job, world: str, ctl: Path, *, timed_out: bool) -> int:
     if job.verbose or not timed_out:
         print(*log[-LOG_LINES_SHOWN:], sep="\n", file=sys.stderr)
     if timed_out:
-        return _fail(EXIT_TIMEOUT, f"{world}: not finished after {job.timeout_s:g} s, killed: {shlex.join(job.command)}")
+        command = shlex.join(job.command)
+        return _fail(EXIT_TIMEOUT, f"{world}: not finished after {job.timeout_s:g} s, killed: {command}")
     return _fail(EXIT_GUEST_DIED, f"{world}: the guest ended before its job did; its last messages are above")
 
 
@@ -242,18 +269,19 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="lab.py", description="Run a job on a kernel that has the team driver.")
+    parser = argparse.ArgumentParser(prog="lab.py", description="Run a job on a kernel with the team driver.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("check", help="say which worlds can run here and what the others miss")
     runs = verbs.add_parser("run", help="run COMMAND in a world, with the repository as current directory")
-    runs.add_argument("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto: host, else uml")
-    runs.add_argument("--cpus", type=int, default=1, help="qemu only (default 1)")
-    runs.add_argument("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")
-    runs.add_argument("--timeout", type=float, default=900.0, metavar="S", help="kill it after S seconds (900)")
-    runs.add_argument("--out", type=Path, metavar="DIR", help="keep the job's $LAB_OUT and the console log here")
-    runs.add_argument("--env", type=_assignment, action="append", default=[], metavar="NAME=VALUE")
-    runs.add_argument("-v", "--verbose", action="store_true", help="say what ran and how long")
-    runs.add_argument("command", nargs="+", metavar="COMMAND")
+    add = runs.add_argument
+    add("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto (default): host, else uml")
+    add("--cpus", type=int, default=1, help="qemu only (default 1)")
+    add("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")
+    add("--timeout", type=float, default=900.0, metavar="S", help="kill it after S seconds (default 900)")
+    add("--out", type=Path, metavar="DIR", help="keep the job's $LAB_OUT and the console log here")
+    add("--env", type=_assignment, action="append", default=[], metavar="NAME=VALUE")
+    add("-v", "--verbose", action="store_true", help="say what ran and how long")
+    add("command", nargs="+", metavar="COMMAND")
     args = parser.parse_args(argv)
     if args.verb == "check":
         return _check()

@@ -1,13 +1,13 @@
 """The three worlds a lab job can run in, and what each needs.
 
-`host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and process
-        name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
+`host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and
+        process name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
 `uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs).
-`qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down alike,
-        so ratios between two programs hold. This is the world for measurements.
+`qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down
+        alike, so ratios between two programs hold. This is the world for measurements.
 
-A world answers two questions: what is missing here, and which command boots it. Nothing is started from this file
-but the question to the kernel whether it knows the team driver.
+A world answers two questions: what is missing here, and which command boots it. Nothing is started from this
+file but the question to the kernel whether it knows the team driver.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Boot:
     err_fd: int
 
 
-def cache_dir() -> Path:
-    """Where setup.sh unpacks the QEMU kernel: $LAB_CACHE, else the user's cache directory."""
+def kernel_dir() -> Path:
+    """Where setup.sh unpacks the QEMU kernel: in $LAB_CACHE, else in the user's cache directory."""
     if chosen := os.environ.get("LAB_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyteamd-lab"
+        return Path(chosen) / "kernel"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyteamd-lab/kernel"
 
 
 def missing(world: str) -> str:
@@ -62,7 +62,7 @@ def missing(world: str) -> str:
         case "qemu":
             absent = _absent(("qemu-system-x86_64", "busybox", "modprobe", "ip", "stty"))
             if not modules_dir("qemu"):
-                absent.append(f"a kernel in {cache_dir()}")
+                absent.append(f"a kernel in {kernel_dir()}")
         case _:
             raise ValueError(f"world {world!r}: allowed are {', '.join(WORLDS)}")
     return f"not found: {', '.join(absent)}" if absent else ""
@@ -70,7 +70,7 @@ def missing(world: str) -> str:
 
 def modules_dir(world: str) -> Path | None:
     """The directory that holds VERSION/modules.dep for the world's kernel; None when there is none."""
-    parent = {"uml": UML_MODULES, "qemu": cache_dir() / "lib/modules"}.get(world)
+    parent = {"uml": UML_MODULES, "qemu": kernel_dir() / "lib/modules"}.get(world)
     if parent is None or not any(parent.glob("*/modules.dep")):
         return None
     return parent
@@ -143,7 +143,7 @@ def _qemu(boot: Boot) -> list[str]:
     return [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max"),
         *("-smp", str(boot.cpus), "-m", f"{boot.mem_mb}M", "-nodefaults", "-no-reboot", "-display", "none"),
-        *("-kernel", str(cache_dir() / f"boot/vmlinuz-{version}"), "-initrd", str(image), "-append", words),
+        *("-kernel", str(kernel_dir() / f"boot/vmlinuz-{version}"), "-initrd", str(image), "-append", words),
         *("-serial", "stdio", "-device", "virtio-serial-pci"),
         *_console(1, boot.out_fd),
         *_console(2, boot.err_fd),
@@ -155,7 +155,7 @@ def _qemu(boot: Boot) -> list[str]:
 
 def _console(number: int, fd: int) -> list[str]:
     return [
-        *("-add-fd", f"fd={fd},set={number}", "-chardev", f"file,id=c{number},path=/dev/fdset/{number}"),
+        *("-chardev", f"file,id=c{number},path=/dev/fd/{fd}"),
         *("-device", f"virtconsole,chardev=c{number}"),
     ]
 
@@ -169,7 +169,7 @@ def _shared(name: str, directory: Path, *, readonly: bool = False) -> list[str]:
 
 
 def _initramfs(modules: Path, version: str) -> bytes:
-    """A cpio archive with busybox, qemu-init and the modules that mounting the real root needs, in load order."""
+    """A cpio archive: busybox, qemu-init and the modules that mounting the real root needs, in load order."""
     files: list[Path] = []
     for name in QEMU_MODULES:
         ask = ["modprobe", "-d", str(modules.parents[1]), "-S", version, "--show-depends", name]
@@ -191,7 +191,7 @@ def _initramfs(modules: Path, version: str) -> bytes:
 
 
 def _cpio(number: int, name: str, mode: int, content: bytes) -> bytes:
-    """One entry of the kernel's initramfs format: "070701", thirteen 8-digit hex fields, name, content, padding to 4."""
+    """One entry of an initramfs: "070701", thirteen fields of 8 hex digits, name and content padded to 4."""
     raw_name = name.encode() + b"\0"
     fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(raw_name), 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + raw_name

@@ -1,0 +1,176 @@
+#!/bin/sh
+# Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
+#
+#   tests/lab/setup.sh [venv] [lab] [bench]      no word = all three
+#
+#   venv    .venv in the repository: the package itself, editable, with its "dev" extras
+#   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call
+#   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
+#           ~/.cache/pyteamd-lab/kernel
+#
+# Packages need root and Debian (or a system with apt); without, the last lines say exactly what is missing.
+# Exit status: 0 all there, 77 something cannot be installed here, 1 an installation failed.
+set -eu
+cd "$(dirname "$0")/../.."
+
+lab_packages='user-mode-linux libteam-utils kmod iproute2 iputils-ping busybox-static tcpdump dbus procps'
+bench_packages='qemu-system-x86 busybox-static kmod iproute2 libteam-utils procps'
+# Looked for by name where there is no dpkg to ask.
+lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps'
+bench_commands='qemu-system-x86_64 busybox modprobe ip teamd ps'
+
+kernel=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}/kernel
+# What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
+module_parts='modules.* kernel/net kernel/lib kernel/crypto kernel/arch kernel/fs/9p kernel/fs/netfs kernel/fs/fscache
+    kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko kernel/drivers/net/*.ko
+    kernel/drivers/net/team kernel/drivers/net/bonding kernel/drivers/net/ipvlan'
+
+say() { echo "setup: $*"; }
+stop() { # STATUS MESSAGE
+    echo "setup: $2" >&2
+    exit "$1"
+}
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+logged() { # COMMAND…: its output only when it fails
+    "$@" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        return 1
+    }
+}
+
+refresh_lists() { # once at most; a dead third-party source must not stop us, the installation itself decides
+    [ -e "$work/refreshed" ] && return
+    : >"$work/refreshed"
+    say "refreshing the package lists"
+    apt-get -q update >"$work/log" 2>&1 || true
+}
+
+absent_packages() { # PACKAGE…
+    for package; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
+        installed) ;;
+        *) echo "$package" ;;
+        esac
+    done
+}
+
+absent_commands() { # COMMAND…
+    for command; do
+        command -v "$command" >/dev/null || echo "$command"
+    done
+}
+
+need_packages() { # WHAT-FOR "PACKAGES" "COMMANDS"
+    if ! command -v apt-get >/dev/null; then
+        absent=$(absent_commands $3 | tr '\n' ' ')
+        [ -z "$absent" ] || stop 77 "$1: this is no Debian; please install what gives the commands: $absent"
+        return 0
+    fi
+    absent=$(absent_packages $2 | tr '\n' ' ')
+    [ -n "$absent" ] || return 0
+    [ "$(id -u)" = 0 ] || stop 77 "$1: not root; please run: sudo apt-get install $absent"
+    apt-cache show $absent >/dev/null 2>&1 || refresh_lists
+    say "$1: installing $absent"
+    install_packages $absent && return 0
+    refresh_lists
+    install_packages $absent || stop 1 "$1: apt-get could not install: $absent"
+}
+
+install_packages() {
+    DEBIAN_FRONTEND=noninteractive logged apt-get -q -y --no-install-recommends install "$@"
+}
+
+usable_python() { # the first interpreter that is new enough and can make a virtual environment
+    for python in ${PYTHON:-} python3 /usr/bin/python3; do
+        if "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+setup_venv() {
+    want=$(cat pyproject.toml "$0" | cksum)
+    if [ "$(cat .venv/.setup 2>/dev/null)" = "$want" ] && .venv/bin/python -c '' 2>/dev/null; then
+        return
+    fi
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        python=$(usable_python)
+        if [ -z "$python" ] && command -v apt-get >/dev/null; then
+            need_packages venv 'python3 python3-venv' ''
+            python=$(usable_python)
+        fi
+        [ -n "$python" ] || stop 77 "venv: no Python 3.11 or newer that can make virtual environments; set PYTHON to one"
+        say "venv: creating .venv with $("$python" --version)"
+        logged "$python" -m venv --clear .venv || stop 1 "venv: could not be created"
+    fi
+    say "venv: installing the package and its development tools"
+    logged .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]' || stop 1 "venv: pip failed"
+    echo "$want" >.venv/.setup
+}
+
+setup_kernel() {
+    want=$(echo "$module_parts" | cksum)
+    [ "$(cat "$kernel/.setup" 2>/dev/null)" = "$want" ] && return
+    command -v apt-get >/dev/null || stop 77 "bench: no apt-get to download a kernel image with"
+    image=$(kernel_package)
+    if [ -z "$image" ]; then
+        [ "$(id -u)" = 0 ] && refresh_lists
+        image=$(kernel_package)
+    fi
+    [ -n "$image" ] || stop 77 "bench: the package lists have no linux-image-amd64; please run: sudo apt-get update"
+    say "bench: downloading $image (70 MB)"
+    mkdir "$work/deb"
+    if ! (cd "$work/deb" && download "$image"); then
+        [ "$(id -u)" = 0 ] && refresh_lists
+        image=$(kernel_package)
+        (cd "$work/deb" && download "$image") || stop 1 "bench: apt-get could not download $image"
+    fi
+    say "bench: unpacking it into $kernel"
+    unpack "$work"/deb/*.deb "${image#linux-image-}"
+    echo "$want" >"$kernel/.setup"
+}
+
+kernel_package() { # the real package behind the meta package
+    apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+}
+
+download() { # the user "_apt" may not be able to write here
+    logged apt-get -q -o APT::Sandbox::User=root download "$1"
+}
+
+unpack() { # DEB VERSION
+    rm -rf "$kernel.new"
+    mkdir -p "$kernel.new"
+    patterns=
+    set -f # the patterns are tar's to expand
+    for part in $module_parts; do
+        patterns="$patterns ./lib/modules/$2/$part"
+    done
+    dpkg-deb --fsys-tarfile "$1" | tar -x -C "$kernel.new" --wildcards --no-wildcards-match-slash \
+        ./boot/vmlinuz-"$2" $patterns || stop 1 "bench: $1 could not be unpacked"
+    set +f
+    depmod -b "$kernel.new" "$2"
+    rm -rf "$kernel"
+    mv "$kernel.new" "$kernel"
+}
+
+parts=${*:-venv lab bench}
+mkdir -p build
+exec 9>build/.setup.lock
+flock 9 2>/dev/null || true # two at once would trip over each other
+for part in $parts; do
+    case $part in
+    venv) setup_venv ;;
+    lab) need_packages lab "$lab_packages" "$lab_commands" ;;
+    bench)
+        need_packages bench "$bench_packages" "$bench_commands"
+        setup_kernel
+        ;;
+    *) stop 2 "'$part': allowed are venv, lab, bench" ;;
+    esac
+done
+say "ready: $parts"

@@ -1,0 +1,217 @@
+"""The lab launcher, seen from outside: what goes in and out of a job on a real kernel.
+
+Every test that boots something is marked `lab`; it takes the world that `auto` finds, mostly user-mode Linux.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+LAB = [sys.executable, str(HERE / "lab.py")]
+
+
+def call(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Call the launcher; skip the test when this machine has no such world."""
+    whole_env = {**os.environ, **(env or {})}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=whole_env)
+    if ended.returncode == 77 and env is None:
+        pytest.skip(ended.stderr.strip())
+    return ended
+
+
+def job(script: str, *options: str) -> list[str]:
+    return [*LAB, "run", "--timeout", "60", *options, "--", "sh", "-c", script]
+
+
+def in_guest(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return call(job(script, *options))
+
+
+def processes_mentioning(text: str) -> list[str]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in words and "pytest" not in words:
+            found.append(words)
+    return found
+
+
+@pytest.mark.lab
+def test_streams_and_exit_status_are_the_jobs_own() -> None:
+    ended = in_guest("echo to out; echo to err >&2; printf 'no newline'; exit 42")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (42, "to out\nno newline", "to err\n")
+
+
+@pytest.mark.lab
+def test_output_arrives_complete() -> None:
+    ended = in_guest("seq 1 20000 >/tmp/many; cat /tmp/many; tail -n 1 /tmp/many >&2")
+    assert ended.stdout == "".join(f"{number}\n" for number in range(1, 20001))
+    assert ended.stderr == "20000\n"
+
+
+@pytest.mark.lab
+def test_output_is_live() -> None:
+    command = job("echo first; sleep 5; echo second")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seen_s = time.monotonic()
+        rest = process.stdout.read()
+        if process.wait() == 77:
+            pytest.skip("no world here")
+        assert (line, rest) == ("first\n", "second\n")
+        assert time.monotonic() - seen_s > 4.0
+
+
+@pytest.mark.lab
+def test_surroundings_of_a_job(tmp_path: Path) -> None:
+    """Where it starts, what it sees, where it may write, what is in its environment."""
+    odd = "a b'c\"$(id)\\"
+    script = """
+        pwd; echo "$ODD"; [ -e .venv ] && command -v python
+        echo kept >"$LAB_OUT/file"; touch /tmp/a /run/b /dev/shm/c
+        cat /sys/class/net/lo/operstate /proc/sys/net/ipv6/conf/lo/disable_ipv6
+        ping -c 1 -q ::1 >/dev/null && echo pings"""
+    ended = in_guest(script, "--out", str(tmp_path / "out"), "--env", f"ODD={odd}")
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[:2] == [str(REPO), odd]
+    assert lines[-3:] == ["unknown", "0", "pings"]
+    if (REPO / ".venv").exists():
+        assert lines[2] == f"{REPO}/.venv/bin/python"
+    assert (tmp_path / "out/file").read_text() == "kept\n"
+    assert (tmp_path / "out/console.log").exists()
+
+
+@pytest.mark.lab
+def test_a_guest_cannot_write_to_the_machines_files() -> None:
+    ended = in_guest("[ $LAB_WORLD = host ] && exit 9; touch /etc/lab-was-here || touch ./lab-was-here")
+    if ended.returncode == 9:
+        pytest.skip("the host's own kernel is no guest")
+    assert ended.returncode == 1
+    assert "Read-only file system" in ended.stderr
+    assert not (REPO / "lab-was-here").exists()
+
+
+@pytest.mark.lab
+def test_a_repository_below_tmp_is_still_seen(tmp_path: Path) -> None:
+    """The guest has its own /tmp, which would hide a clone made there."""
+    copy = tmp_path / "clone"
+    (copy / "tests").mkdir(parents=True)
+    subprocess.run(["cp", "-r", str(HERE), str(copy / "tests/lab")], check=True)
+    ended = call([sys.executable, str(copy / "tests/lab/lab.py"), "run", "--", "sh", "-c", "pwd; ls tests"])
+    assert (ended.returncode, ended.stdout.splitlines()) == (0, [str(copy), "lab"])
+
+
+@pytest.mark.lab
+def test_time_is_up(tmp_path: Path) -> None:
+    started_s = time.monotonic()
+    ended = in_guest("echo begun; sleep 3017; echo no", "--timeout", "4", "--out", str(tmp_path))
+    assert ended.returncode == 124
+    assert ended.stdout == "begun\n"
+    assert "not finished after 4 s, killed: sh -c" in ended.stderr
+    assert time.monotonic() - started_s < 8.0
+    assert processes_mentioning("sleep 3017") == []
+
+
+@pytest.mark.lab
+def test_a_guest_that_dies_is_not_taken_for_a_job_that_ends() -> None:
+    ended = in_guest("echo begun; [ $LAB_WORLD = host ] && kill -9 $PPID; exec busybox poweroff -f")
+    assert ended.returncode == 125
+    assert ended.stdout == "begun\n"
+    assert "lab: " in ended.stderr
+    assert "ended before its job did" in ended.stderr
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_to_the_launcher_ends_the_guest(number: signal.Signals, tmp_path: Path) -> None:
+    command = job("echo begun; sleep 3018", "--out", str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != "begun\n":
+            pytest.skip("no world here")
+        guests = children_of(process.pid)
+        process.send_signal(number)
+        killed = number is signal.SIGKILL
+        assert process.wait(timeout=10) == (-number if killed else 128 + number)
+    assert guests
+    until_s = time.monotonic() + (5.0 if killed else 0.0)  # nobody is left to wait for them
+    while any(map(runs, guests)) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert not any(map(runs, guests))
+
+
+def runs(pid: int) -> bool:
+    """True for a process that exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Every process whose ancestor is `pid`."""
+    answer: list[int] = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        answer += [int(child), *children_of(int(child))]
+    return answer
+
+
+def test_a_world_that_is_not_here_is_named(tmp_path: Path) -> None:
+    ended = call(job("true", "--world", "qemu"), env={"LAB_CACHE": str(tmp_path), "PATH": "/nowhere"})
+    assert ended.returncode == 77
+    assert ended.stderr.startswith("lab: no kernel with the team driver: qemu: not found: ")
+    assert f"a kernel in {tmp_path}/kernel" in ended.stderr
+
+
+def test_setup_refuses_a_word_it_does_not_know() -> None:
+    command = [str(HERE / "setup.sh"), "everything"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "setup: 'everything': allowed are venv, lab, bench\n"
+
+
+TEAMD = """
+set -e
+ip link add eth1 type veth peer name peer1
+ip link add eth2 type veth peer name peer2
+ip link set peer1 up
+ip link set peer2 up
+teamd -d -c '{"device":"team0","runner":{"name":"activebackup"},"ports":{"eth1":{},"eth2":{}}}'
+for try in 1 2 3 4 5 6 7 8 9 10; do
+    teamdctl team0 state dump >"$LAB_OUT/state.json"
+    grep -q '"active_port": "eth' "$LAB_OUT/state.json" && break
+    sleep 0.2
+done
+teamdctl team0 state
+teamnl team0 getoption mode
+teamd -k -t team0
+"""
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["auto", pytest.param("qemu", marks=pytest.mark.slow)])
+def test_the_original_daemon_runs(world: str, tmp_path: Path) -> None:
+    """The reason for it all: a team device on the real driver, brought up by teamd and read by teamdctl."""
+    ended = in_guest(TEAMD, "--world", world, "--out", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert "runner: activebackup" in ended.stdout
+    assert ended.stdout.endswith("activebackup\n")
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert sorted(state["ports"]) == ["eth1", "eth2"]
+    assert state["runner"]["active_port"] in {"eth1", "eth2"}
+    assert all(port["link"]["up"] for port in state["ports"].values())
