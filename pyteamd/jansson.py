@@ -1,16 +1,17 @@
 """JSON exactly as jansson reads and writes it, because teamd and its clients do.
 
-Reading is stricter than the standard library: duplicate keys, NaN and Infinity, integers outside signed 64 bit,
-reals that overflow, U+0000, half a surrogate pair, invalid UTF-8 and nesting below 2048 levels are refused, and the
-outermost value must be an object or an array. A refusal carries jansson's text, line and column (the column is that
-of the last character read), so that teamd's message "Failed to parse config: ..." comes out the same.
+Reading is stricter than the standard library: duplicate keys, NaN and Infinity, integers outside signed 64
+bit, reals that overflow, U+0000, half a surrogate pair, invalid UTF-8 and nesting below 2048 levels are
+refused, and the outermost value must be an object or an array. A refusal carries jansson's text, line and
+column (the column is that of the last character read), so that teamd's message "Failed to parse config: ..."
+comes out the same.
 
 Writing is sorted by key and ASCII only, with upper-case hexadecimal digits in escapes and reals with 17
 significant digits that always show a point or an exponent.
 
-How it works: one regular expression recognises a token; an explicit stack takes the place of recursion, so depth
-costs no Python frames. Where the expression fails, `_Lexer._broken` goes over the place once more, slowly, to find
-what jansson would have said. Pure: no input or output. Behaviour measured on jansson 2.14.
+How it works: one regular expression recognises a token; an explicit stack takes the place of recursion, so
+depth costs no Python frames. Where the expression fails, `_Lexer._broken` goes over the place once more,
+slowly, to find what jansson would have said. Pure: no input or output. Behaviour measured on jansson 2.14.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def dumps(value: Any, indent: int = 4) -> str:
     """Write on several lines, `indent` blanks per level, no newline at the end; indent 0 is `dumps_oneline`.
 
     Takes dict (keys str), list, tuple, str, int, float, bool, None; raises TypeError for another type and
-    ValueError for a float that is not finite. A lone surrogate in a str becomes U+FFFD, so that the result can
-    always be read back.
+    ValueError for a float that is not finite. A lone surrogate in a str becomes U+FFFD, so that the result
+    can always be read back.
     """
     out: list[str] = []
     frames: list[tuple[Iterator[tuple[str, Any]], str]] = [(iter([("", value)]), "")]
