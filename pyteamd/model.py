@@ -19,7 +19,7 @@ class OptionKey(NamedTuple):
 
     name: str
     port: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody needs
 
 
 @dataclass(frozen=True, slots=True)

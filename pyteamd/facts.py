@@ -1,0 +1,114 @@
+"""What the kernel said last: links, the team family's port list, option values. Nothing here is an opinion.
+
+Several sources tell of the same port and arrive in any order, so a link counts as a port only when they agree: rtnetlink
+names the team as its master, the port list has it, and its options are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Resync
+from pyteamd.model import Observed, OptionKey, SetCarrier, SetMac, SetMember, SetOption, Write
+
+
+class Facts:
+    """Owned by one Team, changed by its events only."""
+
+    def __init__(self, team: LinkSeen) -> None:
+        self.team = team
+        self.links: dict[int, LinkSeen] = {}
+        """Ports of ours, links without a master (they may become ports), and links the team is told to watch for."""
+        self.port_list: dict[int, PortSeen] = {}
+        self.observed = Observed()
+        self._unenslaved_macs: dict[int, bytes] = {}
+
+    def complete(self, ifindex: int) -> bool:
+        """All that makes the link a port of this team is known."""
+        link = self.links.get(ifindex)
+        if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
+            return False
+        return OptionKey("enabled", ifindex) in self.observed.options
+
+    def original_mac(self, ifindex: int) -> bytes:
+        """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""
+        known = self._unenslaved_macs.get(ifindex)
+        return known or (self.links[ifindex].permanent_mac if ifindex in self.links else b"")
+
+    def name_of(self, ifindex: int) -> str:
+        """Name of a link for a log line."""
+        link = self.team if ifindex == self.team.ifindex else self.links.get(ifindex)
+        return link.name if link else f"interface {ifindex}"
+
+    def team_seen(self, link: LinkSeen) -> bool:
+        """The team device itself. Returns whether anything changed."""
+        changed = link != self.team
+        self.team = link
+        self.observed.macs[link.ifindex] = link.mac
+        if link.carrier is not None:
+            self.observed.carrier = link.carrier
+        return changed
+
+    def link_seen(self, link: LinkSeen, keep: bool) -> LinkSeen | None:
+        """Any other link; `keep` it even if another device is its master. Returns what was known before."""
+        before = self.links.get(link.ifindex)
+        if keep or link.master in (0, self.team.ifindex):
+            self.links[link.ifindex] = link
+        else:
+            self.links.pop(link.ifindex, None)
+        if not link.master:
+            self._unenslaved_macs[link.ifindex] = link.mac
+        self.observed.members[link.ifindex] = link.master == self.team.ifindex
+        self.observed.macs[link.ifindex] = link.mac
+        return before
+
+    def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
+        """The early word on a known link's carrier; returns the link as known now."""
+        link = self.links[ifindex] = replace(self.links[ifindex], running=running)
+        return link
+
+    def link_gone(self, ifindex: int) -> bool:
+        """The link no longer exists here. Returns whether it was known."""
+        known = self.links.pop(ifindex, None)
+        self.port_list.pop(ifindex, None)
+        self._unenslaved_macs.pop(ifindex, None)
+        self.observed.members.pop(ifindex, None)
+        self.observed.macs.pop(ifindex, None)
+        self.forget_options(ifindex)
+        return known is not None
+
+    def option_seen(self, option: OptionSeen) -> bool:
+        """Returns whether the value is new."""
+        known = self.observed.options.get(option.key)
+        if known == option.value and type(known) is type(option.value):
+            return False
+        self.observed.options[option.key] = option.value
+        return True
+
+    def forget_options(self, ifindex: int) -> None:
+        """The port left and its options with it."""
+        for key in [key for key in self.observed.options if key.port == ifindex]:
+            del self.observed.options[key]
+
+    def missing_from(self, dump: Resync) -> tuple[list[int], list[int]]:
+        """Ports and links known so far that a complete dump does not have."""
+        ports = {port.ifindex for port in dump.ports}
+        links = {link.ifindex for link in dump.links}
+        return [i for i in self.port_list if i not in ports], [i for i in self.links if i not in links]
+
+    def replace_options(self, dump: Resync) -> None:
+        """The options of a complete dump are all there are."""
+        self.observed.options.clear()
+        self.observed.options.update({option.key: option.value for option in dump.options})
+
+    def applied(self, write: Write) -> None:
+        """The kernel accepted a write of ours; the event that says the same may come later."""
+        match write:
+            case SetOption(key=key, value=value):
+                self.observed.options[key] = value
+            case SetMac(ifindex=ifindex, mac=mac):
+                self.observed.macs[ifindex] = mac
+            case SetMember(ifindex=ifindex, member=member):
+                self.observed.members[ifindex] = member
+            case SetCarrier(up=up):
+                self.observed.carrier = up

@@ -1,0 +1,55 @@
+"""Which links shall be ports: those the configuration or a user named, until somebody takes them out.
+
+teamd enslaves the configured ports once, at its start. Here the wish stays: a configured link that is missing, or is deleted
+and made anew, joins when it is there, free and down. Taking a port out by hand, by command, or because its settings are
+unusable ends the wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from pyteamd.facts import Facts
+
+
+class Membership:
+    """Owned by one Team."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.wanted = dict.fromkeys(names)
+        """Interface names in the order in which to enslave them."""
+        self.released: set[int] = set()
+        """Links that are our ports in the kernel and shall not be."""
+        self.asked: set[int] = set()
+        """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
+
+    def want(self, name: str, ifindex: int) -> None:
+        """A user wants the link in."""
+        self.wanted[name] = None
+        self.released.discard(ifindex)
+        self.asked.add(ifindex)
+
+    def release(self, name: str, ifindex: int) -> None:
+        """The link shall leave."""
+        self.wanted.pop(name, None)
+        self.asked.discard(ifindex)
+        self.released.add(ifindex)
+
+    def forget(self, name: str, ifindex: int) -> None:
+        """The link cannot be had, or was taken out by somebody else."""
+        self.wanted.pop(name, None)
+        self.asked.discard(ifindex)
+
+    def desired(self, facts: Facts, ports: Container[int], starting: bool) -> dict[int, bool]:
+        """Ifindex → member. At the start every configured link is tried as it is; later only one that can be had."""
+        by_name = {link.name: link for link in facts.links.values()} if self.wanted else {}
+        members = {}
+        for name in self.wanted:
+            link = by_name.get(name)
+            if link is None:
+                continue
+            as_it_is = starting or link.ifindex in ports or link.ifindex in self.asked
+            if as_it_is or not (link.master or link.up):
+                members[link.ifindex] = True
+        members.update(dict.fromkeys(sorted(self.released), False))
+        return members

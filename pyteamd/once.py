@@ -1,0 +1,49 @@
+"""Settings that are written one time: the mode, counts of announcements, a port's priority and queue, the team's address.
+
+They are wanted until the kernel has them. After that they belong to whoever changes them next, as with teamd; only what a runner
+wants is held up against everybody.
+"""
+
+from __future__ import annotations
+
+from pyteamd.config import TeamConfig
+from pyteamd.model import Observed, OptionKey, OptionValue
+from pyteamd.port import Port
+
+MODE = OptionKey("mode")
+
+
+class Once:
+    """What is still to be written one time."""
+
+    def __init__(self, mode: str, config: TeamConfig) -> None:
+        self.options: dict[OptionKey, OptionValue] = {MODE: mode}
+        self.mac: bytes | None = config.hwaddr
+        """Address for the team device."""
+        counts = {
+            "notify_peers_count": config.notify_peers_count,
+            "notify_peers_interval": config.notify_peers_interval,
+            "mcast_rejoin_count": config.mcast_rejoin_count,
+            "mcast_rejoin_interval": config.mcast_rejoin_interval,
+        }
+        self.options.update({OptionKey(name): count for name, count in counts.items() if count is not None})
+
+    def add_port(self, port: Port, watched: bool) -> None:
+        """A port joined. `watched`: the kernel shall go by our verdict instead of the raw link."""
+        self.options[OptionKey("priority", port.ifindex)] = port.config.prio
+        if port.config.queue_id is not None:
+            self.options[OptionKey("queue_id", port.ifindex)] = port.config.queue_id
+        if watched:
+            self.options[OptionKey("user_linkup_enabled", port.ifindex)] = True
+
+    def forget_port(self, ifindex: int) -> None:
+        """The port left."""
+        for key in [key for key in self.options if key.port == ifindex]:
+            del self.options[key]
+
+    def drop_done(self, observed: Observed, team: int) -> None:
+        """Forget what has arrived."""
+        for key in [key for key, value in self.options.items() if observed.options.get(key) == value]:
+            del self.options[key]
+        if self.mac is not None and observed.macs.get(team) == self.mac:
+            self.mac = None

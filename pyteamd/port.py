@@ -1,0 +1,145 @@
+"""One port of the team: what the kernel said of it, its settings, and its link watchers with their combined verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyteamd.events import FrameSeen, LinkSeen, PortSeen
+from pyteamd.linkwatch.base import PortNow, Watcher
+from pyteamd.model import Level, Note, Tap
+
+SPEED_UNKNOWN = 0xFFFFFFFF
+
+
+class Port:
+    """Satisfies `runners.base.PortView`. Owned and changed by the Team only."""
+
+    __slots__ = (
+        "config",
+        "ifindex",
+        "kernel_priority",
+        "link",
+        "notes",
+        "original_mac",
+        "policy_all",
+        "running",
+        "seen",
+        "settled",
+        "up",
+        "up_since",
+        "watchers",
+    )
+
+    def __init__(self, link: LinkSeen, seen: PortSeen, original_mac: bytes, config: Any) -> None:
+        """`config`: an instance of the runner's PortConfig."""
+        self.ifindex = link.ifindex
+        self.link = link
+        self.seen = seen
+        self.running = link.running
+        self.original_mac = original_mac
+        self.config = config
+        self.kernel_priority: int | None = None
+        self.watchers: tuple[Watcher, ...] = ()
+        self.policy_all = False
+        """link_watch_policy is "all"."""
+        self.up = False
+        self.up_since: float | None = None
+        """When the verdict last changed; None before it ever did."""
+        self.settled = False
+        """All its writes were once done; an address refused before that makes the port unfit."""
+        self.notes: list[Note] = []
+
+    @property
+    def name(self) -> str:
+        """Interface name now."""
+        return self.link.name
+
+    @property
+    def mac(self) -> bytes:
+        """Hardware address now."""
+        return self.link.mac
+
+    @property
+    def speed_mbps(self) -> int:
+        """Mbit/s, 0 when down or unknown."""
+        return 0 if self.seen.speed_mbps == SPEED_UNKNOWN else self.seen.speed_mbps
+
+    @property
+    def duplex(self) -> int:
+        """0 half, 1 full, 255 unknown."""
+        return self.seen.duplex
+
+    @property
+    def priority(self) -> int:
+        """The kernel's value where known, else the configured one."""
+        if self.kernel_priority is not None:
+            return self.kernel_priority
+        prio: int = self.config.prio
+        return prio
+
+    def start(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
+        """Begin watching. The verdict starts as the watchers start, without a word; changes are noted."""
+        self.watchers = tuple(watchers)
+        self.policy_all = policy_all
+        self.up = self.combined()
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.start(at, now)
+        self.settle(before, now)
+
+    def carrier(self, at: PortNow, now: float) -> bool:
+        """The raw link changed. Returns whether any watcher changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.carrier(at, now)
+        return self.settle(before, now)
+
+    def frame(self, at: PortNow, frame: FrameSeen, now: float) -> bool:
+        """A frame came in. Returns whether any watcher changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.frame(at, frame, now)
+        return self.settle(before, now)
+
+    def tick(self, at: PortNow, now: float) -> bool:
+        """Run the watchers whose time has come. Returns whether any changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            deadline = watcher.deadline()
+            if deadline is not None and deadline <= now:
+                watcher.tick(at, now)
+        return self.settle(before, now)
+
+    def deadline(self) -> float | None:
+        """Earliest deadline of the watchers."""
+        return min((d for watcher in self.watchers if (d := watcher.deadline()) is not None), default=None)
+
+    def taps(self) -> set[Tap]:
+        """Packet sockets the watchers want."""
+        return {tap for watcher in self.watchers for tap in watcher.taps()}
+
+    def combined(self) -> bool:
+        """The verdict: any or all of the watchers, as `link_watch_policy` says; without watchers up."""
+        if not self.watchers:
+            return True
+        return (all if self.policy_all else any)(watcher.up for watcher in self.watchers)
+
+    def verdicts(self) -> tuple[bool, ...]:
+        """Each watcher's answer."""
+        return tuple([watcher.up for watcher in self.watchers])
+
+    def settle(self, before: tuple[bool, ...], now: float) -> bool:
+        """Note what changed since `before` and combine anew."""
+        after = self.verdicts()
+        if after == before:
+            return False
+        for watcher, was in zip(self.watchers, before, strict=True):
+            if watcher.up != was:
+                direction = "up" if watcher.up else "down"
+                self.notes.append(Note(Level.INFO, f"{self.name}: {watcher.name}-link went {direction}.", self.name))
+        up = self.combined()
+        if up != self.up:
+            self.up = up
+            self.up_since = now
+        return True

@@ -1,0 +1,57 @@
+"""The ports of one team, always in ifindex order, and what is done to all of them alike."""
+
+from __future__ import annotations
+
+from pyteamd.linkwatch.base import PortNow
+from pyteamd.model import Frame, Note, Observed, OptionKey
+from pyteamd.port import Port
+
+
+class Ports(dict[int, Port]):
+    """Ports by ifindex."""
+
+    def __init__(self, observed: Observed) -> None:
+        super().__init__()
+        self._observed = observed
+
+    def add(self, port: Port) -> None:
+        """Put a port in its place."""
+        ordered = sorted([*self.items(), (port.ifindex, port)])
+        self.clear()
+        self.update(ordered)
+
+    def named(self, name: str) -> Port | None:
+        """The port of that name now."""
+        return next((port for port in self.values() if port.name == name), None)
+
+    def now_of(self, port: Port) -> PortNow:
+        """What the watchers of a port may know of it."""
+        options = self._observed.options
+        enabled = options.get(OptionKey("enabled", port.ifindex)) is True
+        some = enabled or any(options.get(OptionKey("enabled", ifindex)) is True for ifindex in self)
+        return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some)
+
+    def tick(self, now: float) -> None:
+        """Run the watchers whose time has come."""
+        for port in self.values():
+            deadline = port.deadline()
+            if deadline is not None and deadline <= now:
+                port.tick(self.now_of(port), now)
+
+    def deadline(self) -> float | None:
+        """Earliest deadline of any watcher."""
+        return min((d for port in self.values() if (d := port.deadline()) is not None), default=None)
+
+    def take(self) -> tuple[list[Frame], list[Note]]:
+        """Frames and notes of the ports and their watchers since the last call."""
+        frames: list[Frame] = []
+        notes: list[Note] = []
+        for port in self.values():
+            if port.notes:
+                notes += port.notes
+                port.notes = []
+            for watcher in port.watchers:
+                sent, said = watcher.take()
+                frames += sent
+                notes += said
+        return frames, notes

@@ -1,0 +1,101 @@
+"""How a link becomes a port of the team and stops being one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pyteamd.config import Config, PortSetup, Severity
+from pyteamd.facts import Facts
+from pyteamd.membership import Membership
+from pyteamd.model import Level, Note, OptionKey
+from pyteamd.once import Once
+from pyteamd.port import Port
+from pyteamd.ports import Ports
+
+
+class Roster:
+    """The ports there are, the links that shall be ports, and what a new port needs. Owned by one Team."""
+
+    def __init__(self, config: Config, facts: Facts, once: Once, wanted: Iterable[str]) -> None:
+        self.ports = Ports(facts.observed)
+        self.members = Membership(wanted)
+        self.notes: list[Note] = []
+        self.closed = False
+        """The team is stopping: nobody joins any more."""
+        self._config = config
+        self._facts = facts
+        self._once = once
+        self._hosts: dict[str, str] = {}
+
+    def join(self, ifindex: int, now: float, found: bool) -> bool:
+        """Make a port of this link if all that must be known is known. Returns whether anything came of it.
+
+        `found`: the link was a port before the daemon started, so that the team's address is not to change.
+        """
+        if ifindex in self.ports or ifindex in self.members.released or self.closed or not self._facts.complete(ifindex):
+            return False
+        link = self._facts.links[ifindex]
+        hosts = self.hosts_of(link.name)
+        if any(host not in self._hosts for host in hosts):
+            return True
+        settings = self._config.port(link.name)
+        problems = [problem.message for problem in settings.problems if problem.severity is Severity.PORT]
+        problems += [f"cannot resolve host {host}" for host in hosts if not self._hosts[host]]
+        if problems:
+            self.reject(ifindex, "; ".join(problems))
+            return True
+        self._config.ensure_watcher(link.name)
+        port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
+        self.ports.add(port)
+        self.members.asked.discard(ifindex)
+        if not found:
+            self._adopt_mac(port)
+        self._begin(port, settings, now)
+        return True
+
+    def leave(self, ifindex: int) -> Port | None:
+        """The link is no port of ours any more, for whatever reason."""
+        port = self.ports.pop(ifindex, None)
+        self.members.released.discard(ifindex)
+        self._once.forget_port(ifindex)
+        self._facts.forget_options(ifindex)
+        if port is not None:
+            self.notes += port.notes
+        return port
+
+    def reject(self, ifindex: int, why: str) -> None:
+        """Release a link that cannot be a port of ours, and say why."""
+        name = self._facts.name_of(ifindex)
+        self.members.release(name, ifindex)
+        self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name))
+
+    def unresolved(self) -> dict[str, str]:
+        """Host names without which some port cannot be watched → address family."""
+        wanted: dict[str, str] = {}
+        for ifindex in self._facts.port_list:
+            if ifindex not in self.ports and ifindex not in self.members.released and self._facts.complete(ifindex):
+                wanted |= self.hosts_of(self._facts.name_of(ifindex))
+        return {host: family for host, family in wanted.items() if host not in self._hosts}
+
+    def resolved(self, addresses: Mapping[str, str]) -> None:
+        """Numeric addresses of host names, "" for one that has none. A port refused for it may be added again later."""
+        self._hosts.update(addresses)
+
+    def hosts_of(self, name: str) -> dict[str, str]:
+        """Host names the watchers of this port need → address family."""
+        wanted: dict[str, str] = {}
+        for watcher, settings in self._config.port(name).watchers:
+            wanted |= watcher.hosts_in(settings)
+        return wanted
+
+    def _adopt_mac(self, port: Port) -> None:
+        """The first port gives the team its address, unless one was configured."""
+        if len(self.ports) == 1 and self._config.team.hwaddr is None and len(port.original_mac) == len(self._facts.team.mac):
+            self._once.mac = port.original_mac
+
+    def _begin(self, port: Port, settings: PortSetup, now: float) -> None:
+        """Have the settings written once, and start the watchers from the kernel's left-over verdict."""
+        up = self._facts.observed.options.get(OptionKey("user_linkup", port.ifindex)) is True
+        watchers = [watcher(config, self._hosts, up) for watcher, config in settings.watchers]
+        self._once.add_port(port, watched=any(watcher.frees_kernel_link for watcher in watchers))
+        port.start(watchers, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)

@@ -1,0 +1,398 @@
+"""The core: one team, told what happened and asked what to do. No I/O, no clock, no log.
+
+Call `handle` with each event in order of arrival, perform `writes` until there are none, send the frames and print the notes
+of `take`, and come back at `deadline` with a Tick. What the kernel said last is in `facts`; what it should look like is computed
+from that, from the runner, and from the settings that are still to be written `once`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyteamd.backoff import Backoff
+from pyteamd.config import Config
+from pyteamd.events import (
+    Applied,
+    CarrierSeen,
+    Event,
+    FrameSeen,
+    HostsResolved,
+    LinkGone,
+    LinkSeen,
+    OptionGone,
+    OptionSeen,
+    Overrun,
+    PortAdd,
+    PortConfigUpdate,
+    PortGone,
+    PortRemove,
+    PortSeen,
+    Refused,
+    Resync,
+    Stop,
+    Tick,
+    UserSet,
+)
+from pyteamd.facts import Facts
+from pyteamd.model import (
+    Desired,
+    Level,
+    Note,
+    OptionKey,
+    Outputs,
+    SetOption,
+    Tap,
+    Write,
+)
+from pyteamd.once import Once
+from pyteamd.outcomes import Outcomes
+from pyteamd.port import Port
+from pyteamd.reconcile import reconcile
+from pyteamd.roster import Roster
+from pyteamd.runners.base import SET_FAILED, TeamView, UserError
+
+
+@dataclass(slots=True)
+class Setup:
+    """How the process was started; shown under `setup` in the state."""
+
+    pid: int = 0
+    pid_file: str = ""
+    daemonized: bool = False
+    dbus_enabled: bool = False
+    zmq_enabled: bool = False
+    debug_level: int = 0
+
+
+class Team:
+    """One team device and its ports."""
+
+    def __init__(
+        self, config: Config, link: LinkSeen, *, setup: Setup | None = None, adopted: bool = False, enslave: bool = True
+    ) -> None:
+        """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`)."""
+        self.config = config
+        self.setup = setup or Setup()
+        self.runner = config.runner_class(config.runner)
+        self.facts = Facts(link)
+        self.once = Once(self.runner.mode, config.team)
+        self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
+        self.ports = self.roster.ports
+        self.members = self.roster.members
+        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, self.facts.observed, adopted)
+        self.gone = False
+        """The device was deleted."""
+        self.done = False
+        """Stopped, and nothing is left to do."""
+        self.failed = ""
+        """Why the team cannot start; "" when it can."""
+        self.started = False
+        """The first reconciliation is complete."""
+        self.backoff = Backoff()
+        self.outcomes = Outcomes(self.facts, self.once, self.roster, self.backoff)
+        self._notes: list[Note] = []
+        self._stopping = self._keep = False
+        self._synced = False
+        self._dirty = True
+        self._next: float | None = None
+
+    # -- what the shell calls ------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> None:
+        """Digest one event. UserError: a user's request cannot be met, nothing changed."""
+        due = self._next is not None and now >= self._next
+        if due:
+            self.ports.tick(now)
+        if HANDLERS[type(event)](self, event, now) or due:
+            self._dirty = True
+            self.runner.handle(event, self.view, now)
+            self._next = self._earliest(now)
+
+    def writes(self, now: float) -> tuple[Write, ...]:
+        """What to perform now, in order; () when the kernel is as desired or has to be given time."""
+        if not self._dirty or not self._synced or self.gone:
+            return ()
+        self.once.drop_done(self.facts.observed, self.view.ifindex)
+        allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
+        if not allowed:
+            self._dirty = False
+            self._next = self._earliest(now)
+            self.started = True
+            for port in self.ports.values():
+                port.settled = True
+            self.done = self._stopping and (self._keep or not self.ports)
+        return allowed
+
+    def deadline(self) -> float | None:
+        """When to come back with a Tick if nothing else happens; None for never."""
+        return self._next
+
+    def take(self) -> Outputs:
+        """Frames and notes since the last call: the team's, each port's in order, the runner's."""
+        notes = [*self._notes, *self.roster.notes, *self.outcomes.notes]
+        for taken in (self._notes, self.roster.notes, self.outcomes.notes):
+            taken.clear()
+        probes, heard = self.ports.take()
+        sent, said = self.runner.take()
+        return Outputs((*probes, *sent), (*notes, *heard, *said))
+
+    def desired(self) -> Desired:
+        """What the kernel should look like."""
+        if self._stopping:
+            return Desired() if self._keep else Desired(members=dict.fromkeys(self.ports, False))
+        base = self.runner.desired(self.view)
+        options = dict(base.options)
+        for ifindex, port in self.ports.items():
+            options[OptionKey("user_linkup", ifindex)] = port.up
+        options.update(self.once.options)
+        macs = dict(base.macs)
+        if self.once.mac is not None:
+            macs[self.view.ifindex] = self.once.mac
+        members = self.members.desired(self.facts, self.ports, starting=not self.started)
+        return Desired(options=options, macs=macs, members=members, carrier=base.carrier)
+
+    def taps(self) -> Mapping[int, frozenset[Tap]]:
+        """Packet sockets wanted, by port."""
+        wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
+        return {ifindex: taps for ifindex, taps in wanted.items() if taps}
+
+    def wants(self, event: Event) -> bool:
+        """Whether a link event concerns this team at all; any other event does."""
+        match event:
+            case LinkSeen(ifindex=ifindex, master=master):
+                return master in (0, self.view.ifindex) or ifindex in self.facts.links or ifindex == self.view.ifindex
+            case CarrierSeen(ifindex=ifindex):
+                return ifindex in self.ports
+            case LinkGone(ifindex=ifindex):
+                return ifindex in self.facts.links or ifindex == self.view.ifindex
+        return True
+
+    def unresolved(self) -> Mapping[str, str]:
+        """Host names that must be resolved before some port can be watched → address family ("inet", "inet6")."""
+        return self.roster.unresolved()
+
+    def prepared(self) -> tuple[Write, ...]:
+        """Writes a fail-over may need, worth encoding ahead."""
+        found = [SetOption(OptionKey("activeport"), ifindex) for ifindex in self.ports]
+        for name in ("enabled", "user_linkup"):
+            found += [SetOption(OptionKey(name, ifindex), value) for ifindex in self.ports for value in (True, False)]
+        return tuple(found)
+
+    # -- what the kernel says ------------------------------------------------------------------------------------------
+
+    def _link_seen(self, event: LinkSeen, now: float) -> bool:
+        ifindex = event.ifindex
+        if ifindex == self.view.ifindex:
+            changed = self.facts.team_seen(event)
+            self._refresh_view()
+            return changed
+        port = self.ports.get(ifindex)
+        before = self.facts.link_seen(event, keep=port is not None or event.name in self.members.wanted)
+        if port is None:
+            if before is None or before.up != event.up:
+                self.backoff.forget_port(ifindex)
+            return self._join(ifindex, now) or event.name in self.members.wanted or ifindex in self.members.released
+        if event.master != self.view.ifindex:
+            self.members.forget(port.name, ifindex)
+            self._leave(ifindex)
+            return True
+        port.link = event
+        return self._carrier(port, event.running, now) or before != event
+
+    def _carrier_seen(self, event: CarrierSeen, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None or port.running == event.running:
+            return False
+        port.link = self.facts.running_seen(event.ifindex, event.running)
+        return self._carrier(port, event.running, now)
+
+    def _carrier(self, port: Port, running: bool, now: float) -> bool:
+        if port.running == running:
+            return False
+        port.running = running
+        self.backoff.forget_port(port.ifindex)
+        port.carrier(self.ports.now_of(port), now)
+        return True
+
+    def _link_gone(self, event: LinkGone, now: float) -> bool:
+        if event.ifindex == self.view.ifindex:
+            self.gone = True
+            self._notes.append(Note(Level.WARNING, "Team device removal detected."))
+            return True
+        self._leave(event.ifindex)
+        return self.facts.link_gone(event.ifindex)
+
+    def _port_seen(self, event: PortSeen, now: float) -> bool:
+        before = self.facts.port_list.get(event.ifindex)
+        self.facts.port_list[event.ifindex] = event
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            return self._join(event.ifindex, now)
+        port.seen = event
+        return before != event
+
+    def _port_gone(self, event: PortGone, now: float) -> bool:
+        self.facts.port_list.pop(event.ifindex, None)
+        return self._leave(event.ifindex)
+
+    def _option_seen(self, event: OptionSeen, now: float) -> bool:
+        if not self.facts.option_seen(event):
+            return False
+        port = self.ports.get(event.key.port)
+        if port is None:
+            return not event.key.port or self._join(event.key.port, now)
+        if event.key.name == "priority" and isinstance(event.value, int):
+            port.kernel_priority = event.value
+        return True
+
+    def _option_gone(self, event: OptionGone, now: float) -> bool:
+        return self.facts.observed.options.pop(event.key, None) is not None
+
+    def _resync(self, event: Resync, now: float) -> bool:
+        """Make the picture equal to the dump, whatever was missed."""
+        if all(link.ifindex != self.view.ifindex for link in event.links):
+            return self._link_gone(LinkGone(self.view.ifindex), now)
+        lost_ports, lost_links = self.facts.missing_from(event)
+        for ifindex in lost_ports:
+            self._port_gone(PortGone(ifindex), now)
+        for ifindex in lost_links:
+            self._link_gone(LinkGone(ifindex), now)
+        self.facts.replace_options(event)
+        for ifindex, port in self.ports.items():
+            priority = self.facts.observed.options.get(OptionKey("priority", ifindex))
+            port.kernel_priority = priority if isinstance(priority, int) else None
+        for listed in event.ports:
+            self._port_seen(listed, now)
+        for link in sorted(event.links, key=lambda link: link.ifindex):
+            self._link_seen(link, now)
+        if not self._synced:
+            self._synced = True
+            present = {link.name for link in event.links}
+            for name in [name for name in self.members.wanted if name not in present]:
+                self._notes.append(Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name))
+        return True
+
+    def _nothing(self, event: Event, now: float) -> bool:
+        """Overrun: a Resync follows. Tick: whatever was due has been run."""
+        return isinstance(event, Tick)
+
+    def _frame_seen(self, event: FrameSeen, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            return False
+        port.frame(self.ports.now_of(port), event, now)
+        return True
+
+    def _applied(self, event: Applied, now: float) -> bool:
+        self.outcomes.applied(event, now)
+        return True
+
+    def _refused(self, event: Refused, now: float) -> bool:
+        self.failed = self.outcomes.refused(event, now, starting=not self.started) or self.failed
+        self._refresh_view()
+        return True
+
+    # -- what users say ------------------------------------------------------------------------------------------------
+
+    def _user_set(self, event: UserSet, now: float) -> bool:
+        if event.path == "setup.debug_level":
+            self.setup.debug_level = parse_level(event.value)
+        elif event.path.startswith("runner."):
+            self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
+        else:
+            self.runner.set(event.path, event.value, self.view, now)
+        return True
+
+    def _port_add(self, event: PortAdd, now: float) -> bool:
+        link = self.facts.links.get(event.ifindex)
+        if link is None:
+            raise UserError("NoSuchDev", "No such device.")
+        if event.ifindex in self.ports:
+            return False
+        self.members.want(link.name, event.ifindex)
+        self.backoff.forget_port(event.ifindex)
+        return True
+
+    def _port_remove(self, event: PortRemove, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            raise UserError("NoSuchDev", "No such device.")
+        self.runner.leave_port(event.ifindex, self.view, now)
+        self.members.release(port.name, event.ifindex)
+        return True
+
+    def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
+        self.config.set_port(event.name, dict(event.tree))
+        port = self.ports.named(event.name)
+        if port is not None:
+            prio = self.config.port(event.name).config.prio
+            self.once.options[OptionKey("priority", port.ifindex)] = prio
+        return True
+
+    def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
+        self.roster.resolved(event.addresses)
+        for ifindex in sorted(self.facts.port_list):
+            self._join(ifindex, now)
+        return True
+
+    def _stop(self, event: Stop, now: float) -> bool:
+        self._stopping = self.roster.closed = True
+        self._keep = event.keep
+        if not event.keep:
+            self.runner.leave(self.view, now)
+        return True
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _join(self, ifindex: int, now: float) -> bool:
+        joined = self.roster.join(ifindex, now, found=self.view.adopted and not self.started)
+        self._refresh_view()
+        return joined
+
+    def _leave(self, ifindex: int) -> bool:
+        self.backoff.forget_port(ifindex)
+        return self.roster.leave(ifindex) is not None
+
+    def _refresh_view(self) -> None:
+        self.view.mac = self.once.mac or self.facts.team.mac
+        self.view.up = self.facts.team.up
+
+    def _earliest(self, now: float) -> float | None:
+        deadlines = (self.ports.deadline(), self.runner.deadline(), self.backoff.deadline(now))
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+
+def parse_level(text: str) -> int:
+    """Value for `setup.debug_level`: a decimal integer from 0 to 2147483647; UserError otherwise."""
+    try:
+        level = int(text)
+    except ValueError:
+        raise UserError(*SET_FAILED) from None
+    if not 0 <= level <= 2**31 - 1:
+        raise UserError(*SET_FAILED)
+    return level
+
+
+HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {
+    LinkSeen: Team._link_seen,
+    CarrierSeen: Team._carrier_seen,
+    LinkGone: Team._link_gone,
+    PortSeen: Team._port_seen,
+    PortGone: Team._port_gone,
+    OptionSeen: Team._option_seen,
+    OptionGone: Team._option_gone,
+    Resync: Team._resync,
+    Overrun: Team._nothing,
+    Tick: Team._nothing,
+    FrameSeen: Team._frame_seen,
+    Applied: Team._applied,
+    Refused: Team._refused,
+    HostsResolved: Team._hosts_resolved,
+    UserSet: Team._user_set,
+    PortAdd: Team._port_add,
+    PortRemove: Team._port_remove,
+    PortConfigUpdate: Team._port_config_update,
+    Stop: Team._stop,
+}

@@ -1,0 +1,148 @@
+"""The activebackup runner: one port carries the traffic, the others wait.
+
+Which one: the highest of (prio, speed, full duplex) among the ports whose link watchers say up; the present one wins ties, then
+the lowest ifindex. That is a total order, so nothing depends on who is looked at first. A sticky active port stays while its link
+is up. The choice is made anew when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
+through `runner.active_port` stands until then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyteamd.events import Event
+from pyteamd.model import Desired, Level, OptionKey, OptionValue
+from pyteamd.runners.base import NOT_SUPPORTED, SET_FAILED, PortConfig, PortView, Runner, TeamView, UserError
+from pyteamd.schema import OnBad, option
+
+ACTIVEPORT = OptionKey("activeport")
+POLICIES = ("same_all", "by_active", "only_active")
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveBackupConfig:
+    """Keys below `runner`."""
+
+    hwaddr_policy: str = option(
+        "same_all",
+        help="same_all: every port has the team's address; by_active: the team takes the active port's; "
+        "only_active: the active port takes the team's.",
+        choices=POLICIES,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveBackupPortConfig(PortConfig):
+    """Keys below `ports.NAME`."""
+
+    sticky: bool = option(
+        False,
+        help="Once active, stay active while the link is up, even when a better port comes.",
+        on_bad=OnBad.USE_DEFAULT,
+    )
+
+
+class ActiveBackup(Runner):
+    """One active port."""
+
+    name = "activebackup"
+    mode = "activebackup"
+    Config = ActiveBackupConfig
+    PortConfig = ActiveBackupPortConfig
+    summary = "Sends through one port; another takes over when its link fails."
+
+    def __init__(self, config: ActiveBackupConfig) -> None:
+        super().__init__(config)
+        self.active: int | None = None
+        self._judged: tuple[tuple[int, ...], ...] = ()
+        """What the last choice was based on."""
+        self._own_macs: dict[int, bytes] = {}
+        """only_active: the address a port had before it became active, given back afterwards."""
+
+    @classmethod
+    def normalise(cls, tree: dict[str, Any]) -> None:
+        for key in ("notify_peers", "mcast_rejoin"):
+            section = tree.setdefault(key, {})
+            if isinstance(section, dict):
+                section.setdefault("count", 1)
+
+    def handle(self, event: Event, team: TeamView, now: float) -> None:
+        if self.config.hwaddr_policy == "only_active":
+            self._learn_macs(team)
+        ports = team.ports.values()
+        facts = tuple([(p.ifindex, p.up, p.priority, p.speed_mbps, p.duplex) for p in ports])
+        if facts == self._judged:
+            return
+        if not self._judged and team.adopted:
+            self._take_over(team)
+        self._judged = facts
+        self._choose(team)
+
+    def desired(self, team: TeamView) -> Desired:
+        options: dict[OptionKey, OptionValue] = {}
+        for ifindex in team.ports:
+            options[OptionKey("enabled", ifindex)] = ifindex == self.active
+        if self.active is not None and self.active in team.ports:
+            options[ACTIVEPORT] = self.active
+        return Desired(options=options, macs=self._macs(team))
+
+    def state(self, team: TeamView) -> dict[str, Any]:
+        active = team.ports.get(self.active) if self.active is not None else None
+        return {"active_port": active.name if active else ""}
+
+    def set(self, path: str, value: str, team: TeamView, now: float) -> None:
+        if path != "active_port":
+            raise UserError(*NOT_SUPPORTED)
+        for port in team.ports.values():
+            if port.name == value:
+                self._activate(port)
+                return
+        raise UserError(*SET_FAILED)
+
+    def _take_over(self, team: TeamView) -> None:
+        """Keep the port the kernel already uses: a restart must not touch traffic."""
+        active = team.observed.options.get(ACTIVEPORT)
+        port = team.ports.get(active) if isinstance(active, int) else None
+        if port and port.up and team.observed.options.get(OptionKey("enabled", port.ifindex)):
+            self.active = port.ifindex
+            self.note(Level.INFO, f'Took over with active port "{port.name}".')
+
+    def _choose(self, team: TeamView) -> None:
+        current = team.ports.get(self.active) if self.active is not None else None
+        if current is None or not current.up:
+            current = self.active = None
+        elif current.config.sticky:
+            return
+        candidates = [port for port in team.ports.values() if port.up]
+        best = max(candidates, key=lambda port: rank(port, port is current), default=None)
+        if best is not None and best is not current:
+            self._activate(best)
+
+    def _activate(self, port: PortView) -> None:
+        self.active = port.ifindex
+        self.note(Level.INFO, f'Changed active port to "{port.name}".')
+
+    def _learn_macs(self, team: TeamView) -> None:
+        """An idle port's address is its own unless it is still the one we lent it."""
+        for ifindex, port in team.ports.items():
+            if ifindex != self.active and port.mac != team.mac:
+                self._own_macs[ifindex] = port.mac
+        for ifindex in self._own_macs.keys() - team.ports.keys():
+            del self._own_macs[ifindex]
+
+    def _macs(self, team: TeamView) -> dict[int, bytes]:
+        active = team.ports.get(self.active) if self.active is not None else None
+        match self.config.hwaddr_policy:
+            case "same_all":
+                return dict.fromkeys(team.ports, team.mac)
+            case "by_active":
+                return {team.ifindex: active.mac} if active else {}
+            case _:
+                own = {ifindex: mac for ifindex, mac in self._own_macs.items() if ifindex in team.ports}
+                return own | ({active.ifindex: team.mac} if active else {})
+
+
+def rank(port: PortView, is_current: bool) -> tuple[int, int, int, int, int]:
+    """Sort key of a candidate: larger is better, no two ports are equal."""
+    return (port.priority, port.speed_mbps, int(port.duplex == 1), int(is_current), -port.ifindex)
