@@ -55,6 +55,8 @@ class ActiveBackup(Runner):
     def __init__(self, config: ActiveBackupConfig) -> None:
         super().__init__(config)
         self.active: int | None = None
+        self.chosen_by_user = False
+        """The active port was set by hand; it may even be down."""
         self._judged: tuple[tuple[int, ...], ...] = ()
         """What the last choice was based on."""
         self._own_macs: dict[int, bytes] = {}
@@ -91,12 +93,21 @@ class ActiveBackup(Runner):
         active = team.ports.get(self.active) if self.active is not None else None
         return {"active_port": active.name if active else ""}
 
+    def broken(self, team: TeamView) -> list[str]:
+        if self.active is None:
+            return [f"{port.name} is up, yet no port is active" for port in team.ports.values() if port.up]
+        active = team.ports.get(self.active)
+        if active is None:
+            return [f"active port {self.active} is not there"]
+        return [] if active.up or self.chosen_by_user else [f"active port {active.name} is down"]
+
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         if path != "active_port":
             raise UserError(*NOT_SUPPORTED)
         for port in team.ports.values():
             if port.name == value:
                 self._activate(port)
+                self.chosen_by_user = True
                 return
         raise UserError(*SET_FAILED)
 
@@ -112,6 +123,7 @@ class ActiveBackup(Runner):
         current = team.ports.get(self.active) if self.active is not None else None
         if current is None or not current.up:
             current = self.active = None
+            self.chosen_by_user = False
         elif current.config.sticky:
             return
         candidates = [port for port in team.ports.values() if port.up]
@@ -121,6 +133,7 @@ class ActiveBackup(Runner):
 
     def _activate(self, port: PortView) -> None:
         self.active = port.ifindex
+        self.chosen_by_user = False
         self.note(Level.INFO, f'Changed active port to "{port.name}".')
 
     def _learn_macs(self, team: TeamView) -> None:

@@ -171,6 +171,10 @@ class Runner:
         """
         raise UserError(*NOT_SUPPORTED)
 
+    def broken(self, team: TeamView) -> list[str]:
+        """Invariants of this runner that do not hold, one sentence each."""
+        return []
+
     def leave(self, team: TeamView, now: float) -> None:
         """The daemon is about to stop in good order, or all ports are about to be released."""
 

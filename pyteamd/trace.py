@@ -1,0 +1,129 @@
+"""The trace: what the core was told and what it answered, in a ring, as JSON lines, and fed through the code again.
+
+An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made when somebody asks. The first line
+of a saved trace describes how the team began, so that a trace is a complete, replayable report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+import pyteamd.events
+import pyteamd.model
+from pyteamd.events import Event
+from pyteamd.model import OptionKey, Outputs, Write
+
+FORMAT = 1
+RING_ENTRIES = 4096
+
+TYPES: dict[str, Any] = {
+    name: cls
+    for module in (pyteamd.events, pyteamd.model)
+    for name, cls in vars(module).items()
+    if isinstance(cls, type) and (is_dataclass(cls) or issubclass(cls, Enum))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of the core."""
+
+    at: float
+    event: Event
+    writes: tuple[Write, ...]
+    outputs: Outputs
+
+
+class Trace:
+    """The last steps of one team."""
+
+    def __init__(self, beginning: Mapping[str, Any], size: int = RING_ENTRIES) -> None:
+        """`beginning`: how the team began, plain JSON values (configuration text, link, flags)."""
+        self.beginning = beginning
+        self.dropped = 0
+        """Entries that fell out of the ring; a trace without its beginning cannot be replayed."""
+        self._ring: deque[Entry] = deque(maxlen=size)
+
+    def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
+        """Remember one step."""
+        if len(self._ring) == self._ring.maxlen:
+            self.dropped += 1
+        self._ring.append(Entry(at, event, writes, outputs))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._ring)
+
+    def lines(self) -> Iterator[str]:
+        """JSON lines: the beginning, then one per entry."""
+        yield dump({"format": FORMAT, "dropped": self.dropped, **self.beginning})
+        for entry in self._ring:
+            yield dump(encode(entry))
+
+
+def dump(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def encode(value: Any) -> Any:
+    """Plain JSON values for events, writes and outputs."""
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "value": value.value}
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {item.name: encode(getattr(value, item.name)) for item in fields(value)}
+        return named if isinstance(value, Entry) else {"type": type(value).__name__, **named}
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, OptionKey):
+        return {"option": list(value)}
+    if isinstance(value, list | tuple):
+        return [encode(element) for element in value]
+    if isinstance(value, Mapping):
+        return {"map": [[encode(key), encode(item)] for key, item in value.items()]}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`; ValueError for what `encode` cannot have made."""
+    match value:
+        case list():
+            return tuple(decode(element) for element in value)
+        case {"hex": str(text)}:
+            return bytes.fromhex(text)
+        case {"option": [str(name), int(port), int(index)]}:
+            return OptionKey(name, port, index)
+        case {"map": list(items)}:
+            return {decode(key): decode(item) for key, item in items}
+        case {"enum": str(name), "value": plain} if name in TYPES:
+            return TYPES[name](plain)
+        case {"type": str(name), **named} if name in TYPES:
+            try:
+                return TYPES[name](**{key: decode(item) for key, item in named.items()})
+            except TypeError as error:
+                raise ValueError(f"{name}: {error}") from None
+        case dict():
+            raise ValueError(f"not a trace value: {value}")
+    return value
+
+
+def parse(lines: Iterable[str]) -> tuple[dict[str, Any], list[Entry]]:
+    """Beginning and entries of a saved trace. ValueError names the line that is wrong."""
+    beginning: dict[str, Any] | None = None
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            if beginning is None:
+                beginning = dict(value)
+                continue
+            entries.append(Entry(value["at"], *(decode(value[key]) for key in ("event", "writes", "outputs"))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"line {number}: not a line of a trace: {error}") from None
+    if beginning is None or beginning.get("format") != FORMAT:
+        raise ValueError("line 1: not the beginning of a trace")
+    return beginning, entries
