@@ -1,0 +1,51 @@
+"""Bytes and values: the codecs for every frame the daemon sends or reads.
+
+Each module has frozen dataclasses, `parse(payload)` that makes one of them from what follows the Ethernet
+header, and `build()` that gives those bytes back; `frame()` adds the Ethernet header, for a raw packet
+socket. Nothing here does I/O, logs or remembers anything.
+
+Two classes of error, told apart by who broke the rule. A frame that came from the wire and is not acceptable
+raises `PeerError`, whose `reason` is what the port's drop counters are kept by. A value that cannot be put on
+the wire (a MAC of five octets, a key of 70000) is our own mistake and raises `ValueError` or `struct.error`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a received frame was dropped; the value is the counter's name in the state."""
+
+    TOO_SHORT = "too_short"
+    WRONG_DESTINATION = "wrong_destination"
+    # slow protocols
+    SUBTYPE = "subtype"
+    TLV_TYPE = "tlv_type"
+    TLV_LENGTH = "tlv_length"
+    # ARP
+    HARDWARE_TYPE = "hardware_type"
+    PROTOCOL_TYPE = "protocol_type"
+    ADDRESS_LENGTH = "address_length"
+    OPERATION = "operation"
+    # neighbour discovery
+    IP_VERSION = "ip_version"
+    PAYLOAD_LENGTH = "payload_length"
+    NEXT_HEADER = "next_header"
+    HOP_LIMIT = "hop_limit"
+    ICMP_TYPE = "icmp_type"
+    ICMP_CODE = "icmp_code"
+    OPTION = "option"
+    CHECKSUM = "checksum"
+
+
+class PeerError(ValueError):
+    """A frame from the wire broke a rule of its protocol.
+
+    `reason` is for counting, the text (`reason: detail`) for a note. The core catches it where it parses; it
+    never leaves the core.
+    """
+
+    def __init__(self, reason: DropReason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
