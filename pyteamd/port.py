@@ -63,7 +63,12 @@ class Port:
     @property
     def speed_mbps(self) -> int:
         """Mbit/s, 0 when down or unknown."""
-        return 0 if self.seen.speed_mbps == SPEED_UNKNOWN else self.seen.speed_mbps
+        return 0 if self.speed_unknown else self.seen.speed_mbps
+
+    @property
+    def speed_unknown(self) -> bool:
+        """The driver has link settings but cannot tell the speed."""
+        return self.seen.speed_mbps == SPEED_UNKNOWN
 
     @property
     def duplex(self) -> int:

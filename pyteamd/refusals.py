@@ -5,28 +5,17 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from pyteamd.kernel.api import reason_for
 from pyteamd.model import OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 
 VANISHED = frozenset((errno.ENODEV, errno.ENOENT, errno.ENXIO))
 """The port (or the option instance of the port) went away in the meantime; the event that says so is on its way."""
 
-WORDS = {
-    errno.EPERM: "operation not permitted",
-    errno.EBUSY: "device or resource busy",
-    errno.EINVAL: "invalid argument",
-    errno.EOPNOTSUPP: "operation not supported",
-    errno.EADDRNOTAVAIL: "cannot assign requested address",
-    errno.ENOENT: "no such option",
-    errno.ENODEV: "no such device",
-    errno.ENOBUFS: "no buffer space available",
-}
-
 
 def describe(write: Write, code: int, name_of: Callable[[int], str]) -> str:
     """One line for the log: the write in words, the reason, and a hint where one is known."""
-    reason = WORDS.get(code) or errno.errorcode.get(code, f"error {code}")
     hint = hint_for(write, code, name_of)
-    return f"{in_words(write, name_of)}: {reason}" + (f" ({hint})" if hint else "")
+    return f"{in_words(write, name_of)}: {reason_for(code)}" + (f" ({hint})" if hint else "")
 
 
 def in_words(write: Write, name_of: Callable[[int], str]) -> str:

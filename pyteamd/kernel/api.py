@@ -6,12 +6,30 @@ caller chooses the thread. Only events are awaited.
 
 from __future__ import annotations
 
-import os
+import errno as codes
 from collections.abc import Sequence
 from typing import Protocol
 
 from pyteamd.events import FrameSeen, KernelEvent, LinkSeen, Refused, Resync
 from pyteamd.model import Tap, Write
+
+WORDS = {
+    codes.EPERM: "operation not permitted",
+    codes.EACCES: "permission denied",
+    codes.EEXIST: "file exists",
+    codes.EBUSY: "device or resource busy",
+    codes.EINVAL: "invalid argument",
+    codes.EOPNOTSUPP: "operation not supported",
+    codes.EADDRNOTAVAIL: "cannot assign requested address",
+    codes.ENOENT: "no such option",
+    codes.ENODEV: "no such device",
+    codes.ENOBUFS: "no buffer space available",
+}
+
+
+def reason_for(code: int) -> str:
+    """An errno of the kernel in words."""
+    return WORDS.get(code) or codes.errorcode.get(code, f"error {code}")
 
 
 class KernelGone(Exception):
@@ -22,7 +40,7 @@ class KernelRefused(Exception):
     """The kernel said no. `errno` is its reason, `what` the request in words, `hint` what a person can check."""
 
     def __init__(self, errno: int, what: str, hint: str = "") -> None:
-        super().__init__(f"{what}: {os.strerror(errno)}" + (f" ({hint})" if hint else ""))
+        super().__init__(f"{what}: {reason_for(errno)}" + (f" ({hint})" if hint else ""))
         self.errno = errno
         self.what = what
         self.hint = hint
