@@ -1,0 +1,52 @@
+# Every target ends with one line that says what ran. `make` alone prints this menu.
+PYTHON := .venv/bin/python
+SEEDS ?= 1000
+S ?=
+
+.PHONY: help setup demo test check sim scenario rewrite kernel bench fmt install uninstall clean
+
+help:  ## this menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup:  ## install what development and tests need (Debian packages as root, .venv)
+	@tests/lab/setup.sh
+
+venv:
+	@tests/lab/setup.sh venv
+
+lab:
+	@tests/lab/setup.sh venv lab
+
+demo: lab  ## the main job, seen: fail-over on the real driver
+	@$(PYTHON) tests/lab/lab.py run -- $(PYTHON) -B tests/lab/demo.py
+
+test: lab  ## all tests, the real-kernel lane included
+	@$(PYTHON) tests/run.py
+
+check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; under 30 s
+	@.venv/bin/ruff format --check -q . || { echo "run: make fmt"; exit 1; }
+	@.venv/bin/ruff check -q .
+	@.venv/bin/mypy
+	@$(PYTHON) tests/run.py fast
+
+sim: venv  ## random simulation: make sim SEEDS=10000
+	@.venv/bin/pyteamd simulate --random $(SEEDS) examples/activebackup_ethtool_1.conf
+
+scenario: venv  ## one scenario: make scenario S=tests/scenarios/x.txt
+	@.venv/bin/pyteamd simulate $(S)
+
+rewrite: venv  ## write the transcripts of all scenarios anew; review the diff
+	@.venv/bin/pyteamd simulate --rewrite tests/scenarios/*.txt
+
+kernel: lab  ## only the real-kernel lane
+	@$(PYTHON) tests/run.py kernel
+
+bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
+	@tests/lab/setup.sh
+	@$(PYTHON) tests/bench/bench.py
+
+fmt: venv  ## format the code
+	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
+
+clean:  ## remove what was built
+	@rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Run the test lanes one after the other and end with one line that says what ran and what did not.
+
+    tests/run.py [lane…]        no lane = all; lanes: fast, slow, lab, kernel
+
+fast    everything that needs no kernel driver, no root and under 0.25 s a test
+slow    the long ones of the same kind: many seeds, whole conversations
+lab     the launcher of the real-kernel lab itself
+kernel  tests/kernel on a real team driver, inside the lab
+
+Exit status 0 when nothing failed and every lane asked for could run; with CI set in the environment a lane that cannot run here is a
+failure, otherwise it is only said.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
+LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200"]
+EXIT_NO_WORLD = 77
+EXIT_NO_TESTS = 5
+LANES = {
+    "fast": ["-m", "not slow and not kernel and not lab", "tests"],
+    "slow": ["-m", "slow and not kernel and not lab", "tests"],
+    "lab": ["-m", "lab", "tests"],
+    "kernel": ["-m", "kernel", "tests/kernel"],
+}
+
+
+@dataclass
+class Outcome:
+    """Counts of one lane."""
+
+    lane: str
+    status: int
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+def run_lane(lane: str) -> Outcome:
+    """Run one lane and count what its report says."""
+    print(f"== {lane}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as directory:
+        began = time.monotonic()
+        command = [*PYTEST, *LANES[lane]]
+        if lane == "kernel":
+            inner = [*command, "--junitxml=$LAB_OUT/report.xml"]
+            command = [*LAB, "--out", directory, "--", "sh", "-c", " ".join(quote(word) for word in inner)]
+        else:
+            command.append(f"--junitxml={directory}/report.xml")
+        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+        outcome = Outcome(lane, 0 if status == EXIT_NO_TESTS else status, time.monotonic() - began)
+        report = Path(directory, "report.xml")
+        if report.exists():
+            count(outcome, ElementTree.parse(report))
+    return outcome
+
+
+def quote(word: str) -> str:
+    """Shell quoting that leaves $LAB_OUT to the shell in the lab."""
+    return f'"{word}"'
+
+
+def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element | None]) -> None:
+    """Counts and reasons from a JUnit report."""
+    reasons = []
+    for case in report.iter("testcase"):
+        skipped = case.find("skipped")
+        if skipped is not None:
+            outcome.skipped += 1
+            reasons.append(skipped.get("message", "no reason given"))
+        elif case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        else:
+            outcome.passed += 1
+    outcome.reasons = tuple(sorted(set(reasons)))
+
+
+def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
+    """The last lines, and whether all is well."""
+    well = True
+    parts = []
+    for outcome in outcomes:
+        if outcome.lane == "kernel" and outcome.status == EXIT_NO_WORLD:
+            well = well and not os.environ.get("CI")
+            parts.append("kernel NOT RUN (no kernel with the team driver to be had here, see above)")
+            continue
+        well = well and outcome.status == 0
+        text = f"{outcome.lane} {outcome.passed} passed in {outcome.seconds:.0f} s"
+        text += f", {outcome.failed} FAILED" if outcome.failed else ""
+        text += f", ended with status {outcome.status}" if outcome.status and not outcome.failed else ""
+        text += f", {outcome.skipped} skipped ({'; '.join(outcome.reasons)})" if outcome.skipped else ""
+        parts.append(text)
+    total = [sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped")]
+    failed = total[1] or int(not well)
+    return f"{total[0]} passed, {failed} failed, {total[2]} skipped\nran: {' · '.join(parts)}", well
+
+
+def main() -> int:
+    lanes = sys.argv[1:] or list(LANES)
+    unknown = [lane for lane in lanes if lane not in LANES]
+    if unknown:
+        print(f"no lane {unknown[0]!r}; there are: {', '.join(LANES)}", file=sys.stderr)
+        return 2
+    text, well = summary([run_lane(lane) for lane in lanes])
+    print(text)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
