@@ -109,12 +109,15 @@ def _write_control(job: Job, world: str, ctl: Path, out_dir: Path) -> None:
         "LAB_OUT": "/run/lab/out",
         **job.env,
     }
-    if world != "host":
+    if world == "host":
+        env["PYTHONUNBUFFERED"] = "1"  # in a guest the job writes to a terminal line, here to a pipe
+    else:
         env["MODPROBE_OPTIONS"] = "-d /run/lab"
     script = [
         f"cd {shlex.quote(str(worlds.REPO))}",
         shlex.join(["exec", "env", "-i", *(f"{name}={value}" for name, value in env.items()), *job.command]),
     ]
+    (ctl / "run").mkdir()  # a place for guest-init to mount on
     (ctl / "job").write_text("\n".join(script) + "\n")
     (ctl / "settings").write_text("".join(f"{k}={shlex.quote(str(v))}\n" for k, v in settings.items()))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -114,6 +115,26 @@ def test_a_repository_below_tmp_is_still_seen(tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", str(HERE), str(copy / "tests/lab")], check=True)
     ended = call([sys.executable, str(copy / "tests/lab/lab.py"), "run", "--", "sh", "-c", "pwd; ls tests"])
     assert (ended.returncode, ended.stdout.splitlines()) == (0, [str(copy), "lab"])
+
+
+@pytest.mark.lab
+def test_the_hosts_own_kernel_is_used_when_it_has_the_driver() -> None:
+    """A guest is a host with the driver: the launcher, run inside it, takes name spaces and nothing else."""
+    inner = """
+        [ $LAB_WORLD = host ] || exit 9
+        ip link add team0 type team || exit 8
+        teamd -d -c '{"device":"inner","runner":{"name":"activebackup"}}' || exit 7
+        echo kept >"$LAB_OUT/file"; ls /sys/class/net; exit 5"""
+    outer = f"""
+        ip link add outer type dummy
+        python tests/lab/lab.py run --out "$LAB_OUT/inner" -- sh -c {shlex.quote(inner)}
+        echo "status $?"; cat "$LAB_OUT/inner/file"; ls -1 /sys/class/net /run/teamd; ps -C teamd"""
+    ended = in_guest(outer)
+    assert ended.stdout.splitlines()[:6] == ["inner", "lo", "team0", "status 5", "kept", "/sys/class/net:"]
+    rest = ended.stdout.splitlines()[6:]
+    assert "outer" in rest
+    assert "inner" not in rest
+    assert not any("teamd" in line for line in rest), "the inner job's daemon must end with it"
 
 
 @pytest.mark.lab
