@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pyteamd.config import Config, PortSetup, Severity
+from pyteamd.config import Config, PortSetup
 from pyteamd.facts import Facts
 from pyteamd.membership import Membership
 from pyteamd.model import Level, Note, OptionKey
 from pyteamd.once import Once
 from pyteamd.port import Port
 from pyteamd.ports import Ports
+from pyteamd.problems import Severity
 
 
 class Roster:

@@ -103,7 +103,7 @@ def decode(value: Any) -> Any:
             return TYPES[name](plain)
         case {"type": str(name), **named} if name in TYPES:
             try:
-                return TYPES[name](**{key: decode(item) for key, item in named.items()})
+                return TYPES[name](**{str(key): decode(item) for key, item in named.items()})
             except TypeError as error:
                 raise ValueError(f"{name}: {error}") from None
         case dict():
