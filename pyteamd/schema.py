@@ -6,7 +6,7 @@ function makes of a string. The loader, `check`, the JSON schema, the man page a
 all read the same declarations.
 
 A rule that concerns several keys is a method `contradictions(self)` of the configuration class: it yields
-pairs of a key's path and what is wrong, one for each broken rule. The consequence is that of the key's `on_bad`.
+pairs of a key's path and what is wrong, one for each broken rule, with the consequence of that key's `on_bad`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from functools import cache
 from types import GenericAlias
 from typing import Any
 
@@ -72,6 +71,10 @@ class OptionSpec:
     """For a list that is read as leniently as teamd reads `tx_hash`: an element outside `choices` is skipped
     with this warning ({} stands for the element), one that is no string is skipped, and what is no list at
     all counts as an empty one."""
+    if_empty: str = ""
+    """Warning when such a list ends up empty."""
+    strict_type: bool = False
+    """A value of the wrong JSON type has the consequence of `on_bad` too, because teamd must write this key."""
     kind: Kind = Kind.STRING
     default: Any = None
 
@@ -91,8 +94,8 @@ class OptionSpec:
             return ", ".join(self.choices)
         if self.kind is not Kind.INT or (self.minimum is None and self.maximum is None):
             return ""
-        text = f"{self.lowest} and more" if self.maximum is None else f"{self.lowest} to {self.highest}"
-        return f"{text} ({self.unit})" if self.unit else text
+        text = f"{self.lowest} to {self.highest}"
+        return f"{text} {self.unit}" if self.unit else text
 
 
 def option(
@@ -109,6 +112,8 @@ def option(
     convert: Callable[[str], Any] | None = None,
     pattern: str = "",
     skip_unknown: str = "",
+    if_empty: str = "",
+    strict_type: bool = False,
 ) -> Any:
     """A dataclass field for one configuration key; `path` defaults to the field's name.
 
@@ -127,29 +132,37 @@ def option(
         convert,
         pattern,
         skip_unknown,
+        if_empty,
+        strict_type,
         default=default,
     )
     return field(default=default, metadata={"option": spec})
 
 
-@cache
+_OPTIONS: dict[type, Mapping[str, OptionSpec]] = {}
+
+
 def options_of(cls: type) -> Mapping[str, OptionSpec]:
     """Field name → specification, in order of declaration. TypeError: an annotation that is no JSON type."""
+    known = _OPTIONS.get(cls)
+    if known is not None:
+        return known
     found: dict[str, OptionSpec] = {}
     for item in fields(cls):
         spec = item.metadata.get("option")
         if spec is not None:
             kind = _kind(cls, item.name, item.type, spec)
             found[item.name] = replace(spec, path=spec.path or item.name, kind=kind)
+    _OPTIONS[cls] = found
     return found
 
 
 def _kind(cls: type, name: str, annotation: Any, spec: OptionSpec) -> Kind:
-    if spec.convert is not None:
-        return Kind.STRING
     # Text where annotations are postponed, else an object: a class, or a thing whose str is as it is written.
     plain = isinstance(annotation, type) and not isinstance(annotation, GenericAlias)
     text = annotation.__name__ if plain else str(annotation)
+    if text not in KINDS and spec.convert is not None:
+        return Kind.STRING
     if text not in KINDS:
         raise TypeError(f"{cls.__name__}.{name}: no JSON type for {text} (known: {', '.join(KINDS)})")
     return KINDS[text]

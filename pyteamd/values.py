@@ -1,0 +1,84 @@
+"""Strings with a form of their own: interface names, hardware addresses, hosts. For `convert` in option declarations.
+
+Each function takes what the user wrote and returns the value to work with, or raises ValueError whose text continues
+a sentence that begins with the value ("is longer than 15 characters"). Names are not looked up here: that needs I/O.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAME_MAX = 15
+"""Bytes of an interface name (IFNAMSIZ less the terminator)."""
+
+MAC_LENGTH = 6
+
+MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*){5}$"
+"""The usual ways to write a hardware address, for editors."""
+
+_MAC_BYTE = re.compile(r"\s*\+?(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*\Z")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
+_DOTTED = re.compile(r"[0-9.]+\Z")
+_DOTTED_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
+
+
+def interface_name(text: str) -> str:
+    """A name the kernel takes for a network interface (dev_valid_name in net/core/dev.c)."""
+    if not text:
+        raise ValueError("is no interface name")
+    if len(text.encode("utf-8", "surrogatepass")) > NAME_MAX:
+        raise ValueError(f"is longer than {NAME_MAX} characters, no interface can have that name")
+    if text in (".", "..") or any(char in "/:" or char.isspace() for char in text):
+        raise ValueError('is no interface name: blanks, "/" and ":" are not allowed in one')
+    return text
+
+
+def hardware_address(text: str) -> bytes:
+    """Six hexadecimal bytes with colons between them, one or two digits each; blanks around them do no harm, as in teamd.
+
+    The team driver takes no multicast address and not zero (is_valid_ether_addr).
+    """
+    pieces = [_MAC_BYTE.match(piece) for piece in text.split(":")]
+    if len(pieces) != MAC_LENGTH or None in pieces:
+        raise ValueError("is no hardware address (six bytes like 02:00:5e:00:53:01)")
+    address = bytes([int(piece[1], 16) for piece in pieces if piece])
+    if address[0] & 1:
+        raise ValueError("is a multicast address, the team cannot have it")
+    if not any(address):
+        raise ValueError("is the zero address, the team cannot have it")
+    return address
+
+
+def host4(text: str) -> str:
+    """A host name or an IPv4 address."""
+    if ":" in text:
+        raise ValueError("is an IPv6 address, but an IPv4 address or a host name is needed")
+    # With fewer than four parts it is one of the old short forms, which name resolution still understands.
+    if _DOTTED.match(text) and text.count(".") >= 3 and not _DOTTED_QUAD.match(text):
+        raise ValueError("is no IPv4 address")
+    return _host(text)
+
+
+def host6(text: str) -> str:
+    """A host name or an IPv6 address, with or without a scope (fe80::1%eth0)."""
+    if ":" in text:
+        _check_ipv6(text)
+        return text
+    if _DOTTED.match(text):
+        raise ValueError("is an IPv4 address, but an IPv6 address or a host name is needed")
+    return _host(text)
+
+
+def _check_ipv6(text: str) -> None:
+    from ipaddress import IPv6Address  # on demand: only this check needs the module
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        raise ValueError("is no IPv6 address") from None
+
+
+def _host(text: str) -> str:
+    if not _HOST_NAME.match(text):
+        raise ValueError("is no host name")
+    return text
