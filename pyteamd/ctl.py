@@ -1,0 +1,269 @@
+"""pyteamdctl: ask a running team daemon, or tell it something; takes teamdctl's place.
+
+    pyteamdctl [options] TEAM VERB…        for instance: pyteamdctl team0 state item get runner.active_port
+
+How it works: options are read as getopt_long reads them, the words after the team's name are looked up in the table
+of verbs (ctl_verbs), the program connects, fetches configuration and state as libteamdctl does, and runs the verb.
+Texts, messages and exit codes are teamdctl's, so that it can be installed under that name; then the verbs that
+teamdctl lacks (`extra`) are left out.
+Modules are imported where they are needed: this program starts for every question a script asks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from pyteamd.client import Client, ClientError, NoDaemon, TransportMissing, to_bytes
+from pyteamd.ctl_verbs import VERBS, Session, Verb, VerbError, load_json
+from pyteamd.getopt_long import OptionReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+OK, FAILURE = 0, 1
+
+_OPTIONS = {
+    "help": ("h", False),
+    "verbose": ("v", False),
+    "oneline": ("o", False),
+    "force-dbus": ("D", False),
+    "force-zmq": ("Z", True),
+    "force-usock": ("U", False),
+}
+_OPTIONS_HELP = """\
+    -h --help                Show this help
+    -v --verbose             Increase output verbosity
+    -o --oneline             Force output to one line if possible
+    -D --force-dbus          Force to use D-Bus interface
+    -Z --force-zmq=ADDRESS   Force to use ZeroMQ interface [-Z[Address]]
+    -U --force-usock         Force to use UNIX domain socket interface
+"""
+_SIOCGIFINDEX = 0x8933
+_LOG_ERR, _LOG_DEBUG = 3, 7
+_LOG_NAMES = {"err": _LOG_ERR, "info": 6, "debug": _LOG_DEBUG}
+
+
+class UsageError(Exception):
+    """The command line asks for nothing that exists; the help follows the text."""
+
+
+class Refusal(Exception):
+    """The program cannot go on; the text says why."""
+
+
+def main() -> int:
+    """The program: reads sys.argv, returns the exit code."""
+    import signal
+
+    # A closed pipe or Ctrl-C ends the C program without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    name = os.path.basename(sys.argv[0])
+    program = "pyteamdctl" if name.endswith(".py") else name
+    out, err = _byte_exact(sys.stdout), _byte_exact(sys.stderr)
+    code = run(program, sys.argv[1:], out, err)
+    try:
+        out.flush()
+    except OSError as error:
+        err.write(f"{program}: cannot write the output: {error.strerror}\n")
+        # Python tries to write the rest again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return FAILURE
+    return code
+
+
+def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
+    """Do what the command line says, as the program of that name; returns the exit code."""
+    verbs = [verb for verb in VERBS if not verb.extra or program != "teamdctl"]
+    # The command line's bytes go out as they came in, whatever the locale.
+    args = [os.fsencode(arg).decode("utf-8", "surrogateescape") for arg in argv]
+    options = _Options()
+    try:
+        operands = options.read(program, args, err)
+        if options.help:
+            out.write(_help(program, verbs))
+            return OK
+        if not operands:
+            raise UsageError("No team device specified.")
+        team = operands[0]
+        verb, params = find_verb(verbs, operands[1:])
+    except UsageError as error:
+        err.write(f"{error}\n")
+        out.write(_help(program, verbs))
+        return FAILURE
+    except Refusal as error:
+        err.write(f"{error}\n")
+        return FAILURE
+    return _run_verb(team, verb, params, options, out, err)
+
+
+def find_verb(verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, list[str]]:
+    """The verb that the words call, and its parameters. Raises UsageError.
+
+    A verb that takes fewer parameters than there are words left is passed over for a longer one.
+    """
+    rest = list(words)
+    path: tuple[str, ...] = ()
+    while rest:
+        word = rest.pop(0)
+        depth = len(path)
+        longer = (verb.words for verb in verbs if verb.words[:depth] == path and len(verb.words) > depth)
+        name = next((words[depth] for words in longer if words[depth].startswith(word)), None)
+        if name is None:
+            raise UsageError(f'Unknown command "{word}".')
+        path += (name,)
+        for verb in verbs:
+            if verb.words == path and len(verb.params) >= len(rest):
+                if missing := verb.params[len(rest) :]:
+                    raise UsageError(f'Command line parameter "{missing[0]}" expected.')
+                return verb, rest
+    raise UsageError("None or incomplete command")
+
+
+class _Options:
+    """What the options say."""
+
+    __slots__ = ("help", "oneline", "transport", "verbosity")
+
+    def __init__(self) -> None:
+        self.help = False
+        self.oneline = False
+        self.transport: str | None = None
+        self.verbosity = 0
+
+    def read(self, program: str, args: Sequence[str], err: TextIO) -> list[str]:
+        """Take the options out of the arguments; the operands remain. Raises UsageError, Refusal."""
+        forced: set[str] = set()
+        permute = "POSIXLY_CORRECT" not in os.environ
+        reader = OptionReader(program, _OPTIONS, args, err.write, permute=permute)
+        for letter, _ in reader:
+            match letter:
+                case "h":
+                    self.help = True
+                    return []
+                case "v":
+                    self.verbosity += 1
+                case "o":
+                    self.oneline = True
+                case "Z":
+                    raise Refusal("ZeroMQ support is not compiled-in")
+                case "D":
+                    forced.add("dbus")
+                case "U":
+                    forced.add("usock")
+                case _:
+                    raise UsageError("unknown option.")
+        if len(forced) > 1:
+            raise UsageError("Only one interface could be forced at a time (UNIX domain socket, D-Bus, ZMQ).")
+        self.transport = forced.pop() if forced else None
+        return reader.operands
+
+
+def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, out: TextIO, err: TextIO) -> int:
+    try:
+        if "PYTEAMD_RUN_DIR" not in os.environ:
+            _check_device(team)
+        with _connect(team, options.transport, err) as client:
+            _check_team(client)
+            try:
+                verb.run(Session(client, params, options.oneline, options.verbosity, out))
+            except (VerbError, ClientError) as error:
+                if isinstance(error, ClientError):
+                    _log(error, err)
+                elif str(error):
+                    err.write(f"{error}\n")
+                raise Refusal(f"command call failed ({os.strerror(error.errno)})") from None
+    except Refusal as error:
+        err.write(f"{error}\n")
+        return FAILURE
+    return OK
+
+
+def _connect(team: str, transport: str | None, err: TextIO) -> Client:
+    """Connect and fetch configuration and state. Raises Refusal."""
+    try:
+        client = Client.connect(team, transport)
+        try:
+            client.refresh()
+        except ClientError:
+            client.close()
+            raise
+    except ClientError as error:
+        failures = error.failures.values() if isinstance(error, NoDaemon) else ()
+        for failure in failures:
+            # Why each way failed is said only when it was the only one to try, or a debugging user asks.
+            if transport or _log_level() >= _LOG_DEBUG or isinstance(failure, TransportMissing):
+                _log(failure, err)
+        _log(error, err)
+        raise Refusal(f"teamdctl_connect failed ({os.strerror(error.errno)})") from None
+    return client
+
+
+def _check_device(name: str) -> None:
+    """There must be a network device of that name, as the kernel reads it. Raises Refusal."""
+    import fcntl
+    import socket
+    import struct
+
+    try:
+        # The kind of socket teamdctl uses, so that a user without privileges is told the same.
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as packet_socket:
+            fcntl.ioctl(packet_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:15]))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise Refusal(f'Device "{name}" does not exist') from None
+        raise Refusal(f'Device "{name}" - failed to get interface index ({error.strerror})') from None
+
+
+def _check_team(client: Client) -> None:
+    """The daemon at the other end must be this team's. Raises Refusal."""
+    try:
+        config = load_json(client.config)
+    except VerbError as error:
+        raise Refusal(str(error)) from None
+    device = config.get("device") if isinstance(config, dict) else None
+    if not isinstance(device, str):
+        raise Refusal("Failed to parse device name from config.")
+    if device != client.team:
+        raise Refusal(f"Unable to access to {client.team} through connected teamd daemon because it controls {device}.")
+
+
+def _log(error: ClientError, err: TextIO) -> None:
+    if _log_level() >= _LOG_ERR:
+        err.writelines(f"libteamdctl: {function}: {text}\n" for function, text in error.trail)
+
+
+def _log_level() -> int:
+    """$TEAMDCTL_LOG as libteamdctl reads it: a number with nothing or white space after it, or a name's beginning."""
+    text = os.environ.get("TEAMDCTL_LOG")
+    if text is None:
+        return _LOG_ERR
+    first = (text.split() or [""])[0]
+    digits = first[1:] if first[:1] in ("+", "-") else first
+    if digits.isascii() and digits.isdecimal():
+        return int(first)
+    return next((level for name, level in _LOG_NAMES.items() if text.startswith(name)), 0)
+
+
+def _help(program: str, verbs: Iterable[Verb]) -> str:
+    lines = "".join(f"    {' '.join((*verb.words, *verb.params))}\n" for verb in verbs)
+    return f"{program} [options] teamdevname command [command args]\n{_OPTIONS_HELP}Commands:\n{lines}"
+
+
+def _byte_exact(stream: TextIO | None) -> TextIO:
+    """The stream set to write UTF-8 and to give back undecodable bytes as they were; nowhere if it is closed."""
+    import io
+
+    if stream is None:
+        return open(os.devnull, "w")
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    return stream
+
+
+if __name__ == "__main__":
+    sys.exit(main())
