@@ -47,6 +47,7 @@ class TeamConfig:
         None,
         help="Hardware address of the team device. Without it the device gets that of its first port.",
         convert=hardware_address,
+        sample="02:00:5e:00:53:01",
         pattern=MAC_PATTERN,
     )
     link_watch_policy: str = option(
@@ -61,7 +62,12 @@ class TeamConfig:
         minimum=0,
     )
     notify_peers_interval: int | None = option(
-        None, path="notify_peers.interval", help="Time between two of these.", minimum=0, unit="ms"
+        None,
+        path="notify_peers.interval",
+        help="Time between two such announcements.",
+        minimum=0,
+        unit="ms",
+        sample=100,
     )
     mcast_rejoin_count: int | None = option(
         None,
@@ -70,7 +76,7 @@ class TeamConfig:
         minimum=0,
     )
     mcast_rejoin_interval: int | None = option(
-        None, path="mcast_rejoin.interval", help="Time between two of these.", minimum=0, unit="ms"
+        None, path="mcast_rejoin.interval", help="Time between two rounds of joining.", minimum=0, unit="ms", sample=100
     )
 
 

@@ -75,6 +75,8 @@ class OptionSpec:
     """Warning when such a list ends up empty."""
     strict_type: bool = False
     """A value of the wrong JSON type has the consequence of `on_bad` too, because teamd must write this key."""
+    sample: Any = None
+    """What examples show when there is no default to show."""
     kind: Kind = Kind.STRING
     default: Any = None
 
@@ -114,6 +116,7 @@ def option(
     skip_unknown: str = "",
     if_empty: str = "",
     strict_type: bool = False,
+    sample: Any = None,
 ) -> Any:
     """A dataclass field for one configuration key; `path` defaults to the field's name.
 
@@ -134,6 +137,7 @@ def option(
         skip_unknown,
         if_empty,
         strict_type,
+        sample,
         default=default,
     )
     return field(default=default, metadata={"option": spec})
