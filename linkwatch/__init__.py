@@ -3,9 +3,13 @@
 if __name__ != "pyteamd.linkwatch":
     raise ImportError("import pyteamd.linkwatch, not linkwatch")
 
+from pyteamd.linkwatch.arp_ping import ArpPing
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.linkwatch.ethtool import Ethtool
+from pyteamd.linkwatch.nsna_ping import NsnaPing
 
 WATCHERS: dict[str, type[Watcher]] = {
     "ethtool": Ethtool,
+    "arp_ping": ArpPing,
+    "nsna_ping": NsnaPing,
 }

@@ -28,10 +28,16 @@ class PortNow:
     """The port carries traffic: the kernel's `enabled` option (for activebackup: the active port)."""
     any_enabled: bool
     """Some port of the team carries traffic. When none does, every port probes."""
+    original_mac: bytes = b""
+    """Address before the port joined, b"" when unknown."""
+    own_macs: frozenset[bytes] = frozenset()
+    """Addresses of the team and all its ports, present and original; given with frames only."""
+    carried: bool = False
+    """Some port that carries traffic is being answered by what it probes; given with frames only."""
 
 
 class Watcher:
-    """Base class. `up` starts with the kernel's left-over verdict (`user_linkup`), so that a take-over changes nothing."""
+    """Base class. `up` starts with the kernel's left-over verdict, so that a take-over changes nothing."""
 
     name: ClassVar[str]
     Config: ClassVar[type]
@@ -71,6 +77,10 @@ class Watcher:
         """Packet sockets this watcher wants on its port."""
         return ()
 
+    def proven(self) -> bool:
+        """Something behind the port answered lately, which a mere carrier does not show."""
+        return False
+
     def verdict(self) -> Verdict:
         """The answer now, with its reason in words."""
         return Verdict(self.up, "link up" if self.up else "link down")
@@ -104,7 +114,7 @@ class Watcher:
 
     @classmethod
     def hosts_in(cls, config: Any) -> dict[str, str]:
-        """Host names this configuration needs resolved → address family."""
+        """Hosts in this configuration, names and addresses → address family."""
         wanted: dict[str, str] = {}
         for field_name, family in cls.host_fields.items():
             value = getattr(config, field_name)

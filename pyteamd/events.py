@@ -7,7 +7,7 @@ family's port list), they arrive in any order, and the Team puts them together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pyteamd.model import OptionKey, OptionValue, Write
@@ -123,6 +123,8 @@ class Refused:
 
     write: Write
     errno: int
+    explanation: str = field(default="", compare=False, repr=False)
+    """The kernel's own words, for the log; "" when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,12 +141,12 @@ class Tap:
     """One packet socket the core wants open on a port.
 
     `vlan`: for ARP, the VLAN id (0–4095) whose tagged frames are wanted, None for untagged ones.
-    `multicast`: group address the socket joins, b"" for none.
+    `address`: a further address the interface shall listen to, of a group or of one station; b"" for none.
     """
 
     kind: TapKind
     vlan: int | None = None
-    multicast: bytes = b""
+    address: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

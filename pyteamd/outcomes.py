@@ -26,7 +26,9 @@ class Outcomes:
         for write in event.writes:
             self._facts.applied(write)
             match write:
-                case SetOption(key=OptionKey(name="priority", port=ifindex), value=int(value)) if ifindex in self._roster.ports:
+                case SetOption(key=OptionKey(name="priority", port=ifindex), value=int(value)) if (
+                    ifindex in self._roster.ports
+                ):
                     self._roster.ports[ifindex].kernel_priority = value
         for write in self._backoff.applied(event.writes, now):
             words = in_words(write, self._facts.name_of)

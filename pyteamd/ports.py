@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.model import Frame, Note, Observed, OptionKey
 from pyteamd.port import Port
@@ -29,7 +31,18 @@ class Ports(dict[int, Port]):
         options = self._observed.options
         enabled = options.get(OptionKey("enabled", port.ifindex)) is True
         some = enabled or any(options.get(OptionKey("enabled", ifindex)) is True for ifindex in self)
-        return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some)
+        return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some, port.original_mac)
+
+    def hearing(self, port: Port, team_mac: bytes) -> PortNow:
+        """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
+        options = self._observed.options
+        own_macs = {team_mac}
+        carried = False
+        for ifindex, other in self.items():
+            own_macs.update((other.mac, other.original_mac))
+            if options.get(OptionKey("enabled", ifindex)) is True:
+                carried = carried or any(watcher.proven() for watcher in other.watchers)
+        return replace(self.now_of(port), own_macs=frozenset(own_macs), carried=carried)
 
     def tick(self, now: float) -> None:
         """Run the watchers whose time has come."""

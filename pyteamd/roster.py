@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 
 from pyteamd.config import Config, PortSetup
 from pyteamd.facts import Facts
+from pyteamd.linkwatch.periodic import is_address
 from pyteamd.membership import Membership
 from pyteamd.model import Level, Note, OptionKey
 from pyteamd.once import Once
@@ -33,11 +35,16 @@ class Roster:
 
         `found`: the link was a port before the daemon started, so that the team's address is not to change.
         """
-        if ifindex in self.ports or ifindex in self.members.released or self.closed or not self._facts.complete(ifindex):
+        if (
+            ifindex in self.ports
+            or ifindex in self.members.released
+            or self.closed
+            or not self._facts.complete(ifindex)
+        ):
             return False
         link = self._facts.links[ifindex]
         hosts = self.hosts_of(link.name)
-        if any(host not in self._hosts for host in hosts):
+        if self._without_address(hosts):
             return True
         settings = self._config.port(link.name)
         problems = [problem.message for problem in settings.problems if problem.severity is Severity.PORT]
@@ -76,7 +83,7 @@ class Roster:
         for ifindex in self._facts.port_list:
             if ifindex not in self.ports and ifindex not in self.members.released and self._facts.complete(ifindex):
                 wanted |= self.hosts_of(self._facts.name_of(ifindex))
-        return {host: family for host, family in wanted.items() if host not in self._hosts}
+        return self._without_address(wanted)
 
     def resolved(self, addresses: Mapping[str, str]) -> None:
         """Numeric addresses of host names, "" for one that has none. A port refused for it may be added again later."""
@@ -89,9 +96,20 @@ class Roster:
             wanted |= watcher.hosts_in(settings)
         return wanted
 
+    def _without_address(self, hosts: Mapping[str, str]) -> dict[str, str]:
+        """The hosts whose address is not known yet; one that is written as an address is its own answer."""
+        for host, family in hosts.items():
+            if host not in self._hosts and is_address(IPv4Address if family == "inet" else IPv6Address, host):
+                self._hosts[host] = host
+        return {host: family for host, family in hosts.items() if host not in self._hosts}
+
     def _adopt_mac(self, port: Port) -> None:
         """The first port gives the team its address, unless one was configured."""
-        if len(self.ports) == 1 and self._config.team.hwaddr is None and len(port.original_mac) == len(self._facts.team.mac):
+        if (
+            len(self.ports) == 1
+            and self._config.team.hwaddr is None
+            and len(port.original_mac) == len(self._facts.team.mac)
+        ):
             self._once.mac = port.original_mac
 
     def _begin(self, port: Port, settings: PortSetup, now: float) -> None:

@@ -282,7 +282,7 @@ class Team:
         port = self.ports.get(event.ifindex)
         if port is None:
             return False
-        port.frame(self.ports.now_of(port), event, now)
+        port.frame(self.ports.hearing(port, self.view.mac), event, now)
         return True
 
     def _applied(self, event: Applied, now: float) -> bool:

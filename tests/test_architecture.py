@@ -1,7 +1,7 @@
 """The shape of the code, checked: who may import whom, how large things may be, and that every plug-in is complete.
 
-    wire, events, model, schema, config <- linkwatch, runners <- the core <- scenario
-    kernel, control, daemon, commands (trio, sockets, netlink, D-Bus) import the core, never the other way round
+wire, events, model, schema, config <- linkwatch, runners <- the core <- scenario
+kernel, control, daemon, commands (trio, sockets, netlink, D-Bus) import the core, never the other way round
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def test_imports_point_one_way(name: str) -> None:
     for imported, line in imports(MODULES[name]):
         ours = imported.removeprefix("pyteamd.")
         if imported.startswith("pyteamd.") and ours in MODULES and MODULES[ours].name != "__init__.py":
-            assert layer(ours) in allowed, f"{MODULES[name]}:{line}: {layer(name)} may not import {layer(ours)} ({ours})"
+            assert layer(ours) in allowed, (
+                f"{MODULES[name]}:{line}: {layer(name)} may not import {layer(ours)} ({ours})"
+            )
 
 
 @pytest.mark.parametrize("name", list(MODULES))
@@ -135,7 +137,9 @@ def test_the_core_catches_nothing_blindly(name: str) -> None:
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.ExceptHandler):
             caught = ast.unparse(node.type) if node.type else "everything"
-            assert caught not in ("Exception", "BaseException", "everything"), f"{MODULES[name]}:{node.lineno}: catches {caught}"
+            assert caught not in ("Exception", "BaseException", "everything"), (
+                f"{MODULES[name]}:{node.lineno}: catches {caught}"
+            )
 
 
 @pytest.mark.parametrize("name", list(RUNNERS))
@@ -148,7 +152,9 @@ def test_runners_are_complete(name: str) -> None:
         for field, spec in options_of(config).items():
             assert spec.help, f"runner {name}: option {field} has no help"
     uses = [f'"name": "{name}"', f"name: {name}"]
-    assert any(use in path.read_text() for path in (ROOT / "examples").glob("*") for use in uses), f"no example of {name}"
+    assert any(use in path.read_text() for path in (ROOT / "examples").glob("*") for use in uses), (
+        f"no example of {name}"
+    )
     assert any(name in path.read_text() for path in (ROOT / "tests/scenarios").glob("*.txt")), f"no scenario of {name}"
 
 

@@ -147,7 +147,11 @@ def test_the_users_choice_stands_until_something_changes() -> None:
 
 @pytest.mark.parametrize(
     ("path", "value", "code"),
-    [("active_port", "eth7", "ItemValueSetFail"), ("active_port", "", "ItemValueSetFail"), ("other", "eth1", "OpNotSupp")],
+    [
+        ("active_port", "eth7", "ItemValueSetFail"),
+        ("active_port", "", "ItemValueSetFail"),
+        ("other", "eth1", "OpNotSupp"),
+    ],
 )
 def test_bad_settings(path: str, value: str, code: str) -> None:
     bench = Bench()

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from ctl_cases import CONFIG, DEAD_SOCKET, NO_SOCKET, STATES, TEAM, WORLDS, Case, cases, daemon, replies
 from ctl_mock import MockDaemon
-from ctl_record import load
+from ctl_record import SOCKET_ANSWERS, load
 
 from pyteamd import client, ctl
 from pyteamd.ctl_verbs import VERBS
 
 CASES = {case.name: case for case in cases()}
-GOLDEN = load()
+GOLDEN = load(SOCKET_ANSWERS)
 REAL_RUN_DIR = "/var/run/teamd"
 
 

@@ -1,0 +1,70 @@
+"""The nsna_ping link watcher: solicit an IPv6 neighbour and wait for its advertisement (RFC 4861).
+
+The source is the link-local address that belongs to the sending MAC address (RFC 4291, appendix A); the neighbour answers to the MAC in
+the solicitation, so the port needs no address of its own. A port that carries no traffic probes too, because it could not come back
+otherwise; where it shares the team's MAC address it uses its original one for that, so that the switch does not send the team's
+frames to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import ClassVar
+
+from pyteamd.events import FrameSeen
+from pyteamd.linkwatch.base import PortNow
+from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, is_address
+from pyteamd.model import Tap, TapKind
+from pyteamd.wire import ndisc
+from pyteamd.wire.ethernet import ETHERTYPE_IPV6
+
+LINK_LOCAL = 0xFE80 << 112
+UNIVERSAL_LOCAL_BIT = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class NsnaPingConfig(PeriodicConfig):
+    """Keys of the nsna_ping watcher."""
+
+    def wrong_family(self, host: str) -> str:
+        return f"{host} is an IPv4 address; nsna_ping asks IPv6 hosts" if is_address(IPv4Address, host) else ""
+
+
+class NsnaPing(Periodic):
+    """Asks by neighbour solicitation."""
+
+    name = "nsna_ping"
+    Config = NsnaPingConfig
+    summary = "Asks an IPv6 host by neighbour solicitation; the link is up while advertisements come."
+    host_fields: ClassVar[Mapping[str, str]] = {"target_host": "inet6", "target_hosts": "inet6"}
+    _spare_mac = b""
+
+    def start(self, port: PortNow, now: float) -> None:
+        if port.original_mac != port.mac:
+            self._spare_mac = port.original_mac
+        super().start(port, now)
+
+    def taps(self) -> tuple[Tap, ...]:
+        return (Tap(TapKind.NEIGHBOUR_ADVERTISEMENT, address=self._spare_mac),)
+
+    def may_send(self, port: PortNow) -> bool:
+        return True
+
+    def probe(self, port: PortNow, target: Target) -> bytes:
+        assert isinstance(target.address, IPv6Address)
+        mac = port.mac if port.enabled or not port.any_enabled else self._spare_mac or port.mac
+        return ndisc.NeighborSolicit(link_local(mac), target.address, mac).frame()
+
+    def answers(self, port: PortNow, frame: FrameSeen) -> Iterable[Target]:
+        if frame.ethertype != ETHERTYPE_IPV6 or frame.source in port.own_macs:
+            return []
+        advert = ndisc.parse(frame.payload)
+        return [target for target in self.targets if advert.target == IPv6Address(int(target.address))]
+
+
+def link_local(mac: bytes) -> IPv6Address:
+    """The link-local address made of a MAC address (modified EUI-64)."""
+    identifier = bytes([mac[0] ^ UNIVERSAL_LOCAL_BIT]) + mac[1:3] + b"\xff\xfe" + mac[3:]
+    return IPv6Address(LINK_LOCAL | int.from_bytes(identifier))

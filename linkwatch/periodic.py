@@ -1,0 +1,223 @@
+"""Send and count: what arp_ping and nsna_ping have in common. A ping watcher adds `probe` and `answers`.
+
+A probe goes out every `interval`, the first after `init_wait`, on a fixed grid. At each tick the interval that ends is judged:
+answered, then the target is alive; not answered, then one more is missed. More than `missed_max` missed in a row and the target is
+dead. teamd learns of the last missed answer an interval late; here, when the next unanswered probe would be one too many, its answer
+is awaited only as long as answers from this network have lately taken (at least 20 ms, at most an interval). So a dead target is found
+within `missed_max` + 1 intervals and a little, and never before `missed_max`. A dead target is alive again at the first tick after an
+answer.
+
+A port probes while it carries traffic, or while no port does; other ports stay silent unless told otherwise, because frames with the
+team's address on an idle port would lead the switch astray.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, ClassVar
+
+from pyteamd.events import FrameSeen
+from pyteamd.linkwatch.base import PortNow, Watcher
+from pyteamd.model import Verdict
+from pyteamd.schema import OnBad, option
+from pyteamd.wire import PeerError
+
+LEAST_GRACE_S = 0.02
+"""An answer on a local network takes far less."""
+DECAY = 0.9
+"""How fast the memory of a slow answer fades, per answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicConfig:
+    """Keys of every ping watcher."""
+
+    interval: int = option(1000, help="Time between probes.", minimum=1, unit="ms", on_bad=OnBad.REFUSE_PORT)
+    init_wait: int = option(0, help="Time before the first probe.", minimum=0, unit="ms", on_bad=OnBad.REFUSE_PORT)
+    missed_max: int = option(3, help="So many answers in a row may be missed.", minimum=0, on_bad=OnBad.REFUSE_PORT)
+    target_host: str | None = option(None, help="Whom to ask: an address or a host name.", on_bad=OnBad.REFUSE_PORT)
+    target_hosts: tuple[str, ...] = option(
+        (), help="Several to ask, in place of target_host.", on_bad=OnBad.REFUSE_PORT
+    )
+    target_policy: str = option(
+        "any",
+        help="With several targets: any of them, or all, must answer.",
+        choices=("any", "all"),
+        on_bad=OnBad.REFUSE_PORT,
+    )
+
+    def contradictions(self) -> Iterable[tuple[str, str]]:
+        """(key, what is wrong) for values that do not go together."""
+        if not self.target_host and not self.target_hosts:
+            yield "target_host", "missing; give the address or name of a host that answers"
+        if self.target_host and self.target_hosts:
+            yield "target_hosts", "give target_host or target_hosts, not both"
+        for key, hosts in (("target_host", (self.target_host,)), ("target_hosts", self.target_hosts)):
+            for host in hosts:
+                if host and (problem := self.wrong_family(host)):
+                    yield key, problem
+
+    def wrong_family(self, host: str) -> str:
+        """What is wrong with the address family of a numeric host, "" for nothing or for a name."""
+        return ""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All targets as written."""
+        return self.target_hosts or ((self.target_host,) if self.target_host else ())
+
+
+def is_address(kind: type[IPv4Address] | type[IPv6Address], host: str) -> bool:
+    """Whether a host is written as an address of this kind."""
+    try:
+        kind(host)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Target:
+    """One host that is asked."""
+
+    address: IPv4Address | IPv6Address
+    alive: bool
+    answered: bool = False
+    """Since the last tick."""
+    missed: int = 0
+    """Ticks in a row without an answer."""
+
+
+class Periodic(Watcher):
+    """Base of the ping watchers."""
+
+    Config = PeriodicConfig
+    frees_kernel_link: ClassVar[bool] = True
+    host_fields: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, config: Any, hosts: Mapping[str, str], up: bool) -> None:
+        super().__init__(config, hosts, up)
+        self.targets = [Target(ip_address(hosts[host]), up) for host in config.hosts]
+        self.drops: Counter[str] = Counter()
+        """Frames that looked like an answer and were none, by reason."""
+        self._interval_s = config.interval / 1000
+        self._next: float | None = None
+        self._judge_at: float | None = None
+        self._sent_at: float | None = None
+        self._slowest_s = 0.0
+        self._begun = False
+
+    # -- what a ping watcher is made of --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def probe(self, port: PortNow, target: Target) -> bytes:
+        """A frame that asks the target."""
+
+    @abstractmethod
+    def answers(self, port: PortNow, frame: FrameSeen) -> Iterable[Target]:
+        """The targets this frame proves alive. PeerError: malformed."""
+
+    def may_send(self, port: PortNow) -> bool:
+        """Whether this port probes now."""
+        return port.enabled or not port.any_enabled
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def start(self, port: PortNow, now: float) -> None:
+        self._next = now + self.config.init_wait / 1000
+        if self._next <= now:
+            self.tick(port, now)
+
+    def frame(self, port: PortNow, frame: FrameSeen, now: float) -> None:
+        try:
+            proven = list(self.answers(port, frame))
+        except PeerError as error:
+            self.drops[error.reason.value] += 1
+            return
+        for target in proven:
+            if not target.answered and self._sent_at is not None:
+                took_s = min(now - self._sent_at, self._interval_s)
+                self._slowest_s = max(took_s, self._slowest_s * DECAY)
+            target.answered = True
+
+    def tick(self, port: PortNow, now: float) -> None:
+        if self._judge_at is not None and now >= self._judge_at:
+            self._last_word()
+        if self._next is None or now < self._next:
+            return
+        if self._begun:
+            for target in self.targets:
+                self._judge(target)
+            self._decide()
+        self._begun = True
+        if self.may_send(port):
+            for target in self.targets:
+                self.send(port.ifindex, self.probe(port, target))
+            self._sent_at = now
+        # On the grid of the first tick; ticks that were slept through are not made up for.
+        self._next += self._interval_s * (int((now - self._next) / self._interval_s) + 1)
+        if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
+            grace_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), self._interval_s)
+            self._judge_at = now + grace_s
+
+    def deadline(self) -> float | None:
+        if self._next is None or self._judge_at is None:
+            return self._next
+        return min(self._next, self._judge_at)
+
+    def verdict(self) -> Verdict:
+        if self.up:
+            return Verdict(True, f"{self.name}: answered by {self._names(alive=True)}")
+        worst = max((target.missed for target in self.targets), default=0)
+        words = f"{self.name}: no answer from {self._names(alive=False)}, {worst} missed of {self.config.missed_max} allowed"
+        return Verdict(False, words)
+
+    def proven(self) -> bool:
+        """Some target answered in the present or the last interval: what is behind this port is alive."""
+        return any(target.answered or (target.alive and target.missed == 0) for target in self.targets)
+
+    def state(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "interval": self.config.interval,
+            "init_wait": self.config.init_wait,
+            "missed_max": self.config.missed_max,
+            "missed": min((target.missed for target in self.targets), default=0),
+            "target_host": str(self.targets[0].address) if self.targets else "",
+        }
+        if len(self.targets) > 1:
+            shown["target_policy"] = self.config.target_policy
+            shown["targets"] = {str(t.address): {"up": t.alive, "missed": t.missed} for t in self.targets}
+        if self.drops:
+            shown["drops"] = dict(sorted(self.drops.items()))
+        return shown
+
+    # -- judging -------------------------------------------------------------------------------------------------------
+
+    def _judge(self, target: Target) -> None:
+        """The interval of this target ends."""
+        if target.answered:
+            target.missed = 0
+            target.alive = True
+        else:
+            target.missed += 1
+            target.alive = target.alive and target.missed <= self.config.missed_max
+        target.answered = False
+
+    def _last_word(self) -> None:
+        """The time for the answer that decides is over."""
+        self._judge_at = None
+        for target in self.targets:
+            if target.alive and not target.answered and target.missed >= self.config.missed_max:
+                target.alive = False
+        self._decide()
+
+    def _decide(self) -> None:
+        combine = all if self.config.target_policy == "all" else any
+        self.set_up(combine(target.alive for target in self.targets))
+
+    def _names(self, alive: bool) -> str:
+        return ", ".join(str(target.address) for target in self.targets if target.alive is alive) or "nobody"
