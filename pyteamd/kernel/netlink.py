@@ -1,0 +1,243 @@
+"""The real kernel, as the daemon uses it: requests, events, packet sockets.
+
+Two sockets hear events: rtnetlink's RTNLGRP_LINK, and the team family's group. Both stand in one epoll set, and trio waits
+for that. A fail-over begins with a link message, so links are read first, and of each message at first only interface
+and flags: when IFF_RUNNING is not what it was, `events` returns a CarrierSeen at once and decodes on its next call.
+Events of one link keep their order; between the two sockets there is none.
+
+When the kernel had to drop messages (ENOBUFS), it goes on dropping until the receive buffer is empty, without another word.
+So the buffers are emptied first, and only then is the Overrun reported that makes the shell dump everything again.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, Overrun, Resync
+from pyteamd.kernel import rtnl
+from pyteamd.kernel.api import KernelGone, KernelRefused
+from pyteamd.kernel.nlsocket import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
+from pyteamd.kernel.packet import PacketSocket
+from pyteamd.kernel.requests import Requests
+from pyteamd.kernel.tlv import Malformed, Message, messages
+from pyteamd.model import Tap
+
+DEFAULT_BUFFER: Final = 1 << 21
+SMALLEST_BUFFER: Final = 32768
+"""What the C library's socket layer makes of a size of 0 or less."""
+
+_LINKS_PER_ROUND: Final = 64
+_TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must not hold up the next carrier change
+_DRAIN: Final = 100_000
+
+Batch = list[tuple[int, KernelEvent]]
+
+
+class _Lost(Exception):
+    """The kernel dropped messages for us."""
+
+
+class EventSocket:
+    """A netlink socket that only hears; never blocks."""
+
+    def __init__(self, protocol: int, buffer_bytes: int) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self.socket = socket.socket(socket.AF_NETLINK, kind, protocol)
+        set_receive_buffer(self.socket, buffer_bytes if buffer_bytes > 0 else SMALLEST_BUFFER)
+        self.socket.bind((0, 0))
+        self._buffer = bytearray(DATAGRAM)
+        self._view = memoryview(self._buffer)
+        self.malformed = 0
+
+    def join(self, group: int) -> None:
+        """Hear a multicast group; once more does no harm."""
+        self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+
+    def receive(self) -> list[Message] | None:
+        """The messages of the next datagram from the kernel, None when there is none. _Lost on an overrun."""
+        try:
+            size, (port_id, _) = self.socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
+        except BlockingIOError:
+            return None
+        except OSError as problem:
+            if problem.errno == errno.ENOBUFS:
+                raise _Lost from problem
+            raise
+        if size > DATAGRAM:
+            raise _Lost
+        heard: list[Message] = []
+        if port_id:  # another process: privileged ones can send to a group
+            self.malformed += 1
+            return heard
+        try:
+            heard.extend(messages(bytes(self._view[:size])))
+        except Malformed:
+            self.malformed += 1
+        return heard
+
+    def drain(self) -> bool:
+        """Throw away what is waiting; False when there is no end to it."""
+        for _ in range(_DRAIN):
+            try:
+                self.socket.recv_into(self._buffer)
+            except BlockingIOError:
+                return True
+            except OSError as problem:
+                if problem.errno != errno.ENOBUFS:
+                    raise
+        return False
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._view.release()
+        self.socket.close()
+
+
+class NetlinkKernel(Requests):
+    """The Kernel interface on the real kernel, in the network namespace of the thread that makes it.
+
+    `event_buffer_bytes`: receive buffer of each event socket (teamd's TEAM_EVENT_BUFSIZE), 0 or less: 32 KiB. Beyond the
+    system's limit net.core.rmem_max it needs CAP_NET_ADMIN, without which the limit is taken.
+    """
+
+    def __init__(self, event_buffer_bytes: int = DEFAULT_BUFFER) -> None:
+        super().__init__()
+        self.overruns = 0
+        self._link_events = EventSocket(ROUTE, event_buffer_bytes)
+        self._team_events = EventSocket(GENERIC, event_buffer_bytes)
+        self._link_events.join(rtnl.GROUP_LINK)
+        self._ready = select.epoll()
+        self._ready.register(self._link_events.socket, select.EPOLLIN)
+        self._ready.register(self._team_events.socket, select.EPOLLIN)
+        self._watched: set[int] = set()
+        self._running: dict[int, bool] = {}
+        self._peeked: list[tuple[int, Message]] = []
+        self._empty = True
+
+    @property
+    def malformed(self) -> int:
+        """How many messages or parts of messages could not be understood and were left out."""
+        return super().malformed + self._link_events.malformed + self._team_events.malformed
+
+    def watch_team(self, ifindex: int) -> None:
+        """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
+        link = self.get_link(ifindex)
+        if link is None:
+            raise KernelGone(f"team device {ifindex} does not exist")
+        if link.kind != "team":
+            raise KernelRefused(errno.EINVAL, f"watch {link.name}", "this link is not a team device")
+        self._team_events.join(self.family(fresh=True).group)
+        self._watched.add(ifindex)
+
+    def unwatch_team(self, ifindex: int) -> None:
+        """Stop delivering the events of this team."""
+        self._watched.discard(ifindex)
+
+    def dump(self, team: int) -> Resync:
+        """Links, ports and options now. KernelGone without the device."""
+        resync = super().dump(team)
+        for link in resync.links:
+            self._running.setdefault(link.ifindex, link.running)
+        return resync
+
+    async def events(self) -> Batch:
+        """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
+        batch: Batch = []
+        while not batch:
+            if self._peeked or not self._empty:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._ready)
+            try:
+                batch = self._round()
+            except _Lost:
+                batch = self._overrun()
+        return batch
+
+    def open_port(self, ifindex: int, tap: Tap) -> PacketSocket:
+        """Open a packet socket on a port with the filter of `tap`. KernelGone or KernelRefused."""
+        return PacketSocket(ifindex, tap)
+
+    def close(self) -> None:
+        """Close every socket; a waiting `events` ends with trio.ClosedResourceError."""
+        with suppress(RuntimeError):  # outside of trio nobody waits
+            trio.lowlevel.notify_closing(self._ready)
+        self._ready.close()
+        self._link_events.close()
+        self._team_events.close()
+        super().close()
+
+    def _round(self) -> Batch:
+        """What was peeked at before, decoded; then new links up to a change of carrier; then teams."""
+        batch = self._decode_peeked()
+        if self._peek(batch):
+            return batch
+        batch += self._decode_peeked()
+        for _ in range(_TEAMS_PER_ROUND):
+            heard = self._team_events.receive()
+            if heard is None:
+                break
+            for message in heard:
+                if self._family is not None and message.type == self._family.id:
+                    team, events = self._decoder.decode(message.octets)
+                    if team in self._watched:
+                        batch += [(team, event) for event in events]
+        return batch
+
+    def _peek(self, batch: Batch) -> bool:
+        """Read link messages without decoding; stop behind a datagram that changed a carrier, and say so."""
+        for _ in range(_LINKS_PER_ROUND):
+            heard = self._link_events.receive()
+            if heard is None:
+                return False
+            changed = False
+            for message in heard:
+                try:
+                    family, ifindex, flags = rtnl.peek(message.octets)
+                except Malformed:
+                    self._link_events.malformed += 1
+                    continue
+                if family or message.type not in (rtnl.NEWLINK, rtnl.DELLINK):
+                    continue  # bridges tell of their ports in link messages of a family of their own
+                if message.type == rtnl.NEWLINK and self._flips(ifindex, bool(flags & rtnl.IFF_RUNNING)):
+                    if any(ifindex == earlier for earlier, _ in self._peeked):
+                        batch += self._decode_peeked()  # what was said before must be heard before
+                    batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
+                    changed = True
+                self._peeked.append((ifindex, message))
+            if changed:
+                return True
+        return False
+
+    def _flips(self, ifindex: int, running: bool) -> bool:
+        before = self._running.get(ifindex, running)
+        self._running[ifindex] = running
+        return before != running
+
+    def _decode_peeked(self) -> Batch:
+        batch: Batch = []
+        for ifindex, message in self._peeked:
+            if message.type == rtnl.DELLINK:
+                self._running.pop(ifindex, None)
+                batch.append((0, LinkGone(ifindex)))
+                continue
+            try:
+                batch.append((0, rtnl.decode(message.octets)))
+            except Malformed:
+                self._link_events.malformed += 1
+        self._peeked.clear()
+        return batch
+
+    def _overrun(self) -> Batch:
+        self.overruns += 1
+        self._peeked.clear()
+        self._running.clear()
+        links, teams = self._link_events.drain(), self._team_events.drain()
+        self._empty = links and teams
+        return [(0, Overrun())]

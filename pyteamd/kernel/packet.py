@@ -1,0 +1,198 @@
+"""Packet sockets on ports: AF_PACKET, raw frames, a socket filter from the first frame on.
+
+The socket is made for no protocol and therefore deaf; filter and options come first, then `bind` names link and protocol.
+The kernel takes VLAN tags off received frames and hands them over beside the frame (PACKET_AUXDATA). ARP and neighbour
+advertisements are received with ETH_P_ALL, because only there a tag is still known; our own transmissions, which such
+a socket would see too, are kept out by PACKET_IGNORE_OUTGOING, by the filter and by the packet type. See packet(7).
+
+A link that goes down gives one ENETDOWN, and the socket lives on; a link that is gone gives the same error.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import socket
+import struct
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from pyteamd.events import FrameSeen
+from pyteamd.kernel import bpf
+from pyteamd.kernel.api import KernelGone, KernelRefused
+from pyteamd.model import Tap, TapKind
+
+LONGEST_FRAME: Final = 2048
+"""Octets received of a frame; what we listen to is much shorter, the rest of a longer one is cut off."""
+
+_FRAMES_PER_ROUND: Final = 16
+_BIND_ATTEMPTS: Final = 3
+_HEADER: Final = 14
+_ETH_P_ALL: Final = 0x0003
+_ETH_P_SLOW: Final = 0x8809
+_TAGS: Final = (0x8100, 0x88A8)
+_VLAN_ID: Final = 0x0FFF
+
+_SO_ATTACH_FILTER: Final = 26
+_SOL_PACKET: Final = 263
+_ADD_MEMBERSHIP, _AUXDATA, _IGNORE_OUTGOING = 1, 8, 23
+_MR_MULTICAST, _MR_UNICAST = 0, 3
+_GROUP_BIT: Final = 0x01  # of an address's first octet
+_MEMBERSHIP: Final = struct.Struct("=iHH8s")  # ifindex, type, length, address
+_AUX: Final = struct.Struct("=IIIHHHH")  # status, length, captured, offsets, VLAN TCI, VLAN protocol
+_VLAN_VALID: Final = 0x10
+_ANCILLARY_SPACE: Final = socket.CMSG_SPACE(_AUX.size)
+
+
+class PacketSocket:
+    """The PortSocket of the real kernel. `malformed` counts frames shorter than an Ethernet header."""
+
+    def __init__(self, ifindex: int, tap: Tap) -> None:
+        self.ifindex = ifindex
+        self.malformed = 0
+        self._gone = False
+        what = f"open a packet socket on link {ifindex}"
+        try:
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            self._socket = socket.socket(socket.AF_PACKET, kind, 0)
+        except PermissionError as problem:
+            raise KernelRefused(errno.EPERM, what, "CAP_NET_RAW is needed") from problem
+        try:
+            _prepare(self._socket, tap)
+            _bind(self._socket, ifindex, _protocol(tap))
+            if tap.address:
+                kind = _MR_MULTICAST if tap.address[0] & _GROUP_BIT else _MR_UNICAST
+                member = _MEMBERSHIP.pack(ifindex, kind, len(tap.address), tap.address)
+                self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
+        except KernelGone:
+            self._socket.close()
+            raise
+        except OSError as problem:
+            self._socket.close()
+            if problem.errno in (errno.ENODEV, errno.ENXIO):
+                raise KernelGone(f"link {ifindex} does not exist") from problem
+            raise KernelRefused(problem.errno or errno.EIO, what) from problem
+
+    def send(self, octets: bytes) -> None:
+        """Send a frame that starts with its Ethernet header. OSError when the link cannot take it."""
+        self._socket.send(octets)
+
+    async def receive(self) -> list[FrameSeen]:
+        """Wait for frames; none when the wake-up was for a malformed one. KernelGone when the port is gone."""
+        while not self._gone:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+            except trio.ClosedResourceError as problem:
+                raise KernelGone(f"the packet socket on link {self.ifindex} was closed") from problem
+            malformed = self.malformed
+            frames = self._round()
+            if frames or self.malformed != malformed:
+                return frames
+        raise KernelGone(f"link {self.ifindex} does not exist")
+
+    def close(self) -> None:
+        """Close; a waiting receive ends with KernelGone."""
+        if self._socket.fileno() < 0:
+            return
+        with suppress(RuntimeError):  # outside of trio nobody waits
+            trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+
+    def _round(self) -> list[FrameSeen]:
+        frames: list[FrameSeen] = []
+        for _ in range(_FRAMES_PER_ROUND):
+            try:
+                octets, ancillary, _, address = self._socket.recvmsg(LONGEST_FRAME, _ANCILLARY_SPACE)
+            except BlockingIOError:
+                break
+            except OSError as problem:
+                if problem.errno != errno.ENETDOWN:
+                    raise
+                self._gone = not _name(self.ifindex)
+                break
+            if address[2] == socket.PACKET_OUTGOING:
+                continue
+            frame = parse(self.ifindex, octets, _tag(ancillary))
+            if frame is None:
+                self.malformed += 1
+            else:
+                frames.append(frame)
+        return frames
+
+
+def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:
+    """A received frame; `tag` is the VLAN TCI that came beside it. None when it is too short for its headers."""
+    if len(octets) < _HEADER:
+        return None
+    ethertype = int.from_bytes(octets[12:14])
+    payload_at = _HEADER
+    if tag is None and ethertype in _TAGS:
+        if len(octets) < _HEADER + 4:
+            return None
+        tag = int.from_bytes(octets[14:16])
+        ethertype = int.from_bytes(octets[16:18])
+        payload_at += 4
+    vlan = None if tag is None else tag & _VLAN_ID
+    return FrameSeen(ifindex, octets[:6], octets[6:12], ethertype, vlan, octets[payload_at:])
+
+
+def _filter(tap: Tap) -> bytes:
+    match tap.kind:
+        case TapKind.SLOW_PROTOCOLS:
+            return bpf.filter_lacp()
+        case TapKind.ARP:
+            return bpf.filter_arp(tap.vlan)
+        case TapKind.NEIGHBOUR_ADVERTISEMENT:
+            return bpf.filter_na()
+
+
+def _protocol(tap: Tap) -> int:
+    return _ETH_P_SLOW if tap.kind is TapKind.SLOW_PROTOCOLS else _ETH_P_ALL
+
+
+def _prepare(sock: socket.socket, tap: Tap) -> None:
+    """Filter and options of a socket that is still deaf."""
+    program = array.array("B", _filter(tap))
+    address, size = program.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+    sock.setsockopt(_SOL_PACKET, _AUXDATA, 1)
+    try:
+        sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+    except OSError as problem:  # before Linux 4.20
+        if problem.errno != errno.ENOPROTOOPT:
+            raise
+
+
+def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
+    """Python binds by name only: look at the name again afterwards, in case the link was renamed in between."""
+    for _ in range(_BIND_ATTEMPTS):
+        name = _name(ifindex)
+        if not name:
+            break
+        try:
+            sock.bind((name, protocol))
+        except OSError as problem:
+            if problem.errno == errno.ENODEV:
+                continue
+            raise
+        if _name(ifindex) == name:
+            return
+    raise KernelGone(f"link {ifindex} does not exist")
+
+
+def _name(ifindex: int) -> str:
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return ""
+
+
+def _tag(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """The VLAN TCI that the kernel took off the frame."""
+    for level, kind, octets in ancillary:
+        if level == _SOL_PACKET and kind == _AUXDATA and len(octets) >= _AUX.size:
+            status, _, _, _, _, tci, _ = _AUX.unpack_from(octets)
+            return int(tci) if status & _VLAN_VALID else None
+    return None

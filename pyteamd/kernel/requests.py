@@ -1,0 +1,270 @@
+"""Everything one asks of the real kernel: links, team devices, their options. Plain calls, no event loop.
+
+Commands that only ask (`pyteamnl`) use this class alone; the daemon uses NetlinkKernel, which adds events and packet
+sockets. `apply` has sockets of its own, so that a thread stuck in a write does not hold up questions from another one.
+Facts about the team family's answers: its first failure ends a message, and earlier options of that message
+stay applied; ESRCH and ENOBUFS mean that the option was applied and its event had no listener, or an overrun one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
+from pyteamd.kernel import rtnl, teamnl
+from pyteamd.kernel.api import KernelGone, KernelRefused
+from pyteamd.kernel.nlsocket import GENERIC, ROUTE, Refusal, RequestSocket
+from pyteamd.kernel.tlv import Malformed, Message
+from pyteamd.model import SetCarrier, SetMac, SetMember, SetOption, Write
+
+_ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
+
+MAX_NAME: Final = 15
+"""Octets of an interface name."""
+
+_APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
+_PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
+_HINTS: Final = {
+    ("create", errno.EOPNOTSUPP): "the kernel has no team driver; is its module installed? try: modprobe team",
+    ("create", errno.EEXIST): "a link of that name exists: -o takes it over, -r replaces it",
+    ("create", errno.EINVAL): f"a name has 1 to {MAX_NAME} octets, without blanks and slashes",
+    ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
+    ("watch", errno.EINVAL): "this link is not a team device",
+}
+
+
+class Requests:
+    """The calls of the Kernel interface that need no event loop. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._links = RequestSocket(ROUTE)
+        self._teams = RequestSocket(GENERIC)
+        self._link_writes = RequestSocket(ROUTE)
+        self._team_writes = RequestSocket(GENERIC)
+        self._family: teamnl.Family | None = None
+        self._decoder = teamnl.Decoder()
+        self._malformed_links = 0
+
+    @property
+    def malformed(self) -> int:
+        """How many messages or parts of messages could not be understood and were left out."""
+        return self._malformed_links + self._decoder.malformed
+
+    def option_kind(self, name: str) -> int:
+        """Type number of an option that is not in the table, as last heard from the kernel; 0 when never heard of."""
+        return self._decoder.kinds.get(name, 0)
+
+    def find_link(self, name: str) -> LinkSeen | None:
+        """The link of that name now, or None."""
+        if not 0 < len(name.encode()) <= MAX_NAME:
+            return None
+        return self._link(rtnl.find_link(name), f"find link {name}")
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """The link of that number now, or None."""
+        return self._link(rtnl.get_link(ifindex), f"find link {ifindex}") if ifindex > 0 else None
+
+    def create_team(self, name: str) -> int:
+        """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
+        what = f"create team device {name}"
+        if not 0 < len(name.encode()) <= MAX_NAME:
+            raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
+        try:
+            self._links.request(rtnl.create(name, "team"))
+        except Refusal as refusal:
+            raise _refused(refusal, what, "create") from refusal
+        made = self.find_link(name)
+        if made is None:
+            raise KernelGone(f"{what}: it was deleted or renamed at once")
+        return made.ifindex
+
+    def delete_link(self, ifindex: int) -> None:
+        """Delete a link of any kind. KernelGone when there is none."""
+        try:
+            self._links.request(rtnl.delete(ifindex))
+        except Refusal as refusal:
+            if refusal.errno == errno.ENODEV:
+                raise KernelGone(f"link {ifindex} does not exist") from refusal
+            raise _refused(refusal, f"delete link {ifindex}", "delete") from refusal
+
+    def family(self, fresh: bool = False) -> teamnl.Family:
+        """The team family's numbers now; `fresh`: ask again. KernelGone while the driver is not loaded."""
+        if self._family is None or fresh:
+            try:
+                (answer,) = self._teams.request(teamnl.get_family())
+                self._family = teamnl.family_of(answer.octets)
+            except (Refusal, Malformed, ValueError) as problem:
+                raise KernelGone(f"the team driver is not there: {problem}") from problem
+        return self._family
+
+    def dump(self, team: int) -> Resync:
+        """Links, ports and options now. Links: the team and every link of the namespace. KernelGone without the device."""
+        links = self._dump_links()
+        about = next((link for link in links if link.ifindex == team), None)
+        if about is None:
+            raise KernelGone(f"team device {team} does not exist")
+        if about.kind != "team":
+            raise KernelRefused(errno.EINVAL, f"read team {about.name}", _HINTS["watch", errno.EINVAL])
+        ports = self._read(team, teamnl.get_ports)
+        options = self._read(team, teamnl.get_options)
+        return Resync(
+            links,
+            tuple(port for port in ports if isinstance(port, PortSeen)),
+            tuple(option for option in options if isinstance(option, OptionSeen)),
+        )
+
+    def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
+        """Perform writes in order; consecutive options travel in one message. Returns those refused."""
+        refused: list[Refused] = []
+        for batch in _batches(writes):
+            if isinstance(batch, list):
+                refused += self._set_options(team, batch)
+            else:
+                refused += self._set_link(team, batch)
+        if refused and not self._is_team(team):
+            raise KernelGone(f"team device {team} does not exist")
+        return tuple(refused)
+
+    def prepare(self, writes: Sequence[Write]) -> None:
+        """These writes may be wanted soon: encode what can be encoded ahead."""
+        for write in writes:
+            if isinstance(write, SetMac):
+                rtnl.set_mac(write.ifindex, write.mac)
+            elif isinstance(write, SetOption):
+                with suppress(ValueError):  # apply will refuse it
+                    self._encode(write)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for sock in (self._links, self._teams, self._link_writes, self._team_writes):
+            sock.close()
+
+    def _link(self, request: bytes, what: str) -> LinkSeen | None:
+        try:
+            (answer,) = self._links.request(request)
+            return rtnl.decode(answer.octets)
+        except Refusal as refusal:
+            if refusal.errno == errno.ENODEV:
+                return None
+            raise _refused(refusal, what, "find") from refusal
+        except (Malformed, ValueError) as problem:
+            raise KernelRefused(errno.EBADMSG, what, str(problem)) from problem
+
+    def _dump_links(self) -> tuple[LinkSeen, ...]:
+        try:
+            answers = self._links.dump(rtnl.dump_links())
+        except Refusal as refusal:
+            raise _refused(refusal, "list links", "list") from refusal
+        links: dict[int, LinkSeen] = {}
+        for answer in answers:
+            try:
+                link = rtnl.decode(answer.octets)
+            except Malformed:
+                self._malformed_links += 1
+            else:
+                links[link.ifindex] = link
+        return tuple(links[ifindex] for ifindex in sorted(links))
+
+    def _read(self, team: int, question: Callable[[int, int], bytes]) -> list[teamnl.TeamEvent]:
+        """All events of a multi-part answer of the team family."""
+        try:
+            answers = self._with_family(self._teams, lambda family: question(family, team))
+        except Refusal as refusal:
+            if refusal.errno in (errno.EINVAL, errno.ENODEV, errno.ENOENT):
+                raise KernelGone(f"team device {team} does not exist") from refusal
+            raise _refused(refusal, f"read team device {team}", "read") from refusal
+        events: list[teamnl.TeamEvent] = []
+        for answer in answers:
+            events += self._decoder.decode(answer.octets)[1]
+        return events
+
+    def _with_family(self, sock: RequestSocket, request: Callable[[int], bytes]) -> list[Message]:
+        """Send a request of the team family, once more when the number of the family has changed."""
+        family = self.family()
+        try:
+            return sock.request(request(family.id))
+        except Refusal as refusal:
+            # The kernel says ENOENT also about a family that does not exist (any more).
+            if refusal.errno != errno.ENOENT or self.family(fresh=True).id == family.id:
+                raise
+        return sock.request(request(self.family().id))
+
+    def _set_options(self, team: int, writes: list[SetOption]) -> list[Refused]:
+        items: list[bytes] = []
+        try:
+            items = [self._encode(write) for write in writes]
+            self._with_family(self._team_writes, lambda family: teamnl.set_options(family, team, items))
+        except (Refusal, ValueError) as problem:
+            if len(writes) == 1:
+                return _verdict(writes[0], problem)
+        else:
+            return []
+        # Which one it was, the kernel does not say. Those before it were applied, and applying them again changes
+        # nothing: "mode", where it would, always travels alone.
+        return [refused for write in writes for refused in self._set_options(team, [write])]
+
+    def _encode(self, write: SetOption) -> bytes:
+        return teamnl.encode_option(write.key, write.value, self.option_kind(write.key.name))
+
+    def _set_link(self, team: int, write: SetMac | SetMember | SetCarrier) -> list[Refused]:
+        try:
+            match write:
+                case SetMac(ifindex=ifindex, mac=mac):
+                    request = rtnl.set_mac(ifindex, mac)
+                case SetCarrier(up=up):
+                    request = rtnl.set_carrier(team, up)
+                case SetMember(ifindex=ifindex, member=True):
+                    request = rtnl.set_master(ifindex, team)
+                case SetMember(ifindex=ifindex):
+                    (answer,) = self._link_writes.request(rtnl.get_link(ifindex))
+                    if rtnl.decode(answer.octets).master != team:
+                        return []  # somebody else took it: releasing it now would take it out of a bridge, say
+                    request = rtnl.set_master(ifindex, 0)
+            self._link_writes.request(request)
+        except (Refusal, Malformed, ValueError) as problem:
+            return _verdict(write, problem)
+        return []
+
+    def _is_team(self, team: int) -> bool:
+        link = self.get_link(team)
+        return link is not None and link.kind == "team"
+
+
+def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | SetMember | SetCarrier]:
+    """Neighbouring options in lists, everything else alone; "mode" has a list of its own."""
+    options: list[SetOption] = []
+    octets = 0
+    for write in writes:
+        if isinstance(write, SetOption):
+            size = _ITEM_OVERHEAD + len(write.value) if isinstance(write.value, str | bytes) else _ITEM_OVERHEAD
+            alone = write.key.name == "mode" or (options and options[-1].key.name == "mode")
+            if options and (alone or octets + size > teamnl.MAX_LIST):
+                yield options
+                options, octets = [], 0
+            options.append(write)
+            octets += size
+            continue
+        if options:
+            yield options
+            options, octets = [], 0
+        yield write
+    if options:
+        yield options
+
+
+def _verdict(write: Write, problem: Exception) -> list[Refused]:
+    match problem:
+        case Refusal(errno=code) if isinstance(write, SetOption) and code in _APPLIED:
+            return []
+        case Refusal(errno=code, explanation=explanation):
+            return [Refused(write, code, explanation)]
+    return [Refused(write, errno.EINVAL, str(problem))]
+
+
+def _refused(refusal: Refusal, what: str, verb: str) -> KernelRefused:
+    """The exception for a person: the kernel's own words, and what to check."""
+    hint = _HINTS.get((verb, refusal.errno), _PRIVILEGE if refusal.errno == errno.EPERM else "")
+    return KernelRefused(refusal.errno, what, "; ".join(filter(None, (refusal.explanation, hint))))

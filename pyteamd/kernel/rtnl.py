@@ -1,0 +1,167 @@
+"""rtnetlink's link messages: requests, and RTM_NEWLINK → LinkSeen.
+
+Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
+link has forty attributes and more, of which we want seven: decoding all of them costs 300 µs, so the wanted ones are
+picked out of the octets. Before even that, `peek` reads interface and flags from the fixed part, which is all a
+fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
+
+from pyroute2.netlink import nla, nlmsg
+
+import pyteamd._nl  # noqa: F401 makes the next line cheap
+from pyteamd.events import LinkSeen
+from pyteamd.kernel.tlv import (
+    F_ACK,
+    F_CREATE,
+    F_DUMP,
+    F_EXCL,
+    F_REQUEST,
+    Malformed,
+    attributes,
+    number,
+    text,
+)
+
+NEWLINK: Final = 16
+DELLINK: Final = 17
+GETLINK: Final = 18
+GROUP_LINK: Final = 1
+"""RTNLGRP_LINK."""
+
+IFF_UP: Final = 0x01
+IFF_RUNNING: Final = 0x40
+
+_PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
+_BODY: Final = 32
+_ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PERM_ADDRESS = 1, 3, 10, 18, 33, 54
+_INFO_KIND: Final = 1
+_SKIP_STATISTICS: Final = 8  # RTEXT_FILTER_SKIP_STATS
+_NESTED: Final = 0x8000
+
+
+class linkmsg(nlmsg):  # type: ignore[misc]
+    """What we say about links, described the way pyroute2 wants it."""
+
+    fields = (("family", "B"), ("_align", "x"), ("ifi_type", "H"), ("index", "i"), ("flags", "I"), ("change", "I"))
+    nla_map = (
+        (_ADDRESS, "IFLA_ADDRESS", "cdata"),
+        (_IFNAME, "IFLA_IFNAME", "asciiz"),
+        (_MASTER, "IFLA_MASTER", "uint32"),
+        (_LINKINFO, "IFLA_LINKINFO", "linkinfo"),
+        (29, "IFLA_EXT_MASK", "uint32"),
+        (_CARRIER, "IFLA_CARRIER", "uint8"),
+    )
+
+    class linkinfo(nla):  # type: ignore[misc]
+        """The kind of a link."""
+
+        nla_flags = _NESTED
+        nla_map = (("IFLA_INFO_UNSPEC", "none"), ("IFLA_INFO_KIND", "asciiz"))
+
+
+# Requests. All carry sequence number 0: the socket fills it in.
+
+
+def dump_links() -> bytes:
+    """Ask for all links."""
+    return _encode(GETLINK, F_REQUEST | F_DUMP, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS))
+
+
+def get_link(ifindex: int) -> bytes:
+    """Ask for one link."""
+    return _encode(GETLINK, F_REQUEST, ifindex, ("IFLA_EXT_MASK", _SKIP_STATISTICS))
+
+
+def find_link(name: str) -> bytes:
+    """Ask for the link of a name, at most 15 octets; alternative names count."""
+    return _encode(GETLINK, F_REQUEST, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS), ("IFLA_IFNAME", name))
+
+
+def create(name: str, kind: str) -> bytes:
+    """Make a link that must not exist yet."""
+    about = {"attrs": [("IFLA_INFO_KIND", kind)]}
+    flags = F_REQUEST | F_ACK | F_CREATE | F_EXCL
+    return _encode(NEWLINK, flags, 0, ("IFLA_IFNAME", name), ("IFLA_LINKINFO", about))
+
+
+def delete(ifindex: int) -> bytes:
+    """Remove a link."""
+    return _encode(DELLINK, F_REQUEST | F_ACK, ifindex)
+
+
+@lru_cache(maxsize=64)
+def set_master(ifindex: int, master: int) -> bytes:
+    """Enslave a link; `master` 0 releases it."""
+    return _encode(NEWLINK, F_REQUEST | F_ACK, ifindex, ("IFLA_MASTER", master))
+
+
+@lru_cache(maxsize=256)
+def set_mac(ifindex: int, mac: bytes) -> bytes:
+    """Set the hardware address."""
+    return _encode(NEWLINK, F_REQUEST | F_ACK, ifindex, ("IFLA_ADDRESS", mac))
+
+
+@lru_cache(maxsize=64)
+def set_carrier(ifindex: int, up: bool) -> bytes:
+    """Set the carrier, for drivers that let user space decide."""
+    return _encode(NEWLINK, F_REQUEST | F_ACK, ifindex, ("IFLA_CARRIER", int(up)))
+
+
+def _encode(kind: int, flags: int, ifindex: int, *attrs: tuple[str, Any]) -> bytes:
+    message = linkmsg()
+    message["index"] = ifindex
+    message["attrs"] = list(attrs)
+    message["header"].update(type=kind, flags=flags)
+    message.encode()
+    return bytes(message.data)
+
+
+# What arrives.
+
+
+def peek(octets: bytes) -> tuple[int, int, int]:
+    """(address family, ifindex, flags) of a link message. Only AF_UNSPEC is about the link as such.
+
+    Bridges send NEWLINK and DELLINK of family AF_BRIDGE when a port joins or leaves them.
+    """
+    if len(octets) < _BODY:
+        raise Malformed(f"a link message of {len(octets)} octets")
+    family, _, ifindex, flags = _PEEK.unpack_from(octets)
+    return family, ifindex, flags
+
+
+def decode(octets: bytes) -> LinkSeen:
+    """The link that an RTM_NEWLINK describes."""
+    _, ifindex, flags = peek(octets)
+    parts = {part: (begin, end) for part, begin, end in attributes(octets, _BODY)}
+    if _IFNAME not in parts or ifindex <= 0:
+        raise Malformed("a link without name or number")
+    return LinkSeen(
+        ifindex,
+        name=text(octets, *parts[_IFNAME]),
+        mac=_octets(octets, parts.get(_ADDRESS)),
+        master=number(octets, *parts[_MASTER]) if _MASTER in parts else 0,
+        up=bool(flags & IFF_UP),
+        running=bool(flags & IFF_RUNNING),
+        permanent_mac=_octets(octets, parts.get(_PERM_ADDRESS)),
+        kind=_kind(octets, parts.get(_LINKINFO)),
+        carrier=any(_octets(octets, parts[_CARRIER])) if _CARRIER in parts else None,
+    )
+
+
+def _octets(octets: bytes, part: tuple[int, int] | None) -> bytes:
+    return octets[part[0] : part[1]] if part else b""
+
+
+def _kind(octets: bytes, part: tuple[int, int] | None) -> str:
+    if part:
+        for kind, begin, end in attributes(octets, *part):
+            if kind == _INFO_KIND:
+                return text(octets, begin, end)
+    return ""
