@@ -1,0 +1,375 @@
+"""The lacp runner: aggregates negotiated with the partner (IEEE 802.1AX-2014, 6.4), as teamd's lacp and beyond.
+
+How it works: an event concerns some ports. For each of those: follow the link, read the frame, let timers run out (`lacp_port`). If
+that changed anything the others must know of, settle: choose an aggregate and let the mux machines step (`lacp_group`). Then send what
+is due. Whether a port carries traffic, and the carrier of the team, follow from the states of the mux machines.
+
+The raw link is followed, not the link watchers' verdict, as teamd does. While the team is down all its ports are disabled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyteamd.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Tick
+from pyteamd.model import Desired, Level, OptionKey, OptionValue, Tap, TapKind
+from pyteamd.runners.base import SET_FAILED, PortView, Runner, TeamView, UserError
+from pyteamd.runners.hashing import insert_tx_hash
+from pyteamd.runners.lacp_config import LacpConfig, LacpPortConfig
+from pyteamd.runners.lacp_fallback import Fallback
+from pyteamd.runners.lacp_group import Group
+from pyteamd.runners.lacp_intake import LINK_NOT_UP, Complaints, answer, count_bad, malformed, read
+from pyteamd.runners.lacp_parts import Link, LocalSystem, link_of
+from pyteamd.runners.lacp_port import LacpPort, mismatch
+from pyteamd.runners.lacp_report import Blocked, Place, blocking, port_state
+from pyteamd.runners.lacp_resume import SavedPort, load, restore, save
+from pyteamd.runners.lacp_select import assign_number
+from pyteamd.runners.lacp_tables import Disabled, Happening, Mux, Periodic, Receive
+from pyteamd.runners.lacp_words import choice_line, loop_line, moved, selected_port, service_line, state_line
+from pyteamd.wire import slow
+from pyteamd.wire.ethernet import MAC_LENGTH, format_mac
+from pyteamd.wire.lacpdu import COLLECTING, DISTRIBUTING, SYNCHRONIZATION, Lacpdu
+
+HOLD_S = 2.0
+"""How long a port that was found in service is left alone until its partner is heard."""
+IN_SERVICE = SYNCHRONIZATION | COLLECTING | DISTRIBUTING
+
+
+class Lacp(Runner):
+    """IEEE 802.1AX link aggregation."""
+
+    name = "lacp"
+    mode = "loadbalance"
+    Config = LacpConfig
+    PortConfig = LacpPortConfig
+    summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
+
+    def __init__(self, config: LacpConfig) -> None:
+        super().__init__(config)
+        self.config: LacpConfig = config
+        by_speed = config.key_policy == "speed"
+        local = LocalSystem(config.sys_prio, bytes(MAC_LENGTH), config.active, config.fast_rate, by_speed)
+        self._group = Group(local, config.agg_select_policy, config.max_ports)
+        self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
+        self._complaints = Complaints()
+        self._digests: dict[int, tuple[Any, ...]] = {}
+        """What the others must know of each port, as of the last look."""
+        self._wakes: dict[int, float | None] = {}
+        self._serving: frozenset[int] = frozenset()
+        self._carrier: bool | None = None
+        self._saved: dict[str, SavedPort] = {}
+        self._saved_at = 0.0
+        self._now = 0.0
+        self._begun = False
+        self._leaving = False
+
+    @classmethod
+    def normalise(cls, tree: dict[str, Any]) -> None:
+        insert_tx_hash(tree)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, team: TeamView, now: float) -> None:
+        self._now = now
+        ports = self._group.ports
+        settle = self._follow_team(team, now)
+        touched = list(ports) if settle else self._concerned(event, team, now)
+        if isinstance(event, FrameSeen) and event.ifindex in ports:
+            self._frame(ports[event.ifindex], event, now)
+        for ifindex in touched:
+            self._refresh(ports[ifindex], team, now)
+        fallback_at = self._fallback.begins_at()
+        settle = settle or (fallback_at is not None and now >= fallback_at)
+        differing = [ifindex for ifindex in touched if self._differs(ports[ifindex], now)]
+        if settle or differing:
+            self._settle(team, now)
+            touched = list(ports)
+        for ifindex in touched:
+            self._finish(ports[ifindex], now)
+
+    def deadline(self) -> float | None:
+        moments = [*self._wakes.values(), self._fallback.begins_at()]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _follow_team(self, team: TeamView, now: float) -> bool:
+        """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
+        group = self._group
+        mac = self.config.system_id or (team.mac if len(team.mac) == MAC_LENGTH else bytes(MAC_LENGTH))
+        known = group.local.mac
+        if mac != known:
+            group.local = LocalSystem(
+                group.local.priority, mac, group.local.active, group.local.fast, group.local.keys_by_speed
+            )
+            if any(known) and self._begun:
+                self.note(Level.INFO, f"LACP system identifier changed from {format_mac(known)} to {format_mac(mac)}.")
+        same = team.ports.keys() == group.ports.keys()
+        if not same:
+            for ifindex in group.ports.keys() - team.ports.keys():
+                for book in (group.ports, self._digests, self._wakes):
+                    book.pop(ifindex)
+            for ifindex, view in team.ports.items():
+                if ifindex not in group.ports:
+                    group.ports[ifindex] = self._join(view, team, now)
+            group.ports = dict(sorted(group.ports.items()))
+        self._begun = self._begun or bool(team.ports)
+        return not same or mac != known
+
+    def _concerned(self, event: Event, team: TeamView, now: float) -> list[int]:
+        """Ports the event may mean something to, and those whose time has come."""
+        ports = self._group.ports
+        due = [ifindex for ifindex, wake in self._wakes.items() if wake is not None and wake <= now]
+        match event:
+            case FrameSeen(ifindex=ifindex) | CarrierSeen(ifindex=ifindex) | PortSeen(ifindex=ifindex):
+                direct = [ifindex]
+            case LinkSeen(ifindex=ifindex) if ifindex != team.ifindex:
+                direct = [ifindex]
+            case OptionSeen(key=key):
+                direct = [key.port]
+            case Tick():
+                direct = []
+            case _:
+                return list(ports)
+        return [ifindex for ifindex in ports if ifindex in due or ifindex in direct]
+
+    def _join(self, view: PortView, team: TeamView, now: float) -> LacpPort:
+        config: LacpPortConfig = view.config
+        saved = self._saved.pop(view.name, None)
+        if saved is not None and saved.ifindex != view.ifindex:
+            saved = None
+        numbers = [port.number for port in self._group.ports.values()]
+        numbers += [other.number for other in self._saved.values()]
+        number = saved.number if saved and saved.number not in numbers else assign_number(view.ifindex, numbers)
+        port = LacpPort(
+            view.ifindex,
+            view.name,
+            number,
+            (saved.source if saved else b"") or view.original_mac or view.mac,
+            priority=config.lacp_prio,
+            admin_key=config.lacp_key,
+            wait_to_restore_s=float(config.wait_to_restore),
+        )
+        self._wakes[view.ifindex] = None
+        if saved is not None and now - self._saved_at < saved.believed_for_s():
+            restore(port, saved, self._group.local, now)
+            if saved.selected and port.lag is not None:
+                self._group.chosen = port.lag
+            port.link = Link.UP if not isinstance(port.receive, Disabled) else Link.DOWN
+        elif not self._begun and team.adopted and view.running and self._enabled_in_kernel(view.ifindex, team):
+            port.hold_until = now + HOLD_S
+        return port
+
+    def _enabled_in_kernel(self, ifindex: int, team: TeamView) -> bool:
+        return team.observed.options.get(OptionKey("enabled", ifindex)) is True
+
+    def _refresh(self, port: LacpPort, team: TeamView, now: float) -> None:
+        """Follow the link, and let timers run out."""
+        view, before = team.ports[port.ifindex], port.receive
+        port.name = view.name
+        port.kernel_priority = view.priority
+        port.sticky = view.config.sticky
+        if view.speed_mbps or (view.running and view.speed_unknown):
+            port.speed_mbps = view.speed_mbps
+        options = team.observed.options
+        apart = ("rx_enabled", "tx_enabled")
+        port.set_mode(all(OptionKey(name, port.ifindex) in options for name in apart))
+        link = link_of(view, team.up and any(self._group.local.mac), self._leaving or port.link is Link.LEAVING)
+        if link is not port.link:
+            self._set_link(port, link, view.running, now)
+        port.expire(self._group.local, now)
+        self._note_state(port, before)
+
+    def _set_link(self, port: LacpPort, link: Link, running: bool, now: float) -> None:
+        local = self._group.local
+        speaks = running and port.periodic(local) is not Periodic.NONE
+        port.set_link(link, local, now)
+        if link is not Link.UP and speaks:
+            self.send(port.ifindex, port.transmit(local, now))
+            port.said = None
+
+    def _note_state(self, port: LacpPort, before: Receive) -> None:
+        if before.name != port.receive.name:
+            self.note(Level.INFO, state_line(port, before), port.name)
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def _frame(self, port: LacpPort, frame: FrameSeen, now: float) -> None:
+        useful = read(frame)
+        if useful is None:
+            return
+        if isinstance(useful, str):
+            count_bad(port, useful)
+            if malformed(frame, useful):
+                text = self._complaints.text(port.ifindex, port.name, useful, now)
+                if text:
+                    self.note(Level.WARNING, text, port.name)
+        elif isinstance(port.receive, Disabled):
+            count_bad(port, LINK_NOT_UP)
+        elif isinstance(useful, Lacpdu):
+            self._lacpdu(port, useful, frame.source, now)
+        else:
+            octets = answer(port, useful, now)
+            if octets is not None:
+                self.send(port.ifindex, octets)
+
+    def _lacpdu(self, port: LacpPort, pdu: Lacpdu, source: bytes, now: float) -> None:
+        local, before = self._group.local, port.receive
+        news = pdu.actor != port.partner or pdu.partner != port.told
+        held, known = port.hold_until is not None, port.partner
+        port.counters.lacpdus_received += 1
+        port.hear(pdu, source, local, now)
+        self._note_state(port, before)
+        if not news:
+            return
+        if port.looped(local):
+            if mismatch(pdu.actor, known):
+                echo = next((one.name for one in self._group.ports.values() if one.source == source), "")
+                self.note(Level.WARNING, loop_line(port, echo), port.name)
+            return
+        for other in self._group.ports.values():
+            if moved(other, port, local):
+                was = other.receive
+                other.happen(Happening.MOVED, local, now)
+                self.note(Level.INFO, f"{other.name}: partner moved to {port.name}.", other.name)
+                self._note_state(other, was)
+                self._differs(other, now)
+        if held and port.matched(local) and pdu.partner.state & pdu.actor.state & IN_SERVICE == IN_SERVICE:
+            self._take_over(port)
+
+    def _take_over(self, port: LacpPort) -> None:
+        """The partner is in service with our predecessor: go on as if that had been us."""
+        port.lag = port.lag_id(self._group.local)
+        port.mux = Mux.DISTRIBUTING if port.independent else Mux.COLLECTING_DISTRIBUTING
+        if port.lag is not None and self._group.chosen is None:
+            self._group.chosen = port.lag
+
+    # -- consequences --------------------------------------------------------------------------------------------------
+
+    def _differs(self, port: LacpPort, now: float) -> bool:
+        """Something changed in this port that others, or a successor, must know of."""
+        digest = (
+            type(port.receive),
+            port.partner,
+            port.told,
+            port.mux,
+            port.mux is Mux.WAITING and now >= port.ready_at,
+            port.key(self._group.local),
+            port.speed_mbps,
+            port.kernel_priority,
+            port.independent,
+            port.failed,
+            port.restoring(now),
+            port.hold_until is None,
+        )
+        if self._digests.get(port.ifindex) == digest:
+            return False
+        self._digests[port.ifindex] = digest
+        self.revision += 1
+        return True
+
+    def _settle(self, team: TeamView, now: float) -> None:
+        ports = self._group.ports.values()
+        chosen = self._group.chosen
+        self._group.settle(now)
+        if self._group.chosen != chosen and self._group.chosen is not None:
+            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
+        self._fallback.update(ports, now)
+        for port in ports:
+            self._differs(port, now)
+        serving = frozenset(port.ifindex for port in ports if port.mux.distributing) | self._fallback.ports
+        for ifindex in sorted(serving ^ self._serving):
+            one = self._group.ports.get(ifindex)
+            if one is not None:
+                self.note(Level.INFO, service_line(one, ifindex in serving, ifindex in self._fallback.ports), one.name)
+        self._serving = serving
+        holding = any(port.hold_until is not None for port in ports)
+        needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
+        self._set_carrier(None if holding else len(serving) >= needed, team)
+
+    def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
+        before = self._carrier
+        if before is None and team.adopted:
+            before = team.observed.carrier
+        if carrier is not None and before is not None and carrier != before:
+            self.note(Level.INFO, f"carrier changed to {'UP' if carrier else 'DOWN'}")
+        self._carrier = carrier
+
+    def _finish(self, port: LacpPort, now: float) -> None:
+        """Churn, transmission, and when to look again."""
+        local = self._group.local
+        for who, began in zip(("actor", "partner"), port.step_churn(local, now), strict=True):
+            if began:
+                self.note(Level.WARNING, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
+        due = port.due(local)
+        if due is not None and due <= now:
+            self.send(port.ifindex, port.transmit(local, now))
+        self._wakes[port.ifindex] = port.deadline(local, now)
+
+    # -- what the kernel and people are told ---------------------------------------------------------------------------
+
+    def desired(self, team: TeamView) -> Desired:
+        options: dict[OptionKey, OptionValue] = {}
+        for ifindex, port in self._group.ports.items():
+            if port.hold_until is not None:
+                continue
+            alone = ifindex in self._fallback.ports
+            if port.independent:
+                options[OptionKey("rx_enabled", ifindex)] = port.mux.collecting or alone
+                options[OptionKey("tx_enabled", ifindex)] = port.mux.distributing or alone
+            else:
+                options[OptionKey("enabled", ifindex)] = port.mux.distributing or alone
+        return Desired(options=options, macs=dict.fromkeys(team.ports, team.mac), carrier=self._carrier)
+
+    def taps(self, port: PortView) -> tuple[Tap, ...]:
+        return (Tap(TapKind.SLOW_PROTOCOLS, address=slow.GROUP),)
+
+    def state(self, team: TeamView) -> dict[str, Any]:
+        config = self.config
+        return {
+            "active": config.active,
+            "sys_prio": config.sys_prio,
+            "fast_rate": config.fast_rate,
+            "select_policy": config.agg_select_policy,
+        }
+
+    def port_state(self, port: PortView, team: TeamView) -> dict[str, Any] | None:
+        known = self._group.ports.get(port.ifindex)
+        return None if known is None else port_state(known, self._place(known), self.blocking(port.ifindex))
+
+    def _place(self, port: LacpPort) -> Place:
+        return self._group.place(port, self._now, self.config.fallback, self._fallback.begins_at())
+
+    def blocking(self, ifindex: int) -> Blocked | None:
+        """The first thing that keeps this port from carrying traffic; None when it does. KeyError: no such port."""
+        port = self._group.ports[ifindex]
+        return None if ifindex in self._fallback.ports else blocking(port, self._place(port))
+
+    def set(self, path: str, value: str, team: TeamView, now: float) -> None:
+        port = self._group.ports.get(selected_port(path, value))
+        lag = port.member_of(self._group.local) if port else None
+        if lag is None:
+            raise UserError(*SET_FAILED)
+        self._group.chosen = lag
+
+    def leave(self, team: TeamView, now: float) -> None:
+        self._leaving = True
+        for ifindex in self._group.ports:
+            self.leave_port(ifindex, team, now)
+
+    def leave_port(self, ifindex: int, team: TeamView, now: float) -> None:
+        self._now = now
+        port, view = self._group.ports.get(ifindex), team.ports.get(ifindex)
+        if port is None or view is None or port.link is Link.LEAVING:
+            return
+        before = port.receive
+        self._set_link(port, Link.LEAVING, view.running, now)
+        self._note_state(port, before)
+
+    # -- a successor ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        return save(self._group.ports.values(), self._group.chosen, now)
+
+    def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
+        self._saved = load(snapshot)
+        self._saved_at = now - age_s
