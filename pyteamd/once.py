@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyteamd.config import TeamConfig
 from pyteamd.model import Observed, OptionKey, OptionValue
 from pyteamd.port import Port
+from pyteamd.runners.base import Runner
 
 MODE = OptionKey("mode")
 
@@ -16,8 +17,8 @@ MODE = OptionKey("mode")
 class Once:
     """What is still to be written one time."""
 
-    def __init__(self, mode: str, config: TeamConfig) -> None:
-        self.options: dict[OptionKey, OptionValue] = {MODE: mode}
+    def __init__(self, runner: Runner, config: TeamConfig) -> None:
+        self.options: dict[OptionKey, OptionValue] = {MODE: runner.mode, **runner.settings()}
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
         counts = {

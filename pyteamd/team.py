@@ -77,7 +77,7 @@ class Team:
         self.setup = setup or Setup()
         self.runner = config.runner_class(config.runner)
         self.facts = Facts(link)
-        self.once = Once(self.runner.mode, config.team)
+        self.once = Once(self.runner, config.team)
         self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
         self.ports = self.roster.ports
         self.members = self.roster.members
@@ -92,7 +92,7 @@ class Team:
         """The first reconciliation is complete."""
         self.backoff = Backoff()
         self.outcomes = Outcomes(self.facts, self.once, self.roster, self.backoff)
-        self._notes: list[Note] = []
+        self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
         self._stopping = self._keep = False
         self._synced = False
         self._dirty = True
@@ -234,7 +234,7 @@ class Team:
         return before != event
 
     def _port_gone(self, event: PortGone, now: float) -> bool:
-        self.facts.port_list.pop(event.ifindex, None)
+        self.facts.port_gone(event.ifindex)
         return self._leave(event.ifindex)
 
     def _option_seen(self, event: OptionSeen, now: float) -> bool:
@@ -248,7 +248,7 @@ class Team:
         return True
 
     def _option_gone(self, event: OptionGone, now: float) -> bool:
-        return self.facts.observed.options.pop(event.key, None) is not None
+        return self.facts.option_gone(event.key)
 
     def _resync(self, event: Resync, now: float) -> bool:
         """Make the picture equal to the dump, whatever was missed."""
@@ -356,7 +356,7 @@ class Team:
         return self.roster.leave(ifindex) is not None
 
     def _refresh_view(self) -> None:
-        self.view.mac = self.once.mac or self.facts.team.mac
+        self.view.mac = self.once.mac or self.facts.mac_of_team()
         self.view.up = self.facts.team.up
 
     def _earliest(self, now: float) -> float | None:

@@ -6,10 +6,12 @@ if __name__ != "pyteamd.runners":
 from pyteamd.runners.activebackup import ActiveBackup
 from pyteamd.runners.base import Runner
 from pyteamd.runners.basic import Broadcast, Random, RoundRobin
+from pyteamd.runners.loadbalance import LoadBalance
 
 RUNNERS: dict[str, type[Runner]] = {
     "broadcast": Broadcast,
     "roundrobin": RoundRobin,
     "random": Random,
     "activebackup": ActiveBackup,
+    "loadbalance": LoadBalance,
 }

@@ -6,12 +6,12 @@ like (`desired`), which it computes from the ports each time. It remembers only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from pyteamd.events import Event
-from pyteamd.model import Desired, Frame, Level, Note, Observed, Tap
+from pyteamd.model import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
 from pyteamd.schema import OnBad, option
 
 
@@ -140,6 +140,14 @@ class Runner:
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
         """Insert the defaults teamd inserts into the stored configuration; `tree` is the root object."""
+
+    def settings(self) -> Mapping[OptionKey, OptionValue]:
+        """Options of the team to be written once, when it is set up; a person may change them later."""
+        return {}
+
+    def announcements(self) -> Iterable[str]:
+        """Lines for the log when the team is set up."""
+        return ()
 
     def handle(self, event: Event, team: TeamView, now: float) -> None:
         """Called after the Team digested `event` and the watchers answered; ports and verdicts are those of now."""
