@@ -1,0 +1,324 @@
+"""The shell: one process, its kernel, its signals, and any number of teams, each with a pump, packet sockets and a control socket.
+
+    kernel.events ──► Host.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
+
+Tasks only wait and translate; a crash in any of them ends the daemon (the next one takes the device over as it is). The order of the start
+is teamd's: device, events, control socket, ports; and then what the kernel had to say about the ports, so that nobody who comes when the
+daemon is ready sees a team without them.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import math
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from pyteamd.config import Config
+from pyteamd.control.usock import Usock
+from pyteamd.events import FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
+from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
+from pyteamd.log import set_debug_level
+from pyteamd.model import Frame, Tap
+from pyteamd.notify import Notifier
+from pyteamd.process import EXIT_OK, EXIT_RUNTIME
+from pyteamd.pump import Pump
+from pyteamd.taps import Taps
+from pyteamd.team import Setup, Team
+from pyteamd.trace import Trace, encode
+
+MAXIMUM_BATCH = 1024
+"""More events at once than this are slower to digest than one dump."""
+SETTLE_TIMEOUT_S = 2.0
+"""How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
+RELEASE_TIMEOUT_S = 5.0
+"""How long the end may wait for ports to leave; the kernel releases what is left with the device."""
+
+FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
+
+class StartFailed(Exception):
+    """The team cannot be started. `errno` goes to whoever waits for the start, the text into the log."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.errno = number
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run one team."""
+
+    device: str
+    config: Config
+    setup: Setup
+    take_over: bool = False
+    recreate: bool = False
+    keep: bool = False
+    """Leave device and ports in place at the end."""
+    enslave: bool = True
+    usock_path: str | None = None
+
+
+class Host:
+    """One kernel and its reader, for all teams of the process."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.pumps: dict[int, Pump] = {}
+        self.traces: list[Trace] = []
+        """Of the teams that have not come to a good end."""
+        self.serving = False
+        """Some team was started."""
+
+    async def read(self) -> None:
+        """Hand events to the pumps as they come, until cancelled."""
+        while True:
+            batch = await self.kernel.events()
+            if len(batch) > MAXIMUM_BATCH:
+                batch = [(0, Overrun())]
+            self.deliver(batch, trio.current_time())
+
+    def deliver(self, batch: list[tuple[int, KernelEvent]], now: float) -> None:
+        """Each pump gets what concerns it, in order."""
+        for pump in list(self.pumps.values()):
+            wants, ifindex = pump.team.wants, pump.ifindex
+            if events := [event for team, event in batch if team == ifindex or (not team and wants(event))]:
+                pump.feed(events, now)
+
+
+class TeamServer:
+    """The life of one team, from its device to its end."""
+
+    def __init__(self, plan: Plan, host: Host, log: logging.Logger) -> None:
+        self.plan = plan
+        self.pump: Pump | None = None
+        self._host = host
+        self._kernel = host.kernel
+        self._log = log
+        self._stopping = self._forced = False
+        self._nursery: trio.Nursery
+        self._taps: Taps
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
+        ifindex, adopted = self._device()
+        usock: Usock | None = None
+        keep = self.plan.take_over
+        try:
+            dump = self._watch(ifindex)
+            usock = self._usock()
+            async with trio.open_nursery() as self._nursery:
+                pump = self._make_pump(ifindex, adopted, dump)
+                failure = await self._start(pump, dump)
+                if failure is None:
+                    keep = self.plan.keep
+                    self._host.serving = True
+                    self._nursery.start_soon(pump.clock)
+                    if usock is not None:
+                        self._nursery.start_soon(usock.serve, pump)
+                    ready()
+                    await self._serve(pump)
+                self._nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+        except StartFailed:
+            self._leave(ifindex, keep, usock)
+            raise
+        except BaseException:
+            # After a crash, ours or that of another task, the next daemon takes the device over as it is now.
+            self._leave(ifindex, keep or not self._forced, usock)
+            raise
+        return self._leave(ifindex, keep, usock)
+
+    def stop(self) -> bool:
+        """Begin the orderly end. False when it has begun already, and the caller has to end us."""
+        if self._stopping:
+            self._forced = True
+            return False
+        self._stopping = True
+        if self.pump is not None:
+            self.pump.feed((), trio.current_time())
+        return True
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    def _device(self) -> tuple[int, bool]:
+        """Ifindex of the device, and whether it was there before."""
+        plan, kernel = self.plan, self._kernel
+        link = kernel.find_link(plan.device)
+        if link is not None and plan.take_over:
+            return link.ifindex, True
+        try:
+            if link is not None and plan.recreate:
+                kernel.delete_link(link.ifindex)
+            return kernel.create_team(plan.device), False
+        except KernelRefused as refusal:
+            raise StartFailed(refusal.errno, f"Failed to create team device.\n{refusal}") from None
+        except KernelGone:
+            raise StartFailed(errno.ENODEV, "Failed to create team device.") from None
+
+    def _watch(self, ifindex: int) -> Resync:
+        try:
+            self._kernel.watch_team(ifindex)
+            return self._kernel.dump(ifindex)
+        except KernelRefused as refusal:
+            raise StartFailed(refusal.errno, f"Team init failed.\n{refusal}") from None
+        except KernelGone:
+            raise StartFailed(errno.ENODEV, "Team init failed.") from None
+
+    def _usock(self) -> Usock | None:
+        if self.plan.usock_path is None:
+            return None
+        try:
+            return Usock(self.plan.usock_path, self._log)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise StartFailed(error.errno or errno.EIO, f"Failed to open {self.plan.usock_path}: {reason}") from None
+
+    def _make_pump(self, ifindex: int, adopted: bool, dump: Resync) -> Pump:
+        plan = self.plan
+        link = next(link for link in dump.links if link.ifindex == ifindex)
+        team = Team(plan.config, link, setup=plan.setup, adopted=adopted, enslave=plan.enslave)
+        beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
+        self._taps = Taps(self._kernel, self._nursery, self._log, self._frames)
+        trace = Trace(beginning)
+        self._host.traces.append(trace)
+        self.pump = Pump(team, self._kernel, self, trace, self._log)
+        return self.pump
+
+    async def _start(self, pump: Pump, dump: Resync) -> StartFailed | None:
+        """Set up the device and add the ports. Returns what went wrong, if anything."""
+        team = pump.team
+        pump.feed((dump,), trio.current_time())
+        if not team.failed:
+            self._host.pumps[pump.ifindex] = pump
+            await pump.until(lambda: bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S)
+        if team.gone:
+            return StartFailed(errno.ENODEV, "Team device removal detected.")
+        return StartFailed(pump.errno or errno.EINVAL, team.failed) if team.failed else None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, pump: Pump) -> None:
+        """Until somebody wants the end, then the end in good order."""
+        team = pump.team
+        await pump.until(lambda: self._stopping or team.gone, math.inf)
+        self._stopping = True
+        if team.gone:
+            return
+        pump.feed((Stop(self.plan.keep),), trio.current_time())
+        if not await pump.until(lambda: team.done or team.gone, RELEASE_TIMEOUT_S):
+            self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
+
+    def _leave(self, ifindex: int, keep: bool, usock: Usock | None) -> int:
+        """Close the control socket, forget the device, delete it unless it shall be kept. Returns the exit code."""
+        self._host.pumps.pop(ifindex, None)
+        if usock is not None:
+            usock.close()
+        self._kernel.unwatch_team(ifindex)
+        if keep or (self.pump is not None and self.pump.team.gone):
+            return EXIT_OK
+        try:
+            self._kernel.delete_link(ifindex)
+        except KernelGone:
+            return EXIT_OK
+        except KernelRefused as refusal:
+            self._log.error("%s", refusal)
+            return EXIT_RUNTIME
+        return EXIT_OK
+
+    # -- what the pump needs -------------------------------------------------------------------------------------------
+
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> None:
+        """See Surroundings."""
+        self._taps.update(wanted, now)
+
+    def send(self, frame: Frame) -> None:
+        """See Surroundings."""
+        self._taps.send(frame)
+
+    def debug_level(self, level: int) -> None:
+        """See Surroundings."""
+        set_debug_level(self._log, level)
+
+    def resolve(self, hosts: Mapping[str, str]) -> None:
+        """See Surroundings."""
+        for host, family in hosts.items():
+            self._nursery.start_soon(self._resolve, host, family)
+
+    async def _resolve(self, host: str, family: str) -> None:
+        try:
+            found: list[tuple[Any, ...]] = await trio.to_thread.run_sync(
+                socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM, abandon_on_cancel=True
+            )
+            address = str(found[0][4][0])
+        except (OSError, UnicodeError) as error:
+            self._log.error("Failed to resolve %s: %s", host, error)
+            address = ""
+        assert self.pump is not None
+        self.pump.feed((HostsResolved({host: address}),), trio.current_time())
+
+    def _frames(self, frames: list[FrameSeen]) -> None:
+        assert self.pump is not None
+        self.pump.feed(frames, trio.current_time())
+
+
+def settled(team: Team) -> bool:
+    """Whether every link that is in the team has become a port of it."""
+    return all(ifindex in team.ports for ifindex, member in team.facts.observed.members.items() if member)
+
+
+async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]) -> int:
+    """Run one team until it ends. `ready` is called once when it works. Returns the exit code. StartFailed."""
+    server = TeamServer(plan, host, log)
+    code = EXIT_RUNTIME
+    failure: StartFailed | None = None
+
+    def started() -> None:
+        ready()
+        notifier.send(READY="1")
+        nursery.start_soon(_watchdog, notifier)
+        # What is there now stays: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.read)
+        nursery.start_soon(_signals, server, nursery.cancel_scope, notifier, log)
+        try:
+            code = await server.run(started)
+        except StartFailed as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return code
+
+
+async def _signals(server: TeamServer, everything: trio.CancelScope, notifier: Notifier, log: logging.Logger) -> None:
+    """The first signal ends the team in good order, a second one at once."""
+    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+        async for number in received:
+            if number == signal.SIGHUP:
+                continue  # teamd catches it and does nothing
+            log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
+            notifier.send(STOPPING="1")
+            if not server.stop():
+                everything.cancel()
+
+
+async def _watchdog(notifier: Notifier) -> None:
+    """Tell the service manager that the event loop runs. Every task is in this loop, and one that fails ends it."""
+    while notifier.watchdog_s is not None:
+        notifier.send(WATCHDOG="1")
+        await trio.sleep(notifier.watchdog_s)

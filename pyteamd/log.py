@@ -1,0 +1,159 @@
+"""Where log lines go: stderr, stdout or syslog, as teamd chooses; the standard library's logging with three small parts of our own.
+
+A line on a stream is the message and nothing else. systemd connects stderr to its journal and says so in JOURNAL_STREAM; then
+every line begins with `<N>`, the weight in syslog's numbers, which the journal takes off again. Syslog is a datagram to /dev/log in
+the form of RFC 3164, `<PRI>Mon dd hh:mm:ss ident[pid]: text`. No sink ever makes the daemon wait or fail: what cannot be delivered at
+once is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+OUTPUTS = ("stdout", "stderr", "syslog")
+SYSLOG_SOCKET = "/dev/log"
+FACILITY_DAEMON = 3 << 3
+
+BURST_LINES = 1000
+"""Lines that may come at once; a team with a hundred ports starts with a few hundred."""
+STEADY_LINES_PER_S = 50.0
+
+
+def choose_output(forced: str | None, environ: Mapping[str, str], daemonized: bool) -> str:
+    """One of OUTPUTS: `-l`, else $TEAM_LOG_OUTPUT, else by the way the daemon was started. Unknown words are ignored."""
+    for wanted in (forced, environ.get("TEAM_LOG_OUTPUT")):
+        if wanted in OUTPUTS:
+            return wanted
+    return "syslog" if daemonized else "stderr"
+
+
+def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Logger:
+    """The program's logger, writing to `output` and nowhere else; the level stays as it is."""
+    logging.raiseExceptions = False
+    logger = logging.getLogger("pyteamd")
+    logger.propagate = False
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
+    handler: logging.Handler
+    if output == "syslog":
+        handler = SyslogHandler(ident)
+    else:
+        stream = sys.stdout if output == "stdout" else sys.stderr
+        handler = logging.StreamHandler(stream)
+        if is_journal(stream.fileno(), environ):
+            handler.setFormatter(WeightFormatter())
+    handler.addFilter(RateLimit())
+    logger.addHandler(handler)
+    return logger
+
+
+def set_debug_level(logger: logging.Logger, debug_level: int) -> None:
+    """0 shows INFO and above, anything more shows everything."""
+    logger.setLevel(logging.DEBUG if debug_level > 0 else logging.INFO)
+
+
+def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
+    """Whether this descriptor is the stream to the journal that JOURNAL_STREAM ("device:inode") speaks of."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def weight(levelno: int) -> int:
+    """Syslog's number for a level of the logging module."""
+    if levelno >= logging.CRITICAL:
+        return 2
+    if levelno >= logging.ERROR:
+        return 3
+    if levelno >= logging.WARNING:
+        return 4
+    return 6 if levelno >= logging.INFO else 7
+
+
+class WeightFormatter(logging.Formatter):
+    """`<N>` before each line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text with its weight."""
+        prefix = f"<{weight(record.levelno)}>"
+        return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
+
+
+class SyslogHandler(logging.Handler):
+    """Datagrams to /dev/log. The connection is made when the first line comes, and again after it broke."""
+
+    def __init__(self, ident: str, path: str = SYSLOG_SOCKET) -> None:
+        super().__init__()
+        self._ident = ident
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one datagram per line of the record."""
+        stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
+        head = f"<{FACILITY_DAEMON | weight(record.levelno)}>{stamp} {self._ident}[{os.getpid()}]: "
+        for line in self.format(record).splitlines():
+            self._send((head + line).encode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Close the socket; a later record opens it again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        super().close()
+
+    def _send(self, packet: bytes) -> None:
+        for attempt in (1, 2):
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                    self._socket.connect(self._path)
+                self._socket.send(packet)
+                return
+            except BlockingIOError:
+                return
+            except OSError:
+                # The log daemon was restarted (connect anew, once), or there is none.
+                if self._socket is not None:
+                    self._socket.close()
+                    self._socket = None
+                if attempt == 2:
+                    return
+
+
+class RateLimit(logging.Filter):
+    """Bucket of lines: a burst passes, a flood does not, and the first line after one says how many are missing.
+
+    Nothing is held back while debugging, nor the last words of a daemon that crashes (CRITICAL).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lines = float(BURST_LINES)
+        self._last_s = clock()
+        self._dropped = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record may be written."""
+        now = self._clock()
+        self._lines = min(float(BURST_LINES), self._lines + (now - self._last_s) * STEADY_LINES_PER_S)
+        self._last_s = now
+        debugging = logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        if self._lines < 1 and record.levelno < logging.CRITICAL and not debugging:
+            self._dropped += 1
+            return False
+        self._lines = max(0.0, self._lines - 1)
+        if self._dropped:
+            record.msg = f"{record.getMessage()} ({self._dropped} lines before this one were dropped)"
+            record.args = None
+            self._dropped = 0
+        return True

@@ -1,0 +1,250 @@
+"""The pump: one Team and the kernel it lives in. The only code that touches the Team of a running daemon.
+
+`feed` takes a batch of events and brings the kernel to what the Team then wants. For each event: handle it, write what follows
+from it, note it in the trace; what became of the writes is the next event. Only after the whole batch come packet sockets, frames
+and log lines, which may take time.
+
+There is no queue between tasks and no second task: whoever has events (the netlink reader, a packet socket, a control request,
+the clock) calls `feed`, and because it never awaits, nobody else can be in it at the same time. Waking another task first would
+cost half as much again before the first write. What comes while a write is under way waits in the kernel's socket buffers, which
+are bounded and say when they overflow.
+
+`perform` may be replaced by something that returns at once and calls `done` in the event loop later (a thread that writes);
+meanwhile events are digested, and what they lead to is written when `done` was called.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import trio
+
+from pyteamd import invariants
+from pyteamd.events import Applied, Event, LinkGone, Overrun, Refused, Tick
+from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
+from pyteamd.model import Frame, Level, Note, Tap, Write
+from pyteamd.team import Team
+from pyteamd.trace import Trace
+
+MAXIMUM_ROUNDS = 100
+"""Times to write for one batch of events; a start with many ports needs a few."""
+RETRY_S = 1.0
+SHORTEST_SLEEP_S = 0.001
+CHECK_INTERVAL_S = 1.0
+"""The invariants are checked at most this often."""
+
+LEVELS = {
+    Level.DEBUG: logging.DEBUG,
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+    Level.ERROR: logging.ERROR,
+}
+
+Done: TypeAlias = Callable[[Sequence[Write], Sequence[Refused] | KernelGone], None]
+
+
+class Performer(Protocol):
+    """Does the writes, and calls `done` in the event loop's thread, before it returns or later."""
+
+    def __call__(self, writes: Sequence[Write], done: Done) -> None: ...
+
+
+class Surroundings(Protocol):
+    """What a pump needs besides the kernel: see taps.py and daemon.py."""
+
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> None:
+        """Make the open packet sockets those wanted."""
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+
+    def resolve(self, hosts: Mapping[str, str]) -> None:
+        """Find the addresses of these hosts, and feed them."""
+
+    def debug_level(self, level: int) -> None:
+        """The level of the log was set by a user."""
+
+
+class Pump:
+    """Owner of one Team. Plain methods run to their end without letting another task in."""
+
+    def __init__(self, team: Team, kernel: Kernel, around: Surroundings, trace: Trace, log: logging.Logger) -> None:
+        self.team = team
+        self.kernel = kernel
+        self.ifindex = team.view.ifindex
+        self.trace = trace
+        self.perform: Performer = self._perform_now
+        self.errno = 0
+        """Of the last refused write."""
+        self._around = around
+        self._log = log
+        self._pending: deque[Event] = deque()
+        self._busy = self._feeding = self._lost = False
+        self._rounds = 0
+        self._frames: list[Frame] = []
+        self._notes: list[Note] = []
+        self._collectors: list[list[Refused]] = []
+        self._fed = trio.lowlevel.ParkingLot()
+        self._alarm: trio.CancelScope | None = None
+        self._retry_at = math.inf
+        self._check_at = -math.inf
+        self._broken: set[str] = set()
+        self._asked: set[str] = set()
+        self._prepared: tuple[int, ...] = ()
+        self._level = team.setup.debug_level
+
+    def feed(self, events: Iterable[Event], now: float) -> None:
+        """Digest events with all that follows from them. UserError from an event of a user; it was without effect."""
+        pending = self._pending
+        pending.extend(events)
+        self._rounds = 0
+        self._feeding = True
+        try:
+            while pending:
+                self._digest(pending.popleft(), now)
+        finally:
+            self._feeding = False
+            self._afterwards(now)
+
+    async def request(self, event: Event) -> tuple[Refused, ...]:
+        """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""
+        refused: list[Refused] = []
+        self._collectors.append(refused)
+        try:
+            self.feed((event,), trio.current_time())
+            while self._busy:
+                await self._fed.park()
+        finally:
+            self._collectors = [other for other in self._collectors if other is not refused]
+        return tuple(refused)
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until the condition holds after some feed, or the time is up. Returns whether it holds."""
+        with trio.move_on_after(timeout_s):
+            while not condition():
+                await self._fed.park()
+        return condition()
+
+    async def clock(self) -> None:
+        """Feed a Tick whenever the Team's deadline comes, until cancelled."""
+        while True:
+            # A deadline in the past would be a fault of the core; it shall not cost a whole processor.
+            at = max(self._next(), trio.current_time() + SHORTEST_SLEEP_S)
+            with trio.CancelScope(deadline=at) as self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            if now >= self._next():
+                self._retry_at = math.inf
+                self.feed((Tick(),), now)
+
+    def log(self, notes: Iterable[Note]) -> None:
+        """Write notes to the log."""
+        for note in notes:
+            self._log.log(LEVELS[note.level], "%s", note.text)
+
+    # -- one event -----------------------------------------------------------------------------------------------------
+
+    def _digest(self, event: Event, now: float) -> None:
+        team = self.team
+        writes: tuple[Write, ...] = ()
+        try:
+            team.handle(event, now)
+            if not self._busy and (writes := team.writes(now)):
+                self._write(writes, now)
+        finally:
+            outputs = team.take()
+            self.trace.record(now, event, writes, outputs)
+            self._frames += outputs.frames
+            self._notes += outputs.notes
+        if type(event) is Overrun or (self._lost and type(event) is Tick):
+            self._resync(now)
+
+    def _write(self, writes: tuple[Write, ...], now: float) -> None:
+        self._rounds += 1
+        if self._rounds > MAXIMUM_ROUNDS:
+            if self._rounds == MAXIMUM_ROUNDS + 1:
+                self._log.error("The kernel is not as it shall be after writing %d times.", MAXIMUM_ROUNDS)
+            self._retry_at = now + RETRY_S
+            return
+        self._busy = True
+        self.perform(writes, self._done)
+
+    def _perform_now(self, writes: Sequence[Write], done: Done) -> None:
+        try:
+            result: Sequence[Refused] | KernelGone = self.kernel.apply(self.ifindex, writes)
+        except KernelGone as gone:
+            result = gone
+        done(writes, result)
+
+    def _done(self, writes: Sequence[Write], result: Sequence[Refused] | KernelGone) -> None:
+        """The writes are done or refused: that is the next event, before all that already wait."""
+        self._busy = False
+        following: list[Event] = []
+        if isinstance(result, KernelGone):
+            following.append(LinkGone(self.ifindex))
+        else:
+            refused = [refusal.write for refusal in result]
+            if applied := tuple([write for write in writes if write not in refused]):
+                following.append(Applied(applied))
+            following += result
+            for refusal in result:
+                self.errno = refusal.errno
+                for collector in self._collectors:
+                    collector.append(refusal)
+        if self._feeding:
+            self._pending.extendleft(reversed(following))
+        else:
+            self.feed(following, trio.current_time())
+
+    def _resync(self, now: float) -> None:
+        """Messages were lost: read everything. If even that fails, the clock tries again."""
+        self._lost = False
+        try:
+            self._pending.appendleft(self.kernel.dump(self.ifindex))
+        except KernelGone:
+            self._pending.appendleft(LinkGone(self.ifindex))
+        except KernelRefused as refusal:
+            self._log.error("%s", refusal)
+            self._lost = True
+            self._retry_at = now + RETRY_S
+
+    # -- after the events ----------------------------------------------------------------------------------------------
+
+    def _afterwards(self, now: float) -> None:
+        team, around = self.team, self._around
+        around.update_taps(team.taps(), now)
+        frames, self._frames = self._frames, []
+        for frame in frames:
+            around.send(frame)
+        if self._alarm is not None:
+            self._alarm.deadline = self._next()
+        notes, self._notes = self._notes, []
+        self.log(notes)
+        if team.setup.debug_level != self._level:
+            self._level = team.setup.debug_level
+            around.debug_level(self._level)
+        if hosts := {host: family for host, family in team.unresolved().items() if host not in self._asked}:
+            self._asked |= hosts.keys()
+            around.resolve(hosts)
+        if (ports := tuple(team.ports)) != self._prepared:
+            self._prepared = ports
+            self.kernel.prepare(team.prepared())
+        if now >= self._check_at and not self._busy:
+            self._check_at = now + CHECK_INTERVAL_S
+            self._check(now)
+        self._fed.unpark_all()
+
+    def _next(self) -> float:
+        deadline = self.team.deadline()
+        return self._retry_at if deadline is None else min(deadline, self._retry_at)
+
+    def _check(self, now: float) -> None:
+        """Say what must not be, once each."""
+        for sentence in invariants.check(self.team, now):
+            if sentence not in self._broken:
+                self._broken.add(sentence)
+                self._log.error("This is a bug, please report it: %s", sentence)
