@@ -2,10 +2,14 @@
 
 Several sources tell of the same port and arrive in any order, so a link counts as a port only when they agree: rtnetlink
 names the team as its master, the port list has it, and its options are known.
+
+What a write of ours changed is known at once, while messages from before it are still to be read. The kernel announces every
+change in order, so until our own is announced (an echo), what contradicts it is old and not believed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Resync
@@ -22,6 +26,8 @@ class Facts:
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self._unenslaved_macs: dict[int, bytes] = {}
+        self._echoes: dict[Hashable, OptionValue] = {}
+        """What we wrote and the kernel has not announced yet, by place."""
 
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
@@ -40,12 +46,17 @@ class Facts:
         link = self.team if ifindex == self.team.ifindex else self.links.get(ifindex)
         return link.name if link else f"interface {ifindex}"
 
+    def mac_of_team(self) -> bytes:
+        """The team's address, a write of ours included."""
+        return self.observed.macs.get(self.team.ifindex, self.team.mac)
+
     def team_seen(self, link: LinkSeen) -> bool:
         """The team device itself. Returns whether anything changed."""
         changed = link != self.team
         self.team = link
-        self.observed.macs[link.ifindex] = link.mac
-        if link.carrier is not None:
+        if self._news(("mac", link.ifindex), link.mac):
+            self.observed.macs[link.ifindex] = link.mac
+        if link.carrier is not None and self._news("carrier", link.carrier):
             self.observed.carrier = link.carrier
         return changed
 
@@ -58,8 +69,11 @@ class Facts:
             self.links.pop(link.ifindex, None)
         if not link.master:
             self._unenslaved_macs[link.ifindex] = link.mac
-        self.observed.members[link.ifindex] = link.master == self.team.ifindex
-        self.observed.macs[link.ifindex] = link.mac
+        mine = link.master == self.team.ifindex
+        if self._news(("member", link.ifindex), mine):
+            self.observed.members[link.ifindex] = mine
+        if self._news(("mac", link.ifindex), link.mac):
+            self.observed.macs[link.ifindex] = link.mac
         return before
 
     def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
@@ -75,12 +89,19 @@ class Facts:
         self.observed.members.pop(ifindex, None)
         self.observed.macs.pop(ifindex, None)
         self.forget_options(ifindex)
+        for place in (("mac", ifindex), ("member", ifindex)):
+            self._echoes.pop(place, None)
         return known is not None
+
+    def port_gone(self, ifindex: int) -> None:
+        """The team family says so. What rtnetlink says of membership is another matter, and may be older or newer."""
+        self.port_list.pop(ifindex, None)
+        self.forget_options(ifindex)
 
     def option_seen(self, option: OptionSeen) -> bool:
         """Returns whether the value is new."""
         known = self.observed.options.get(option.key)
-        if known == option.value and type(known) is type(option.value):
+        if not self._news(option.key, option.value) or (known == option.value and type(known) is type(option.value)):
             return False
         self.observed.options[option.key] = option.value
         return True
@@ -89,6 +110,12 @@ class Facts:
         """The port left and its options with it."""
         for key in [key for key in self.observed.options if key.port == ifindex]:
             del self.observed.options[key]
+            self._echoes.pop(key, None)
+
+    def option_gone(self, key: OptionKey) -> bool:
+        """Returns whether it was known."""
+        self._echoes.pop(key, None)
+        return self.observed.options.pop(key, None) is not None
 
     def missing_from(self, dump: Resync) -> tuple[list[int], list[int]]:
         """Ports and links known so far that a complete dump does not have."""
@@ -97,18 +124,39 @@ class Facts:
         return [i for i in self.port_list if i not in ports], [i for i in self.links if i not in links]
 
     def replace_options(self, dump: Resync) -> None:
-        """The options of a complete dump are all there are."""
+        """The options of a complete dump are all there are. Announcements may have been lost: wait for none."""
+        self._echoes.clear()
         self.observed.options.clear()
         self.observed.options.update({option.key: option.value for option in dump.options})
 
     def applied(self, write: Write) -> None:
-        """The kernel accepted a write of ours; the event that says the same may come later."""
+        """The kernel accepted a write of ours; the event that says the same comes later."""
+        observed = self.observed
         match write:
             case SetOption(key=key, value=value):
-                self.observed.options[key] = value
+                self._expect(key, observed.options.get(key), value)
+                observed.options[key] = value
             case SetMac(ifindex=ifindex, mac=mac):
-                self.observed.macs[ifindex] = mac
+                self._expect(("mac", ifindex), observed.macs.get(ifindex), mac)
+                observed.macs[ifindex] = mac
             case SetMember(ifindex=ifindex, member=member):
-                self.observed.members[ifindex] = member
+                self._expect(("member", ifindex), observed.members.get(ifindex), member)
+                observed.members[ifindex] = member
             case SetCarrier(up=up):
-                self.observed.carrier = up
+                self._expect("carrier", observed.carrier, up)
+                observed.carrier = up
+
+    def _expect(self, place: Hashable, before: OptionValue | None, value: OptionValue) -> None:
+        """An announcement of `value` is on its way, unless it came already."""
+        if before != value or place in self._echoes:
+            self._echoes[place] = value
+
+    def _news(self, place: Hashable, value: OptionValue) -> bool:
+        """Whether an announcement is to be believed: it is if no write of ours came after it."""
+        expected = self._echoes.get(place)
+        if expected is None:
+            return True
+        if expected == value:
+            del self._echoes[place]
+            return True
+        return False

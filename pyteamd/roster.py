@@ -66,7 +66,6 @@ class Roster:
         port = self.ports.pop(ifindex, None)
         self.members.released.discard(ifindex)
         self._once.forget_port(ifindex)
-        self._facts.forget_options(ifindex)
         if port is not None:
             self.notes += port.notes
         return port
