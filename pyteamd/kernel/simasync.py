@@ -1,0 +1,83 @@
+"""The simulated kernel for programs that wait: the complete Kernel interface on trio, and a task that lets frames travel."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from pyteamd.events import FrameSeen, KernelEvent
+from pyteamd.kernel.api import Kernel, KernelGone
+from pyteamd.kernel.sim import SimKernel
+from pyteamd.kernel.simlink import SimLink
+from pyteamd.kernel.simnet import SimNet, SimSocket
+from pyteamd.model import Tap
+
+
+class WaitingSocket(SimSocket):
+    """A packet socket that can be waited for."""
+
+    def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
+        super().__init__(net, link, tap)
+        self._readable = trio.Event()
+        self.wake = self._wake
+
+    def _wake(self) -> None:
+        self._readable.set()
+
+    async def receive(self) -> list[FrameSeen]:
+        """See PortSocket."""
+        await trio.lowlevel.checkpoint()
+        while not (frames := self.take()):
+            if not self.open:
+                raise KernelGone(self.link.name)
+            self._readable = trio.Event()
+            await self._readable.wait()
+        return frames
+
+
+class WaitingSimKernel(SimKernel):
+    """SimKernel as a daemon sees it."""
+
+    socket_class = WaitingSocket
+
+    def __init__(self, net: SimNet | None = None) -> None:
+        self._readable = trio.Event()
+        super().__init__(net)
+        self.wake = self._wake
+
+    def _wake(self) -> None:
+        self._readable.set()
+
+    async def events(self) -> list[tuple[int, KernelEvent]]:
+        """See kernel.api."""
+        await trio.lowlevel.checkpoint()
+        while not (found := self.take_events()):
+            self._readable = trio.Event()
+            await self._readable.wait()
+        return found
+
+    def open_port(self, ifindex: int, tap: Tap) -> WaitingSocket:
+        """See kernel.api."""
+        socket = super().open_port(ifindex, tap)
+        assert isinstance(socket, WaitingSocket)
+        return socket
+
+
+async def run_net(net: SimNet) -> None:
+    """Deliver frames and run partners at trio's time, for ever."""
+    changed = trio.Event()
+
+    def set_out() -> None:
+        changed.set()
+
+    net.wake = set_out
+    while True:
+        net.advance(trio.current_time())
+        changed = trio.Event()
+        due = net.deadline()
+        with trio.move_on_at(math.inf if due is None else due):
+            await changed.wait()
+
+
+_complete: type[Kernel] = WaitingSimKernel
