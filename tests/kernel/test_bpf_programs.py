@@ -14,6 +14,7 @@ import random
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -214,10 +215,16 @@ def in_a_namespace(job: Callable[[], None]) -> None:
 
 
 def make_cable() -> None:
-    """near0 and far0, two ends of one cable, up and silent."""
+    """near0 and far0, two ends of one cable, up and silent.
+
+    An end that came up before the other drops what it is given to send until the kernel has looked at its carrier.
+    """
     subprocess.run(["ip", "link", "add", "near0", "type", "veth", "peer", "name", "far0"], check=True)
     for name in ("near0", "far0"):
         subprocess.run(["ip", "link", "set", name, "addrgenmode", "none", "up"], check=True)
+    deadline = time.monotonic() + 10
+    while subprocess.run(["ip", "link", "show"], capture_output=True, check=True).stdout.count(b"state UP") < 2:
+        assert time.monotonic() < deadline, "the cable does not come up"
 
 
 def raw_socket(name: str, program: bytes = b"") -> socket.socket:
