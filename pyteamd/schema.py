@@ -94,7 +94,7 @@ class OptionSpec:
         """What a value may be, in words; "" where the type says it all."""
         if self.choices:
             return ", ".join(self.choices)
-        if self.kind is not Kind.INT or (self.minimum is None and self.maximum is None):
+        if self.kind is not Kind.INT:
             return ""
         text = f"{self.lowest} to {self.highest}"
         return f"{text} {self.unit}" if self.unit else text

@@ -19,7 +19,7 @@ MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*)
 _MAC_BYTE = re.compile(r"\s*\+?(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*\Z")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
 _DOTTED = re.compile(r"[0-9.]+\Z")
-_DOTTED_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
+_DOTTED_QUAD = re.compile(r"(?:(?:0[0-9]+|25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
 
 
 def interface_name(text: str) -> str:
@@ -53,7 +53,7 @@ def host4(text: str) -> str:
     """A host name or an IPv4 address."""
     if ":" in text:
         raise ValueError("is an IPv6 address, but an IPv4 address or a host name is needed")
-    # With fewer than four parts it is one of the old short forms, which name resolution still understands.
+    # Fewer than four parts, and leading zeros, are old forms that name resolution understands.
     if _DOTTED.match(text) and text.count(".") >= 3 and not _DOTTED_QUAD.match(text):
         raise ValueError("is no IPv4 address")
     return _host(text)
