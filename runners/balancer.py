@@ -46,8 +46,13 @@ class Balancer:
         """A new reading of a counter."""
         self._counters[hash_value] = octets
 
-    def place(self, weights: Mapping[int, float]) -> None:
-        """Every hash value gets a usable port; those that have one keep it. `weights`: usable ports by ifindex."""
+    def place(self, weights: Mapping[int, float], spread_idle: bool = False) -> None:
+        """Every hash value gets a usable port; those that have one keep it. `weights`: usable ports by ifindex.
+
+        `spread_idle`: a port came, so that values known to carry nothing are dealt out anew; no flow can hop by that.
+        """
+        if spread_idle:
+            self.mapping = {h: port for h, port in self.mapping.items() if self.rates[h] > 0}
         homeless = [h for h in range(HASHES) if self.mapping.get(h) not in weights]
         if not weights:
             self.mapping.clear()

@@ -46,6 +46,8 @@ class Spreader:
         self.balancer = Balancer()
         self._judge_at: float | None = None
         self._usable: dict[int, float] | None = None
+        self._rates_known = True
+        """False while a map taken over from another daemon may carry flows we have not counted yet."""
 
     def settings(self) -> dict[OptionKey, OptionValue]:
         """Options written once, when the team is set up."""
@@ -78,12 +80,14 @@ class Spreader:
             case OptionSeen() | OptionGone() if self._usable == usable:
                 return
         if self._usable != usable:
+            before = self._usable or {}
             if self._usable is None:
                 self._take_over(team)
             self._usable = dict(usable)
-            self.balancer.place(self._usable)
+            self.balancer.place(self._usable, spread_idle=self._rates_known and not usable.keys() <= before.keys())
         if self._judge_at is not None and now >= self._judge_at:
             self._judge_at = None
+            self._rates_known = True
             self.balancer.judge(self._usable)
 
     def deadline(self) -> float | None:
@@ -99,6 +103,7 @@ class Spreader:
         for key, port in team.observed.options.items():
             if key.name == MAPPING and isinstance(port, int) and port:
                 self.balancer.mapping[key.index] = port
+                self._rates_known = False
 
 
 class LoadBalance(Runner):

@@ -79,6 +79,17 @@ def test_a_failed_ports_values_move_and_only_they() -> None:
     assert balancer.mapping == {}
 
 
+def test_a_new_port_gets_idle_values_at_once_and_busy_ones_when_judged() -> None:
+    balancer = Balancer()
+    balancer.place({11: 1.0})
+    balancer.rates[3] = 1e6
+    balancer.place(TWO)
+    assert set(balancer.mapping.values()) == {11}
+    balancer.place(TWO, spread_idle=True)
+    assert list(balancer.mapping.values()).count(12) in (127, 128, 129)
+    assert balancer.mapping[3] == 11
+
+
 def test_few_values_move() -> None:
     balancer = Balancer()
     balancer.place(TWO)
