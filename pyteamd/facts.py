@@ -67,7 +67,8 @@ class Facts:
             self.links[link.ifindex] = link
         else:
             self.links.pop(link.ifindex, None)
-        if not link.master:
+        # The driver may give a new port the team's address before rtnetlink names its master; that is not the port's own.
+        if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac
         mine = link.master == self.team.ifindex
         if self._news(("member", link.ifindex), mine):

@@ -10,7 +10,7 @@ that need not move stay where they are, which teamd's balancer, placing everythi
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 HASHES = 256
 HYSTERESIS = 1.05
@@ -62,12 +62,7 @@ class Balancer:
         for port in self.mapping.values():
             if port in counts:
                 counts[port] += 1
-        for hash_value in sorted(homeless, key=lambda h: (-self.rates[h], h)):
-            rate = self.rates[hash_value]
-            port = min(weights, key=lambda p: ((loads[p] + rate) / weights[p], counts[p] / weights[p], p))
-            self.mapping[hash_value] = port
-            loads[port] += rate
-            counts[port] += 1
+        self.mapping |= dealt_out(homeless, self.rates, weights, loads, counts)
 
     def judge(self, weights: Mapping[int, float]) -> int:
         """An interval ended: learn the rates and move what must move. Returns how many hash values moved."""
@@ -126,12 +121,27 @@ class Balancer:
 
 def largest_first(rates: list[float], weights: Mapping[int, float]) -> dict[int, int]:
     """All values placed anew, largest first onto the port that is then least full: within 4/3 of the optimum."""
-    loads = dict.fromkeys(weights, 0.0)
-    counts = dict.fromkeys(weights, 0)
+    return dealt_out(range(HASHES), rates, weights, dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0))
+
+
+def dealt_out(
+    values: Iterable[int],
+    rates: list[float],
+    weights: Mapping[int, float],
+    loads: dict[int, float],
+    counts: dict[int, int],
+) -> dict[int, int]:
+    """Busy values, largest first, go to the port that is then least full; idle ones to the port with the fewest values.
+
+    `loads` and `counts` are what the ports have already; they are brought up to date.
+    """
     mapping = {}
-    for hash_value in sorted(range(HASHES), key=lambda h: (-rates[h], h)):
+    for hash_value in sorted(values, key=lambda h: (-rates[h], h)):
         rate = rates[hash_value]
-        port = min(weights, key=lambda p: ((loads[p] + rate) / weights[p], counts[p] / weights[p], p))
+        if rate > 0:
+            port = min(weights, key=lambda p: ((loads[p] + rate) / weights[p], counts[p] / weights[p], p))
+        else:
+            port = min(weights, key=lambda p: (counts[p] / weights[p], p))
         mapping[hash_value] = port
         loads[port] += rate
         counts[port] += 1
