@@ -32,7 +32,6 @@ _HINTS: Final = {
     ("create", errno.EEXIST): "a link of that name exists: -o takes it over, -r replaces it",
     ("create", errno.EINVAL): f"a name has 1 to {MAX_NAME} octets, without blanks and slashes",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
-    ("watch", errno.EINVAL): "this link is not a team device",
 }
 
 
@@ -103,11 +102,8 @@ class Requests:
     def dump(self, team: int) -> Resync:
         """Links, ports and options now. Links: the team and every link of the namespace. KernelGone without the device."""
         links = self._dump_links()
-        about = next((link for link in links if link.ifindex == team), None)
-        if about is None:
+        if not any(link.ifindex == team and link.kind == "team" for link in links):
             raise KernelGone(f"team device {team} does not exist")
-        if about.kind != "team":
-            raise KernelRefused(errno.EINVAL, f"read team {about.name}", _HINTS["watch", errno.EINVAL])
         ports = self._read(team, teamnl.get_ports)
         options = self._read(team, teamnl.get_options)
         return Resync(
