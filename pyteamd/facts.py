@@ -10,10 +10,21 @@ change in order, so until our own is announced (an echo), what contradicts it is
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Resync
-from pyteamd.model import Observed, OptionKey, SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model import Observed, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
+
+ECHO_WAIT_S = 1.0
+"""Our own change is announced within milliseconds; if it never is, the next announcement of anything else is believed."""
+
+
+@dataclass(slots=True)
+class Echo:
+    """Values we wrote to one place, in order, and until when we wait for them to be announced."""
+
+    values: list[OptionValue] = field(default_factory=list)
+    until: float = 0.0
 
 
 class Facts:
@@ -26,15 +37,15 @@ class Facts:
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self._unenslaved_macs: dict[int, bytes] = {}
-        self._echoes: dict[Hashable, OptionValue] = {}
-        """What we wrote and the kernel has not announced yet, by place."""
+        self._echoes: dict[Hashable, Echo] = {}
+        """By place: what we wrote and the kernel has not announced yet."""
 
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
         link = self.links.get(ifindex)
         if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
             return False
-        return OptionKey("enabled", ifindex) in self.observed.options
+        return OptionKey("priority", ifindex) in self.observed.options  # the driver names it behind the others that matter
 
     def original_mac(self, ifindex: int) -> bytes:
         """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""
@@ -50,17 +61,17 @@ class Facts:
         """The team's address, a write of ours included."""
         return self.observed.macs.get(self.team.ifindex, self.team.mac)
 
-    def team_seen(self, link: LinkSeen) -> bool:
+    def team_seen(self, link: LinkSeen, now: float) -> bool:
         """The team device itself. Returns whether anything changed."""
         changed = link != self.team
         self.team = link
-        if self._news(("mac", link.ifindex), link.mac):
+        if self._news(("mac", link.ifindex), link.mac, now):
             self.observed.macs[link.ifindex] = link.mac
-        if link.carrier is not None and self._news("carrier", link.carrier):
+        if link.carrier is not None and self._news("carrier", link.carrier, now):
             self.observed.carrier = link.carrier
         return changed
 
-    def link_seen(self, link: LinkSeen, keep: bool) -> LinkSeen | None:
+    def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
         """Any other link; `keep` it even if another device is its master. Returns what was known before."""
         before = self.links.get(link.ifindex)
         if keep or link.master in (0, self.team.ifindex):
@@ -71,9 +82,9 @@ class Facts:
         if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac
         mine = link.master == self.team.ifindex
-        if self._news(("member", link.ifindex), mine):
+        if self._news(("member", link.ifindex), mine, now):
             self.observed.members[link.ifindex] = mine
-        if self._news(("mac", link.ifindex), link.mac):
+        if self._news(("mac", link.ifindex), link.mac, now):
             self.observed.macs[link.ifindex] = link.mac
         return before
 
@@ -99,10 +110,10 @@ class Facts:
         self.port_list.pop(ifindex, None)
         self.forget_options(ifindex)
 
-    def option_seen(self, option: OptionSeen) -> bool:
+    def option_seen(self, option: OptionSeen, now: float) -> bool:
         """Returns whether the value is new."""
         known = self.observed.options.get(option.key)
-        if not self._news(option.key, option.value) or (known == option.value and type(known) is type(option.value)):
+        if not self._news(option.key, option.value, now) or (known == option.value and type(known) is type(option.value)):
             return False
         self.observed.options[option.key] = option.value
         return True
@@ -118,11 +129,15 @@ class Facts:
         self._echoes.pop(key, None)
         return self.observed.options.pop(key, None) is not None
 
-    def missing_from(self, dump: Resync) -> tuple[list[int], list[int]]:
-        """Ports and links known so far that a complete dump does not have."""
-        ports = {port.ifindex for port in dump.ports}
-        links = {link.ifindex for link in dump.links}
-        return [i for i in self.port_list if i not in ports], [i for i in self.links if i not in links]
+    def links_missing_from(self, dump: Resync) -> list[int]:
+        """Links known so far that a complete dump does not have."""
+        present = {link.ifindex for link in dump.links}
+        return [ifindex for ifindex in self.links if ifindex not in present]
+
+    def ports_missing_from(self, dump: Resync) -> list[int]:
+        """Ports known so far that a complete dump does not have."""
+        present = {port.ifindex for port in dump.ports}
+        return [ifindex for ifindex in self.port_list if ifindex not in present]
 
     def replace_options(self, dump: Resync) -> None:
         """The options of a complete dump are all there are. Announcements may have been lost: wait for none."""
@@ -130,34 +145,42 @@ class Facts:
         self.observed.options.clear()
         self.observed.options.update({option.key: option.value for option in dump.options})
 
-    def applied(self, write: Write) -> None:
+    def applied(self, write: Write, now: float) -> None:
         """The kernel accepted a write of ours; the event that says the same comes later."""
         observed = self.observed
         match write:
             case SetOption(key=key, value=value):
-                self._expect(key, observed.options.get(key), value)
+                self._expect(key, observed.options.get(key), value, now)
                 observed.options[key] = value
             case SetMac(ifindex=ifindex, mac=mac):
-                self._expect(("mac", ifindex), observed.macs.get(ifindex), mac)
+                self._expect(("mac", ifindex), observed.macs.get(ifindex), mac, now)
                 observed.macs[ifindex] = mac
             case SetMember(ifindex=ifindex, member=member):
-                self._expect(("member", ifindex), observed.members.get(ifindex), member)
+                self._expect(("member", ifindex), observed.members.get(ifindex), member, now)
                 observed.members[ifindex] = member
             case SetCarrier(up=up):
-                self._expect("carrier", observed.carrier, up)
+                self._expect("carrier", observed.carrier, up, now)
                 observed.carrier = up
 
-    def _expect(self, place: Hashable, before: OptionValue | None, value: OptionValue) -> None:
+    def _expect(self, place: Hashable, before: OptionValue | None, value: OptionValue, now: float) -> None:
         """An announcement of `value` is on its way, unless it came already."""
+        if not isinstance(place, OptionKey):
+            self._echoes.pop(place, None)  # of changes in quick succession, rtnetlink may announce the last one only
         if before != value or place in self._echoes:
-            self._echoes[place] = value
+            echo = self._echoes.setdefault(place, Echo())
+            echo.values.append(value)
+            echo.until = now + ECHO_WAIT_S
 
-    def _news(self, place: Hashable, value: OptionValue) -> bool:
+    def _news(self, place: Hashable, value: OptionValue, now: float) -> bool:
         """Whether an announcement is to be believed: it is if no write of ours came after it."""
-        expected = self._echoes.get(place)
-        if expected is None:
+        echo = self._echoes.get(place)
+        if echo is None:
             return True
-        if expected == value:
+        if now < echo.until and value not in echo.values:
+            return False
+        if value in echo.values:
+            del echo.values[: echo.values.index(value) + 1]
+        if not echo.values or now >= echo.until:
             del self._echoes[place]
             return True
         return False

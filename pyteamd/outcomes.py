@@ -24,7 +24,7 @@ class Outcomes:
     def applied(self, event: Applied, now: float) -> None:
         """The kernel has these values now."""
         for write in event.writes:
-            self._facts.applied(write)
+            self._facts.applied(write, now)
             match write:
                 case SetOption(key=OptionKey(name="priority", port=ifindex), value=int(value)) if (
                     ifindex in self._roster.ports

@@ -46,7 +46,7 @@ from pyteamd.model import (
     Tap,
     Write,
 )
-from pyteamd.once import Once
+from pyteamd.once import MODE, Once
 from pyteamd.outcomes import Outcomes
 from pyteamd.port import Port
 from pyteamd.reconcile import reconcile
@@ -107,14 +107,17 @@ class Team:
             self.ports.tick(now)
         if HANDLERS[type(event)](self, event, now) or due:
             self._dirty = True
-            self.runner.handle(event, self.view, now)
+            if not self._stopping:
+                self.runner.handle(event, self.view, now)
             self._next = self._earliest(now)
 
     def writes(self, now: float) -> tuple[Write, ...]:
         """What to perform now, in order; () when the kernel is as desired or has to be given time."""
-        if not self._dirty or not self._synced or self.gone:
+        if not self._dirty or not self._synced or self.gone or self.failed:
             return ()
         self.once.drop_done(self.facts.observed, self.view.ifindex)
+        if MODE in self.once.options and not self._stopping:
+            return (SetOption(MODE, self.once.options[MODE]),)  # a device that runs in another mode is not touched
         allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
         if not allowed:
             self._dirty = False
@@ -185,11 +188,11 @@ class Team:
     def _link_seen(self, event: LinkSeen, now: float) -> bool:
         ifindex = event.ifindex
         if ifindex == self.view.ifindex:
-            changed = self.facts.team_seen(event)
+            changed = self.facts.team_seen(event, now)
             self._refresh_view()
             return changed
         port = self.ports.get(ifindex)
-        before = self.facts.link_seen(event, keep=port is not None or event.name in self.members.wanted)
+        before = self.facts.link_seen(event, keep=port is not None or event.name in self.members.wanted, now=now)
         if port is None:
             if before is None or before.up != event.up:
                 self.backoff.forget_port(ifindex)
@@ -222,6 +225,7 @@ class Team:
             self._notes.append(Note(Level.WARNING, "Team device removal detected."))
             return True
         self._leave(event.ifindex)
+        self.members.link_gone(event.ifindex)
         return self.facts.link_gone(event.ifindex)
 
     def _port_seen(self, event: PortSeen, now: float) -> bool:
@@ -238,7 +242,7 @@ class Team:
         return self._leave(event.ifindex)
 
     def _option_seen(self, event: OptionSeen, now: float) -> bool:
-        if not self.facts.option_seen(event):
+        if not self.facts.option_seen(event, now):
             return False
         port = self.ports.get(event.key.port)
         if port is None:
@@ -254,10 +258,7 @@ class Team:
         """Make the picture equal to the dump, whatever was missed."""
         if all(link.ifindex != self.view.ifindex for link in event.links):
             return self._link_gone(LinkGone(self.view.ifindex), now)
-        lost_ports, lost_links = self.facts.missing_from(event)
-        for ifindex in lost_ports:
-            self._port_gone(PortGone(ifindex), now)
-        for ifindex in lost_links:
+        for ifindex in self.facts.links_missing_from(event):
             self._link_gone(LinkGone(ifindex), now)
         self.facts.replace_options(event)
         for ifindex, port in self.ports.items():
@@ -267,6 +268,8 @@ class Team:
             self._port_seen(listed, now)
         for link in sorted(event.links, key=lambda link: link.ifindex):
             self._link_seen(link, now)
+        for ifindex in self.facts.ports_missing_from(event):
+            self._port_gone(PortGone(ifindex), now)
         if not self._synced:
             self._synced = True
             present = {link.name for link in event.links}
@@ -320,7 +323,7 @@ class Team:
         if port is None:
             raise UserError("NoSuchDev", "No such device.")
         self.runner.leave_port(event.ifindex, self.view, now)
-        self.members.release(port.name, event.ifindex)
+        self.roster.release(event.ifindex)
         return True
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
