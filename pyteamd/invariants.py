@@ -9,7 +9,7 @@ from pyteamd.team import Team
 
 def check(team: Team, now: float) -> list[str]:
     """Everything that is wrong, one sentence each; call it when an event is digested and its writes are done."""
-    if team.gone:
+    if team.gone or team.failed:
         return []
     desired = team.desired()
     found = team.runner.broken(team.view)

@@ -20,25 +20,39 @@ class Membership:
         """Interface names in the order in which to enslave them."""
         self.released: set[int] = set()
         """Links that are our ports in the kernel and shall not be."""
+        self._taken: dict[int, str] = {}
+        """Links that cannot be had or were taken out by somebody else, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
 
     def want(self, name: str, ifindex: int) -> None:
         """A user wants the link in."""
+        self._taken.pop(ifindex, None)
         self.wanted[name] = None
         self.released.discard(ifindex)
         self.asked.add(ifindex)
 
     def release(self, name: str, ifindex: int) -> None:
         """The link shall leave."""
+        self._taken.pop(ifindex, None)
         self.wanted.pop(name, None)
         self.asked.discard(ifindex)
         self.released.add(ifindex)
 
     def forget(self, name: str, ifindex: int) -> None:
-        """The link cannot be had, or was taken out by somebody else."""
-        self.wanted.pop(name, None)
+        """The link cannot be had, or was taken out by somebody else. A new link of that name is another matter."""
+        if name in self.wanted:
+            del self.wanted[name]
+            self._taken[ifindex] = name
         self.asked.discard(ifindex)
+
+    def link_gone(self, ifindex: int) -> None:
+        """The link was deleted. (Its port left first, as if it had been taken out.)"""
+        self.released.discard(ifindex)
+        self.asked.discard(ifindex)
+        name = self._taken.pop(ifindex, None)
+        if name is not None:
+            self.wanted[name] = None
 
     def desired(self, facts: Facts, ports: Container[int], starting: bool) -> dict[int, bool]:
         """Ifindex → member. At the start every configured link is tried as it is; later only one that can be had."""

@@ -70,10 +70,18 @@ class Roster:
             self.notes += port.notes
         return port
 
+    def release(self, ifindex: int) -> None:
+        """The link shall leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
+        self.members.release(self._facts.name_of(ifindex), ifindex)
+        port = self.ports.pop(ifindex, None)
+        self._once.forget_port(ifindex)
+        if port is not None:
+            self.notes += port.notes
+
     def reject(self, ifindex: int, why: str) -> None:
         """Release a link that cannot be a port of ours, and say why."""
         name = self._facts.name_of(ifindex)
-        self.members.release(name, ifindex)
+        self.release(ifindex)
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name))
 
     def unresolved(self) -> dict[str, str]:

@@ -277,18 +277,13 @@ class SimulatedWorld(World):
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
         """See World."""
-        self._wanted_or_no(name)
-        self._request(lambda: PortConfigUpdate(name, tree))
+        self._request(lambda: PortConfigUpdate(self.name_of(self._wanted(name)), tree))
 
     def _wanted(self, name: str) -> int:
         link = self.kernel.find_link(name)
         if link is None:
             raise UserError("NoSuchDev", "No such device.")
         return link.ifindex
-
-    def _wanted_or_no(self, name: str) -> None:
-        if self.kernel.find_link(name) is None:
-            self._report("denied", "NoSuchDev: No such device.")
 
     def _request(self, make: Callable[[], Event]) -> None:
         daemon = self.running()
@@ -315,8 +310,8 @@ class SimulatedWorld(World):
         if not what:
             self.kernel.accept()
             return
-        code = next((code for code, known in errno.errorcode.items() if known == number), None)
-        if code is None:
+        code = getattr(errno, number, None)
+        if not isinstance(code, int):
             raise CommandError(f"{number!r} is not the name of an error")
         self.kernel.refuse(lambda write: self._is(write, what, name), code, times)
 

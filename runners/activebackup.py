@@ -3,7 +3,7 @@
 Which one: the highest of (prio, speed, full duplex) among the ports whose link watchers say up; the present one wins ties, then
 the lowest ifindex. That is a total order, so nothing depends on who is looked at first. A sticky active port stays while its link
 is up. The choice is made anew when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
-through `runner.active_port` stands until then.
+through `runner.active_port` stands until then. A port that has lost its carrier but is still up (delay_down) keeps its speed.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class ActiveBackup(Runner):
         """The active port was set by hand; it may even be down."""
         self._judged: tuple[tuple[int, ...], ...] = ()
         """What the last choice was based on."""
+        self._media: dict[int, tuple[int, int]] = {}
+        """Speed and full duplex of a port when it last had a link: the kernel says 0 without one."""
         self._own_macs: dict[int, bytes] = {}
         """only_active: the address a port had before it became active, given back afterwards."""
 
@@ -72,8 +74,7 @@ class ActiveBackup(Runner):
     def handle(self, event: Event, team: TeamView, now: float) -> None:
         if self.config.hwaddr_policy == "only_active":
             self._learn_macs(team)
-        ports = team.ports.values()
-        facts = tuple([(p.ifindex, p.up, p.priority, p.speed_mbps, p.duplex) for p in ports])
+        facts = tuple([(p.ifindex, p.up, p.priority, *self._media_of(p)) for p in team.ports.values()])
         if facts == self._judged:
             return
         if not self._judged and team.adopted:
@@ -127,7 +128,7 @@ class ActiveBackup(Runner):
         elif current.config.sticky:
             return
         candidates = [port for port in team.ports.values() if port.up]
-        best = max(candidates, key=lambda port: rank(port, port is current), default=None)
+        best = max(candidates, key=lambda port: rank(port, self._media_of(port), port is current), default=None)
         if best is not None and best is not current:
             self._activate(best)
 
@@ -135,6 +136,11 @@ class ActiveBackup(Runner):
         self.active = port.ifindex
         self.chosen_by_user = False
         self.note(Level.INFO, f'Changed active port to "{port.name}".')
+
+    def _media_of(self, port: PortView) -> tuple[int, int]:
+        if port.speed_mbps or port.duplex:
+            self._media[port.ifindex] = (port.speed_mbps, int(port.duplex == 1))
+        return self._media.get(port.ifindex, (0, 0))
 
     def _learn_macs(self, team: TeamView) -> None:
         """An idle port's address is its own unless it is still the one we lent it."""
@@ -156,6 +162,6 @@ class ActiveBackup(Runner):
                 return own | ({active.ifindex: team.mac} if active else {})
 
 
-def rank(port: PortView, is_current: bool) -> tuple[int, int, int, int, int]:
-    """Sort key of a candidate: larger is better, no two ports are equal."""
-    return (port.priority, port.speed_mbps, int(port.duplex == 1), int(is_current), -port.ifindex)
+def rank(port: PortView, media: tuple[int, int], is_current: bool) -> tuple[int, int, int, int, int]:
+    """Sort key of a candidate with its speed and duplex: larger is better, no two ports are equal."""
+    return (port.priority, *media, int(is_current), -port.ifindex)
