@@ -306,8 +306,10 @@ class Config:
         if "link_watch" in settings:
             message = "an empty list names no link watcher"
             problems.append(Problem(Severity.PORT, (*at, "link_watch"), message, hint="leave the key out for ethtool"))
-        implicit = self._watchers[DEFAULT_WATCHER]
-        return config, ((implicit, implicit.Config()),), "link_watch" not in settings and type(written) is dict
+        watcher = self._watchers[DEFAULT_WATCHER]
+        # It must be stored when the port joins, and can be only where there are objects.
+        room = type(written) is dict and type(self.tree.get("ports", {})) is dict
+        return config, ((watcher, watcher.Config()),), room and "link_watch" not in settings
 
     def _has_shared_watchers(self) -> bool:
         """Something is configured for every port, good or bad."""

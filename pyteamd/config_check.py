@@ -35,7 +35,6 @@ def read_options(cls: type[T], tree: Any, at: Path, problems: Problems, worst: S
     `worst` limits the severity: where only a port is concerned, the daemon starts.
     """
     values: dict[str, Any] = {}
-    known = len(problems)
     for name, spec in options_of(cls).items():
         written = lookup(tree, spec.path)
         if written is ABSENT and not spec.required:
@@ -44,9 +43,7 @@ def read_options(cls: type[T], tree: Any, at: Path, problems: Problems, worst: S
         if value is not ABSENT:
             values[name] = value
     instance = cls(**values)
-    # Where a value is bad already, a contradiction may be no more than its consequence.
-    if len(problems) == known:
-        _contradictions(instance, at, problems, worst)
+    _contradictions(instance, at, problems, worst)
     return instance
 
 
@@ -106,9 +103,13 @@ def _contradictions(instance: Any, at: Path, problems: Problems, worst: Severity
     if find is None:
         return
     on_bad = {spec.path: spec.on_bad for spec in options_of(type(instance)).values()}
+    refused = {problem.path for problem in problems if problem.severity is not Severity.TOLERATED}
     for path, message in find():
         severity = _lighter(_SEVERITY[on_bad.get(path, OnBad.REFUSE_START)], worst)
-        problems.append(Problem(severity, (*at, *path.split(".")), message))
+        place = (*at, *path.split("."))
+        # A bad value has become the default by now; what is wrong with that is only a consequence.
+        if place not in refused:
+            problems.append(Problem(severity, place, message))
 
 
 def _lighter(severity: Severity, worst: Severity) -> Severity:

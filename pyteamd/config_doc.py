@@ -135,32 +135,41 @@ def example(
     """
     words = f"{runner.summary} A # with no blank behind it hides a key that may be set: take the # away."
     lines = [*_comment(words), f"device: {device}"]
-    lines += _options([spec for spec in options_of(TeamConfig).values() if spec.path != "device"], "")
+    lines += _options(TeamConfig, "")
     lines += ["", *_comment(_RUNNER_NAME), "runner:", f"  name: {runner.name}"]
-    lines += _options(options_of(runner.Config).values(), "  ")
+    lines += _options(runner.Config, "  ")
     lines += ["", *_comment(f"{_LINK_WATCH} {watcher.name}: {watcher.summary}")]
     lines += ["link_watch:", f"  name: {watcher.name}"]
-    lines += _options(options_of(watcher.Config).values(), "  ")
+    lines += _options(watcher.Config, "  ")
     lines += ["", *_comment(_PORTS), "ports:"]
     for number, port in enumerate(ports):
         lines += [f"  {port}:"]
         if number == 0:
-            lines += _options(options_of(runner.PortConfig).values(), "    ")
+            lines += _options(runner.PortConfig, "    ")
     return "\n".join(lines) + "\n"
 
 
-def _options(specs: Iterable[OptionSpec], margin: str) -> list[str]:
+def _options(cls: type, margin: str) -> list[str]:
     lines = []
     section = ""
-    for spec in specs:
+    needed = needed_keys(cls)
+    for spec in options_of(cls).values():
+        if spec.path == "device":
+            continue  # shown already
         parent, _, key = spec.path.rpartition(".")
         if parent and parent != section:
             lines += [f"{margin}#{parent}:"]
         section = parent
         inner = margin + "  " if parent else margin
         lines += _comment(_in_full(spec), inner)
-        lines += [f"{inner}{'' if spec.required else '#'}{key}: {_in_yaml(_sample(spec))}"]
+        lines += [f"{inner}{'' if spec.path in needed else '#'}{key}: {_in_yaml(_sample(spec))}"]
     return lines
+
+
+def needed_keys(cls: type) -> set[str]:
+    """Keys without which an object of this kind is refused: the required ones, and what the defaults lack."""
+    missing: Iterable[tuple[str, str]] = getattr(cls(), "contradictions", tuple)()
+    return {spec.path for spec in options_of(cls).values() if spec.required} | {path for path, _ in missing}
 
 
 def _sample(spec: OptionSpec) -> Any:

@@ -89,8 +89,11 @@ class LacpConfig(BalanceConfig):
         help="Which aggregate.",
         choices=("lacp_prio", "lacp_prio_stable", "bandwidth", "count", "port_config"),
     )
+    max_ports: int = option(1, help="So many at most.", minimum=1)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.max_ports < self.min_ports:
+            yield "max_ports", "less than min_ports"
         if self.fast_rate and not self.active:
             yield "fast_rate", "needs active"
 

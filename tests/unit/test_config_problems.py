@@ -91,3 +91,14 @@ def test_what_blocks_the_defaults_of_a_runner_stops_the_daemon() -> None:
         "! f:1:38: notify_peers: must be an object, not the integer 5: the activebackup runner writes to it"
     ]
     assert load('{"runner": {"name": "roundrobin"}, "notify_peers": 5}').tree["notify_peers"] == 5
+
+
+def test_a_contradiction_counts_unless_its_key_is_refused_already() -> None:
+    runner = '{"name": "lacp", "active": false, "fast_rate": true, "x": 1, "sys_prio": -1}'
+    assert "! f:1:46: runner.fast_rate: needs active" in told(f'{{"runner": {runner}}}')
+    assert told('{"runner": {"name": "lacp", "min_ports": 5, "max_ports": 4}}') == [
+        "! f:1:45: runner.max_ports: less than min_ports"
+    ]
+    assert told('{"runner": {"name": "lacp", "min_ports": 5, "max_ports": -4}}') == [
+        "! f:1:45: runner.max_ports: -4 is out of range (allowed: 1 to 2147483647)"
+    ]

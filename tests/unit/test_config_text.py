@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from config_kit import load, told
 
+import pyteamd
 from pyteamd.config_text import json_places, read
 from pyteamd.problems import ConfigError
 
@@ -181,14 +182,22 @@ def test_places_in_yaml() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ['{"runner": {"name": "roundrobin"}}', '{"devise": "x"}'])
-def test_json_never_needs_yaml(text: str) -> None:
-    """Neither a good configuration nor one with problems to place."""
+@pytest.mark.parametrize("text", ['{"runner": {"name": "roundrobin"}}', '{"devise": "x"}', "{", ""])
+def test_json_needs_no_yaml_not_even_to_place_its_problems(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(pyteamd, "config_yaml", raising=False)
+    monkeypatch.setitem(sys.modules, "pyteamd.config_yaml", None)
+    with pytest.raises(ImportError):
+        told("a: yaml")
+    assert len(told(text)) == (0 if "roundrobin" in text else 1)
+
+
+@pytest.mark.slow
+def test_nothing_imports_yaml_before_it_is_needed() -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from config_kit import load
-load({text!r})
+load('{{"x": 1}}')
 assert "yaml" not in sys.modules, "PyYAML was imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
