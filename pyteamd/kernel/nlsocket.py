@@ -104,33 +104,48 @@ class RequestSocket:
             self._sequence = self._sequence % 0x7FFFFFFF + 1
             octets = bytearray(request)
             NUMBER.pack_into(octets, SEQUENCE_AT, self._sequence)
+            answer = Answer(self._sequence, bool(octets[_FLAGS_AT] & F_ACK))
             try:
                 self._socket.send(octets)
-                return self._collect(self._sequence, bool(octets[_FLAGS_AT] & F_ACK))
+                while not answer.complete:
+                    size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
+                    if size > DATAGRAM:
+                        raise Malformed(f"a datagram of {size} octets")
+                    answer.feed(bytes(self._view[:size]))
             except BlockingIOError as problem:
                 raise Refusal(errno.ETIMEDOUT, f"no answer in {_PATIENCE_S} seconds") from problem
             except OSError as problem:
                 raise Refusal(problem.errno or errno.EIO) from problem
             except Malformed as problem:
                 raise Refusal(errno.EBADMSG, str(problem)) from problem
+            return answer.messages, answer.interrupted
 
-    def _collect(self, sequence: int, acknowledged: bool) -> tuple[list[Message], bool]:
-        """(answers, whether the kernel says they do not fit together) up to the end of the answer."""
-        answers: list[Message] = []
-        interrupted = False
-        while True:
-            size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
-            if size > DATAGRAM:
-                raise Malformed(f"a datagram of {size} octets")
-            for message in messages(bytes(self._view[:size])):
-                if message.sequence != sequence:
-                    continue  # the rest of an answer that was given up
-                interrupted = interrupted or bool(message.flags & F_DUMP_INTR)
-                if message.type in (ACK, DONE):
-                    code = error_of(message)
-                    if code:
-                        raise Refusal(code, explanation_of(message))
-                    return answers, interrupted
-                answers.append(message)
-                if not acknowledged and not message.flags & F_MULTI:
-                    return answers, interrupted
+
+class Answer:
+    """Collects what answers the request with this sequence number; everything else was for a request given up.
+
+    An answer ends with an acknowledgement, an error, a "done", or, when none of these was asked for, with its only message.
+    `interrupted`: the kernel says that the parts of a dump do not fit together.
+    """
+
+    def __init__(self, sequence: int, acknowledged: bool) -> None:
+        self.messages: list[Message] = []
+        self.complete = False
+        self.interrupted = False
+        self._sequence = sequence
+        self._acknowledged = acknowledged
+
+    def feed(self, datagram: bytes) -> None:
+        """Take a datagram. Refusal when it says no; Malformed."""
+        for message in messages(datagram):
+            if message.sequence != self._sequence or self.complete:
+                continue
+            self.interrupted = self.interrupted or bool(message.flags & F_DUMP_INTR)
+            if message.type in (ACK, DONE):
+                code = error_of(message)
+                if code:
+                    raise Refusal(code, explanation_of(message))
+                self.complete = True
+            else:
+                self.messages.append(message)
+                self.complete = not self._acknowledged and not message.flags & F_MULTI

@@ -95,6 +95,12 @@ class Facts:
         await self.until(lambda: mark not in self.links)
         self.heard.clear()
 
+    @staticmethod
+    async def endless(kernel: Kernel) -> None:
+        """Take events and forget them, for ever."""
+        while True:
+            await kernel.events()
+
     def heard_of(self, *kinds: type) -> list[KernelEvent]:
         """Events of these kinds, in the order they came."""
         return [event for _, event in self.heard if isinstance(event, kinds)]

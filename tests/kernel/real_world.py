@@ -90,12 +90,12 @@ class RealWorld(World):
 
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
         """See World."""
-        run("teamnl", *_where(key), team, "setoption", key.name, _text(value))
+        run("teamnl", *_where(key), "--", team, "setoption", key.name, _text(value))
 
     def get_option(self, team: str, key: OptionKey) -> OptionValue:
         """See World."""
         command = ["teamnl", *_where(key), team, "getoption", key.name]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="latin-1")
         if done.returncode:
             raise LookupError(done.stderr)
         shown = done.stdout.strip()
@@ -105,7 +105,8 @@ class RealWorld(World):
             case Kind.U32 | Kind.S32:
                 return int(shown)
             case Kind.BINARY:
-                return bytes.fromhex(shown.replace("\\", ""))
+                # For an empty value C teamnl 1.31 prints whatever its buffer held.
+                return bytes.fromhex(shown.replace("\\", "")) if shown.startswith("\\") else b""
         return shown
 
     def lose_events(self, team: int) -> None:
