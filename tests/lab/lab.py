@@ -53,6 +53,7 @@ class Job:
     command: Sequence[str]
     world: str = "auto"
     cpus: int = 1
+    counted: bool = False
     mem_mb: int = 1024
     timeout_s: float = 900.0
     out_dir: Path | None = None
@@ -137,7 +138,7 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     _adopt_orphans()
-    boot = worlds.Boot(ctl, out_dir, job.cpus, job.mem_mb, out_write, err_write)
+    boot = worlds.Boot(ctl, out_dir, job.cpus, job.mem_mb, job.counted, out_write, err_write)
     argv, env = worlds.command(world, boot)
     in_host = world == "host"
     with open(ctl / "console", "wb") as console, _signals_as_exceptions():
@@ -279,6 +280,7 @@ def main(argv: Sequence[str]) -> int:
     add = runs.add_argument
     add("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto (default): host, else uml")
     add("--cpus", type=int, default=1, help="qemu only (default 1)")
+    add("--counted", action="store_true", help="qemu with one CPU only: the clock counts instructions")
     add("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")
     add("--timeout", type=float, default=900.0, metavar="S", help="kill it after S seconds (default 900)")
     add("--out", type=Path, metavar="DIR", help="keep the job's $LAB_OUT and the console log here")
@@ -288,11 +290,14 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.verb == "check":
         return _check()
+    if args.counted and (args.world != "qemu" or args.cpus != 1):
+        parser.error("--counted needs --world qemu and one CPU")
     return run(
         Job(
             command=args.command,
             world=args.world,
             cpus=args.cpus,
+            counted=args.counted,
             mem_mb=args.mem,
             timeout_s=args.timeout,
             out_dir=args.out,

@@ -192,6 +192,16 @@ def children_of(pid: int) -> list[int]:
     return answer
 
 
+@pytest.mark.lab
+@pytest.mark.slow
+def test_a_counted_clock_does_not_see_the_machine() -> None:
+    """The same work takes the same time in two boots, to a few percent, however busy the machine is."""
+    work = "python3 -c 'import time; a = time.monotonic(); sum(range(10**6)); print(time.monotonic() - a)'"
+    took_s = [float(in_guest(work, "--world", "qemu", "--counted").stdout) for _ in range(2)]
+    assert took_s[0] > 0.01
+    assert took_s[1] == pytest.approx(took_s[0], rel=0.05)
+
+
 def test_a_world_that_is_not_here_is_named(tmp_path: Path) -> None:
     ended = call(job("true", "--world", "qemu"), env={"LAB_CACHE": str(tmp_path), "PATH": "/nowhere"})
     assert ended.returncode == 77

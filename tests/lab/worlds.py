@@ -4,7 +4,8 @@
         process name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
 `uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs).
 `qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down
-        alike, so ratios between two programs hold. This is the world for measurements.
+        alike, so ratios between two programs hold. This is the world for measurements. Its clock can be made to
+        count instructions, so that what else runs on the machine does not show.
 
 A world answers two questions: what is missing here, and which command boots it. Nothing is started from this
 file but the question to the kernel whether it knows the team driver.
@@ -26,6 +27,8 @@ UML_MODULES = Path("/usr/lib/uml/modules")
 WORLDS = ("host", "uml", "qemu")
 
 QEMU_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p")
+# With a counted clock the guest's time is its instructions: 2**shift ns for each, and real time only while it is idle.
+COUNTED_SHIFT = 1
 CPIO_FILE = 0o100644
 CPIO_PROGRAM = 0o100755
 CPIO_DIRECTORY = 0o040755
@@ -39,6 +42,7 @@ class Boot:
     out_dir: Path
     cpus: int
     mem_mb: int
+    counted: bool
     out_fd: int
     err_fd: int
 
@@ -140,8 +144,9 @@ def _qemu(boot: Boot) -> list[str]:
     image = boot.ctl / "initramfs"
     image.write_bytes(_initramfs(modules, version))
     words = f"quiet panic=-1 console=ttyS0 LAB_INIT={INIT} LAB_WORLD=qemu LAB_CTL={boot.ctl}"
+    clock = ("single", "-icount", f"shift={COUNTED_SHIFT}") if boot.counted else ("multi",)
     return [
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max"),
+        *("qemu-system-x86_64", "-machine", "pc", "-cpu", "max", "-accel", f"tcg,thread={clock[0]}", *clock[1:]),
         *("-smp", str(boot.cpus), "-m", f"{boot.mem_mb}M", "-nodefaults", "-no-reboot", "-display", "none"),
         *("-kernel", str(kernel_dir() / f"boot/vmlinuz-{version}"), "-initrd", str(image), "-append", words),
         *("-serial", "stdio", "-device", "virtio-serial-pci"),

@@ -1,0 +1,110 @@
+"""From samples to what is printed and kept: one number for each quantity and candidate, ratios, limits. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Samples = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a quantity (unit last), the statistic taken of its samples, and what is allowed.
+
+    `ratio_limit` is against the reference, `limit` in the quantity's own unit; None = no limit. Smaller is better.
+    """
+
+    quantity: str
+    statistic: str
+    text: str
+    ratio_limit: float | None = None
+    limit: float | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.quantity}.{self.statistic}"
+
+
+ROWS = {
+    "failover": (
+        Row("failover_ms", "median", "fail-over, median (ms)", ratio_limit=0.5),
+        Row("failover_ms", "p95", "fail-over, 95th percentile (ms)", ratio_limit=0.5),
+        Row("failover_ms", "max", "fail-over, maximum (ms)"),
+        Row("switch_ms", "median", "switch in the driver, median (ms)"),
+        Row("switch_ms", "p95", "switch in the driver, 95th percentile (ms)"),
+        Row("cpu_per_cut_ms", "mean", "CPU per cut, link down and up again (ms)"),
+        Row("start_ms", "median", "start until -d returns (ms)"),
+        Row("in_service_ms", "median", "start until a port is active (ms)"),
+        Row("start_cpu_ms", "median", "CPU of a start (ms)"),
+        Row("rss_mb", "max", "resident memory (MB)", limit=30.0),
+        Row("idle_wakeups_per_min", "mean", "idle wake-ups per minute"),
+        Row("idle_cpu_ms_per_min", "mean", "CPU per idle minute (ms)"),
+    ),
+}
+
+
+def statistic(name: str, samples: Sequence[float]) -> float:
+    """median, mean, max, or pNN: the smallest sample that at least NN % of the samples do not exceed."""
+    ordered = sorted(samples)
+    match name:
+        case "median":
+            middle = len(ordered) // 2
+            return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+        case "mean":
+            return math.fsum(ordered) / len(ordered)
+        case "max":
+            return ordered[-1]
+        case _:
+            return ordered[math.ceil(len(ordered) * int(name.removeprefix("p")) / 100) - 1]
+
+
+def summarise(scenario: str, samples: Samples, reference: str) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Row key → candidate → its `value` and, but for the reference itself, its `ratio` to the reference."""
+    summary: dict[str, dict[str, dict[str, float | None]]] = {}
+    for row in ROWS[scenario]:
+        base = statistic(row.statistic, samples[reference][row.quantity])
+        summary[row.key] = {}
+        for name, quantities in samples.items():
+            value = statistic(row.statistic, quantities[row.quantity])
+            ratio = value / base if base and name != reference else None
+            summary[row.key][name] = {"value": value, "ratio": ratio}
+    return summary
+
+
+def missed_limits(scenario: str, samples: Samples, reference: str, judged: str) -> list[str]:
+    """One sentence for every limit that the candidate `judged` does not keep."""
+    missed = []
+    summary = summarise(scenario, samples, reference)
+    for row in ROWS[scenario]:
+        value, ratio = (summary[row.key][judged][field] for field in ("value", "ratio"))
+        if row.limit is not None and value is not None and value > row.limit:
+            missed.append(f"{row.text}: {judged} has {value:.1f}, allowed are {row.limit:g}")
+        if row.ratio_limit is not None and ratio is not None and ratio > row.ratio_limit:
+            missed.append(f"{row.text}: {judged} has {ratio:.2f} of {reference}, allowed are {row.ratio_limit:g}")
+    return missed
+
+
+def table(scenario: str, samples: Samples, reference: str) -> str:
+    """The summary as aligned text: a column for each candidate, its ratio to the reference behind it."""
+    summary = summarise(scenario, samples, reference)
+    others = [name for name in samples if name != reference]
+    head = ["", reference, *(cell for name in others for cell in (name, "ratio"))]
+    lines = [head]
+    for row in ROWS[scenario]:
+        cells = [row.text, _number(summary[row.key][reference]["value"])]
+        for name in others:
+            cells += [_number(summary[row.key][name]["value"]), _number(summary[row.key][name]["ratio"])]
+        lines.append(cells)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
+        for line in lines
+    )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,48 @@
+"""The bench itself, small: it measures on a real kernel, and a program against itself comes out even."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent / "bench.py"
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_the_bench_measures_and_writes_what_it_found(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    command = [sys.executable, str(BENCH), "--world", "uml", "--out", str(file), "--timeout", "100"]
+    command += ["--cuts", "12", "--blocks", "2", "--idle", "1"]
+    command += ["--candidate", "teamd=teamd", "--candidate", "floor=python3 tests/bench/floor.py"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if ended.returncode == 77:
+        pytest.skip(ended.stderr.strip())
+    assert ended.returncode == 0, ended.stderr
+    assert "fail-over, median (ms)" in ended.stdout
+    found = json.loads(file.read_text())
+    for name in ("teamd", "floor"):
+        samples = found["samples"]["failover"][name]
+        assert len(samples["failover_ms"]) == len(samples["switch_ms"]) == 6
+        assert all(0.05 < took_ms < 1000 for took_ms in samples["failover_ms"])
+        assert len(samples["start_ms"]) == 2
+        assert 1 < samples["rss_mb"][0] < 100
+    ratio = found["summary"]["failover"]["failover_ms.median"]["floor"]["ratio"]
+    assert 0 < ratio < 1, "a bare loop cannot be slower than a daemon"
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_a_candidate_that_does_not_start_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH), "--world", "uml", "--out", str(tmp_path / "no.json")]
+    command += ["--candidate", "teamd=sh -c 'echo no such luck; exit 3'"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if ended.returncode == 77:
+        pytest.skip(ended.stderr.strip())
+    assert ended.returncode == 1
+    assert "bench: teamd: did not start, exit status 3: no such luck" in ended.stderr
+    assert not (tmp_path / "no.json").exists()
