@@ -29,7 +29,7 @@ _NO_REPLY = (
     "Did not receive a reply. Possible causes include: the remote application did not send a reply, the message bus "
     "security policy blocked the reply, the reply timeout expired, or the network connection was broken."
 )
-_DISCONNECTED = "Connection is closed"
+_DISCONNECTED = "Connection was disconnected before a reply was received"
 _ERRNO_NAMES = {
     errno.ENOENT: "FileNotFound",
     errno.ECONNREFUSED: "NoServer",
@@ -45,7 +45,6 @@ class Bus(Transport):
     probes = True
 
     def __init__(self, team: str, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
         self._bus_name = f"{NAME}.{team}"
         _check_bus_name(self._bus_name)
         try:
@@ -57,12 +56,12 @@ class Bus(Transport):
         self._address = DBusAddress(PATH, bus_name=self._bus_name, interface=NAME)
         self._error_type = MessageType.error
         self._error_name = HeaderFields.error_name
-        self._connection = _connect_bus()
+        self._connection = _connect_bus(timeout_s)
 
     def call(self, method: str, args: tuple[str, ...], need_payload: bool) -> str:
         call = self._new_call(self._address, method, "s" * len(args) or None, args)
         try:
-            reply = self._connection.send_and_get_reply(call, timeout=self._timeout_s)
+            reply = self._connection.send_and_get_reply(call)
         except UnicodeEncodeError:
             # libdbus stops the whole program here: D-Bus strings are UTF-8.
             raise _failed("cli_dbus_method_call", "Failed to construct message.", errno.ENOMEM) from None
@@ -85,10 +84,17 @@ class Bus(Transport):
         self._connection.close()
 
 
-def _connect_bus() -> Any:
+def _connect_bus(timeout_s: float) -> Any:
+    """A jeepney connection to the bus. Raises CallFailed."""
     from jeepney.auth import AuthenticationError
     from jeepney.bus import get_bus
-    from jeepney.io.blocking import open_dbus_connection
+    from jeepney.io.blocking import DBusConnection, prep_socket
+
+    class Connection(DBusConnection):  # type: ignore[misc]
+        """Waits for no reply longer than `timeout_s`, not even for the bus's first, which jeepney leaves open."""
+
+        def send_and_get_reply(self, message: Any, *, timeout: float | None = None) -> Any:
+            return super().send_and_get_reply(message, timeout=timeout_s)
 
     address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS
     try:
@@ -96,10 +102,13 @@ def _connect_bus() -> Any:
     except (ValueError, RuntimeError):
         raise _no_bus("BadAddress", _bad_address(address)) from None
     try:
-        return open_dbus_connection(address)
-    except AuthenticationError:
-        raise _no_bus("NoReply", _NO_REPLY) from None
-    except (TimeoutError, ConnectionResetError):
+        bus_socket = prep_socket(path, timeout=timeout_s)
+        try:
+            return Connection(bus_socket)
+        except OSError:
+            bus_socket.close()
+            raise
+    except (TimeoutError, ConnectionResetError, AuthenticationError):
         raise _no_bus("NoReply", _NO_REPLY) from None
     except OSError as error:
         name = _ERRNO_NAMES.get(error.errno or 0, "Failed")

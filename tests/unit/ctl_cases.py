@@ -128,11 +128,11 @@ STATES: dict[str, dict[str, Any]] = {
     },
     "rr": {"setup": {**SETUP, "runner_name": "roundrobin", "dbus_enabled": True}},
 }
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "device": TEAM,
     "ports": {"eth2": {"prio": 5}, "eth1": {}},
     "runner": {"name": "activebackup"},
-    "x": [1, 0.1, -1e300, None, True, [], {}, ["a"], "\u00e9\U0001f600\x7f\b/\\\""],
+    "x": [1, 0.1, -1e300, None, True, [], {}, ["a"], '\u00e9\U0001f600\x7f\b/\\"'],
 }
 
 

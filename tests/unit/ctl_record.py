@@ -59,7 +59,7 @@ def bus_answer(case: Case, directory: Path) -> dict[str, Any]:
 
 
 def call(case: Case, bus_address: str) -> dict[str, Any]:
-    command = ["teamdctl", *(os.fsencode(arg) for arg in case.argv)]
+    command = [b"teamdctl", *(os.fsencode(arg) for arg in case.argv)]
     env = {"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": bus_address, **case.env}
     ended = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
     return {"code": ended.returncode, "out": text(ended.stdout), "err": text(ended.stderr)}

@@ -6,21 +6,18 @@ The cases are in ctl_cases, the answers in golden/teamdctl-1.31.json, written by
 from __future__ import annotations
 
 import io
-import os
 import socket
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ctl_cases import CONFIG, DEAD_SOCKET, NO_SOCKET, STATES, TEAM, WORLDS, Case, cases, daemon, replies
+from ctl_cases import DEAD_SOCKET, NO_SOCKET, TEAM, Case, cases, replies
 from ctl_mock import MockDaemon
 from ctl_record import SOCKET_ANSWERS, load
 
 from pyteamd import client, ctl
-from pyteamd.ctl_verbs import VERBS
+from pyteamd.ctl_verbs import VERBS, Session, Verb
 
 CASES = {case.name: case for case in cases()}
 GOLDEN = load(SOCKET_ANSWERS)
@@ -61,3 +58,46 @@ def test_every_case_has_an_answer_and_every_answer_its_case() -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if not needs_device(name)])
 def test_as_teamdctl(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(CASES[name], tmp_path, monkeypatch) == GOLDEN[name]
+
+
+def test_an_interface_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the privilege to open the socket that is used to ask, teamdctl says that instead."""
+    monkeypatch.delenv("PYTEAMD_RUN_DIR", raising=False)
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM).close()
+        text = 'Device "nosuch0" does not exist\n'
+    except PermissionError:
+        text = 'Device "nosuch0" - failed to get interface index (Operation not permitted)\n'
+    out, err = io.StringIO(), io.StringIO()
+    assert ctl.run("teamdctl", ["nosuch0", "state"], out, err) == 1
+    assert (out.getvalue(), err.getvalue()) == ("", text)
+
+
+def test_under_another_name_only_the_name_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    for argv in (["-h"], ["--bogus"], [TEAM, "state"]):
+        said = []
+        for program in ("teamdctl", "pyteamdctl"):
+            out, err = io.StringIO(), io.StringIO()
+            code = ctl.run(program, argv, out, err)
+            said.append((code, out.getvalue(), err.getvalue()))
+        code, out_text, err_text = said[0]
+        assert said[1] == (
+            code,
+            out_text.replace("teamdctl [opt", "pyteamdctl [opt"),
+            err_text.replace("teamdctl: unrec", "pyteamdctl: unrec"),
+        )
+
+
+def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(session: Session) -> None:
+        session.print("nothing")
+
+    monkeypatch.setattr(ctl, "VERBS", (*VERBS, Verb("configure", "", nothing, extra=True)))
+    for program, shown in (("teamdctl", False), ("pyteamdctl", True)):
+        out = io.StringIO()
+        assert ctl.run(program, ["-h"], out, io.StringIO()) == 0
+        assert ("configure" in out.getvalue()) is shown
+        err = io.StringIO()
+        assert ctl.run(program, [TEAM, "configu", "x"], io.StringIO(), err) == 1
+        assert err.getvalue() == f'Unknown command "{"x" if shown else "configu"}".\n'
