@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyteamd.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Tick
+from pyteamd.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
 from pyteamd.model import Desired, Level, OptionKey, OptionValue, Tap, TapKind
 from pyteamd.runners.base import SET_FAILED, PortView, Runner, TeamView, UserError
 from pyteamd.runners.hashing import insert_tx_hash
@@ -23,17 +23,22 @@ from pyteamd.runners.lacp_intake import LINK_NOT_UP, Complaints, answer, count_b
 from pyteamd.runners.lacp_parts import Link, LocalSystem, link_of
 from pyteamd.runners.lacp_port import LacpPort, mismatch
 from pyteamd.runners.lacp_report import Blocked, Place, blocking, port_state
-from pyteamd.runners.lacp_resume import SavedPort, load, restore, save
-from pyteamd.runners.lacp_select import assign_number
+from pyteamd.runners.lacp_resume import save
+from pyteamd.runners.lacp_roster import Roster
 from pyteamd.runners.lacp_tables import Disabled, Happening, Mux, Periodic, Receive
-from pyteamd.runners.lacp_words import choice_line, loop_line, moved, selected_port, service_line, state_line
+from pyteamd.runners.lacp_words import (
+    choice_line,
+    identifier_line,
+    loop_line,
+    moved,
+    selected_port,
+    service_line,
+    speeds_line,
+    state_line,
+)
 from pyteamd.wire import slow
-from pyteamd.wire.ethernet import MAC_LENGTH, format_mac
-from pyteamd.wire.lacpdu import COLLECTING, DISTRIBUTING, SYNCHRONIZATION, Lacpdu
-
-HOLD_S = 2.0
-"""How long a port that was found in service is left alone until its partner is heard."""
-IN_SERVICE = SYNCHRONIZATION | COLLECTING | DISTRIBUTING
+from pyteamd.wire.ethernet import MAC_LENGTH
+from pyteamd.wire.lacpdu import Lacpdu
 
 
 class Lacp(Runner):
@@ -51,6 +56,7 @@ class Lacp(Runner):
         by_speed = config.key_policy == "speed"
         local = LocalSystem(config.sys_prio, bytes(MAC_LENGTH), config.active, config.fast_rate, by_speed)
         self._group = Group(local, config.agg_select_policy, config.max_ports)
+        self._roster = Roster(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self._complaints = Complaints()
         self._digests: dict[int, tuple[Any, ...]] = {}
@@ -58,10 +64,11 @@ class Lacp(Runner):
         self._wakes: dict[int, float | None] = {}
         self._serving: frozenset[int] = frozenset()
         self._carrier: bool | None = None
-        self._saved: dict[str, SavedPort] = {}
-        self._saved_at = 0.0
         self._now = 0.0
-        self._begun = False
+        self._unsettled = False
+        """Somebody changed what a digest does not show."""
+        self._mixed = False
+        self._picture: tuple[bytes, Desired] | None = None
         self._leaving = False
 
     @classmethod
@@ -80,13 +87,14 @@ class Lacp(Runner):
         for ifindex in touched:
             self._refresh(ports[ifindex], team, now)
         fallback_at = self._fallback.begins_at()
-        settle = settle or (fallback_at is not None and now >= fallback_at)
+        settle = settle or self._unsettled or (fallback_at is not None and now >= fallback_at)
         differing = [ifindex for ifindex in touched if self._differs(ports[ifindex], now)]
         if settle or differing:
             self._settle(team, now)
             touched = list(ports)
         for ifindex in touched:
             self._finish(ports[ifindex], now)
+        self._roster.begun = self._roster.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
         moments = [*self._wakes.values(), self._fallback.begins_at()]
@@ -94,26 +102,15 @@ class Lacp(Runner):
 
     def _follow_team(self, team: TeamView, now: float) -> bool:
         """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
-        group = self._group
-        mac = self.config.system_id or (team.mac if len(team.mac) == MAC_LENGTH else bytes(MAC_LENGTH))
-        known = group.local.mac
-        if mac != known:
-            group.local = LocalSystem(
-                group.local.priority, mac, group.local.active, group.local.fast, group.local.keys_by_speed
-            )
-            if any(known) and self._begun:
-                self.note(Level.INFO, f"LACP system identifier changed from {format_mac(known)} to {format_mac(mac)}.")
-        same = team.ports.keys() == group.ports.keys()
-        if not same:
-            for ifindex in group.ports.keys() - team.ports.keys():
-                for book in (group.ports, self._digests, self._wakes):
-                    book.pop(ifindex)
-            for ifindex, view in team.ports.items():
-                if ifindex not in group.ports:
-                    group.ports[ifindex] = self._join(view, team, now)
-            group.ports = dict(sorted(group.ports.items()))
-        self._begun = self._begun or bool(team.ports)
-        return not same or mac != known
+        before = self._group.local.mac
+        renamed = self._roster.follow_identifier(team)
+        if renamed and any(before) and self._group.ports:
+            self.note(Level.INFO, identifier_line(before, self._group.local.mac))
+        moved_in_or_out = self._roster.follow_ports(team, now)
+        for book in (self._digests, self._wakes):
+            for ifindex in book.keys() - self._group.ports.keys():
+                del book[ifindex]
+        return renamed or moved_in_or_out
 
     def _concerned(self, event: Event, team: TeamView, now: float) -> list[int]:
         """Ports the event may mean something to, and those whose time has come."""
@@ -130,37 +127,8 @@ class Lacp(Runner):
                 direct = []
             case _:
                 return list(ports)
-        return [ifindex for ifindex in ports if ifindex in due or ifindex in direct]
-
-    def _join(self, view: PortView, team: TeamView, now: float) -> LacpPort:
-        config: LacpPortConfig = view.config
-        saved = self._saved.pop(view.name, None)
-        if saved is not None and saved.ifindex != view.ifindex:
-            saved = None
-        numbers = [port.number for port in self._group.ports.values()]
-        numbers += [other.number for other in self._saved.values()]
-        number = saved.number if saved and saved.number not in numbers else assign_number(view.ifindex, numbers)
-        port = LacpPort(
-            view.ifindex,
-            view.name,
-            number,
-            (saved.source if saved else b"") or view.original_mac or view.mac,
-            priority=config.lacp_prio,
-            admin_key=config.lacp_key,
-            wait_to_restore_s=float(config.wait_to_restore),
-        )
-        self._wakes[view.ifindex] = None
-        if saved is not None and now - self._saved_at < saved.believed_for_s():
-            restore(port, saved, self._group.local, now)
-            if saved.selected and port.lag is not None:
-                self._group.chosen = port.lag
-            port.link = Link.UP if not isinstance(port.receive, Disabled) else Link.DOWN
-        elif not self._begun and team.adopted and view.running and self._enabled_in_kernel(view.ifindex, team):
-            port.hold_until = now + HOLD_S
-        return port
-
-    def _enabled_in_kernel(self, ifindex: int, team: TeamView) -> bool:
-        return team.observed.options.get(OptionKey("enabled", ifindex)) is True
+        wanted = {*due, *direct}
+        return [ifindex for ifindex in ports if ifindex in wanted]
 
     def _refresh(self, port: LacpPort, team: TeamView, now: float) -> None:
         """Follow the link, and let timers run out."""
@@ -232,16 +200,9 @@ class Lacp(Runner):
                 other.happen(Happening.MOVED, local, now)
                 self.note(Level.INFO, f"{other.name}: partner moved to {port.name}.", other.name)
                 self._note_state(other, was)
-                self._differs(other, now)
-        if held and port.matched(local) and pdu.partner.state & pdu.actor.state & IN_SERVICE == IN_SERVICE:
-            self._take_over(port)
-
-    def _take_over(self, port: LacpPort) -> None:
-        """The partner is in service with our predecessor: go on as if that had been us."""
-        port.lag = port.lag_id(self._group.local)
-        port.mux = Mux.DISTRIBUTING if port.independent else Mux.COLLECTING_DISTRIBUTING
-        if port.lag is not None and self._group.chosen is None:
-            self._group.chosen = port.lag
+                self._unsettled = True
+        if held:
+            self._roster.take_over(port, pdu)
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
@@ -270,6 +231,8 @@ class Lacp(Runner):
     def _settle(self, team: TeamView, now: float) -> None:
         ports = self._group.ports.values()
         chosen = self._group.chosen
+        self._unsettled = False
+        self._picture = None
         self._group.settle(now)
         if self._group.chosen != chosen and self._group.chosen is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
@@ -282,9 +245,17 @@ class Lacp(Runner):
             if one is not None:
                 self.note(Level.INFO, service_line(one, ifindex in serving, ifindex in self._fallback.ports), one.name)
         self._serving = serving
+        self._note_speeds()
         holding = any(port.hold_until is not None for port in ports)
         needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
         self._set_carrier(None if holding else len(serving) >= needed, team)
+
+    def _note_speeds(self) -> None:
+        serving = [port for port in self._group.ports.values() if port.ifindex in self._serving and port.speed_mbps]
+        mixed = len({port.speed_mbps for port in serving}) > 1
+        if mixed and not self._mixed:
+            self.note(Level.WARNING, speeds_line(serving))
+        self._mixed = mixed
 
     def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
         before = self._carrier
@@ -299,7 +270,8 @@ class Lacp(Runner):
         local = self._group.local
         for who, began in zip(("actor", "partner"), port.step_churn(local, now), strict=True):
             if began:
-                self.note(Level.WARNING, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
+                level = Level.WARNING if who == "partner" else Level.INFO
+                self.note(level, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
         due = port.due(local)
         if due is not None and due <= now:
             self.send(port.ifindex, port.transmit(local, now))
@@ -308,6 +280,12 @@ class Lacp(Runner):
     # -- what the kernel and people are told ---------------------------------------------------------------------------
 
     def desired(self, team: TeamView) -> Desired:
+        """Made anew when something settled; the same picture is asked for after every frame."""
+        if self._picture is None or self._picture[0] != team.mac:
+            self._picture = team.mac, self._desired(team)
+        return self._picture[1]
+
+    def _desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
         for ifindex, port in self._group.ports.items():
             if port.hold_until is not None:
@@ -350,6 +328,7 @@ class Lacp(Runner):
         if lag is None:
             raise UserError(*SET_FAILED)
         self._group.chosen = lag
+        self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:
         self._leaving = True
@@ -371,5 +350,4 @@ class Lacp(Runner):
         return save(self._group.ports.values(), self._group.chosen, now)
 
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
-        self._saved = load(snapshot)
-        self._saved_at = now - age_s
+        self._roster.resume(snapshot, age_s, now)

@@ -58,7 +58,7 @@ class Group:
             elif all(port.lag != self.chosen for port in self.ports.values()):
                 self.chosen = None
         members = (member_of(port, self.local) for port in self.ports.values() if self._may_serve(port, now))
-        self._usable = in_use(self._policy, members, self._max_ports)
+        self._usable = in_use(members, self._max_ports)
 
     def _candidates(self, now: float) -> tuple[Aggregate, ...]:
         """Aggregates to choose from. Ports that have to wait after a failure count only when there are no others."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pyteamd.runners.base import PortView
-from pyteamd.runners.lacp_tables import LONG_TIMEOUT_S, SHORT_TIMEOUT_S
+from pyteamd.runners.lacp_tables import LATE_ARRIVAL_S, LONG_TIMEOUT_S, SHORT_TIMEOUT_S
 
 LACPDUS_PER_S = 3
 MARKERS_PER_S = 7
@@ -42,7 +42,7 @@ class LocalSystem:
     @property
     def timeout_s(self) -> float:
         """How long the partner may be silent."""
-        return SHORT_TIMEOUT_S if self.fast else LONG_TIMEOUT_S
+        return (SHORT_TIMEOUT_S if self.fast else LONG_TIMEOUT_S) + LATE_ARRIVAL_S
 
 
 class RateLimit:

@@ -63,6 +63,13 @@ GRACE_S = 0.1
 DISABLED = Disabled()
 NO_CHURN = NoChurn()
 
+MUX_BITS = {
+    mux: (lacpdu.SYNCHRONIZATION if mux.in_sync else 0)
+    | (lacpdu.COLLECTING if mux.collecting else 0)
+    | (lacpdu.DISTRIBUTING if mux.distributing else 0)
+    for mux in Mux
+}
+
 HEEDED_BITS = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.SYNCHRONIZATION | lacpdu.AGGREGATION
 """Of our state, what the partner must have right; being wrong about the rest is no reason to speak (update_NTT)."""
 
@@ -128,18 +135,19 @@ class LacpPort:
 
     def actor(self, local: LocalSystem) -> LacpInfo:
         """What we say of ourselves now."""
-        state = lacpdu.AGGREGATION
+        state = lacpdu.AGGREGATION | MUX_BITS[self.mux]
         state |= lacpdu.ACTIVITY if local.active else 0
         state |= lacpdu.TIMEOUT if local.fast else 0
-        state |= lacpdu.SYNCHRONIZATION if self.mux.in_sync else 0
-        state |= lacpdu.COLLECTING if self.mux.collecting else 0
-        state |= lacpdu.DISTRIBUTING if self.mux.distributing else 0
         match self.receive:
             case Expired():
                 state |= lacpdu.EXPIRED
             case Defaulted():
                 state |= lacpdu.DEFAULTED
-        return LacpInfo(local.priority, local.mac, self.key(local), self.priority, self.number, state)
+        key, said = self.key(local), self.said
+        same = said is not None and (said.state, said.key, said.system) == (state, key, local.mac)
+        if said is not None and same and said.system_priority == local.priority:
+            return said
+        return LacpInfo(local.priority, local.mac, key, self.priority, self.number, state)
 
     def matched(self, local: LocalSystem) -> bool:
         """The partner means this very port when it speaks of us."""
@@ -261,7 +269,7 @@ class LacpPort:
             self.partner, self.told = NO_PARTNER, None
         if target is Disabled:
             self.receive = Disabled()
-            self.said, self.ntt, self.hold_until = None, False, None
+            self.said, self.ntt, self.hold_until, self.moved_away = None, False, None, None
             self.actor_churn = self.partner_churn = NoChurn()
         elif target is Current:
             self.receive = Current(now + local.timeout_s)

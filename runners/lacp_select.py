@@ -111,9 +111,12 @@ def choose(policy: Policy, aggregates: Sequence[Aggregate], used: LagId | None) 
     return min(aggregates, key=lambda one: policy.worth(one, one.lag == used), default=None)
 
 
-def in_use(policy: Policy, members: Iterable[Member], max_ports: int | None) -> frozenset[int]:
-    """Those of an aggregate's members that may carry traffic; the others are hot standby. Ports that are well go first."""
-    ordered = sorted(members, key=lambda member: (not member.current, policy.order(member)))
+def in_use(members: Iterable[Member], max_ports: int | None) -> frozenset[int]:
+    """Those of an aggregate's members that may carry traffic; the others are hot standby. Ports that are well go first.
+
+    Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same.
+    """
+    ordered = sorted(members, key=lambda member: (not member.current, by_rank(member)))
     return frozenset(member.ifindex for member in ordered[:max_ports])
 
 

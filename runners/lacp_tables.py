@@ -26,6 +26,8 @@ FAST_PERIODIC_S = 1.0
 SLOW_PERIODIC_S = 30.0
 SHORT_TIMEOUT_S = 3.0
 LONG_TIMEOUT_S = 90.0
+LATE_ARRIVAL_S = 0.03
+"""The third LACPDU after two lost ones arrives just when the timeout ends; this much later it still counts."""
 CHURN_DETECTION_S = 60.0
 AGGREGATE_WAIT_S = 2.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyteamd.runners.base import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.runners.lacp_parts import LocalSystem
 from pyteamd.runners.lacp_port import LacpPort
@@ -24,10 +26,21 @@ def service_line(port: LacpPort, serving: bool, fallback: bool) -> str:
     return f"{port.name}: in service (partner {format_mac(port.partner.system)}, key {port.partner.key})"
 
 
+def speeds_line(ports: Iterable[LacpPort]) -> str:
+    """Unlike links share the load evenly, so the slowest sets the pace."""
+    speeds = ", ".join(f"{port.name} {port.speed_mbps} Mbit/s" for port in ports)
+    return f"Ports of different speed in one aggregator: {speeds}"
+
+
 def choice_line(lead: LacpPort | None, lag: LagId) -> str:
     """Another aggregate is used."""
     led_by = f" led by {lead.name}" if lead else ""
     return f"Selected aggregator{led_by} (partner {format_mac(lag.partner_system)}, key {lag.partner_key})"
+
+
+def identifier_line(before: bytes, now: bytes) -> str:
+    """The team has another address, so the partner sees another system."""
+    return f"LACP system identifier changed from {format_mac(before)} to {format_mac(now)}."
 
 
 def loop_line(port: LacpPort, echo: str) -> str:
@@ -51,8 +64,9 @@ def moved(old: LacpPort, new: LacpPort, local: LocalSystem) -> bool:
         return False
     if isinstance(old.receive, Disabled):
         return True
-    back = new.moved_away is not None and (new.moved_away.system, new.moved_away.port) == (ours.system, ours.port)
-    return new.matched(local) and not back
+    seen_moving = [one.moved_away for one in (old, new) if one.moved_away is not None]
+    twins = any((known.system, known.port) == (ours.system, ours.port) for known in seen_moving)
+    return new.matched(local) and not twins
 
 
 def selected_port(path: str, value: str) -> int:
