@@ -42,4 +42,4 @@ def differences(team: Team, desired: Desired, now: float) -> list[str]:
     if team.writes(now):
         return []
     left = reconcile(desired, team.facts.observed)
-    return [f"not as desired, yet nothing to write: {w}" for w in left if w in team.backoff.allowed(left, now)]
+    return [f"not as desired, yet nothing to write: {write}" for write in team.backoff.allowed(left, now)]

@@ -136,6 +136,11 @@ def answers(session: Session, rest: str) -> None:
     session.world.answer(name, address, on_off(word, "on", "off"), integer(more[1]) if more else None)
 
 
+def switch(session: Session, rest: str) -> None:
+    """switch PORT PORT…: their wires lead to one switch, and hosts that `arp` makes later are behind it."""
+    session.world.switch(words(rest, 2, 64, "switch PORT PORT…"))
+
+
 def loss(session: Session, rest: str) -> None:
     """loss PORT PERCENT%: frames lost on the wire, in both directions."""
     name, text = words(rest, 2, 2, "loss PORT PERCENT%")
@@ -297,6 +302,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "master": master,
     "option": option,
     "arp": answers,
+    "switch": switch,
     "loss": loss,
     "duplicate": duplicate,
     "delay": delay,

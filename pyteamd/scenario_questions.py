@@ -34,7 +34,8 @@ def view(session: Session, rest: str) -> Iterable[str]:
         if options.get(("activeport", "", 0)) == name:
             marks.append("active")
         lines.append(f"{name}: {', '.join(marks)}, address {about['ifinfo']['dev_addr']}")
-    return [*lines, f"team: address {tree['team_device']['ifinfo']['dev_addr']}"]
+    carrier = "up" if session.world.carrier() else "down"
+    return [*lines, f"team: carrier {carrier}, address {tree['team_device']['ifinfo']['dev_addr']}"]
 
 
 def options(session: Session, rest: str) -> Iterable[str]:
@@ -52,11 +53,11 @@ def diff(session: Session, rest: str) -> Iterable[str]:
 
 
 def frames(session: Session, rest: str) -> Iterable[str]:
-    """frames PORT: frames sent on it since the last `frames`, one a line."""
+    """frames PORT: frames sent on it since the last `frames`, one a line, with the time since the first of them."""
     name = words(rest, 1, 1, "frames PORT")[0]
     mine = [frame for frame in session.frames if frame.port == name]
     session.frames = [frame for frame in session.frames if frame.port != name]
-    return [f"{session.time(frame.at)} {frame.text}" for frame in mine]
+    return [f"+{frame.at - mine[0].at:.3f} {frame.text}" for frame in mine]
 
 
 def notes(session: Session, rest: str) -> Iterable[str]:

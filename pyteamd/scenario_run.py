@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,7 +14,7 @@ from pyteamd.events import Event, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.kernel.sim import LINKS, TEAMS, SimKernel
 from pyteamd.kernel.simlink import SimLink
-from pyteamd.kernel.simnet import Dice, Responder, SimNet
+from pyteamd.kernel.simnet import Dice, Responder, SimNet, Switch
 from pyteamd.kernel.simteam import Refusal, SimTeam
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
@@ -55,6 +55,7 @@ class SimulatedWorld(World):
         self._names: dict[int, str] = {}
         self._macs: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
+        self._switches: list[list[SimLink]] = []
 
     # Time
 
@@ -207,7 +208,8 @@ class SimulatedWorld(World):
         hosts = [p for p in self.kernel.net.partners(peer) if isinstance(p, Responder) and p.vlan == vlan]
         if not hosts:
             hosts = [Responder(peer.mac, vlan)]
-            self.kernel.net.attach(peer, hosts[0])
+            for end in next((ends for ends in self._switches if peer in ends), [peer]):
+                self.kernel.net.attach(end, hosts[0])
         try:
             parsed = ip_address(address)
         except ValueError:
@@ -221,6 +223,13 @@ class SimulatedWorld(World):
         """See World."""
         wire = self.kernel.net.wire(self._link(name))
         setattr(wire, {"delay": "delay_s", "jitter": "jitter_s"}.get(quality, quality), amount)
+
+    def switch(self, names: Sequence[str]) -> None:
+        """See World."""
+        ends = [peer for name in names if (peer := self._link(name).peer) is not None]
+        self._switches.append(ends)
+        for end in ends:
+            self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
 
     def host(self, name: str, address: str) -> None:
         """See World."""
@@ -346,6 +355,10 @@ class SimulatedWorld(World):
             shown = self.name_of(value) if name == "activeport" and isinstance(value, int) else shorten(value)
             found[name, self.name_of(port) if port else "", index] = shown
         return found
+
+    def carrier(self) -> bool:
+        """See World."""
+        return self.device().link.carrier
 
     def diff(self) -> list[str]:
         """See World."""

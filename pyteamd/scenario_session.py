@@ -45,7 +45,3 @@ class Session:
         for frame in self._sent:
             counts[frame.port, frame.text] = counts.get((frame.port, frame.text), 0) + 1
         return self._lines + [f"sent {number} on {port}: {text}" for (port, text), number in sorted(counts.items())]
-
-    def time(self, at: float) -> str:
-        """A time within the paragraph."""
-        return f"+{at - self._began:.3f}"

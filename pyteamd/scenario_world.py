@@ -6,7 +6,7 @@ The simulated world is in `scenario_run`. A world on a real kernel implements th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,10 @@ class World(ABC):
     def options(self) -> Mapping[tuple[str, str, int], str]:
         """The kernel's options: (name, port's name or "", index) → value in words."""
 
+    @abstractmethod
+    def carrier(self) -> bool:
+        """Carrier of the team device."""
+
     def move_away(self, name: str) -> None:
         """The link goes to another name space."""
         raise CommandError("not in this world")
@@ -154,6 +158,10 @@ class World(ABC):
 
     def wire(self, name: str, quality: str, amount: float) -> None:
         """The wire of this port: loss or duplicate (0 to 1), delay or jitter (seconds)."""
+        raise CommandError("not in this world")
+
+    def switch(self, names: Sequence[str]) -> None:
+        """The wires of these ports lead to one switch; hosts of `answer` are then behind the switch."""
         raise CommandError("not in this world")
 
     def host(self, name: str, address: str) -> None:

@@ -307,7 +307,9 @@ class SimKernel:
                 self.set_mac(ifindex, mac)
             case SetMember(ifindex=ifindex, member=member):
                 self._need(ifindex)
-                self.set_master(ifindex, team.link.ifindex if member else 0)
+                mine = self.links[ifindex].master == team.link.ifindex
+                if member or mine:  # the port of another team is not ours to release
+                    self.set_master(ifindex, team.link.ifindex if member else 0)
 
     def _need(self, ifindex: int) -> None:
         link = self.links.get(ifindex)

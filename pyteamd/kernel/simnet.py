@@ -113,6 +113,30 @@ class Responder:
         """See Partner."""
 
 
+class Switch:
+    """One of the ends of a switch: what comes in as broadcast or multicast goes out at its other ends."""
+
+    def __init__(self, net: SimNet, link: SimLink, ends: Sequence[SimLink]) -> None:
+        """`ends`: the far ends of all wires that lead to the switch; `link` is the one this object stands at."""
+        self.outbox: list[bytes] = []
+        self._net = net
+        self._others = [end for end in ends if end is not link]
+
+    def receive(self, octets: bytes, now: float) -> None:
+        """See Partner."""
+        if octets[0] & 1:
+            for end in self._others:
+                if end.running:
+                    self._net.transmit(end, octets)
+
+    def deadline(self) -> float | None:
+        """See Partner."""
+        return None
+
+    def tick(self, now: float) -> None:
+        """See Partner."""
+
+
 @dataclass(slots=True)
 class Wire:
     """What the cable of a link does to frames, in both directions."""
@@ -164,7 +188,7 @@ class SimNet:
         self.dice = dice or Dice(0)
         self.sockets: list[SimSocket] = []
         self.on_frame: Callable[[SimLink, bytes], None] = lambda link, octets: None
-        """Told of each frame a link sends, before the wire gets it."""
+        """Told of each frame a link sends, before the wire gets it: those of the daemon, and those of partners."""
         self.wake: Callable[[], None] = lambda: None
         """Called when a frame has set out, so that `deadline` may be earlier now."""
         self._partners: dict[SimLink, list[Partner]] = {}

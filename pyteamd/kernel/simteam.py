@@ -190,7 +190,7 @@ class SimTeam:
         if row.read_only:
             raise Refusal(errno.EOPNOTSUPP)
         if isinstance(value, int) and not isinstance(value, bool) and not row.minimum <= value <= row.maximum:
-            raise ValueError(f"{key.name}: {value} cannot be put into a message")
+            raise Refusal(errno.EINVAL)  # cannot even be put into a message
         if key.port:
             self._set_port_option(self.ports[key.port], key.name, value)
         else:
