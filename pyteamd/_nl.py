@@ -1,4 +1,4 @@
-"""pyroute2's message classes without the rest of pyroute2: import this module before `pyroute2.…`.
+"""pyroute2's message classes without the rest of pyroute2: import them from here.
 
 `pyroute2/__init__.py` imports everything pyroute2 can do: asyncio, an in-memory database, sockets, 370 modules, 20 MB and
 100 ms. The daemon needs only the classes that encode and decode messages, whose modules are complete in themselves. So
@@ -46,3 +46,7 @@ def install() -> ModuleType:
 
 
 install()
+
+from pyroute2.netlink import ctrlmsg, genlmsg, nla, nlmsg  # noqa: E402 found in the package made above
+
+__all__ = ["ctrlmsg", "genlmsg", "install", "nla", "nlmsg"]

@@ -12,9 +12,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
-from pyroute2.netlink import nla, nlmsg
-
-import pyteamd._nl  # noqa: F401 makes the next line cheap
+from pyteamd._nl import nla, nlmsg
 from pyteamd.events import LinkSeen
 from pyteamd.kernel.tlv import (
     F_ACK,

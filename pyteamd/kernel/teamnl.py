@@ -19,9 +19,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from pyroute2.netlink import ctrlmsg, genlmsg, nla
-
-import pyteamd._nl  # noqa: F401 makes the next line cheap
+from pyteamd._nl import ctrlmsg, genlmsg, nla
 from pyteamd.events import OptionGone, OptionSeen, PortGone, PortSeen
 from pyteamd.kernel.option_table import OPTIONS, Kind, guess, problem_of
 from pyteamd.kernel.tlv import (

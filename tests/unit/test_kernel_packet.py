@@ -1,0 +1,31 @@
+"""Received frames → FrameSeen. The sockets themselves: tests/kernel/test_packet.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyteamd.events import FrameSeen
+from pyteamd.kernel.packet import parse
+
+TO, FROM = b"\xff" * 6, b"\x02\x5e\0\0\0\1"
+
+
+@pytest.mark.parametrize(
+    ("octets", "tag", "expected"),
+    [
+        (TO + FROM + b"\x08\x06body", None, (0x0806, None, b"body")),
+        (TO + FROM + b"\x08\x06body", 0x6005, (0x0806, 5, b"body")),
+        (TO + FROM + b"\x08\x06body", 0, (0x0806, 0, b"body")),
+        (TO + FROM + b"\x08\x06", None, (0x0806, None, b"")),
+        (TO + FROM + b"\x81\x00\x60\x05\x08\x06body", None, (0x0806, 5, b"body")),
+        (TO + FROM + b"\x88\xa8\x0f\xff\x88\x09body", None, (0x8809, 4095, b"body")),
+        (TO + FROM + b"\x81\x00\x00\x07\x08\x06body", 5, (0x8100, 5, b"\x00\x07\x08\x06body")),  # only the outer tag
+    ],
+)
+def test_frames(octets: bytes, tag: int | None, expected: tuple[int, int | None, bytes]) -> None:
+    assert parse(3, octets, tag) == FrameSeen(3, TO, FROM, *expected)
+
+
+@pytest.mark.parametrize("octets", [b"", TO + FROM, TO + FROM + b"\x08", TO + FROM + b"\x81\x00\x00\x05\x08"])
+def test_frames_without_room_for_their_headers(octets: bytes) -> None:
+    assert parse(3, octets, None) is None
