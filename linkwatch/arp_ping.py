@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
 from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow
-from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, is_address
+from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, problem_of
 from pyteamd.model import Tap, TapKind
 from pyteamd.schema import OnBad, option
+from pyteamd.values import host4
 from pyteamd.wire import arp
 from pyteamd.wire.ethernet import ETHERTYPE_ARP
 
@@ -48,11 +49,10 @@ class ArpPingConfig(PeriodicConfig):
 
     def contradictions(self) -> Iterable[tuple[str, str]]:
         yield from PeriodicConfig.contradictions(self)
-        if self.source_host and (problem := self.wrong_family(self.source_host)):
+        if self.source_host and (problem := problem_of(self.source_host, host4)):
             yield "source_host", problem
 
-    def wrong_family(self, host: str) -> str:
-        return f"{host} is an IPv6 address; arp_ping asks IPv4 hosts" if is_address(IPv6Address, host) else ""
+    check_host = staticmethod(host4)
 
 
 class ArpPing(Periodic):

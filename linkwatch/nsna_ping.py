@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import ClassVar
 
 from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow
-from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, is_address
+from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target
 from pyteamd.model import Tap, TapKind
+from pyteamd.schema import OnBad, option
+from pyteamd.values import host6
 from pyteamd.wire import ndisc
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6
 
@@ -28,8 +30,10 @@ UNIVERSAL_LOCAL_BIT = 0x02
 class NsnaPingConfig(PeriodicConfig):
     """Keys of the nsna_ping watcher."""
 
-    def wrong_family(self, host: str) -> str:
-        return f"{host} is an IPv4 address; nsna_ping asks IPv6 hosts" if is_address(IPv4Address, host) else ""
+    target_host: str | None = option(
+        None, help="Whom to ask: an address or a host name.", on_bad=OnBad.REFUSE_PORT, sample="2001:db8::1"
+    )
+    check_host = staticmethod(host6)
 
 
 class NsnaPing(Periodic):

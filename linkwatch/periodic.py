@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar
@@ -39,7 +39,9 @@ class PeriodicConfig:
     interval: int = option(1000, help="Time between probes.", minimum=1, unit="ms", on_bad=OnBad.REFUSE_PORT)
     init_wait: int = option(0, help="Time before the first probe.", minimum=0, unit="ms", on_bad=OnBad.REFUSE_PORT)
     missed_max: int = option(3, help="So many answers in a row may be missed.", minimum=0, on_bad=OnBad.REFUSE_PORT)
-    target_host: str | None = option(None, help="Whom to ask: an address or a host name.", on_bad=OnBad.REFUSE_PORT)
+    target_host: str | None = option(
+        None, help="Whom to ask: an address or a host name.", on_bad=OnBad.REFUSE_PORT, sample="192.0.2.1"
+    )
     target_hosts: tuple[str, ...] = option(
         (), help="Several to ask, in place of target_host.", on_bad=OnBad.REFUSE_PORT
     )
@@ -58,17 +60,27 @@ class PeriodicConfig:
             yield "target_hosts", "give target_host or target_hosts, not both"
         for key, hosts in (("target_host", (self.target_host,)), ("target_hosts", self.target_hosts)):
             for host in hosts:
-                if host and (problem := self.wrong_family(host)):
+                if host and (problem := problem_of(host, self.check_host)):
                     yield key, problem
 
-    def wrong_family(self, host: str) -> str:
-        """What is wrong with the address family of a numeric host, "" for nothing or for a name."""
-        return ""
+    @staticmethod
+    def check_host(text: str) -> str:
+        """The host if it can be asked; ValueError says what is wrong with it."""
+        return text
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """All targets as written."""
         return self.target_hosts or ((self.target_host,) if self.target_host else ())
+
+
+def problem_of(host: str, check: Callable[[str], str]) -> str:
+    """What a check of `pyteamd.values` has against a host, "" for nothing."""
+    try:
+        check(host)
+    except ValueError as error:
+        return f"{host} {error}"
+    return ""
 
 
 def is_address(kind: type[IPv4Address] | type[IPv6Address], host: str) -> bool:

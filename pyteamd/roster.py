@@ -47,7 +47,7 @@ class Roster:
         if self._without_address(hosts):
             return True
         settings = self._config.port(link.name)
-        problems = [problem.message for problem in settings.problems if problem.severity is Severity.PORT]
+        problems = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
         problems += [f"cannot resolve host {host}" for host in hosts if not self._hosts[host]]
         if problems:
             self.reject(ifindex, "; ".join(problems))

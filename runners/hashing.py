@@ -21,6 +21,7 @@ class HashConfig:
         choices=FRAGMENTS,
         on_bad=OnBad.USE_DEFAULT,
         skip_unknown='Hash frag named "{}" not found.',
+        if_empty="nothing is hashed, all frames leave through one port",
     )
     tx_balancer_name: str | None = option(
         None,
