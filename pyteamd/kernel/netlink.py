@@ -21,7 +21,7 @@ import trio
 
 from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, Overrun, Resync
 from pyteamd.kernel import rtnl
-from pyteamd.kernel.api import KernelGone, KernelRefused
+from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.kernel.nlsocket import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
 from pyteamd.kernel.packet import PacketSocket
 from pyteamd.kernel.requests import Requests
@@ -34,6 +34,7 @@ SMALLEST_BUFFER: Final = 32768
 
 _LINKS_PER_ROUND: Final = 64
 _TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must not hold up the next carrier change
+_HURRIED_ROUNDS: Final = 8  # then teams are read even if carriers keep changing
 _DRAIN: Final = 100_000
 
 Batch = list[tuple[int, KernelEvent]]
@@ -118,7 +119,8 @@ class NetlinkKernel(Requests):
         self._watched: set[int] = set()
         self._running: dict[int, bool] = {}
         self._peeked: list[tuple[int, Message]] = []
-        self._empty = True
+        self._drained = True
+        self._hurried = 0
 
     @property
     def malformed(self) -> int:
@@ -150,12 +152,12 @@ class NetlinkKernel(Requests):
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
         batch: Batch = []
         while not batch:
-            if self._peeked or not self._empty:
+            if self._peeked or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._ready)
             try:
-                batch = self._round()
+                batch = self._round() if self._drained else self._overrun()
             except _Lost:
                 batch = self._overrun()
         return batch
@@ -176,7 +178,8 @@ class NetlinkKernel(Requests):
     def _round(self) -> Batch:
         """What was peeked at before, decoded; then new links up to a change of carrier; then teams."""
         batch = self._decode_peeked()
-        if self._peek(batch):
+        self._hurried = self._hurried + 1 if self._peek(batch) else 0
+        if 0 < self._hurried < _HURRIED_ROUNDS:
             return batch
         batch += self._decode_peeked()
         for _ in range(_TEAMS_PER_ROUND):
@@ -235,9 +238,13 @@ class NetlinkKernel(Requests):
         return batch
 
     def _overrun(self) -> Batch:
+        """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
         self.overruns += 1
         self._peeked.clear()
         self._running.clear()
         links, teams = self._link_events.drain(), self._team_events.drain()
-        self._empty = links and teams
+        self._drained = links and teams
         return [(0, Overrun())]
+
+
+_complete: type[Kernel] = NetlinkKernel

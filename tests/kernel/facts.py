@@ -26,7 +26,7 @@ from pyteamd.kernel.api import Kernel
 from pyteamd.model import OptionKey, OptionValue, SetOption
 from tests.kernel.worlds import World
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Facts:

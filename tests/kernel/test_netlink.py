@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun
-from pyteamd.kernel import rtnl, tlv
+from pyteamd.kernel import netlink, rtnl, tlv
 from pyteamd.kernel.api import KernelGone
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
@@ -185,6 +185,21 @@ async def test_overrun_of_a_full_buffer_is_said_once(real: RealWorld) -> None:
         heard += [event for _, event in await real.kernel.events()]
     assert Overrun() not in heard
     assert real.kernel.overruns == 1
+
+
+async def test_buffers_that_fill_as_fast_as_they_are_emptied(real: RealWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event is believed before the buffers were empty once."""
+    facts = team_of(real)
+    await facts.catch_up(real)
+    real.lose_events(facts.team)
+    monkeypatch.setattr(netlink, "_DRAIN", 40)
+    assert await real.kernel.events() == [(0, Overrun())]
+    while not real.kernel._drained:
+        assert await real.kernel.events() == [(0, Overrun())]
+    assert real.kernel.overruns > 1
+    real.set_mac("team0", bytes.fromhex("025e00000001"))
+    facts.replace(real.kernel.dump(facts.team))
+    await facts.catch_up(real)
 
 
 def test_dump_while_links_change(real: RealWorld) -> None:

@@ -110,7 +110,7 @@ def bench() -> Iterator[Bench]:
 async def receive(tap: PacketSocket, number: int = 1) -> list[FrameSeen]:
     """That many frames, in order."""
     frames: list[FrameSeen] = []
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while len(frames) < number:
             frames += await tap.receive()
     return frames

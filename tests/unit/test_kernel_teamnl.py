@@ -177,7 +177,7 @@ def test_counters_are_remembered_without_their_values() -> None:
 
 def test_memory_is_bounded() -> None:
     decoder = teamnl.Decoder()
-    for value in range(2500):
+    for value in range(2100):
         decoder.decode(event(item(OptionKey("activeport"), 3, struct.pack("=I", value))))
     assert len(decoder._seen) <= 2048
 
