@@ -16,9 +16,9 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -34,6 +34,9 @@ from pyteamd.pump import Pump
 from pyteamd.taps import Taps
 from pyteamd.team import Setup, Team
 from pyteamd.trace import Trace, encode
+
+if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
+    from pyteamd.control.dbus import Bus
 
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
@@ -67,6 +70,7 @@ class Plan:
     """Leave device and ports in place at the end."""
     enslave: bool = True
     usock_path: str | None = None
+    dbus: bool = False
 
 
 class Host:
@@ -113,32 +117,36 @@ class TeamServer:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
         ifindex, adopted = self._device()
         usock: Usock | None = None
+        bus: Bus | None = None
         keep = self.plan.take_over
         try:
             dump = self._watch(ifindex)
             usock = self._usock()
+            bus = await self._bus()
             async with trio.open_nursery() as self._nursery:
                 pump = self._make_pump(ifindex, adopted, dump)
-                failure = await self._start(pump, dump)
+                failure = await self._start(pump, dump, bus)
                 if failure is None:
                     keep = self.plan.keep
                     self._host.serving = True
                     self._nursery.start_soon(pump.clock)
                     if usock is not None:
                         self._nursery.start_soon(usock.serve, pump)
+                    if bus is not None:
+                        self._nursery.start_soon(bus.serve, pump)
                     ready()
                     await self._serve(pump)
                 self._nursery.cancel_scope.cancel()
             if failure is not None:
                 raise failure
         except StartFailed:
-            self._leave(ifindex, keep, usock)
+            self._leave(ifindex, keep, usock, bus)
             raise
         except BaseException:
             # After a crash, ours or that of another task, the next daemon takes the device over as it is now.
-            self._leave(ifindex, keep or not self._forced, usock)
+            self._leave(ifindex, keep or not self._forced, usock, bus)
             raise
-        return self._leave(ifindex, keep, usock)
+        return self._leave(ifindex, keep, usock, bus)
 
     def stop(self) -> bool:
         """Begin the orderly end. False when it has begun already, and the caller has to end us."""
@@ -185,6 +193,29 @@ class TeamServer:
             reason = os.strerror(error.errno or 0)
             raise StartFailed(error.errno or errno.EIO, f"Failed to open {self.plan.usock_path}: {reason}") from None
 
+    async def _bus(self) -> Bus | None:
+        if not self.plan.dbus:
+            return None
+        from pyteamd.control.busline import BusError
+        from pyteamd.control.dbus import Bus
+
+        bus = Bus(self.plan.device, self._log)
+        try:
+            await bus.connect()
+        except BusError as error:
+            raise StartFailed(errno.ECONNREFUSED, f"Failed to init dbus.\n{error}") from None
+        return bus
+
+    async def _own_name(self, bus: Bus) -> StartFailed | None:
+        """The name tells everybody that we are ready, so it comes last. Returns what went wrong, if anything."""
+        from pyteamd.control.busline import BusError
+
+        try:
+            await bus.own_name()
+        except BusError as error:
+            return StartFailed(errno.EEXIST, f"Failed to expose dbus name.\n{error}")
+        return None
+
     def _make_pump(self, ifindex: int, adopted: bool, dump: Resync) -> Pump:
         plan = self.plan
         link = next(link for link in dump.links if link.ifindex == ifindex)
@@ -196,8 +227,8 @@ class TeamServer:
         self.pump = Pump(team, self._kernel, self, trace, self._log)
         return self.pump
 
-    async def _start(self, pump: Pump, dump: Resync) -> StartFailed | None:
-        """Set up the device and add the ports. Returns what went wrong, if anything."""
+    async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
+        """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""
         team = pump.team
         pump.feed((dump,), trio.current_time())
         if not team.failed:
@@ -205,7 +236,9 @@ class TeamServer:
             await pump.until(lambda: bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S)
         if team.gone:
             return StartFailed(errno.ENODEV, "Team device removal detected.")
-        return StartFailed(pump.errno or errno.EINVAL, team.failed) if team.failed else None
+        if team.failed:
+            return StartFailed(pump.errno or errno.EINVAL, team.failed)
+        return await self._own_name(bus) if bus is not None else None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -220,11 +253,13 @@ class TeamServer:
         if not await pump.until(lambda: team.done or team.gone, RELEASE_TIMEOUT_S):
             self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
 
-    def _leave(self, ifindex: int, keep: bool, usock: Usock | None) -> int:
-        """Close the control socket, forget the device, delete it unless it shall be kept. Returns the exit code."""
+    def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
+        """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
         self._host.pumps.pop(ifindex, None)
         if usock is not None:
             usock.close()
+        if bus is not None:
+            bus.close()
         self._kernel.unwatch_team(ifindex)
         if keep or (self.pump is not None and self.pump.team.gone):
             return EXIT_OK
@@ -292,29 +327,35 @@ async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier,
         gc.collect()
         gc.freeze()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(host.read)
-        nursery.start_soon(_signals, server, nursery.cancel_scope, notifier, log)
-        try:
-            code = await server.run(started)
-        except StartFailed as error:
-            failure = error
-        nursery.cancel_scope.cancel()
+    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.read)
+            nursery.start_soon(_signals, signals, server, nursery.cancel_scope, notifier, log)
+            try:
+                code = await server.run(started)
+            except StartFailed as error:
+                failure = error
+            nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
     return code
 
 
-async def _signals(server: TeamServer, everything: trio.CancelScope, notifier: Notifier, log: logging.Logger) -> None:
+async def _signals(
+    received: AsyncIterator[int],
+    server: TeamServer,
+    everything: trio.CancelScope,
+    notifier: Notifier,
+    log: logging.Logger,
+) -> None:
     """The first signal ends the team in good order, a second one at once."""
-    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
-        async for number in received:
-            if number == signal.SIGHUP:
-                continue  # teamd catches it and does nothing
-            log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
-            notifier.send(STOPPING="1")
-            if not server.stop():
-                everything.cancel()
+    async for number in received:
+        if number == signal.SIGHUP:
+            continue  # teamd catches it and does nothing
+        log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
+        notifier.send(STOPPING="1")
+        if not server.stop():
+            everything.cancel()
 
 
 async def _watchdog(notifier: Notifier) -> None:

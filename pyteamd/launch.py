@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import trio
 
+import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
 from pyteamd.config import Config
 from pyteamd.daemon import Host, Plan, StartFailed, serve
@@ -61,6 +62,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
         keep=options.keep_device,
         enslave=options.enslave,
         usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
+        dbus=options.dbus,
     )
 
 

@@ -116,7 +116,7 @@ FLAGS = (
     Flag("N", "no-quit-destroy", "", "Leave device and ports in place at the end", _set("keep_device", True)),
     Flag("t", "team-dev", "DEVNAME", "Name of the team device", _take("device")),
     Flag("n", "no-ports", "", "Do not add the configured ports at the start", _set("enslave", False)),
-    Flag("D", "dbus-enable", "", "Serve D-Bus", _refuse("D-Bus support is not compiled-in")),
+    Flag("D", "dbus-enable", "", "Serve D-Bus", _set("dbus", True)),
     Flag("Z", "zmq-enable", "ADDRESS", "Serve ZeroMQ", _refuse("ZeroMQ support is not compiled-in")),
     Flag("U", "usock-enable", "", "Serve the UNIX socket (the default)", _set("usock", True)),
     Flag("u", "usock-disable", "", "Do not serve the UNIX socket", _set("usock", False)),

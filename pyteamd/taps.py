@@ -50,11 +50,13 @@ class Taps:
         if wanted == self._wanted and not self._refused:
             return
         self._wanted = wanted
+        for ifindex, there in self._readers.items():
+            for tap in there.keys() - wanted.get(ifindex, frozenset()):
+                there.pop(tap).scope.cancel()
         for ifindex in [ifindex for ifindex in self._readers if ifindex not in wanted]:
-            self._close(ifindex, list(self._readers[ifindex]))
+            del self._readers[ifindex]
         for ifindex, taps in wanted.items():
             there = self._readers.setdefault(ifindex, {})
-            self._close(ifindex, [tap for tap in there if tap not in taps])
             for tap in taps - there.keys():
                 if self._refused.get((ifindex, tap), now) <= now:
                     self._open(ifindex, tap, now)
@@ -88,12 +90,6 @@ class Taps:
         self._readers[ifindex][tap] = reader
         self._nursery.start_soon(self._read, ifindex, tap, reader)
 
-    def _close(self, ifindex: int, taps: list[Tap]) -> None:
-        for tap in taps:
-            self._readers[ifindex].pop(tap).scope.cancel()
-        if not self._readers[ifindex]:
-            del self._readers[ifindex]
-
     async def _read(self, ifindex: int, tap: Tap, reader: Reader) -> None:
         try:
             with reader.scope:
@@ -102,7 +98,7 @@ class Taps:
         except KernelGone:
             there = self._readers.get(ifindex, {})
             if there.get(tap) is reader:
+                del there[tap]
                 self._refused[ifindex, tap] = trio.current_time() + RETRY_S
-                self._close(ifindex, [tap])
         finally:
             reader.socket.close()

@@ -32,10 +32,11 @@ MAXIMUM_NAME_OCTETS = 15
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row. `arguments` are the names shown by introspection; `handler` gets that many strings."""
+    """One row. `arguments` and `reply` ("" for none) are names for introspection; `handler` gets that many strings."""
 
     name: str
     arguments: tuple[str, ...]
+    reply: str
     handler: Callable[..., Awaitable[str]]
     help: str
 
@@ -114,15 +115,17 @@ async def port_config_dump(pump: Pump, name: str) -> str:
 
 
 METHODS = (
-    Method("PortConfigUpdate", ("port_devname", "port_config"), port_config_update, "Replace a port's configuration"),
-    Method("PortConfigDump", ("port_devname",), port_config_dump, "A port's configuration"),
-    Method("PortAdd", ("port_devname",), port_add, "Add a port"),
-    Method("PortRemove", ("port_devname",), port_remove, "Remove a port"),
-    Method("ConfigDump", (), config_dump, "The configuration"),
-    Method("ConfigDumpActual", (), config_dump_actual, "The configuration with the ports that are there now"),
-    Method("StateDump", (), state_dump, "The state"),
-    Method("StateItemValueGet", ("state_item_path",), state_item_value_get, "One item of the state"),
-    Method("StateItemValueSet", ("state_item_path", "value"), state_item_value_set, "Change an item of the state"),
+    Method(
+        "PortConfigUpdate", ("port_devname", "port_config"), "", port_config_update, "Replace a port's configuration"
+    ),
+    Method("PortConfigDump", ("port_devname",), "port_config", port_config_dump, "A port's configuration"),
+    Method("PortAdd", ("port_devname",), "", port_add, "Add a port"),
+    Method("PortRemove", ("port_devname",), "", port_remove, "Remove a port"),
+    Method("ConfigDump", (), "config", config_dump, "The configuration"),
+    Method("ConfigDumpActual", (), "config", config_dump_actual, "The configuration with the ports that are there now"),
+    Method("StateDump", (), "state", state_dump, "The state"),
+    Method("StateItemValueGet", ("state_item_path",), "value", state_item_value_get, "One item of the state"),
+    Method("StateItemValueSet", ("state_item_path", "value"), "", state_item_value_set, "Change an item of the state"),
 )
 BY_NAME = {method.name: method for method in METHODS}
 

@@ -81,11 +81,12 @@ class Usock:
                     continue
                 if len(self._clients) >= MAXIMUM_CONNECTIONS:
                     self._drop_idlest()
-                nursery.start_soon(self._connection, client, pump)
+                scope = trio.CancelScope()
+                self._clients[scope] = None
+                nursery.start_soon(self._connection, client, scope, pump)
 
-    async def _connection(self, client: trio.socket.SocketType, pump: Pump) -> None:
-        with client, trio.CancelScope() as scope:
-            self._clients[scope] = None
+    async def _connection(self, client: trio.socket.SocketType, scope: trio.CancelScope, pump: Pump) -> None:
+        with client, scope:
             try:
                 while packet := await client.recv(MAXIMUM_REQUEST_OCTETS):
                     self._clients[scope] = self._clients.pop(scope)

@@ -108,6 +108,7 @@ def test_every_option_is_tried() -> None:
     assert [flag.short for flag in FLAGS if flag.short not in typed] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["-h", "-v", "-e -t team7", "-k -t team7", "-e -f ok.json"])
 def test_small_commands_need_no_event_loop(line: str, place: Path) -> None:
     check = "import sys; from pyteamd.cli import main; main(['teamd', *sys.argv[2:]], sys.argv[1]);"

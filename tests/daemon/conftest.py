@@ -1,0 +1,34 @@
+"""Fixtures of the daemon lane."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from daemon_kit import Lab, jumping
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this directory runs on the jumping clock, but for those with threads."""
+    for item in items:
+        here = item.path.parent == Path(__file__).parent and item.path.name != "test_daemon_hosts.py"
+        if here and item.get_closest_marker("trio"):
+            item.add_marker(pytest.mark.trio(run=jumping), append=False)
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lab]:
+    """A kernel with eth1 and eth2, both down, their other ends up."""
+    world = Lab(tmp_path, nursery)
+    world.kernel.add_pair("eth1", "peer1")
+    world.kernel.add_pair("eth2", "peer2")
+    nursery.start_soon(world.run_net)
+    yield world
+    gc.unfreeze()  # the daemon freezes what it finds at its start
+    assert [daemon.crash for daemon in world.daemons if daemon.crash and not daemon.crash_expected] == []
+    assert [line for daemon in world.daemons for line in daemon.lines if "This is a bug" in line] == []
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,289 @@
+"""How a daemon starts and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
+
+from pyteamd.events import Refused, Resync
+from pyteamd.kernel.api import KernelRefused
+from pyteamd.model import OptionKey, SetMember, SetOption
+
+
+async def test_who_comes_when_it_is_ready_sees_all_ports(lab: Lab) -> None:
+    daemon = await lab.start()
+    state = await daemon.state()
+    assert sorted(state["ports"]) == ["eth1", "eth2"]
+    assert state["runner"] == {"active_port": "eth1"}
+    assert state["setup"]["pid"] == 4711
+    assert lab.option("mode") == "activebackup"
+    assert lab.option("activeport") == lab.link("eth1").ifindex
+
+
+async def test_the_control_socket_is_there_before_the_ports(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    existed = []
+    apply = RecordingKernel.apply
+
+    def watch(kernel: RecordingKernel, team: int, writes: list[SetMember]) -> tuple[Refused, ...]:
+        existed.extend(os.path.exists(f"{lab.directory}/team0.sock") for write in writes if type(write) is SetMember)
+        return apply(kernel, team, writes)
+
+    monkeypatch.setattr(RecordingKernel, "apply", watch)
+    await lab.start()
+    assert existed == [True, True]
+
+
+async def test_sigterm_releases_the_ports_and_deletes_the_device(lab: Lab) -> None:
+    daemon = await lab.start()
+    assert await daemon.stop() == 0
+    assert not lab.has("team0")
+    assert lab.link("eth1").master == 0
+    assert not daemon.has_file()
+    assert SetMember(lab.link("eth1").ifindex, False) in lab.kernel.performed
+    assert "Got SIGINT, SIGQUIT or SIGTERM." in daemon.lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+async def test_all_three_signals_end_it(lab: Lab, number: signal.Signals) -> None:
+    daemon = await lab.start()
+    signal.raise_signal(number)
+    await daemon.ended.wait()
+    assert daemon.code == 0
+
+
+async def test_sighup_changes_nothing(lab: Lab) -> None:
+    daemon = await lab.start()
+    signal.raise_signal(signal.SIGHUP)
+    await quiet()
+    assert daemon.code is None
+    assert (await daemon.state())["runner"] == {"active_port": "eth1"}
+
+
+async def test_keeping_the_device_writes_nothing_at_the_end_and_nothing_at_the_next_start(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(keep=True))
+    lab.kernel.performed.clear()
+    assert await daemon.stop() == 0
+    assert lab.kernel.performed == []
+    assert lab.link("eth1").master == lab.link("team0").ifindex
+
+    successor = await lab.start(lab.plan(take_over=True, keep=True))
+    assert (await successor.state())["runner"] == {"active_port": "eth1"}
+    assert lab.kernel.performed == []
+
+
+async def test_a_device_deleted_by_somebody_else_is_a_good_end(lab: Lab) -> None:
+    daemon = await lab.start()
+    lab.kernel.delete_link(lab.link("team0").ifindex)
+    await daemon.ended.wait()
+    assert daemon.code == 0
+    assert daemon.lines[-1] == "Team device removal detected."
+    assert not daemon.has_file()
+
+
+async def test_a_second_signal_ends_it_at_once(lab: Lab) -> None:
+    daemon = await lab.start()
+    lab.kernel.refuse(lambda write: write == SetMember(lab.link("eth1").ifindex, False), errno.EBUSY, None)
+    signal.raise_signal(signal.SIGTERM)
+    await quiet()
+    assert daemon.code is None
+    began = trio.current_time()
+    assert await daemon.stop() == 2
+    assert trio.current_time() == began
+    assert not lab.has("team0")
+
+
+async def test_ports_that_do_not_leave_are_not_waited_for_for_ever(lab: Lab) -> None:
+    daemon = await lab.start()
+    lab.kernel.refuse(lambda write: write == SetMember(lab.link("eth1").ifindex, False), errno.EBUSY, None)
+    began = trio.current_time()
+    assert await daemon.stop() == 0
+    assert trio.current_time() - began == pytest.approx(5.0)
+    assert "Ports did not leave within 5 s." in daemon.lines
+    assert not lab.has("team0")
+
+
+async def test_a_signal_during_the_start_ends_it_after_the_start(lab: Lab) -> None:
+    config = {**ACTIVE_BACKUP, "link_watch": {"name": "arp_ping", "target_host": "host.invalid"}}
+    lab.nursery.start_soon(raise_soon)
+    daemon = await lab.start(lab.plan(config))
+    await daemon.ended.wait()
+    assert daemon.code == 0
+    assert not lab.has("team0")
+
+
+async def raise_soon() -> None:
+    """SIGTERM while the daemon waits for its ports."""
+    await trio.sleep(0.001)
+    signal.raise_signal(signal.SIGTERM)
+
+
+async def test_a_crash_of_any_task_ends_it_and_leaves_the_device(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = await lab.start()
+    daemon.crash_expected = True
+
+    def broken(kernel: RecordingKernel) -> None:
+        raise AssertionError("broken on purpose")
+
+    monkeypatch.setattr(RecordingKernel, "take_events", broken)
+    lab.kernel.wake()
+    await daemon.ended.wait()
+    assert daemon.crash is not None
+    assert daemon.crash.subgroup(AssertionError) is not None
+    assert len(daemon.host.traces) == 1
+    assert not daemon.has_file()
+    assert lab.link("eth1").master == lab.link("team0").ifindex
+
+
+# -- starts that fail --------------------------------------------------------------------------------------------------
+
+
+async def test_an_existing_device_is_an_error(lab: Lab) -> None:
+    lab.kernel.create_team("team0")
+    daemon = await lab.start()
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EEXIST
+    assert str(daemon.failure).startswith("Failed to create team device.\n")
+    assert lab.has("team0")
+
+
+async def test_recreating_replaces_whatever_has_the_name(lab: Lab) -> None:
+    other = lab.kernel.add_pair("team0", "peer3").ifindex
+    daemon = await lab.start(lab.plan(recreate=True))
+    assert daemon.failure is None
+    assert lab.link("team0").kind == "team"
+    assert lab.link("team0").ifindex != other
+
+
+async def test_take_over_beats_recreate(lab: Lab) -> None:
+    there = lab.kernel.create_team("team0")
+    daemon = await lab.start(lab.plan(recreate=True, take_over=True))
+    assert daemon.failure is None
+    assert lab.link("team0").ifindex == there
+
+
+async def test_only_a_team_can_be_taken_over(lab: Lab) -> None:
+    lab.kernel.add_pair("team0", "peer3")
+    daemon = await lab.start(lab.plan(take_over=True))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EINVAL
+    assert lab.has("team0")
+
+
+async def test_a_missing_port_is_skipped(lab: Lab) -> None:
+    lab.kernel.delete_link(lab.link("eth2").ifindex)
+    daemon = await lab.start()
+    assert "eth2: Skipped adding a missing port." in daemon.lines
+    assert list((await daemon.state())["ports"]) == ["eth1"]
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+async def test_a_port_that_is_up_is_an_error_and_the_device_goes_unless_taken_over(lab: Lab, take_over: bool) -> None:
+    lab.kernel.set_up(lab.link("eth2").ifindex, True)
+    daemon = await lab.start(lab.plan(take_over=take_over))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EBUSY
+    assert "eth2" in str(daemon.failure)
+    assert lab.has("team0") is take_over
+    assert not daemon.has_file()
+
+
+async def test_no_ports_means_no_ports(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(enslave=False))
+    assert "ports" not in await daemon.state()
+    assert not [write for write in lab.kernel.performed if type(write) is SetMember]
+
+
+async def test_a_mode_the_kernel_lacks_is_an_error(lab: Lab) -> None:
+    lab.kernel.refuse(lambda write: type(write) is SetOption and write.key == OptionKey("mode"), errno.EINVAL, None)
+    daemon = await lab.start()
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EINVAL
+    assert not lab.has("team0")
+
+
+async def test_no_driver_no_team(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kernel: RecordingKernel, name: str) -> int:
+        raise KernelRefused(errno.EOPNOTSUPP, f"create team device {name}", "is the module installed?")
+
+    monkeypatch.setattr(RecordingKernel, "create_team", refuse)
+    daemon = await lab.start()
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EOPNOTSUPP
+    assert "is the module installed?" in str(daemon.failure)
+
+
+async def test_a_socket_that_cannot_be_made_is_an_error(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(usock_path=f"{lab.directory}/missing/team0.sock"))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.ENOENT
+    assert not lab.has("team0")
+
+
+# -- service manager ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_service_manager_is_kept_informed(lab: Lab, tmp_path: Path) -> None:
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager:
+        await manager.bind(f"{tmp_path}/notify")
+        environ = {"NOTIFY_SOCKET": f"{tmp_path}/notify", "WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}
+        daemon = await lab.start(environ=environ)
+        assert await manager.recv(100) == b"READY=1"
+        assert await manager.recv(100) == b"WATCHDOG=1"
+        began = trio.current_time()
+        assert await manager.recv(100) == b"WATCHDOG=1"
+        assert trio.current_time() - began == pytest.approx(10.0)
+        await daemon.stop()
+        assert await manager.recv(100) == b"STOPPING=1"
+
+
+# -- lost messages -----------------------------------------------------------------------------------------------------
+
+
+async def test_after_an_overrun_everything_is_read_again(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    lab.kernel.lose_events()
+    lab.cut("eth1")
+    await quiet()
+    assert (await daemon.state())["runner"] == {"active_port": "eth2"}
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+
+
+async def test_more_events_than_are_worth_reading_are_an_overrun(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    before = lab.kernel.dumps
+    lab.kernel.add_pair("eth3", "peer3")
+    lab.kernel.hold("link")
+    for number in range(1200):
+        lab.kernel.set_mac(lab.link("eth3").ifindex, b"\x02\x00\x00\x00" + number.to_bytes(2, "big"))
+    lab.cut("eth1")
+    lab.kernel.hold("link", False)
+    await quiet()
+    assert lab.kernel.dumps == before + 1
+    assert (await daemon.state())["runner"] == {"active_port": "eth2"}
+
+
+async def test_a_dump_that_fails_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = await lab.start()
+    await quiet()
+    dump, failed = RecordingKernel.dump, []
+
+    def fail_once(kernel: RecordingKernel, team: int) -> Resync:
+        if not failed:
+            failed.append(True)
+            raise KernelRefused(errno.ENOBUFS, "list links")
+        return dump(kernel, team)
+
+    monkeypatch.setattr(RecordingKernel, "dump", fail_once)
+    lab.kernel.lose_events()
+    lab.cut("eth1")
+    await trio.sleep(1.5)
+    assert any(line.startswith("list links: ") for line in daemon.lines)
+    assert (await daemon.state())["runner"] == {"active_port": "eth2"}

@@ -1,0 +1,150 @@
+"""What a daemon does while it runs: fail-over, packet sockets, host names, several teams."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
+
+from pyteamd.daemon import Host, TeamServer
+from pyteamd.kernel.api import KernelRefused
+from pyteamd.model import OptionKey, SetOption, Tap
+
+ARP_PING = {"name": "arp_ping", "target_host": "192.0.2.1", "interval": 100, "missed_max": 3}
+
+
+def with_watch(**watch: Any) -> dict[str, Any]:
+    """activebackup with another link watcher."""
+    return {**ACTIVE_BACKUP, "link_watch": watch}
+
+
+async def test_a_cut_link_moves_the_team_at_once(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    began = trio.current_time()
+    lab.cut("eth1")
+    await quiet()
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    assert lab.option("enabled", "eth1") is False
+    assert lab.option("enabled", "eth2") is True
+    assert trio.current_time() == began
+    assert daemon.lines[-2:] == ["eth1: ethtool-link went down.", 'Changed active port to "eth2".']
+
+
+async def test_the_clock_calls_when_a_delay_is_over(lab: Lab) -> None:
+    await lab.start(lab.plan(with_watch(name="ethtool", delay_down=2000)))
+    await quiet()
+    lab.cut("eth1")
+    await trio.sleep(1.99)
+    assert lab.option("activeport") == lab.link("eth1").ifindex
+    await trio.sleep(0.02)
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+
+
+async def test_a_port_added_by_somebody_else_joins(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan({"runner": {"name": "activebackup"}}))
+    lab.kernel.set_master(lab.link("eth2").ifindex, lab.link("team0").ifindex)
+    await quiet()
+    assert (await daemon.state())["runner"] == {"active_port": "eth2"}
+    lab.kernel.set_master(lab.link("eth2").ifindex, 0)
+    await quiet()
+    assert "ports" not in await daemon.state()
+
+
+async def test_packet_sockets_are_open_while_a_port_wants_them(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(with_watch(**ARP_PING)))
+    await quiet()
+    eth1 = lab.link("eth1")
+    assert {socket.link.name for socket in lab.kernel.net.sockets} == {"eth1", "eth2"}
+    await daemon.call("PortRemove", "eth1")
+    await quiet()
+    assert {socket.link.name for socket in lab.kernel.net.sockets} == {"eth2"}
+    lab.kernel.delete_link(lab.link("eth2").ifindex)
+    await quiet()
+    assert not lab.kernel.net.sockets
+    assert eth1.master == 0
+    assert await daemon.stop() == 0
+
+
+async def test_probes_without_an_answer_take_the_link_down(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(with_watch(**ARP_PING)))
+    await trio.sleep(1)
+    state = await daemon.state()
+    assert state["ports"]["eth1"]["link_watches"]["up"] is False
+    assert state["ports"]["eth1"]["link_watches"]["list"]["link_watch_0"]["missed"] > 3
+
+
+async def test_a_packet_socket_the_kernel_refuses_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_port = RecordingKernel.open_port
+
+    def refuse(kernel: RecordingKernel, ifindex: int, tap: Tap) -> None:
+        raise KernelRefused(errno.EPERM, f"open a packet socket on link {ifindex}", "CAP_NET_RAW is needed")
+
+    monkeypatch.setattr(RecordingKernel, "open_port", refuse)
+    daemon = await lab.start(lab.plan(with_watch(**ARP_PING)))
+    await trio.sleep(1)
+    assert len([line for line in daemon.lines if "CAP_NET_RAW is needed" in line]) == 2
+    assert await daemon.call("StateItemValueGet", "ports.eth1.link.up") == "true"
+    monkeypatch.setattr(RecordingKernel, "open_port", open_port)
+    await trio.sleep(5)
+    assert len(lab.kernel.net.sockets) == 2
+
+
+async def test_a_write_that_is_refused_again_and_again_is_no_storm(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    enable = SetOption(OptionKey("enabled", lab.link("eth2").ifindex), True)
+    lab.kernel.refuse(lambda write: write == enable, errno.EINVAL, None)
+    lab.kernel.performed.clear()
+    lab.cut("eth1")
+    await trio.sleep(60)
+    assert lab.kernel.performed.count(enable) < 20
+    assert any("enabled of eth2" in line for line in daemon.lines)
+    lab.kernel.accept()
+    await trio.sleep(60)
+    assert lab.option("enabled", "eth2") is True
+
+
+async def test_two_teams_in_one_process(lab: Lab) -> None:
+    """What `serve` will do: one kernel, one reader, two lives."""
+    first = lab.plan({"runner": {"name": "activebackup"}, "ports": {"eth1": {}}})
+    second = lab.plan({"runner": {"name": "roundrobin"}, "ports": {"eth2": {}}})
+    second.config.set_device("team1")
+    second = replace(second, device="team1", usock_path=f"{lab.directory}/team1.sock")
+    host, log = Host(lab.kernel), (await lab.start(lab.plan(enslave=False))).log
+    await lab.daemons[0].stop()
+    servers = [TeamServer(plan, host, log) for plan in (first, second)]
+    ready: list[TeamServer] = []
+    codes: list[int] = []
+
+    async def run(server: TeamServer) -> None:
+        codes.append(await server.run(lambda: ready.append(server)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.read)
+        for server in servers:
+            nursery.start_soon(run, server)
+        await trio.sleep(0.1)
+        assert {id(server) for server in ready} == {id(server) for server in servers}
+        assert sorted(os.listdir(lab.directory)) == ["team0.sock", "team1.sock"]
+        pumps = {pump.team.facts.team.name: pump for pump in host.pumps.values()}
+        assert list(pumps["team0"].team.ports) == [lab.link("eth1").ifindex]
+        assert list(pumps["team1"].team.ports) == [lab.link("eth2").ifindex]
+        lab.cut("eth2")
+        await quiet()
+        assert [port.up for port in pumps["team1"].team.ports.values()] == [False]
+        assert [port.up for port in pumps["team0"].team.ports.values()] == [True]
+        servers[1].stop()
+        await trio.sleep(0.1)
+        assert codes == [0]
+        assert lab.has("team0")
+        assert not lab.has("team1")
+        servers[0].stop()
+        await trio.sleep(0.1)
+        assert codes == [0, 0]
+        nursery.cancel_scope.cancel()
