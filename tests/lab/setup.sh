@@ -72,9 +72,8 @@ need_packages() { # WHAT-FOR "PACKAGES" "COMMANDS"
     absent=$(absent_packages $2 | tr '\n' ' ')
     [ -n "$absent" ] || return 0
     [ "$(id -u)" = 0 ] || stop 77 "$1: not root; please run: sudo apt-get install $absent"
-    apt-cache show $absent >/dev/null 2>&1 || refresh_lists
     say "$1: installing $absent"
-    install_packages $absent && return 0
+    install_packages $absent 2>/dev/null && return 0 # fails when the package lists are absent or old
     refresh_lists
     install_packages $absent || stop 1 "$1: apt-get could not install: $absent"
 }
@@ -124,7 +123,7 @@ setup_kernel() {
     [ -n "$image" ] || stop 77 "bench: the package lists have no linux-image-amd64; please run: sudo apt-get update"
     say "bench: downloading $image (70 MB)"
     mkdir "$work/deb"
-    if ! (cd "$work/deb" && download "$image"); then
+    if ! (cd "$work/deb" && download "$image" 2>/dev/null); then
         [ "$(id -u)" = 0 ] && refresh_lists
         image=$(kernel_package)
         (cd "$work/deb" && download "$image") || stop 1 "bench: apt-get could not download $image"
