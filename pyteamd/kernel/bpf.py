@@ -168,9 +168,7 @@ def filter_na() -> bytes:
 # Acceptance rules. Classes: 0 LD, 1 LDX, 2 ST, 3 STX, 4 ALU, 5 JMP, 6 RET, 7 MISC.
 
 _LOADS: Final = {0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x00, 0x60, 0x80, 0x01, 0x61, 0x81, 0xB1}
-_ALU: Final = {0x04 | operation | source for operation in range(0x00, 0xB0, 0x10) for source in (0, 8)} - {
-    0x8C
-}
+_ALU: Final = {0x04 | op | source for op in range(0x00, 0xB0, 0x10) for source in (0, 8)} - {0x8C}  # NEG X
 _JUMPS: Final = {0x05} | {0x05 | test | source for test in (0x10, 0x20, 0x30, 0x40) for source in (0, 8)}
 _OPCODES: Final = _LOADS | _ALU | _JUMPS | {STORE_A, STORE_X, RETURN, RETURN_A, TAX, TXA}
 _ANCILLARY_KNOWN: Final = range(0, 64, 4)  # offsets from ANCILLARY: PROTOCOL up to VLAN_TPID

@@ -116,6 +116,15 @@ def test_every_cut_of_a_frame() -> None:
             assert bpf.run(tx_hash(fragments), P2[:cut]) == (whole if cut >= length else 0)
 
 
+@pytest.mark.parametrize(("fragments", "length"), [(["vlan"], 16), (["eth", "vlan"], 16), (["ipv4"], 38)])
+def test_every_cut_of_a_tagged_frame(fragments: list[str], length: int) -> None:
+    """The EtherType behind the tag is looked for only if something depends on it."""
+    whole = reference_hash(fragments, P3)
+    for cut in range(len(P3)):
+        for answer in (bpf.run(tx_hash(fragments), P3[:cut]), reference_hash(fragments, P3[:cut])):
+            assert answer == (whole if cut >= length else 0)
+
+
 def test_no_fragment_means_no_load() -> None:
     assert bpf.disassemble(tx_hash([])) == (bpf.Instruction(bpf.RETURN, 0, 0, 0),)
     assert reference_hash([], P1) == 0

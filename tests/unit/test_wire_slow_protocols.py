@@ -165,6 +165,15 @@ def test_a_long_version_2_pdu() -> None:
     assert lacpdu.parse(octets[:120], slow.GROUP) == replace(PDU, version=2)
 
 
+@pytest.mark.parametrize("last", [Tlv(4, b""), Tlv(5, b"x"), Tlv(255, bytes(30))])
+def test_tlvs_up_to_the_last_octet(last: Tlv) -> None:
+    """No room for a terminator, so there is none."""
+    first = Tlv(10, bytes(52 - 2 - len(last.build())))
+    octets = replace(PDU, extra=(first, last)).build()[:110]
+    assert lacpdu.parse(octets, slow.GROUP).extra == (first, last)
+    assert lacpdu.parse(octets + b"\x04", slow.GROUP).extra == (first, last)
+
+
 @pytest.mark.parametrize("tail", ["04 00", "04 01", "04 ff", "04 06 00000000 05 01"])
 def test_senseless_tlvs_are_tolerated(tail: str) -> None:
     octets = changed(PDU.build(), 58, bytes.fromhex(tail))
@@ -204,8 +213,11 @@ def test_what_cannot_be_sent_is_refused() -> None:
         replace(ACTOR, system=bytes(5))
     with pytest.raises(ValueError, match="TLV type 0"):
         Tlv(0, b"")
+    with pytest.raises(ValueError, match="TLV type 256"):
+        Tlv(256, b"")
     with pytest.raises(ValueError, match="254 octets"):
         Tlv(4, bytes(254))
+    assert Tlv(255, bytes(253)).build() == b"\xff\xff" + bytes(253)
     unfit = (
         replace(ACTOR, system_priority=65536),
         replace(ACTOR, key=65536),
