@@ -28,6 +28,8 @@ class Attempt:
     repeats: int = 1
     hold_until_s: float = 0.0
     delay_s: float = 0.0
+    refused: bool = False
+    """The kernel said no the last time."""
 
 
 class Backoff:
@@ -49,7 +51,7 @@ class Backoff:
         for write in writes:
             place = place_of(write)
             attempt = self._attempts.get(place)
-            if attempt is None or attempt.write != write or now - attempt.last_s > WINDOW_S + attempt.delay_s:
+            if attempt is None or attempt.refused or attempt.write != write or now - attempt.last_s > WINDOW_S + attempt.delay_s:
                 self._attempts[place] = Attempt(write, now)
                 continue
             attempt.last_s = now
@@ -66,6 +68,7 @@ class Backoff:
         if attempt is None or attempt.write != write:
             attempt = self._attempts[place] = Attempt(write, now, repeats=0)
         attempt.last_s = now
+        attempt.refused = True
         attempt.repeats += 1
         self._hold(attempt, now)
         return attempt.repeats
@@ -74,6 +77,11 @@ class Backoff:
         """The port left, came, or changed its link: what is remembered of it no longer counts."""
         for place in [place for place, attempt in self._attempts.items() if port_of(attempt.write) == ifindex]:
             del self._attempts[place]
+
+    def allowed_later(self, ifindex: int, now: float) -> Attempt | None:
+        """A write to this port that is being held back, None when there is none."""
+        held = [a for a in self._attempts.values() if a.hold_until_s > now and port_of(a.write) == ifindex]
+        return held[0] if held else None
 
     def deadline(self, now: float) -> float | None:
         """When the next held write may be tried; None when nothing is held."""

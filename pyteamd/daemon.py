@@ -31,8 +31,9 @@ from pyteamd.model import Frame, Tap
 from pyteamd.notify import Notifier
 from pyteamd.process import EXIT_OK, EXIT_RUNTIME
 from pyteamd.pump import Pump
+from pyteamd.start import Setup
 from pyteamd.taps import Taps
-from pyteamd.team import Setup, Team
+from pyteamd.team import Team
 from pyteamd.trace import Trace, encode
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D

@@ -18,7 +18,7 @@ from pyteamd.notify import Notifier
 from pyteamd.options import Options
 from pyteamd.pidfile import PidFile
 from pyteamd.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
-from pyteamd.team import Setup
+from pyteamd.start import Setup
 
 
 def launch(options: Options, config: Config, device: str, pid_path: str, background: Background | None) -> int:

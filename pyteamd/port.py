@@ -24,6 +24,7 @@ class Port:
         "original_mac",
         "policy_all",
         "running",
+        "running_since",
         "seen",
         "settled",
         "up",
@@ -46,6 +47,8 @@ class Port:
         self.up = False
         self.up_since: float | None = None
         """When the verdict last changed; None before it ever did."""
+        self.running_since: float | None = None
+        """When the raw link last changed; None before it ever did."""
         self.settled = False
         """All its writes were once done; an address refused before that makes the port unfit."""
         self.notes: list[Note] = []
@@ -82,6 +85,11 @@ class Port:
             return self.kernel_priority
         prio: int = self.config.prio
         return prio
+
+    def set_running(self, running: bool, now: float) -> None:
+        """The raw link changed; the watchers are told by `carrier`."""
+        self.running = running
+        self.running_since = now
 
     def start(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
         """Begin watching. The verdict starts as the watchers start, without a word; changes are noted."""

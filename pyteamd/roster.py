@@ -23,6 +23,8 @@ class Roster:
         self.ports = Ports(facts.observed)
         self.members = Membership(wanted)
         self.notes: list[Note] = []
+        self.refused: dict[str, str] = {}
+        """Why a link was taken out again, by name, until it joins."""
         self.closed = False
         """The team is stopping: nobody joins any more."""
         self._config = config
@@ -56,6 +58,7 @@ class Roster:
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
         self.members.asked.discard(ifindex)
+        self.refused.pop(link.name, None)
         if not found:
             self._adopt_mac(port)
         self._begin(port, settings, now)
@@ -82,6 +85,7 @@ class Roster:
         """Release a link that cannot be a port of ours, and say why."""
         name = self._facts.name_of(ifindex)
         self.release(ifindex)
+        self.refused[name] = why
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name))
 
     def unresolved(self) -> dict[str, str]:

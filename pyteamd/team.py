@@ -8,7 +8,6 @@ from that, from the runner, and from the settings that are still to be written `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.backoff import Backoff
@@ -51,19 +50,8 @@ from pyteamd.outcomes import Outcomes
 from pyteamd.port import Port
 from pyteamd.reconcile import reconcile
 from pyteamd.roster import Roster
-from pyteamd.runners.base import SET_FAILED, TeamView, UserError
-
-
-@dataclass(slots=True)
-class Setup:
-    """How the process was started; shown under `setup` in the state."""
-
-    pid: int = 0
-    pid_file: str = ""
-    daemonized: bool = False
-    dbus_enabled: bool = False
-    zmq_enabled: bool = False
-    debug_level: int = 0
+from pyteamd.runners.base import TeamView, UserError
+from pyteamd.start import Setup
 
 
 class Team:
@@ -214,7 +202,7 @@ class Team:
     def _carrier(self, port: Port, running: bool, now: float) -> bool:
         if port.running == running:
             return False
-        port.running = running
+        port.set_running(running, now)
         self.backoff.forget_port(port.ifindex)
         port.carrier(self.ports.now_of(port), now)
         return True
@@ -301,7 +289,7 @@ class Team:
 
     def _user_set(self, event: UserSet, now: float) -> bool:
         if event.path == "setup.debug_level":
-            self.setup.debug_level = parse_level(event.value)
+            self.setup.set_debug_level(event.value)
         elif event.path.startswith("runner."):
             self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
         else:
@@ -365,17 +353,6 @@ class Team:
     def _earliest(self, now: float) -> float | None:
         deadlines = (self.ports.deadline(), self.runner.deadline(), self.backoff.deadline(now))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
-
-
-def parse_level(text: str) -> int:
-    """Value for `setup.debug_level`: a decimal integer from 0 to 2147483647; UserError otherwise."""
-    try:
-        level = int(text)
-    except ValueError:
-        raise UserError(*SET_FAILED) from None
-    if not 0 <= level <= 2**31 - 1:
-        raise UserError(*SET_FAILED)
-    return level
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {

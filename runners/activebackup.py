@@ -13,7 +13,7 @@ from typing import Any
 
 from pyteamd.events import Event
 from pyteamd.model import Desired, Level, OptionKey, OptionValue
-from pyteamd.runners.base import NOT_SUPPORTED, SET_FAILED, PortConfig, PortView, Runner, TeamView, UserError
+from pyteamd.runners.base import NOT_SUPPORTED, SET_FAILED, PortConfig, PortView, Reason, Runner, TeamView, UserError
 from pyteamd.schema import OnBad, option
 
 ACTIVEPORT = OptionKey("activeport")
@@ -57,6 +57,7 @@ class ActiveBackup(Runner):
         self.active: int | None = None
         self.chosen_by_user = False
         """The active port was set by hand; it may even be down."""
+        self._active_since: float | None = None
         self._judged: tuple[tuple[int, ...], ...] = ()
         """What the last choice was based on."""
         self._media: dict[int, tuple[int, int]] = {}
@@ -80,7 +81,7 @@ class ActiveBackup(Runner):
         if not self._judged and team.adopted:
             self._take_over(team)
         self._judged = facts
-        self._choose(team)
+        self._choose(team, now)
 
     def desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
@@ -93,6 +94,33 @@ class ActiveBackup(Runner):
     def state(self, team: TeamView) -> dict[str, Any]:
         active = team.ports.get(self.active) if self.active is not None else None
         return {"active_port": active.name if active else ""}
+
+    def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
+        active = team.ports.get(self.active) if self.active is not None else None
+        if active is None:
+            return Reason(False, "standby: no port is active")
+        if port.ifindex == active.ifindex:
+            chosen = ", chosen by a user" if self.chosen_by_user else ""
+            return Reason(True, f"carries traffic as the active port{chosen}", since=self._active_since)
+        return self._standby(port, active)
+
+    def _standby(self, port: PortView, active: PortView) -> Reason:
+        """An idle port that is up: what puts the active one before it."""
+        hint = f"to use it now: state item set runner.active_port {port.name}"
+        ours, theirs = rank(port, self._media_of(port), False), rank(active, self._media_of(active), True)
+        if self.chosen_by_user:
+            why = "was chosen by a user"
+        elif active.config.sticky and ours[:3] > theirs[:3]:
+            why = "is sticky and stays while it is up"
+        elif ours[0] != theirs[0]:
+            why = f"is active with prio {theirs[0]} over {ours[0]}"
+        elif ours[1] != theirs[1]:
+            why = f"is active with {theirs[1]} Mbit/s over {ours[1]}"
+        elif ours[2] != theirs[2]:
+            why = "is active with full duplex over half"
+        else:
+            why = f"is active with the same prio {theirs[0]} and speed, and the active port stays"
+        return Reason(False, f"standby: {active.name} {why}", hint, self._active_since)
 
     def broken(self, team: TeamView) -> list[str]:
         if self.active is None:
@@ -107,7 +135,7 @@ class ActiveBackup(Runner):
             raise UserError(*NOT_SUPPORTED)
         for port in team.ports.values():
             if port.name == value:
-                self._activate(port)
+                self._activate(port, now)
                 self.chosen_by_user = True
                 return
         raise UserError(*SET_FAILED)
@@ -120,7 +148,7 @@ class ActiveBackup(Runner):
             self.active = port.ifindex
             self.note(Level.INFO, f'Took over with active port "{port.name}".')
 
-    def _choose(self, team: TeamView) -> None:
+    def _choose(self, team: TeamView, now: float) -> None:
         current = team.ports.get(self.active) if self.active is not None else None
         if current is None or not current.up:
             current = self.active = None
@@ -130,10 +158,11 @@ class ActiveBackup(Runner):
         candidates = [port for port in team.ports.values() if port.up]
         best = max(candidates, key=lambda port: rank(port, self._media_of(port), port is current), default=None)
         if best is not None and best is not current:
-            self._activate(best)
+            self._activate(best, now)
 
-    def _activate(self, port: PortView) -> None:
+    def _activate(self, port: PortView, now: float) -> None:
         self.active = port.ifindex
+        self._active_since = now
         self.chosen_by_user = False
         self.note(Level.INFO, f'Changed active port to "{port.name}".')
 

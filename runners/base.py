@@ -119,6 +119,19 @@ class TeamView:
     """The device existed, and may have had ports, when the daemon started (`-o`)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a port carries traffic, or the first thing that keeps it from it."""
+
+    carrying: bool
+    text: str
+    """Continues a sentence that begins with the port's name and a colon."""
+    hint: str = ""
+    """What would change it, or what to check."""
+    since: float | None = None
+    """On the clock of `now`; None when not known."""
+
+
 class Runner:
     """Base class; every method but `desired` has a sensible default."""
 
@@ -178,6 +191,10 @@ class Runner:
         Raises UserError; the default refuses everything.
         """
         raise UserError(*NOT_SUPPORTED)
+
+    def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
+        """Why this port, whose link watchers say up, carries traffic or not. Ports that are down are explained elsewhere."""
+        return Reason(True, "carries traffic")
 
     def broken(self, team: TeamView) -> list[str]:
         """Invariants of this runner that do not hold, one sentence each."""

@@ -61,7 +61,7 @@ def layer(name: str) -> str:
 
 CORE = {
     "backoff", "explain", "facts", "invariants", "membership", "once", "outcomes", "port", "ports", "reconcile",
-    "refusals", "roster", "statetree", "team", "trace", "drive", "balance", "history",
+    "refusals", "roster", "start", "statetree", "team", "trace", "drive", "balance", "history",
 }  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},

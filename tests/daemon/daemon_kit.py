@@ -23,7 +23,7 @@ from pyteamd.linkwatch import WATCHERS
 from pyteamd.model import OptionKey, Write
 from pyteamd.notify import Notifier
 from pyteamd.runners import RUNNERS
-from pyteamd.team import Setup
+from pyteamd.start import Setup
 
 ACTIVE_BACKUP = {"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}
 ANSWER_TIMEOUT_S = 5.0

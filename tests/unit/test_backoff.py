@@ -52,3 +52,10 @@ def test_news_of_a_port_make_it_free() -> None:
     backoff.forget_port(5)
     held = (ON, SetMac(5, b"x"), SetMember(5, True), SetMember(6, True))
     assert backoff.allowed(held, 0.0) == held[:3]
+
+
+def test_success_after_refusals_is_no_repetition() -> None:
+    backoff = Backoff()
+    for step in range(FREE_REPEATS + 2):
+        backoff.refused(ON, float(step))
+    assert backoff.applied((ON,), 100.0) == []

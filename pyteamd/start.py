@@ -1,0 +1,31 @@
+"""How the process was started, as far as the state shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyteamd.runners.base import SET_FAILED, UserError
+
+MAXIMUM_LEVEL = 2**31 - 1
+
+
+@dataclass(slots=True)
+class Setup:
+    """Shown under `setup` in the state."""
+
+    pid: int = 0
+    pid_file: str = ""
+    daemonized: bool = False
+    dbus_enabled: bool = False
+    zmq_enabled: bool = False
+    debug_level: int = 0
+
+    def set_debug_level(self, text: str) -> None:
+        """A user sets the level: a decimal integer from 0 to 2147483647; UserError otherwise."""
+        try:
+            level = int(text)
+        except ValueError:
+            raise UserError(*SET_FAILED) from None
+        if not 0 <= level <= MAXIMUM_LEVEL:
+            raise UserError(*SET_FAILED)
+        self.debug_level = level
