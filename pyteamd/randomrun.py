@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from pyteamd import scenario
 from pyteamd.kernel.api import KernelGone, KernelRefused
 from pyteamd.kernel.simnet import Dice
-from pyteamd.kernel.simteam import Refusal
+from pyteamd.kernel.simteam import Refusal, SimTeam
 from pyteamd.model import Observed
 from pyteamd.reconcile import reconcile
+from pyteamd.runners.activebackup import ActiveBackup
 from pyteamd.runners.base import UserError
 from pyteamd.scenario_actions import ACTIONS
 from pyteamd.scenario_run import DEVICE, SimulatedWorld, load_config
 from pyteamd.scenario_session import Session
 from pyteamd.scenario_world import CommandError
 from pyteamd.shrink import shrink
+from pyteamd.team import Team
 
 STEPS = 40
 EXTRA_PORTS = ("eth8", "eth9")
@@ -238,6 +240,25 @@ def look_at_the_end(world: SimulatedWorld) -> None:
         ours = team.ports[ifindex]
         if (ours.name, ours.mac, ours.running) != (port.link.name, port.link.mac, port.link.running):
             raise Broken(f"{port.link.name}: the team has an old picture of it")
+    if isinstance(team.runner, ActiveBackup) and not team.runner.chosen_by_user:
+        look_at_active_port(world, device, team)
+
+
+def look_at_active_port(world: SimulatedWorld, device: SimTeam, team: Team) -> None:
+    """Judged by the kernel alone: the best port whose link is up carries the traffic, and no other. Raises Broken."""
+    enabled = [ifindex for ifindex, port in device.ports.items() if port.enabled]
+    usable = {i: (port.priority, port.link.speed_mbps) for i, port in device.ports.items() if port.link.running}
+    if not usable:
+        if enabled:
+            raise Broken(f"no link is up, yet {', '.join(map(world.name_of, enabled))} is enabled")
+        return
+    if enabled != [device.active]:
+        raise Broken(f"active is {world.name_of(device.active)}, enabled {', '.join(map(world.name_of, enabled)) or 'none'}")
+    if device.active not in usable:
+        raise Broken(f"active port {world.name_of(device.active)} has no link, another has")
+    better = [i for i, rank in usable.items() if rank > usable[device.active]]
+    if better and not team.ports[device.active].config.sticky:
+        raise Broken(f"{world.name_of(better[0])} is better than the active {world.name_of(device.active)}")
 
 
 def really(world: SimulatedWorld) -> Observed:

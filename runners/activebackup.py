@@ -172,10 +172,14 @@ class ActiveBackup(Runner):
         return self._media.get(port.ifindex, (0, 0))
 
     def _learn_macs(self, team: TeamView) -> None:
-        """An idle port's address is its own unless it is still the one we lent it."""
+        """An idle port's address is its own unless it is still the one we lent it.
+
+        What is observed counts, not the last message: one from before our own write would be learnt, written, announced, learnt …
+        """
         for ifindex, port in team.ports.items():
-            if ifindex != self.active and port.mac != team.mac:
-                self._own_macs[ifindex] = port.mac
+            mac = team.observed.macs.get(ifindex, port.mac)
+            if ifindex != self.active and mac != team.mac:
+                self._own_macs[ifindex] = mac
         for ifindex in self._own_macs.keys() - team.ports.keys():
             del self._own_macs[ifindex]
 
