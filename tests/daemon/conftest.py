@@ -10,12 +10,15 @@ import pytest
 import trio
 from daemon_kit import Lab, jumping
 
+REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py")
+"""Threads and other processes do not wait for a clock that jumps."""
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test of this directory runs on the jumping clock, but for those with threads."""
     for item in items:
-        here = item.path.parent == Path(__file__).parent and item.path.name != "test_daemon_hosts.py"
+        here = item.path.parent == Path(__file__).parent and item.path.name not in REAL_CLOCK
         if here and item.get_closest_marker("trio"):
             item.add_marker(pytest.mark.trio(run=jumping), append=False)
 

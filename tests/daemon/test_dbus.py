@@ -1,0 +1,288 @@
+"""The methods on D-Bus, with a real dbus-daemon and the policy file that is shipped: answers, errors, name, loss of the bus, strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+from bus_kit import INTERFACE, NAME, PATH, Client, PrivateBus, client, private_bus
+from daemon_kit import Lab
+from jeepney import DBusAddress, MessageFlag, new_method_call
+from jeepney.bus_messages import message_bus
+
+from pyteamd.control import methods
+from pyteamd.control.dbus import MAXIMUM_CALLS
+from pyteamd.daemon import Plan
+
+pytestmark = pytest.mark.skipif(not shutil.which("dbus-daemon"), reason="no dbus-daemon (Debian: dbus)")
+
+ERROR = "org.freedesktop.DBus.Error."
+CALLS: list[tuple[str, tuple[str, ...]]] = [
+    ("ConfigDump", ()),
+    ("ConfigDumpActual", ()),
+    ("StateDump", ()),
+    ("StateItemValueGet", ("runner.active_port",)),
+    ("StateItemValueGet", ("setup.dbus_enabled",)),
+    ("StateItemValueGet", ("nope",)),
+    ("StateItemValueGet", ("..",)),
+    ("StateItemValueSet", ("runner.active_port", "eth2")),
+    ("StateItemValueSet", ("runner.active_port", "nope")),
+    ("StateItemValueSet", ("setup.pid", "1")),
+    ("PortConfigDump", ("eth1",)),
+    ("PortConfigDump", ("nope",)),
+    ("PortConfigUpdate", ("eth1", '{"prio": 7}')),
+    ("PortConfigUpdate", ("eth1", "{}")),
+    ("PortConfigUpdate", ("eth1", "{")),
+    ("PortConfigUpdate", ("nope", "{}")),
+    ("PortAdd", ("eth1",)),
+    ("PortAdd", ("nope",)),
+    ("PortAdd", ("",)),
+    ("PortRemove", ("nope",)),
+]
+
+
+def with_dbus(lab: Lab, device: str = "team0") -> Plan:
+    """The usual team, on D-Bus too."""
+    plan = lab.plan(dbus=True)
+    return replace(plan, device=device, setup=replace(plan.setup, dbus_enabled=True))
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateBus]:
+    with private_bus() as running:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", running.address)
+        yield running
+
+
+@pytest.fixture
+async def user(bus: PrivateBus, lab: Lab) -> AsyncIterator[Client]:
+    """A client of a daemon that runs."""
+    await lab.start(with_dbus(lab))
+    async with client(bus) as router:
+        yield Client(router)
+
+
+async def test_every_method_answers_as_on_the_socket(lab: Lab, user: Client) -> None:
+    (daemon,) = lab.daemons
+    for name, arguments in CALLS:
+        expected = await daemon.call(name, *arguments)
+        if "" in arguments:  # which the socket cannot express
+            expected = "NoSuchDev: No such device."
+        answer = (await user.call(name, *arguments)).removeprefix(INTERFACE)
+        assert answer == expected, name
+    assert {name for name, _ in CALLS} == set(methods.BY_NAME)
+
+
+async def test_ports_come_and_go(lab: Lab, user: Client) -> None:
+    assert await user.call("PortRemove", "eth1") == ""
+    assert sorted(json.loads(await user.call("StateDump"))["ports"]) == ["eth2"]
+    assert await user.call("PortAdd", "eth1") == ""
+    assert sorted(json.loads(await user.call("StateDump"))["ports"]) == ["eth1", "eth2"]
+
+
+REFUSED = [
+    ("PortAdd", "", (), {}, f"{INTERFACE}InvalidArgs: Did not receive correct message arguments."),
+    ("PortAdd", "u", (5,), {}, f"{INTERFACE}InvalidArgs: Did not receive correct message arguments."),
+    ("PortAdd", "as", (["eth1"],), {}, f"{INTERFACE}InvalidArgs: Did not receive correct message arguments."),
+    ("PortConfigUpdate", "sv", ("eth1", ("s", "{}")), {}, f"{INTERFACE}InvalidArgs"),
+    ("Nope", "", (), {}, f'{ERROR}UnknownMethod: Method "Nope" with signature "" on interface "{INTERFACE}"'),
+    ("ConfigDump", "", (), {"interface": None}, f"{ERROR}UnknownMethod"),
+    ("ConfigDump", "", (), {"interface": "org.example"}, f"{ERROR}UnknownMethod"),
+    ("GetAll", "s", (INTERFACE,), {"interface": "org.freedesktop.DBus.Properties"}, f"{ERROR}UnknownMethod"),
+    ("ConfigDump", "", (), {"path": "/org/libteam"}, f"{ERROR}UnknownMethod"),
+    ("ConfigDump", "", (), {"path": "/nowhere"}, f"{ERROR}UnknownObject: No such object path '/nowhere'"),
+    ("Nope", "", (), {"interface": "org.freedesktop.DBus.Peer"}, f"{ERROR}UnknownMethod"),
+]
+
+
+async def test_what_is_not_there_is_an_error(user: Client) -> None:
+    for member, signature, body, where, expected in REFUSED:
+        reply = await user.ask(member, signature, body, **where)
+        error = f"{reply.header.fields[4]}: {reply.body[0]}"
+        assert error.startswith(expected), member
+
+
+async def test_surplus_arguments_do_not_matter(user: Client) -> None:
+    reply = await user.ask("PortConfigDump", "sa{sv}", ("eth1", {"more": ("u", 1)}))
+    assert "link_watch" in reply.body[0]
+
+
+async def test_ping_and_machine_id(user: Client) -> None:
+    assert (await user.ask("Ping", interface="org.freedesktop.DBus.Peer", path="/any")).body == ()
+    if Path("/etc/machine-id").exists() and Path("/etc/machine-id").read_text().strip():
+        expected = Path("/etc/machine-id").read_text().strip()
+        assert await user.call("GetMachineId", interface="org.freedesktop.DBus.Peer") == expected
+
+
+async def test_introspection_lists_every_method(user: Client) -> None:
+    introspectable = "org.freedesktop.DBus.Introspectable"
+    found = ElementTree.fromstring(await user.call("Introspect", interface=introspectable))
+    (ours,) = [part for part in found if part.get("name") == INTERFACE]
+    shown = {
+        method.get("name"): tuple(arg.get("name") for arg in method if arg.get("direction") == "in") for method in ours
+    }
+    assert shown == {method.name: method.arguments for method in methods.METHODS}
+    assert {arg.get("type") for arg in ours.iter("arg")} == {"s"}
+    path = ""
+    for part in PATH.strip("/").split("/"):
+        node = ElementTree.fromstring(await user.call("Introspect", interface=introspectable, path=path or "/"))
+        assert [child.get("name") for child in node] == [part]
+        path = f"{path}/{part}"
+
+
+async def test_the_name_comes_when_everything_is_there(lab: Lab, bus: PrivateBus) -> None:
+    async with client(bus) as router:
+        user = Client(router)
+        lab.nursery.start_soon(lab.start, with_dbus(lab))
+        while not await user.owner():
+            await trio.sleep(0.001)
+        state = json.loads(await user.call("StateDump"))
+    assert sorted(state["ports"]) == ["eth1", "eth2"]
+    assert state["setup"]["dbus_enabled"] is True
+    assert lab.daemons[0].ready.is_set()
+
+
+async def test_no_reply_where_none_is_wanted(user: Client) -> None:
+    message = new_method_call(DBusAddress(PATH, NAME, INTERFACE), "PortRemove", "s", ("eth2",))
+    message.header.flags |= MessageFlag.no_reply_expected
+    await user.router.send(message)
+    state = json.loads(await user.call("StateDump"))
+    assert sorted(state["ports"]) == ["eth1"]
+
+
+# -- starts that fail --------------------------------------------------------------------------------------------------
+
+
+async def test_a_name_that_is_taken_fails_the_start(lab: Lab, bus: PrivateBus) -> None:
+    async with client(bus) as router:
+        await router.send_and_get_reply(message_bus.RequestName(NAME))
+        daemon = await lab.start(with_dbus(lab))
+        assert daemon.failure is not None
+        assert str(daemon.failure) == f"Failed to expose dbus name.\n{NAME} has an owner already"
+        assert not lab.has("team0")
+        assert not daemon.has_file()
+
+
+async def test_no_bus_fails_the_start(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, reason in (
+        (f"unix:path={tmp_path}/none", "No such file or directory"),
+        ("tcp:host=localhost", "is not understood"),
+    ):
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        daemon = await lab.start(with_dbus(lab))
+        assert daemon.failure is not None
+        assert reason in str(daemon.failure)
+        assert not lab.has("team0")
+
+
+async def test_a_device_whose_name_is_no_bus_name_fails_the_start(lab: Lab, bus: PrivateBus) -> None:
+    daemon = await lab.start(with_dbus(lab, "1team"))
+    assert daemon.failure is not None
+    assert "org.freedesktop.DBus.Error.InvalidArgs" in str(daemon.failure)
+
+
+# -- a bus that goes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_the_bus_goes_and_comes_back(lab: Lab, bus: PrivateBus) -> None:
+    daemon = await lab.start(with_dbus(lab))
+    bus.stop()
+    with trio.fail_after(5):
+        while not any("D-Bus" in line for line in daemon.lines):
+            await trio.sleep(0.01)
+    lab.cut("eth1")
+    while await daemon.call("StateItemValueGet", "runner.active_port") != "eth2":
+        await trio.sleep(0.01)
+    bus.start()
+    with trio.fail_after(10):
+        while not any("is ours again" in line for line in daemon.lines):
+            await trio.sleep(0.01)
+    async with client(bus) as router:
+        assert await Client(router).call("StateItemValueGet", "runner.active_port") == "eth2"
+    lost = [line for line in daemon.lines if "D-Bus" in line]
+    assert lost == ["D-Bus: the bus closed the connection; trying to come back.", f"D-Bus: {NAME} is ours again."]
+
+
+# -- strangers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dbus-send"), reason="not root, or no dbus-send")
+async def test_only_root_gets_anywhere(bus: PrivateBus, user: Client) -> None:
+    for method, arguments in [("ConfigDump", []), ("PortRemove", ["string:eth1"]), ("StateDump", [])]:
+        command = ["dbus-send", f"--bus={bus.address}", f"--dest={NAME}", "--print-reply", PATH]
+        command += [f"{INTERFACE}.{method}", *arguments]
+        as_nobody = await trio.run_process(
+            command, capture_stdout=True, capture_stderr=True, check=False, user=65534, group=65534, extra_groups=[]
+        )
+        assert as_nobody.returncode == 1
+        assert b"AccessDenied" in as_nobody.stderr
+    assert sorted(json.loads(await user.call("StateDump"))["ports"]) == ["eth1", "eth2"]
+
+
+@pytest.mark.slow
+async def test_a_client_that_never_reads_delays_nobody(bus: PrivateBus, user: Client) -> None:
+    async with client(bus) as greedy:
+        message = new_method_call(DBusAddress(PATH, NAME, INTERFACE), "StateDump")
+        with trio.move_on_after(2):
+            for _ in range(3000):
+                await greedy.send(message)
+    with trio.fail_after(10):
+        assert await user.call("StateItemValueGet", "setup.dbus_enabled") == "true"
+
+
+@pytest.mark.slow
+async def test_too_many_calls_at_once_are_refused_not_queued(lab: Lab, user: Client) -> None:
+    lab.kernel.add_pair("eth3", "peer3")
+    replies: list[str] = []
+
+    async def one() -> None:
+        replies.append(await user.call("PortConfigUpdate", "eth1", '{"prio": 3}'))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20 * MAXIMUM_CALLS):
+            nursery.start_soon(one)
+    refused = [reply for reply in replies if reply]
+    assert len(replies) == 20 * MAXIMUM_CALLS
+    assert set(refused) <= {f"{ERROR}LimitsExceeded: Too many calls at once."}
+
+
+@pytest.mark.parametrize(("offset", "value"), [(2, 0xF8), (1, 9)], ids=["unknown flags", "unknown type"])
+async def test_messages_of_the_future_are_skipped(bus: PrivateBus, user: Client, offset: int, value: int) -> None:
+    message = new_method_call(DBusAddress(PATH, NAME, INTERFACE), "ConfigDump")
+    async with client(bus) as other:
+        octets = bytearray(message.serialise(77))
+        octets[offset] = value
+        await other._conn._send_data(bytes(octets), None)
+        assert await user.call("StateItemValueGet", "setup.dbus_enabled") == "true"
+
+
+async def test_programs_of_others_understand_us(bus: PrivateBus, user: Client) -> None:
+    busctl = shutil.which("busctl")
+    if busctl is None:
+        pytest.skip("no busctl (Debian: systemd)")
+    command = [
+        busctl,
+        f"--address={bus.address}",
+        "call",
+        NAME,
+        PATH,
+        INTERFACE,
+        "StateItemValueGet",
+        "s",
+        "setup.dbus_enabled",
+    ]
+    done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
+    assert done.stdout.strip() == b's "true"'
+    listing = await trio.run_process(
+        [busctl, f"--address={bus.address}", "introspect", NAME, PATH], capture_stdout=True, check=False
+    )
+    assert listing.stdout.count(b" method ") >= len(methods.METHODS)
