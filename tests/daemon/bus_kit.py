@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,3 +135,10 @@ def told(reply: Message) -> str:
 def client(bus: PrivateBus) -> Any:
     """`async with client(bus) as router`."""
     return open_dbus_router(bus.address)
+
+
+async def until(condition: Callable[[], Awaitable[object]], timeout_s: float = 10) -> None:
+    """Ask again and again until the answer is yes: another process cannot set an event of ours."""
+    with trio.fail_after(timeout_s):
+        while not await condition():  # noqa: ASYNC110
+            await trio.sleep(0.002)
