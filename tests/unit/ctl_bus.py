@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ctl_mock import HANG_UP
 from jeepney import HeaderFields, Message, MessageType, new_error, new_method_return
 from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import open_dbus_connection
+
+from tests.unit.ctl_mock import HANG_UP
 
 BUS_DIES = "the bus dies"
 NAME = "org.libteam.teamd"
@@ -33,7 +34,8 @@ CONFIG = """
 </busconfig>
 """
 
-BusReply = tuple[str, str, tuple[Any, ...]] | str
+BusAnswer = tuple[str, str, tuple[Any, ...]]
+BusReply = BusAnswer | str
 """Error name ("" = success), signature and body; or BUS_DIES, and what ctl_mock has."""
 
 
@@ -120,7 +122,7 @@ class BusDaemon:
             elif isinstance(reply, tuple):
                 self._connection.send(self._message(message, reply))
 
-    def _message(self, call: Message, reply: BusReply) -> Message:
+    def _message(self, call: Message, reply: BusAnswer) -> Message:
         name, signature, body = reply
         if name:
             return new_error(call, name, signature or None, body)

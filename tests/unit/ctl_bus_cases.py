@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ctl_bus import BUS_DIES, BusReply, refusal, success
-from ctl_cases import CONFIG, STATES, TEAM, Case
-from ctl_mock import HANG_UP, SILENT
+from tests.unit.ctl_bus import BUS_DIES, BusReply, refusal, success
+from tests.unit.ctl_cases import CONFIG, STATES, TEAM, Case
+from tests.unit.ctl_mock import HANG_UP, SILENT
 
 NO_BUS = "no bus"
 NO_NAME = "no name"
@@ -63,7 +63,7 @@ CALLS = (
 )
 ADDRESSES = (
     "unix:path=/nonexistent/bus",
-    "unix:path=/",
+    "unix:path=/run",
     "unix:abstract=/nonexistent",
     "bogus",
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctl_mock import HANG_UP, SILENT, Reply
+from tests.unit.ctl_mock import HANG_UP, SILENT, Reply
 
 TEAM = "team0"
 NO_SOCKET = "no socket"

@@ -6,11 +6,11 @@ import errno
 from pathlib import Path
 
 import pytest
-from ctl_cases import CONFIG, TEAM, WORLDS, daemon, success
-from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
 from pyteamd import client, jansson
 from pyteamd.client import CallFailed, Client, ClientError, DaemonError, NoDaemon
+from tests.unit.ctl_cases import CONFIG, TEAM, WORLDS, daemon, success
+from tests.unit.ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
 
 @pytest.fixture

@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctl_cases import DEAD_SOCKET, NO_SOCKET, TEAM, Case, cases, replies
-from ctl_mock import MockDaemon
-from ctl_record import SOCKET_ANSWERS, load
 
 from pyteamd import client, ctl
 from pyteamd.ctl_verbs import VERBS, Session, Verb
+from tests.unit.ctl_cases import DEAD_SOCKET, NO_SOCKET, TEAM, Case, cases, replies
+from tests.unit.ctl_mock import MockDaemon
+from tests.unit.ctl_record import SOCKET_ANSWERS, asks_the_kernel, load
 
 CASES = {case.name: case for case in cases()}
 GOLDEN = load(SOCKET_ANSWERS)
 REAL_RUN_DIR = "/var/run/teamd"
-
-
-def needs_device(name: str) -> bool:
-    """The answer comes from asking the kernel about an interface; test_ctl_peers asks those."""
-    return "Device" in GOLDEN[name]["err"] or CASES[name].argv[0] == "team0:1"
 
 
 def answer(case: Case, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -55,7 +50,7 @@ def test_every_case_has_an_answer_and_every_answer_its_case() -> None:
     assert set(CASES) == set(GOLDEN)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if not needs_device(name)])
+@pytest.mark.parametrize("name", [name for name in CASES if not asks_the_kernel(CASES[name], GOLDEN)])
 def test_as_teamdctl(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(CASES[name], tmp_path, monkeypatch) == GOLDEN[name]
 
@@ -75,6 +70,7 @@ def test_an_interface_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_under_another_name_only_the_name_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(ctl, "VERBS", [verb for verb in VERBS if not verb.extra])
     for argv in (["-h"], ["--bogus"], [TEAM, "state"]):
         said = []
         for program in ("teamdctl", "pyteamdctl"):
@@ -93,11 +89,11 @@ def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest
     def nothing(session: Session) -> None:
         session.print("nothing")
 
-    monkeypatch.setattr(ctl, "VERBS", (*VERBS, Verb("configure", "", nothing, extra=True)))
+    monkeypatch.setattr(ctl, "VERBS", (*VERBS, Verb("configuration", "", nothing, extra=True)))
     for program, shown in (("teamdctl", False), ("pyteamdctl", True)):
         out = io.StringIO()
         assert ctl.run(program, ["-h"], out, io.StringIO()) == 0
-        assert ("configure" in out.getvalue()) is shown
+        assert ("configuration" in out.getvalue()) is shown
         err = io.StringIO()
-        assert ctl.run(program, [TEAM, "configu", "x"], io.StringIO(), err) == 1
-        assert err.getvalue() == f'Unknown command "{"x" if shown else "configu"}".\n'
+        assert ctl.run(program, [TEAM, "configur", "x"], io.StringIO(), err) == 1
+        assert err.getvalue() == f'Unknown command "{"x" if shown else "configur"}".\n'

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctl_bus import BUS_DIES, BusDaemon, PrivateBus
-from ctl_bus_cases import BUS_WORLDS, NO_BUS, bus_cases, calls_as_json
-from ctl_cases import TEAM, Case
-from ctl_record import BUS_ANSWERS, NO_BUS_ADDRESS, load
 
 from pyteamd import client, client_dbus, ctl
+from tests.unit.ctl_bus import BUS_DIES, BusDaemon, PrivateBus
+from tests.unit.ctl_bus_cases import BUS_WORLDS, NO_BUS, bus_cases, calls_as_json
+from tests.unit.ctl_cases import TEAM, Case
+from tests.unit.ctl_record import BUS_ANSWERS, NO_BUS_ADDRESS, load
 
 CASES = {case.name: case for case in bus_cases()}
 GOLDEN = load(BUS_ANSWERS)

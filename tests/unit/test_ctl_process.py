@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ctl_cases import TEAM, WORLDS
-from ctl_mock import MockDaemon
+
+from tests.unit.ctl_cases import TEAM, WORLDS
+from tests.unit.ctl_mock import MockDaemon
 
 ROOT = Path(__file__).parents[2]
 START = "import sys; from pyteamd.ctl import main; sys.exit(main())"

@@ -9,9 +9,9 @@ import random
 import struct
 
 import pytest
-from jansson_oracle import LIBRARY, Oracle
 
 from pyteamd import jansson
+from tests.unit.jansson_oracle import LIBRARY, Oracle
 
 REFUSED = [
     (b"", "'[' or '{' expected near end of file on line 1, column 0"),
