@@ -33,6 +33,10 @@ class Subcommand:
 
 
 SUBCOMMANDS = {
+    "check": Subcommand("pyteamd.commands", "Check configuration files", "check"),
+    "example": Subcommand("pyteamd.commands", "Print a commented configuration for a runner", "example"),
+    "replay": Subcommand("pyteamd.commands", "Feed a recorded trace through the code of today", "replay"),
+    "schema": Subcommand("pyteamd.commands", "Print the JSON Schema of the configuration", "schema"),
     "simulate": Subcommand("pyteamd.simulate", "Run scenario files on simulated links, without root"),
 }
 

@@ -133,6 +133,17 @@ def _port_config_dump(session: Session) -> None:
     session.print_json(load_json(session.client.fetch("PortConfigDump", *session.args)))
 
 
+def _lazy(name: str) -> Callable[[Session], None]:
+    """A verb of ctl_inspect, imported when it is called."""
+
+    def run(session: Session) -> None:
+        from pyteamd import ctl_inspect
+
+        getattr(ctl_inspect, name)(session)
+
+    return run
+
+
 VERBS = (
     Verb("config dump", "", _config_dump),
     Verb("config dump noports", "", _config_dump_noports),
@@ -147,5 +158,10 @@ VERBS = (
     Verb("port present", "PORTDEV", _port_present),
     Verb("port config update", "PORTDEV PORTCONFIG", _port_config_update),
     Verb("port config dump", "PORTDEV", _port_config_dump),
+    Verb("explain", "", _lazy("explain"), extra=True),
+    Verb("explain", "[PORTDEV]", _lazy("explain"), extra=True),
+    Verb("diff", "", _lazy("diff"), extra=True),
+    Verb("history", "", _lazy("history"), extra=True),
+    Verb("trace save", "FILE", _lazy("trace_save"), extra=True),
 )
 """The order decides what a prefix means, so extra verbs come last."""

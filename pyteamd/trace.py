@@ -58,11 +58,29 @@ class Trace:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._ring)
 
+    def first_line(self) -> str:
+        """How the team began, as JSON."""
+        return dump({"format": FORMAT, "dropped": self.dropped, **self.beginning})
+
     def lines(self) -> Iterator[str]:
         """JSON lines: the beginning, then one per entry."""
-        yield dump({"format": FORMAT, "dropped": self.dropped, **self.beginning})
+        yield self.first_line()
         for entry in self._ring:
             yield dump(encode(entry))
+
+    def piece(self, start: int, octets: int) -> tuple[list[str], int | None]:
+        """About so many octets of the lines, from a step number on (0: with the first line); and where to go on, None at the end.
+
+        Steps are numbered from the daemon's start; those that fell out of the ring are passed over.
+        """
+        lines = [self.first_line()] if start == 0 else []
+        size = 0
+        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
+            if size >= octets:
+                return lines, number
+            lines.append(dump(encode(self._ring[number - self.dropped])))
+            size += len(lines[-1])
+        return lines, None
 
 
 def dump(value: Any) -> str:

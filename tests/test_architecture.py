@@ -23,7 +23,7 @@ IMPURE = {"trio", "socket", "time", "random", "os", "logging", "pyroute2", "jeep
 DAEMON_ONLY = {"scapy"}
 
 BASE = {"events", "model", "schema", "values", "jansson", "problems"}
-PURE_KERNEL = {"kernel.api", "kernel.bpf", "kernel.tx_hash"}
+PURE_KERNEL = {"kernel.api", "kernel.bpf", "kernel.tx_hash", "kernel.option_table"}
 """Pure modules of the kernel package: interface, packet filters, and the simulated kernel."""
 
 
@@ -61,7 +61,7 @@ def layer(name: str) -> str:
 
 CORE = {
     "backoff", "explain", "facts", "invariants", "membership", "once", "outcomes", "port", "ports", "reconcile",
-    "refusals", "roster", "start", "statetree", "team", "trace", "drive", "balance", "history",
+    "refusals", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
 }  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pyteamd import jansson, statetree
+from pyteamd.control import inspection
 from pyteamd.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.model import Level, Note, SetMember
 from pyteamd.problems import ConfigError
@@ -126,6 +127,10 @@ METHODS = (
     Method("StateDump", (), "state", state_dump, "The state"),
     Method("StateItemValueGet", ("state_item_path",), "value", state_item_value_get, "One item of the state"),
     Method("StateItemValueSet", ("state_item_path", "value"), "", state_item_value_set, "Change an item of the state"),
+    Method("Explain", (), "reasons", inspection.explain, "Why each port carries traffic or not"),
+    Method("Diff", (), "difference", inspection.diff, "What the kernel shall have against what it has"),
+    Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
+    Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )
 BY_NAME = {method.name: method for method in METHODS}
 

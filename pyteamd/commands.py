@@ -1,0 +1,107 @@
+"""Commands of our own that need no daemon: check, schema, example, replay. Each returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+
+OK, BAD, USAGE = 0, 1, 2
+
+
+def check(arguments: Sequence[str], program: str) -> int:
+    """`check FILE…`: every problem of every file, one line each; status 1 if a daemon would not start with one of them."""
+    from pyteamd.config import Config
+    from pyteamd.problems import ConfigError, Severity
+
+    parser = argparse.ArgumentParser(
+        program,
+        description="Check configuration files, JSON or YAML, and say all problems at once with file, line and path.",
+        epilog=f"example: {program} /etc/pyteamd/team0.conf && systemctl restart pyteamd@team0",
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a configuration file; - for standard input")
+    parser.add_argument("-s", "--strict", action="store_true", help="status 1 for warnings too")
+    options = parser.parse_args(arguments)
+    status = OK
+    for name in options.files:
+        try:
+            config = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name)
+            problems = config.problems
+        except ConfigError as error:
+            problems = error.problems
+        except OSError as error:
+            print(f"{name}: cannot be read: {error.strerror}", file=sys.stderr)
+            status = BAD
+            continue
+        for problem in problems:
+            print(problem.text(name))
+        worst = {problem.severity for problem in problems}
+        if Severity.START in worst or Severity.PORT in worst or (worst and options.strict):
+            status = BAD
+        if not problems:
+            print(f"{name}: good")
+    return status
+
+
+def schema(arguments: Sequence[str], program: str) -> int:
+    """`schema`: the JSON Schema of the configuration, for editors."""
+    import json
+
+    from pyteamd.config_doc import json_schema
+
+    parser = argparse.ArgumentParser(
+        program,
+        description="Print the JSON Schema of the configuration; editors complete and check with it.",
+        epilog=f"example: {program} > team.schema.json",
+    )
+    parser.parse_args(arguments)
+    print(json.dumps(json_schema(RUNNERS, WATCHERS), indent=2))
+    return OK
+
+
+def example(arguments: Sequence[str], program: str) -> int:
+    """`example RUNNER [WATCHER]`: a commented configuration."""
+    from pyteamd import config_doc
+
+    parser = argparse.ArgumentParser(
+        program,
+        description="Print a commented configuration for a runner, in YAML, ready to be edited.",
+        epilog=f"example: {program} activebackup arp_ping > /etc/pyteamd/team0.yaml",
+    )
+    parser.add_argument("runner", metavar="RUNNER", choices=RUNNERS, help=", ".join(RUNNERS))
+    parser.add_argument("watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS))
+    options = parser.parse_args(arguments)
+    print(config_doc.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
+    return OK
+
+
+def replay(arguments: Sequence[str], program: str) -> int:
+    """`replay TRACE`: status 0 when the code of today decides the same, 1 with the first difference."""
+    from pyteamd.replay import replay as run
+
+    parser = argparse.ArgumentParser(
+        program,
+        description="Feed a trace through this code: the same decisions, or the first difference.",
+        epilog=f"example: pyteamdctl team0 trace save bug.jsonl; {program} bug.jsonl",
+    )
+    parser.add_argument("trace", metavar="TRACE", help="a file written by `pyteamdctl TEAM trace save FILE`")
+    options = parser.parse_args(arguments)
+    try:
+        steps, difference = run(_read(options.trace).splitlines())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        print(f"{options.trace}: {reason}", file=sys.stderr)
+        return USAGE
+    if difference is None:
+        print(f"{options.trace}: {steps} steps, the same decisions")
+        return OK
+    print(f"{options.trace}: {steps} steps the same, then a difference\n{difference.text()}")
+    return BAD
+
+
+def _read(name: str) -> str:
+    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
