@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -147,13 +148,14 @@ def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...
 
 def perform(session: Session, command: Command) -> None:
     """Run one command. Raises ScriptError."""
-    word, rest = [*command.text.split(None, 1), ""][:2]
+    word = command.text.split()[0]
+    rest = textwrap.dedent(command.text[len(word) :].lstrip(" \t").lstrip("\n")).strip()  # YAML below `config` stays YAML
     try:
         if word in ACTIONS:
-            ACTIONS[word](session, rest.strip())
+            ACTIONS[word](session, rest)
             session.gather()
         else:
-            session.answer(QUESTIONS[word](session, rest.strip()))
+            session.answer(QUESTIONS[word](session, rest))
     except (CommandError, NotQuiet) as problem:
         raise ScriptError(command.line, f"{word}: {problem}") from None
 
