@@ -342,6 +342,7 @@ class Lacp(Runner):
             return
         before = port.receive
         self._set_link(port, Link.LEAVING, view.running, now)
+        self._unsettled = True
         self._note_state(port, before)
 
     # -- a successor ---------------------------------------------------------------------------------------------------

@@ -93,9 +93,8 @@ class Roster:
         )
         if saved is not None and now - self._saved_at < saved.believed_for_s():
             self._go_on(port, saved, now)
-        elif not self.begun and team.adopted and view.running:
-            if team.observed.options.get(OptionKey("enabled", view.ifindex)) is True:
-                port.hold_until = now + HOLD_S
+        elif not self.begun and team.adopted and view.running and enabled_in_kernel(view, team):
+            port.hold_until = now + HOLD_S
         return port
 
     def _go_on(self, port: LacpPort, saved: SavedPort, now: float) -> None:
@@ -104,3 +103,8 @@ class Roster:
             self._group.chosen = port.lag
         if not isinstance(port.receive, Disabled):
             port.link = Link.UP
+
+
+def enabled_in_kernel(view: PortView, team: TeamView) -> bool:
+    """The kernel lets traffic through this port."""
+    return team.observed.options.get(OptionKey("enabled", view.ifindex)) is True

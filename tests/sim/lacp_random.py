@@ -128,7 +128,7 @@ class RandomNet:
         if box.runner is None:
             self.born[box.name] = self.world.now
             self.resumed[box.name] = self.world.now if resume else float("-inf")
-            box.start(resume=resume)
+            box.start(resume=resume, adopted=self.random.random() < 0.5)
 
     def swap(self) -> None:
         """Two cables change places at one end."""

@@ -219,7 +219,7 @@ def test_t10_a_partner_that_changes_its_identity_leaves_and_is_selected_anew(wha
     assert box.changes(3, began)[1][0] - out[0] == pytest.approx(2.0, abs=0.05), "wait_while"
 
 
-@pytest.mark.parametrize(("better", "worse"), [(255, 256), (1, 256), (0, 65535), (256, 257)])
+@pytest.mark.parametrize(("better", "worse"), [(255, 256), (1, 256), (0, 65535), (256, 257), (9, 10), (90, 100)])
 def test_t11_port_priorities_are_numbers(better: int, worse: int) -> None:
     ports = {3: LacpPortConfig(lacp_prio=worse, lacp_key=1), 4: LacpPortConfig(lacp_prio=better, lacp_key=2)}
     world, box, _peer = meet(ports, sys_prio=1)
