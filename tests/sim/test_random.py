@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pyteamd.randomrun import simulate_random
+from pyteamd import scenario
+from pyteamd.kernel.simnet import Dice
+from pyteamd.randomrun import generate, script_of, simulate_random
+from pyteamd.runners.activebackup import ActiveBackup
+from pyteamd.runners.base import TeamView
+from pyteamd.scenario_run import SimulatedWorld
 
 ACTIVEBACKUP = """
 {"runner": {"name": "activebackup", "hwaddr_policy": "%s"},
@@ -35,3 +40,26 @@ def test_activebackup_1000_seeds(policy: str, first: int) -> None:
 @pytest.mark.parametrize("runner", ["broadcast", "roundrobin", "random"])
 def test_runners_of_the_kernel(runner: str) -> None:
     assert_none_fails(f'{{"runner": {{"name": "{runner}"}}, "ports": {{"eth1": {{}}, "eth2": {{"prio": 5}}}}}}', range(200))
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    dice = [Dice(12), Dice(12)]
+    assert list(generate(dice[0], ("eth1", "eth2"), 50)) == list(generate(dice[1], ("eth1", "eth2"), 50))
+
+
+def test_a_fault_is_found_and_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that never leaves a port whose link is down. One command of the run is enough to show it."""
+    choose = ActiveBackup._choose
+
+    def stay(self: ActiveBackup, team: TeamView, now: float) -> None:
+        if self.active is None:
+            choose(self, team, now)
+
+    monkeypatch.setattr(ActiveBackup, "_choose", stay)
+    failure = next(simulate_random(ACTIVEBACKUP % "same_all", range(10)))
+    assert str(failure).startswith(f"seed {failure.seed}: Broken: active port ")
+    beginning, command, *_ = failure.script.split("\n\n")
+    assert beginning.endswith("\nstart")
+    assert failure.script == script_of(ACTIVEBACKUP % "same_all", beginning.split("\n")[-6:-1], [command])
+    assert command.split()[0] in ("link", "admin", "delete", "move", "remove", "rename")
+    assert "\n+0.000 broken  active port " in scenario.run(failure.script, SimulatedWorld)

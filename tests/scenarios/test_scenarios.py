@@ -1,0 +1,18 @@
+"""Every scenario script, in the simulated world. A difference is shown line by line; `make rewrite` takes the new output over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyteamd import scenario
+from pyteamd.scenario_run import SimulatedWorld
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
+def test_scenario(path: Path) -> None:
+    differences = scenario.check(path.read_text(), SimulatedWorld)
+    assert not differences, f"{path}:\n" + "\n".join(differences)
