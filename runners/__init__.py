@@ -6,6 +6,7 @@ if __name__ != "pyteamd.runners":
 from pyteamd.runners.activebackup import ActiveBackup
 from pyteamd.runners.base import Runner
 from pyteamd.runners.basic import Broadcast, Random, RoundRobin
+from pyteamd.runners.lacp import Lacp
 from pyteamd.runners.loadbalance import LoadBalance
 
 RUNNERS: dict[str, type[Runner]] = {
@@ -14,4 +15,5 @@ RUNNERS: dict[str, type[Runner]] = {
     "random": Random,
     "activebackup": ActiveBackup,
     "loadbalance": LoadBalance,
+    "lacp": Lacp,
 }

@@ -9,14 +9,16 @@ The raw link is followed, not the link watchers' verdict, as teamd does. While t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyteamd.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
 from pyteamd.model import Desired, Level, OptionKey, OptionValue, Tap, TapKind
-from pyteamd.runners.base import SET_FAILED, PortView, Runner, TeamView, UserError
+from pyteamd.runners.base import SET_FAILED, PortView, Reason, Runner, TeamView, UserError
 from pyteamd.runners.hashing import insert_tx_hash
 from pyteamd.runners.lacp_config import LacpConfig, LacpPortConfig
+from pyteamd.runners.lacp_explain import in_fallback, in_service, out_of_service
 from pyteamd.runners.lacp_fallback import Fallback
 from pyteamd.runners.lacp_group import Group
 from pyteamd.runners.lacp_intake import LINK_NOT_UP, Complaints, answer, count_bad, malformed, read
@@ -36,6 +38,7 @@ from pyteamd.runners.lacp_words import (
     speeds_line,
     state_line,
 )
+from pyteamd.runners.loadbalance import Spreader
 from pyteamd.wire import slow
 from pyteamd.wire.ethernet import MAC_LENGTH
 from pyteamd.wire.lacpdu import Lacpdu
@@ -58,6 +61,7 @@ class Lacp(Runner):
         self._group = Group(local, config.agg_select_policy, config.max_ports)
         self._roster = Roster(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
+        self._spreader = Spreader(config)
         self._complaints = Complaints()
         self._digests: dict[int, tuple[Any, ...]] = {}
         """What the others must know of each port, as of the last look."""
@@ -74,6 +78,12 @@ class Lacp(Runner):
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
         insert_tx_hash(tree)
+
+    def settings(self) -> Mapping[OptionKey, OptionValue]:
+        return self._spreader.settings()
+
+    def announcements(self) -> Iterable[str]:
+        return self._spreader.announcements()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -94,10 +104,11 @@ class Lacp(Runner):
             touched = list(ports)
         for ifindex in touched:
             self._finish(ports[ifindex], now)
+        self._spreader.handle(event, self._weights(team), team, now)
         self._roster.begun = self._roster.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
-        moments = [*self._wakes.values(), self._fallback.begins_at()]
+        moments = [*self._wakes.values(), self._fallback.begins_at(), self._spreader.deadline()]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _follow_team(self, team: TeamView, now: float) -> bool:
@@ -243,12 +254,19 @@ class Lacp(Runner):
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)
             if one is not None:
+                one.served_since = now
                 self.note(Level.INFO, service_line(one, ifindex in serving, ifindex in self._fallback.ports), one.name)
         self._serving = serving
         self._note_speeds()
         holding = any(port.hold_until is not None for port in ports)
         needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
         self._set_carrier(None if holding else len(serving) >= needed, team)
+
+    def _weights(self, team: TeamView) -> dict[int, float]:
+        """Ports the kernel may send through, for the balancer."""
+        ports = self._group.ports
+        sending = [i for i in ports if i in self._serving or ports[i].hold_until is not None]
+        return {ifindex: float(team.ports[ifindex].config.weight) for ifindex in sending}
 
     def _note_speeds(self) -> None:
         serving = [port for port in self._group.ports.values() if port.ifindex in self._serving and port.speed_mbps]
@@ -283,7 +301,9 @@ class Lacp(Runner):
         """Made anew when something settled; the same picture is asked for after every frame."""
         if self._picture is None or self._picture[0] != team.mac:
             self._picture = team.mac, self._desired(team)
-        return self._picture[1]
+        picture = self._picture[1]
+        mapping = self._spreader.options()
+        return replace(picture, options={**picture.options, **mapping}) if mapping else picture
 
     def _desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
@@ -321,6 +341,21 @@ class Lacp(Runner):
         """The first thing that keeps this port from carrying traffic; None when it does. KeyError: no such port."""
         port = self._group.ports[ifindex]
         return None if ifindex in self._fallback.ports else blocking(port, self._place(port))
+
+    def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
+        known = self._group.ports[port.ifindex]
+        if port.ifindex in self._fallback.ports:
+            return in_fallback(self.config.fallback, known.served_since)
+        blocked = self.blocking(port.ifindex)
+        if blocked is None:
+            return in_service(known, known.served_since)
+        return out_of_service(known, blocked, now, known.served_since)
+
+    def broken(self, team: TeamView) -> list[str]:
+        found = self._group.broken()
+        if self._fallback.ports and any(port.mux.distributing for port in self._group.ports.values()):
+            found.append("fallback beside a partner")
+        return found
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         port = self._group.ports.get(selected_port(path, value))

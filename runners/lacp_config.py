@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyteamd.runners.base import PortConfig
 from pyteamd.runners.hashing import HashConfig
+from pyteamd.runners.loadbalance import WeightedPortConfig
 from pyteamd.schema import OnBad, option
 from pyteamd.wire.ethernet import parse_mac
 
@@ -60,6 +60,7 @@ class LacpConfig(HashConfig):
         None,
         help="System identifier told to the partner; without it the address of the team device.",
         convert=system_identifier,
+        sample="02:00:00:00:00:01",
         pattern="^[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}$",
     )
     max_ports: int | None = option(
@@ -77,7 +78,7 @@ class LacpConfig(HashConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class LacpPortConfig(PortConfig):
+class LacpPortConfig(WeightedPortConfig):
     """Keys below `ports.NAME`."""
 
     lacp_prio: int = option(

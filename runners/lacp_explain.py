@@ -18,6 +18,11 @@ def in_service(port: LacpPort, since: float | None) -> Reason:
     return Reason(True, f"in service ({partner})", since=since)
 
 
+def in_fallback(kind: str, since: float | None) -> Reason:
+    """The port carries traffic though no partner speaks LACP."""
+    return Reason(True, f"in service without a partner (fallback {kind})", "the first LACPDU ends it", since)
+
+
 def out_of_service(port: LacpPort, blocked: Blocked, now: float, since: float | None) -> Reason:
     """The port carries no traffic, and this is the first reason."""
     text, hint = SENTENCES[blocked.reason](port, Facts(blocked.facts, now))
@@ -55,14 +60,18 @@ def _other_aggregate(port: LacpPort, facts: Facts) -> tuple[str, str]:
     ours = f"partner {facts.partner_system} key {facts.partner_key}, our key {facts.key}"
     if facts.individual:
         return f"the partner {_partner(port)} says that this link may not be aggregated", "check the switch port's LAG"
-    used = f"the aggregate led by {facts.lead} is used (policy {facts.policy})" if facts.lead else "no aggregate is used"
+    used = (
+        f"the aggregate led by {facts.lead} is used (policy {facts.policy})" if facts.lead else "no aggregate is used"
+    )
     hint = "check that the switch port is in the same LAG; ports join if system and both keys agree"
     return f"{used}, and this port belongs to another ({ours})", hint
 
 
 def _mistaken(port: LacpPort, facts: Facts) -> tuple[str, str]:
     what = str(facts.field).replace("_", " ")
-    text = f"partner {_partner(port)} takes us for somebody else: it says our {what} is {facts.told}, it is {facts.real}"
+    text = (
+        f"partner {_partner(port)} takes us for somebody else: it says our {what} is {facts.told}, it is {facts.real}"
+    )
     return text, "it has not heard our LACPDUs yet, or the cable leads elsewhere"
 
 

@@ -110,6 +110,24 @@ class Group:
         inputs = MuxInput(selection, ready, port.partner_sync(self.local), port.partner_collecting())
         return port.step_mux(inputs, now, port.lag_id(self.local))
 
+    def broken(self) -> list[str]:
+        """What must hold of ports in service and does not, one sentence each."""
+        found = []
+        partners = set()
+        for port in self.ports.values():
+            if not port.mux.collecting:
+                continue
+            partners.add((port.partner.system, port.partner.key, port.key(self.local)))
+            if not isinstance(port.receive, Current):
+                found.append(f"{port.name}: in service in the state {port.receive.name}")
+            elif not port.partner_sync(self.local):
+                found.append(f"{port.name}: in service, and the partner is not in sync")
+            if port.lag != self.chosen:
+                found.append(f"{port.name}: in service in an aggregate that is not in use")
+        if len(partners) > 1:
+            found.append("ports in service have different partners or keys")
+        return found
+
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def lead(self, lag: LagId | None) -> LacpPort | None:

@@ -110,6 +110,8 @@ class LacpPort:
     """It was in use and went bad: it has to wait before it is used again."""
     restore_at: float | None = None
     """End of that wait."""
+    served_since: float | None = None
+    """When it last went in or out of service; None before it ever was."""
     hold_until: float | None = None
     """Found in service without a word about its partner: leave the kernel's setting alone and listen until then."""
     said: LacpInfo | None = None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lacp_pair import Box, Peer, World
+from lacp_pair import Box, World
+from lacp_peer import Peer
 
 from pyteamd.runners.lacp_config import LacpPortConfig
 from pyteamd.wire import lacpdu

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from lacp_pair import Box, Peer, World
+from lacp_pair import Box, World
+from lacp_peer import Peer
 from lacp_story import COLLECTING, DISTRIBUTING, SYNC, meet, mistaken, together, without, worst_burst
 
 from pyteamd.events import FrameSeen

@@ -6,7 +6,8 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from lacp_pair import Box, Peer, World
+from lacp_pair import Box, World
+from lacp_peer import Peer
 from lacp_story import COLLECTING, DISTRIBUTING, SYNC, meet, mistaken, together, without, worst_burst
 
 from pyteamd.events import FrameSeen
