@@ -153,7 +153,7 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
         )
         os.close(out_write)
         os.close(err_write)
-        guard = _guard(guest.pid)
+        guard = _guard(guest.pid, ctl)
         try:
             return not _copy(guest, {out_read: 1, err_read: 2}, time.monotonic() + job.timeout_s)
         finally:
@@ -165,9 +165,9 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
             os.close(err_read)
 
 
-def _guard(group: int) -> subprocess.Popen[bytes]:
-    """A process that kills the group when we end without having done so: even our SIGKILL closes its stdin."""
-    command = ["sh", "-c", f"read -r _ || kill -s KILL -- -{group}"]
+def _guard(group: int, ctl: Path) -> subprocess.Popen[bytes]:
+    """A process that cleans up when we end without having done so: even our SIGKILL closes its stdin."""
+    command = ["sh", "-c", f"read -r _ || {{ kill -s KILL -- -{group}; rm -rf {shlex.quote(str(ctl))}; }}"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
