@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -200,13 +201,9 @@ def check_probe_nsna(ear: Ear, mac: str) -> None:
         assert (packet.src, packet.dst) == (mac, "33:33:ff:00:00:01")
         header, asked = packet[IPv6], packet[ICMPv6ND_NS]
         octets = bytes.fromhex(mac.replace(":", ""))
-        source = f"fe80::{octets[1]:x}:{octets[2]:x}ff:fe{octets[3]:02x}:{int.from_bytes(octets[4:]):x}"
-        assert (header.src, header.dst, header.hlim, header.plen) == (
-            source.replace("::0:", "::"),
-            "ff02::1:ff00:1",
-            255,
-            32,
-        )
+        identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+        source = str(IPv6Address(b"\xfe\x80" + bytes(6) + identifier))
+        assert (header.src, header.dst, header.hlim, header.plen) == (source, "ff02::1:ff00:1", 255, 32)
         assert packet[ICMPv6NDOptSrcLLAddr].lladdr == mac
         checksum = asked.cksum
         del asked.cksum
