@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pyteamd.linkwatch.base import PortNow
@@ -44,12 +45,15 @@ class Ports(dict[int, Port]):
                 carried = carried or any(watcher.proven() for watcher in other.watchers)
         return replace(self.now_of(port), own_macs=frozenset(own_macs), carried=carried)
 
-    def tick(self, now: float) -> None:
-        """Run the watchers whose time has come."""
-        for port in self.values():
-            deadline = port.deadline()
-            if deadline is not None and deadline <= now:
-                port.tick(self.now_of(port), now)
+    def tick(self, now: float) -> Iterator[Port]:
+        """Run the watchers whose time has come, in order of time; yields each port whose watchers changed their mind.
+
+        Who comes first matters to a sticky port, even if the clock was looked at only once for both.
+        """
+        due = [(at, port.ifindex, port) for port in self.values() if (at := port.deadline()) is not None and at <= now]
+        for _, _, port in sorted(due):
+            if port.tick(self.now_of(port), now):
+                yield port
 
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""

@@ -92,7 +92,8 @@ class Team:
         """Digest one event. UserError: a user's request cannot be met, nothing changed."""
         due = self._next is not None and now >= self._next
         if due:
-            self.ports.tick(now)
+            for _ in self.ports.tick(now):
+                self.runner.handle(Tick(), self.view, now)
         if HANDLERS[type(event)](self, event, now) or due:
             self._dirty = True
             if not self._stopping:
