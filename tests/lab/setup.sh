@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
 #
-#   tests/lab/setup.sh [venv] [lab] [bench]      no word = all three
+#   tests/lab/setup.sh [venv] [lab] [bench] [nm]      no word = all but nm
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call
+#   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
+#           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
 #   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
 #           ~/.cache/pyteamd-lab/kernel
 #
@@ -19,7 +21,11 @@ bench_packages='qemu-system-x86 busybox-static kmod iproute2 libteam-utils procp
 lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps'
 bench_commands='qemu-system-x86_64 busybox modprobe ip teamd ps'
 
-kernel=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}/kernel
+cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}
+kernel=$cache/kernel
+tree=$cache/systemd-root
+tree_packages='systemd systemd-sysv dbus libpam-systemd network-manager iproute2 kmod python3 python3-venv libteam-utils
+    iputils-ping procps busybox-static make man-db'
 # What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
 module_parts='modules.* kernel/net kernel/lib kernel/crypto kernel/arch kernel/fs/9p kernel/fs/netfs kernel/fs/fscache
     kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko kernel/drivers/net/*.ko
@@ -157,6 +163,26 @@ unpack() { # DEB VERSION
     mv "$kernel.new" "$kernel"
 }
 
+setup_tree() {
+    wheels=$(sed -n '/^dependencies/,/^]/s/^ *"\([^"]*\)".*/\1/p' pyproject.toml)
+    want=$(echo "$tree_packages $wheels" | cksum)
+    [ "$(cat "$tree/.setup" 2>/dev/null)" = "$want" ] && return
+    need_packages nm 'debootstrap user-mode-linux busybox-static kmod' 'debootstrap linux.uml busybox modprobe'
+    [ "$(id -u)" = 0 ] || stop 77 "nm: not root, and debootstrap needs to be"
+    say "nm: building a Debian tree in $tree (5 minutes)"
+    rm -rf "$tree" "$tree.new" "$cache/wheels"
+    mkdir -p "$cache"
+    logged debootstrap --variant=minbase --include="$(echo $tree_packages | tr ' ' ,)" bookworm "$tree.new" ||
+        stop 1 "nm: debootstrap failed"
+    rm -rf "$tree.new"/var/lib/apt/lists/* "$tree.new"/var/cache/apt/archives/*.deb "$tree.new"/usr/share/doc/* \
+        "$tree.new"/usr/share/locale/* "$tree.new"/usr/share/man/*
+    : >"$tree.new/etc/machine-id"
+    logged .venv/bin/python -m pip wheel -q --disable-pip-version-check -w "$cache/wheels" $wheels ||
+        stop 1 "nm: pip could not fetch: $wheels"
+    echo "$want" >"$tree.new/.setup"
+    mv "$tree.new" "$tree"
+}
+
 parts=${*:-venv lab bench}
 mkdir -p build
 exec 9>build/.setup.lock
@@ -165,11 +191,12 @@ for part in $parts; do
     case $part in
     venv) setup_venv ;;
     lab) need_packages lab "$lab_packages" "$lab_commands" ;;
+    nm) setup_tree ;;
     bench)
         need_packages bench "$bench_packages" "$bench_commands"
         setup_kernel
         ;;
-    *) stop 2 "'$part': allowed are venv, lab, bench" ;;
+    *) stop 2 "'$part': allowed are venv, lab, bench, nm" ;;
     esac
 done
 say "ready: $parts"

@@ -1,4 +1,4 @@
-"""The three worlds a lab job can run in, and what each needs.
+"""The worlds a lab job can run in, and what each needs.
 
 `host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and
         process name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
@@ -6,6 +6,9 @@
 `qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down
         alike, so ratios between two programs hold. This is the world for measurements. Its clock can be made to
         count instructions, so that what else runs on the machine does not show.
+
+`systemd`  user-mode Linux again, but with a whole Debian in it: systemd, D-Bus and NetworkManager as they come. The job is a
+        service there and sees none of the machine's files but the repository.
 
 A world answers two questions: what is missing here, and which command boots it. Nothing is started from this
 file but the question to the kernel whether it knows the team driver.
@@ -23,8 +26,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 INIT = HERE / "guest-init"
+SYSTEMD_INIT = HERE / "systemd-init"
 UML_MODULES = Path("/usr/lib/uml/modules")
-WORLDS = ("host", "uml", "qemu")
+WORLDS = ("host", "uml", "qemu", "systemd")
 
 QEMU_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p")
 # With a counted clock the guest's time is its instructions: 2**shift ns for each, and real time only while it is idle.
@@ -47,11 +51,21 @@ class Boot:
     err_fd: int
 
 
-def kernel_dir() -> Path:
-    """Where setup.sh unpacks the QEMU kernel: in $LAB_CACHE, else in the user's cache directory."""
+def cache_dir() -> Path:
+    """What setup.sh keeps: $LAB_CACHE, else in the user's cache directory."""
     if chosen := os.environ.get("LAB_CACHE"):
-        return Path(chosen) / "kernel"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyteamd-lab/kernel"
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyteamd-lab"
+
+
+def kernel_dir() -> Path:
+    """Where setup.sh unpacks the QEMU kernel."""
+    return cache_dir() / "kernel"
+
+
+def tree_dir() -> Path:
+    """Where setup.sh keeps the Debian tree of the world `systemd`."""
+    return cache_dir() / "systemd-root"
 
 
 def missing(world: str) -> str:
@@ -63,6 +77,12 @@ def missing(world: str) -> str:
             absent = _absent(("linux.uml", "busybox", "modprobe", "ip", "stty"))
             if not modules_dir("uml"):
                 absent.append(f"{UML_MODULES}/VERSION")
+        case "systemd":
+            absent = _absent(("linux.uml", "busybox", "modprobe"))
+            if not modules_dir("systemd"):
+                absent.append(f"{UML_MODULES}/VERSION")
+            if not (tree_dir() / ".setup").exists():
+                absent.append(f"a Debian tree in {tree_dir()} (tests/lab/setup.sh nm)")
         case "qemu":
             absent = _absent(("qemu-system-x86_64", "busybox", "modprobe", "ip", "stty"))
             if not modules_dir("qemu"):
@@ -74,7 +94,7 @@ def missing(world: str) -> str:
 
 def modules_dir(world: str) -> Path | None:
     """The directory that holds VERSION/modules.dep for the world's kernel; None when there is none."""
-    parent = {"uml": UML_MODULES, "qemu": kernel_dir() / "lib/modules"}.get(world)
+    parent = {"uml": UML_MODULES, "systemd": UML_MODULES, "qemu": kernel_dir() / "lib/modules"}.get(world)
     if parent is None or not any(parent.glob("*/modules.dep")):
         return None
     return parent
@@ -86,7 +106,10 @@ def command(world: str, boot: Boot) -> tuple[list[str], dict[str, str]]:
         case "host":
             return _host(boot), {"LAB_WORLD": "host", "LAB_CTL": str(boot.ctl)}
         case "uml":
-            return _uml(boot), {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+            return _uml(boot, INIT), {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+        case "systemd":
+            words = [*_uml(boot, SYSTEMD_INIT), f"LAB_TREE={tree_dir()}"]
+            return words, {"TMPDIR": str(_memory_dir(boot.mem_mb))}
         case _:
             return _qemu(boot), {}
 
@@ -114,10 +137,10 @@ def _host(boot: Boot) -> list[str]:
     ]
 
 
-def _uml(boot: Boot) -> list[str]:
+def _uml(boot: Boot, init: Path) -> list[str]:
     # con0 is the kernel's and guest-init's console; the job has the serial lines, one per stream.
     return [
-        *("linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={boot.mem_mb}M", f"init={INIT}"),
+        *("linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={boot.mem_mb}M", f"init={init}"),
         *("quiet", "panic=-1", "con=null", "con0=null,fd:1"),
         *(f"ssl0=null,fd:{boot.out_fd}", f"ssl1=null,fd:{boot.err_fd}"),
         *(f"uml_dir={boot.ctl}/", "umid=uml", "LAB_WORLD=uml", f"LAB_CTL={boot.ctl}"),
