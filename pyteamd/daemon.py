@@ -25,6 +25,7 @@ import trio
 from pyteamd.config import Config
 from pyteamd.control.usock import Usock
 from pyteamd.events import FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
+from pyteamd.keepsake import Keepsake
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.log import set_debug_level
 from pyteamd.model import Frame, Tap
@@ -35,6 +36,7 @@ from pyteamd.start import Setup
 from pyteamd.taps import Taps
 from pyteamd.team import Team
 from pyteamd.trace import Trace, encode
+from pyteamd.writer import Writer
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.control.dbus import Bus
@@ -72,6 +74,8 @@ class Plan:
     enslave: bool = True
     usock_path: str | None = None
     dbus: bool = False
+    keepsake_path: str | None = None
+    """Where a punctual runner leaves what its successor must know after a crash."""
 
 
 class Host:
@@ -113,6 +117,8 @@ class TeamServer:
         self._stopping = self._forced = False
         self._nursery: trio.Nursery
         self._taps: Taps
+        self._writer: Writer | None = None
+        self._keepsake: Keepsake | None = None
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
@@ -226,7 +232,19 @@ class TeamServer:
         trace = Trace(beginning)
         self._host.traces.append(trace)
         self.pump = Pump(team, self._kernel, self, trace, self._log)
+        if team.runner.punctual:
+            self._be_punctual(self.pump)
         return self.pump
+
+    def _be_punctual(self, pump: Pump) -> None:
+        """A thread for the writes, and something for the next daemon to go on from."""
+        pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
+        if self.plan.keepsake_path is None:
+            return
+        self._keepsake = Keepsake(self.plan.keepsake_path, pump.ifindex, self._log)
+        if self.plan.take_over:
+            self._keepsake.hand_over(pump.team.runner, trio.current_time())
+        self._nursery.start_soon(self._keepsake.keep, pump)
 
     async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
         """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""
@@ -261,7 +279,11 @@ class TeamServer:
             usock.close()
         if bus is not None:
             bus.close()
+        if self._writer is not None:
+            self._writer.close()
         self._kernel.unwatch_team(ifindex)
+        if self._keepsake is not None and not keep:
+            self._keepsake.remove()
         if keep or (self.pump is not None and self.pump.team.gone):
             return EXIT_OK
         try:
@@ -275,13 +297,15 @@ class TeamServer:
 
     # -- what the pump needs -------------------------------------------------------------------------------------------
 
-    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> None:
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
         """See Surroundings."""
-        self._taps.update(wanted, now)
+        return self._taps.update(wanted, now)
 
     def send(self, frame: Frame) -> None:
         """See Surroundings."""
         self._taps.send(frame)
+        if self._keepsake is not None:
+            self._keepsake.spoke()
 
     def debug_level(self, level: int) -> None:
         """See Surroundings."""

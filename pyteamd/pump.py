@@ -25,6 +25,7 @@ import trio
 
 from pyteamd import invariants
 from pyteamd.events import Applied, Event, LinkGone, Overrun, Refused, Tick
+from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.model import Frame, Level, Note, Tap, Write
 from pyteamd.team import Team
@@ -34,8 +35,8 @@ MAXIMUM_ROUNDS = 100
 """Times to write for one batch of events; a start with many ports needs a few."""
 RETRY_S = 1.0
 SHORTEST_SLEEP_S = 0.001
-CHECK_INTERVAL_S = 1.0
-"""The invariants are checked at most this often."""
+REST_S = 0.5
+"""When nothing has changed for so long, invariants are checked and fail-overs thought through."""
 
 LEVELS = {
     Level.DEBUG: logging.DEBUG,
@@ -56,8 +57,9 @@ class Performer(Protocol):
 class Surroundings(Protocol):
     """What a pump needs besides the kernel: see taps.py and daemon.py."""
 
-    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> None:
-        """Make the open packet sockets those wanted."""
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        """Make the open packet sockets those wanted. Returns when to call again whatever happens, or infinity."""
+        ...
 
     def send(self, frame: Frame) -> None:
         """Send a frame."""
@@ -90,11 +92,12 @@ class Pump:
         self._collectors: list[list[Refused]] = []
         self._fed = trio.lowlevel.ParkingLot()
         self._alarm: trio.CancelScope | None = None
-        self._retry_at = math.inf
-        self._check_at = -math.inf
+        self._retry_at = self._rest_at = self._taps_at = math.inf
+        self._forecast: Mapping[Event, tuple[Write, ...]] = {}
         self._broken: set[str] = set()
         self._asked: set[str] = set()
-        self._prepared: tuple[int, ...] = ()
+        self._ports: tuple[int, ...] = ()
+        """Those that packet sockets and prepared writes are for."""
         self._level = team.setup.debug_level
 
     def feed(self, events: Iterable[Event], now: float) -> None:
@@ -133,13 +136,16 @@ class Pump:
         """Feed a Tick whenever the Team's deadline comes, until cancelled."""
         while True:
             # A deadline in the past would be a fault of the core; it shall not cost a whole processor.
-            at = max(self._next(), trio.current_time() + SHORTEST_SLEEP_S)
+            at = max(min(self._due(), self._rest_at), trio.current_time() + SHORTEST_SLEEP_S)
             with trio.CancelScope(deadline=at) as self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
-            if now >= self._next():
+            if now >= self._due():
                 self._retry_at = math.inf
                 self.feed((Tick(),), now)
+            if now >= self._rest_at and not self._busy:
+                self._rest_at = math.inf
+                self._at_rest(now)
 
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
@@ -151,15 +157,20 @@ class Pump:
     def _digest(self, event: Event, now: float) -> None:
         team = self.team
         writes: tuple[Write, ...] = ()
+        if self._forecast and not self._busy and (writes := self._forecast.get(event, ())):
+            self._write(writes, now)
         try:
             team.handle(event, now)
-            if not self._busy and (writes := team.writes(now)):
+            if not writes and not self._busy and (writes := team.writes(now)):
                 self._write(writes, now)
         finally:
             outputs = team.take()
             self.trace.record(now, event, writes, outputs)
             self._frames += outputs.frames
             self._notes += outputs.notes
+        if writes or outputs.notes or not leaves_valid(event, team):
+            self._forecast = {}
+            self._rest_at = now + REST_S
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
 
@@ -191,6 +202,8 @@ class Pump:
             if applied := tuple([write for write in writes if write not in refused]):
                 following.append(Applied(applied))
             following += result
+            if self._lost:
+                following.append(Overrun())
             for refusal in result:
                 self.errno = refusal.errno
                 for collector in self._collectors:
@@ -201,8 +214,10 @@ class Pump:
             self.feed(following, trio.current_time())
 
     def _resync(self, now: float) -> None:
-        """Messages were lost: read everything. If even that fails, the clock tries again."""
-        self._lost = False
+        """Messages were lost: read everything, once the writes are done. If even that fails, the clock tries again."""
+        self._lost = self._busy
+        if self._busy:
+            return
         try:
             self._pending.appendleft(self.kernel.dump(self.ifindex))
         except KernelGone:
@@ -216,35 +231,40 @@ class Pump:
 
     def _afterwards(self, now: float) -> None:
         team, around = self.team, self._around
-        around.update_taps(team.taps(), now)
         frames, self._frames = self._frames, []
-        for frame in frames:
-            around.send(frame)
-        if self._alarm is not None:
-            self._alarm.deadline = self._next()
         notes, self._notes = self._notes, []
-        self.log(notes)
+        ports = tuple(team.ports)
+        if self._rounds or frames or notes or ports != self._ports or now >= self._taps_at:
+            self._taps_at = around.update_taps(team.taps(), now)
+            for frame in frames:
+                around.send(frame)
+            self.log(notes)
+        if ports != self._ports:
+            self._ports = ports
+            self.kernel.prepare(team.prepared())
         if team.setup.debug_level != self._level:
             self._level = team.setup.debug_level
             around.debug_level(self._level)
         if hosts := {host: family for host, family in team.unresolved().items() if host not in self._asked}:
             self._asked |= hosts.keys()
             around.resolve(hosts)
-        if (ports := tuple(team.ports)) != self._prepared:
-            self._prepared = ports
-            self.kernel.prepare(team.prepared())
-        if now >= self._check_at and not self._busy:
-            self._check_at = now + CHECK_INTERVAL_S
-            self._check(now)
+        if self._alarm is not None:
+            at = min(self._due(), self._rest_at)
+            if at != self._alarm.deadline:
+                self._alarm.deadline = at
         self._fed.unpark_all()
 
-    def _next(self) -> float:
+    def _due(self) -> float:
         deadline = self.team.deadline()
-        return self._retry_at if deadline is None else min(deadline, self._retry_at)
+        at = min(self._retry_at, self._taps_at)
+        return at if deadline is None else min(deadline, at)
 
-    def _check(self, now: float) -> None:
-        """Say what must not be, once each."""
+    def _at_rest(self, now: float) -> None:
+        """Say what must not be, once each; then think of what might come."""
         for sentence in invariants.check(self.team, now):
             if sentence not in self._broken:
                 self._broken.add(sentence)
                 self._log.error("This is a bug, please report it: %s", sentence)
+        self._forecast = foresee(self.team, now)
+        for writes in self._forecast.values():
+            self.kernel.prepare(writes)

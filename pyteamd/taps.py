@@ -7,6 +7,7 @@ is gone, or because the daemon ends.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,10 +46,10 @@ class Taps:
         self._refused: dict[tuple[int, Tap], float] = {}
         """When to try again."""
 
-    def update(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> None:
-        """Make the open sockets those wanted."""
+    def update(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        """Make the open sockets those wanted. Returns when to try again what the kernel refused, infinity for never."""
         if wanted == self._wanted and not self._refused:
-            return
+            return math.inf
         self._wanted = wanted
         for ifindex, there in self._readers.items():
             for tap in there.keys() - wanted.get(ifindex, frozenset()):
@@ -62,6 +63,7 @@ class Taps:
                     self._open(ifindex, tap, now)
         for place in [place for place in self._refused if place[1] not in wanted.get(place[0], ())]:
             del self._refused[place]
+        return min(self._refused.values(), default=math.inf)
 
     def send(self, frame: Frame) -> None:
         """Send a frame through any socket of its port. A port that cannot take it now is no error: links go down."""
