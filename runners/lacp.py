@@ -49,8 +49,10 @@ class Lacp(Runner):
 
     name = "lacp"
     mode = "loadbalance"
+    punctual = True
     Config = LacpConfig
     PortConfig = LacpPortConfig
+    heeds_watchers = False
     summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
 
     def __init__(self, config: LacpConfig) -> None:
@@ -108,6 +110,8 @@ class Lacp(Runner):
         self._roster.begun = self._roster.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
+        if self._leaving:
+            return None
         moments = [*self._wakes.values(), self._fallback.begins_at(), self._spreader.deadline()]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -351,6 +355,9 @@ class Lacp(Runner):
             return in_service(known, known.served_since)
         return out_of_service(known, blocked, now, known.served_since)
 
+    def explain_carrier(self) -> str:
+        return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}"
+
     def broken(self, team: TeamView) -> list[str]:
         found = self._group.broken()
         if self._fallback.ports and any(port.mux.distributing for port in self._group.ports.values()):
@@ -362,7 +369,7 @@ class Lacp(Runner):
         lag = port.member_of(self._group.local) if port else None
         if lag is None:
             raise UserError(*SET_FAILED)
-        self._group.chosen = lag
+        self._group.select_by_user(lag, now)
         self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:

@@ -32,6 +32,8 @@ class Group:
         self._max_ports = max_ports
         self._judged: tuple[Aggregate, ...] = ()
         """What the last choice was based on."""
+        self._pinned: tuple[Aggregate, ...] | None = None
+        """What there was when a user chose; while that is so, the choice stands."""
         self._usable: frozenset[int] = frozenset()
 
     def settle(self, now: float) -> None:
@@ -46,25 +48,43 @@ class Group:
                 return
         raise AssertionError("LACP selection does not come to rest")
 
+    def select_by_user(self, lag: LagId, now: float) -> None:
+        """Use this aggregate until a port or an aggregate comes, goes, or changes."""
+        self.chosen = lag
+        self._pinned = self._candidates(now)
+
     # -- which aggregate -----------------------------------------------------------------------------------------------
 
     def _select(self, now: float) -> None:
         aggregates = self._candidates(now)
-        if aggregates != self._judged:
-            self._judged = aggregates
-            best = choose(self._policy, aggregates, self.chosen)
-            if best is not None:
-                self.chosen = best.lag
-            elif all(port.lag != self.chosen for port in self.ports.values()):
-                self.chosen = None
+        if aggregates != self._pinned:
+            self._pinned = None
+            self._choose(tuple(one for one in aggregates if self._can_take_over(one, aggregates, now)))
         members = (member_of(port, self.local) for port in self.ports.values() if self._may_serve(port, now))
         self._usable = in_use(members, self._max_ports)
+
+    def _choose(self, aggregates: tuple[Aggregate, ...]) -> None:
+        if aggregates == self._judged:
+            return
+        self._judged = aggregates
+        best = choose(self._policy, aggregates, self.chosen)
+        if best is not None:
+            self.chosen = best.lag
+        elif all(port.lag != self.chosen for port in self.ports.values()):
+            self.chosen = None
 
     def _candidates(self, now: float) -> tuple[Aggregate, ...]:
         """Aggregates to choose from. Ports that have to wait after a failure count only when there are no others."""
         alive = [port for port in self.ports.values() if port.member_of(self.local) is not None]
         well = [port for port in alive if not port.restoring(now)]
         return self._aggregates(well or alive)
+
+    def _can_take_over(self, aggregate: Aggregate, others: tuple[Aggregate, ...], now: float) -> bool:
+        """Make before break: while the aggregate in use has a port, another one must be ready before it is chosen."""
+        if aggregate.lag == self.chosen or all(one.lag != self.chosen for one in others):
+            return True
+        ports = [self.ports[member.ifindex] for member in aggregate.members]
+        return any(port.mux is Mux.WAITING and now >= port.ready_at for port in ports)
 
     def _aggregates(self, ports: Iterable[LacpPort]) -> tuple[Aggregate, ...]:
         found: dict[LagId, list[Member]] = {}
@@ -95,14 +115,14 @@ class Group:
         return ready_at([(other.wait_since, other.wait_until) for other in waiting], port.wait_until)
 
     def selection(self, port: LacpPort, now: float) -> Selection:
-        """What the mux machine is told."""
+        """What the mux machine is told. Ports of aggregates that are not in use stand by, ready when theirs is chosen."""
         lag = port.lag_id(self.local)
-        wrong = lag is None or lag != self.chosen or (port.mux is not Mux.DETACHED and port.lag != lag)
+        wrong = lag is None or (port.mux is not Mux.DETACHED and port.lag != lag)
         if wrong or isinstance(port.receive, Defaulted):
             return Selection.UNSELECTED
         if not port.mux.in_sync and not isinstance(port.receive, Current):
             return Selection.UNSELECTED
-        return Selection.SELECTED if port.ifindex in self._usable else Selection.STANDBY
+        return Selection.SELECTED if lag == self.chosen and port.ifindex in self._usable else Selection.STANDBY
 
     def _step(self, port: LacpPort, now: float) -> bool:
         selection = self.selection(port, now)

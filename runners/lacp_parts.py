@@ -60,7 +60,7 @@ class RateLimit:
 
     def use(self, now: float) -> None:
         """Note a use."""
-        self._uses = [*self._uses[-self._count + 1 :], now]
+        self._uses = [*self._uses, now][-self._count :]
 
 
 @dataclass(slots=True)

@@ -85,6 +85,10 @@ FAULTS = (
     Fault("looped links form an aggregate", "lacp_port",
           "if not self.partner_known() or self.looped(local):", "if not self.partner_known():"),
     Fault("markers without a limit", "lacp_intake", "if now < port.marker_limit.free_at():", "if now < 0:"),
+    Fault("an aggregate that is not ready takes over", "lacp_group",
+          "if aggregate.lag == self.chosen or all(one.lag != self.chosen for one in others):", "if aggregate:"),
+    Fault("an aggregate that is not in use does not stand by", "lacp_group",
+          "wrong = lag is None or (port.mux is not Mux.DETACHED and port.lag != lag)", "wrong = lag != self.chosen"),
     Fault("need to transmit is forgotten at the limit", "lacp_port",
           "return self.limit.free_at() if news else", "return now_or_never(self) if news else"),
 )  # fmt: skip

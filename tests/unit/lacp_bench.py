@@ -107,7 +107,7 @@ class Bench:
 
     def enabled(self) -> set[int]:
         """Ports that are to carry traffic."""
-        return {key.port for key, value in self.runner.desired(self.view).options.items() if value}
+        return {key.port for key, value in self.runner.desired(self.view).options.items() if value is True}
 
     def said(self, ifindex: int) -> list[Lacpdu]:
         """LACPDUs sent through a port, and forget them."""

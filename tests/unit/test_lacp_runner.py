@@ -155,7 +155,7 @@ def test_a_user_selects_an_aggregate_until_the_next_occasion(path: str, value: s
     bench.runner.set(path, value, bench.view, bench.now)
     bench.handle(UserSet(path, value))
     assert bench.state(4)["aggregator"] == {"id": 4, "selected": True}
-    assert bench.enabled() == set()
+    assert bench.enabled() == {4}, "it stood by"
     for _ in range(3):
         bench.hear(3)
         bench.hear(4, mac=b"\x02\xcc\0\0\0\x01")
@@ -163,7 +163,16 @@ def test_a_user_selects_an_aggregate_until_the_next_occasion(path: str, value: s
     assert bench.enabled() == {4}, "nothing that matters changed"
     bench.ports[3].priority = 5
     bench.changed(3)
-    assert bench.state(3)["aggregator"]["selected"], "the policy decides anew"
+    assert (bench.state(3)["aggregator"]["selected"], bench.enabled()) == (True, {3}), "the policy decides anew"
+
+
+def test_the_other_aggregate_takes_over_at_once_when_the_one_in_use_fails() -> None:
+    bench = two_aggregates()
+    bench.ports[3].running = False
+    bench.changed(3)
+    assert bench.enabled() == {4}
+    assert bench.runner.desired(bench.view).carrier is True
+    assert bench.said(4)[-1].actor.state == 0x3F
 
 
 def test_a_stable_policy_keeps_what_a_user_selected() -> None:
@@ -175,18 +184,36 @@ def test_a_stable_policy_keeps_what_a_user_selected() -> None:
     assert bench.state(4)["aggregator"]["selected"]
 
 
+MACS = {ifindex: bytes((2, 0xCC, 0, 0, 0, ifindex)) for ifindex in (3, 4, 5)}
+
+
 def test_a_port_that_has_expired_cannot_bring_its_aggregate_back() -> None:
+    bench = Bench(FakePort(3), FakePort(4), FakePort(5), sys_prio=1)
+    for _ in range(3):
+        for ifindex, mac in MACS.items():
+            bench.hear(ifindex, mac=mac)
+        bench.wait(1.0)
+    assert bench.enabled() == {3}, "three partners; port 3 is the best"
+    for running in (False, True):
+        bench.ports[3].running = running
+        bench.changed(3)
+    assert (bench.rx(3), bench.enabled()) == ("expired", {4})
+    bench.ports[4].running = False
+    bench.changed(4)
+    assert bench.enabled() == {5}, "the partner of port 3 is known, but was not heard yet"
+
+
+def test_a_better_aggregate_is_chosen_when_it_is_ready() -> None:
     bench = two_aggregates()
-    bench.ports[3].running = False
-    bench.changed(3)
-    bench.hear(4, mac=b"\x02\xcc\0\0\0\x01")
-    bench.wait(2.1)
-    assert bench.enabled() == {4}
-    bench.ports[3].running = True
-    bench.changed(3)
-    assert (bench.rx(3), bench.enabled()) == ("expired", {4}), "its partner is known but was not heard yet"
-    bench.hear(3)
-    assert (bench.state(3)["aggregator"]["selected"], bench.enabled()) == (True, set())
+    for running in (False, True):
+        bench.ports[3].running = running
+        bench.changed(3)
+    for seconds in (0.0, 0.9, 1.9):
+        bench.hear(3)
+        bench.hear(4, mac=b"\x02\xcc\0\0\0\x01")
+        assert bench.enabled() == {4}, f"make before break, after {seconds} s"
+        bench.wait(1.0 if seconds else 0.9)
+    assert bench.enabled() == {3}
 
 
 @pytest.mark.parametrize(
