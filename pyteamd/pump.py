@@ -24,7 +24,7 @@ from typing import Protocol, TypeAlias
 import trio
 
 from pyteamd import invariants
-from pyteamd.events import Applied, Event, LinkGone, Overrun, Refused, Tick
+from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, Refused, Tick
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.model import Frame, Level, Note, Tap, Write
@@ -157,7 +157,7 @@ class Pump:
     def _digest(self, event: Event, now: float) -> None:
         team = self.team
         writes: tuple[Write, ...] = ()
-        if self._forecast and not self._busy and (writes := self._forecast.get(event, ())):
+        if type(event) is CarrierSeen and not self._busy and (writes := self._forecast.get(event, ())):
             self._write(writes, now)
         try:
             team.handle(event, now)
