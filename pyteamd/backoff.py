@@ -78,16 +78,15 @@ class Backoff:
         for place in [place for place, attempt in self._attempts.items() if port_of(attempt.write) == ifindex]:
             del self._attempts[place]
 
-    def allowed_later(self, ifindex: int, now: float) -> Attempt | None:
-        """A write to this port that is being held back, None when there is none."""
-        held = [a for a in self._attempts.values() if a.hold_until_s > now and port_of(a.write) == ifindex]
-        return held[0] if held else None
+    def held(self, now: float) -> list[Attempt]:
+        """Writes that are held back."""
+        return [attempt for attempt in self._attempts.values() if attempt.hold_until_s > now]
 
     def deadline(self, now: float) -> float | None:
         """When the next held write may be tried; None when nothing is held."""
         if not self._holding:
             return None
-        held = [a.hold_until_s for a in self._attempts.values() if a.hold_until_s > now]
+        held = [attempt.hold_until_s for attempt in self.held(now)]
         self._holding = bool(held)
         return min(held, default=None)
 

@@ -6,14 +6,20 @@ port, did the kernel take what we wrote, is there a carrier, what do the link wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pyteamd.backoff import port_of
 from pyteamd.events import LinkSeen
-from pyteamd.model import OptionKey, SetOption
+from pyteamd.model import OptionKey, SetOption, Write
 from pyteamd.port import Port
 from pyteamd.refusals import in_words
 from pyteamd.runners.base import Reason
 from pyteamd.team import Team
+
+CLAUSE = re.compile(r"(.*?)($|[:,;] | \()(.*)", re.DOTALL)
+"""First clause, what ends it, the rest; matches every text."""
 
 
 def explain(team: Team, now: float) -> dict[str, Reason]:
@@ -23,20 +29,25 @@ def explain(team: Team, now: float) -> dict[str, Reason]:
 
 
 def sentence(name: str, reason: Reason, now: float) -> str:
-    """The line a person reads."""
-    since = f", for {duration(now - reason.since)}" if reason.since is not None else ""
-    hint = f" ({reason.hint})" if reason.hint else ""
-    return f"{name}: {reason.text}{since}{hint}"
+    """The line a person reads: how long comes after the first clause, what to do at the end."""
+    text = reason.text
+    if reason.since is not None:
+        found = CLAUSE.match(text)
+        assert found is not None
+        head, mark, rest = found.groups()
+        text = f"{head} for {duration(now - reason.since)}{mark}{rest}"
+    return f"{name}: {text}" + (f" ({reason.hint})" if reason.hint else "")
 
 
 def of_port(team: Team, port: Port, now: float) -> Reason:
     """One port of the team."""
     return (
         of_team(team)
-        or of_carrier(port)
-        or of_watchers(port, now)
+        or of_carrier(port, now)
+        or of_watchers(team, port, now)
         or of_kernel(team, port, now)
-        or team.runner.explain(port, team.view, now)
+        or of_hand(team, port)
+        or of_runner(team, port, now)
     )
 
 
@@ -48,49 +59,86 @@ def of_team(team: Team) -> Reason | None:
     return Reason(False, f"{name} is administratively down", f"ip link set {name} up")
 
 
-def of_carrier(port: Port) -> Reason | None:
-    """Without a raw link nothing goes, but a watcher may not have given up on the port yet."""
-    if port.running or port.up:
+def of_carrier(port: Port, now: float) -> Reason | None:
+    """Without a raw link nothing goes, even while a watcher has not given up on the port yet."""
+    if port.running:
         return None
+    patience = of_patience(port, True, now)
     if not port.link.up:
-        return Reason(False, "is administratively down", f"ip link set {port.name} up", port.running_since)
-    return Reason(False, "no carrier", "check the cable, and whether the other end is up", port.running_since)
+        text, hint = "is administratively down", f"ip link set {port.name} up"
+    else:
+        text, hint = "no carrier", "check the cable, and whether the other end is up"
+    return Reason(False, f"{text}; {patience}" if patience else text, hint, port.running_since)
 
 
-def of_watchers(port: Port, now: float) -> Reason | None:
-    """The watchers' verdict, with the reason of the first that says down."""
-    if port.up:
+def of_patience(port: Port, up: bool, now: float) -> str:
+    """The first watcher of this opinion that waits for a delay to end, in words; "" when there is none."""
+    for watcher in port.watchers:
+        deadline, reason = watcher.deadline(), watcher.verdict().reason
+        if watcher.up is up and deadline is not None and "still running" in reason:
+            return f"{reason}, {max(0.0, deadline - now):.1f} s left"
+    return ""
+
+
+def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
+    """The watchers' verdict, where anybody heeds it, with the reason of the first that says down."""
+    by_kernel = team.facts.observed.options.get(OptionKey("user_linkup_enabled", port.ifindex)) is True
+    if port.up or not (team.runner.heeds_watchers or by_kernel):
         return None
     down = [watcher for watcher in port.watchers if not watcher.up]
-    verdict = down[0].verdict() if down else None
-    text = verdict.reason if verdict else "link watchers say down"
-    deadline = down[0].deadline() if down and "still running" in text else None
-    if deadline is not None:
-        text = f"{text}, {max(0.0, deadline - now):.1f} s left"
-    others = len(port.watchers) - len(down)
-    hint = "link_watch_policy is all" if others and port.policy_all else ""
-    return Reason(False, text, hint, port.up_since)
+    hint = "link_watch_policy is all" if len(down) < len(port.watchers) and port.policy_all else ""
+    if patience := of_patience(port, False, now):
+        return Reason(False, patience, hint, port.running_since)
+    reason = down[0].verdict().reason if down else "no link watcher says up"
+    return Reason(False, f"link watch down: {reason}", hint, port.up_since)
 
 
 def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
     """A write that concerns the port and does not get through."""
-    held = team.backoff.allowed_later(port.ifindex, now)
+    held = next((attempt for attempt in team.backoff.held(now) if concerns(attempt.write, port.ifindex)), None)
     if held is None:
         return None
     words = in_words(held.write, team.facts.name_of)
-    refused = held.refused
-    why = "the kernel refuses" if refused else "something else undoes"
-    hint = f"tried {held.repeats} times, next try in {max(0.0, held.hold_until_s - now):.1f} s"
+    why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
+    tried = "once" if held.repeats == 1 else f"{held.repeats} times"
+    hint = f"tried {tried}, next try in {max(0.0, held.hold_until_s - now):.1f} s"
     serving = team.facts.observed.options.get(OptionKey("enabled", port.ifindex)) is True
     matters = isinstance(held.write, SetOption) and held.write.key.name in ("enabled", "activeport")
-    return Reason(serving and not matters, f"{why} to {words}" if refused else f"{why}: {words}", hint, held.last_s)
+    return Reason(serving and not matters, why, hint)
+
+
+def concerns(write: Write, ifindex: int) -> bool:
+    """Whether a write decides about this port."""
+    if isinstance(write, SetOption) and write.key.name == "activeport":
+        return write.value == ifindex
+    return port_of(write) == ifindex
+
+
+def of_hand(team: Team, port: Port) -> Reason | None:
+    """Disabled by somebody else, where the runner leaves that to people."""
+    key = OptionKey("enabled", port.ifindex)
+    if key in team.desired().options or team.facts.observed.options.get(key) is not False:
+        return None
+    hint = f"teamnl {team.facts.team.name} setoption -p {port.name} enabled true"
+    return Reason(False, "disabled by hand: the option enabled is false", hint)
+
+
+def of_runner(team: Team, port: Port, now: float) -> Reason:
+    """The runner's word; but a team without carrier carries nothing."""
+    name = team.facts.team.name
+    reason = team.runner.explain(port, team.view, now)
+    reason = replace(reason, hint=reason.hint.replace("TEAM", name))
+    if not reason.carrying or team.desired().carrier is not False:
+        return reason
+    text = f"in service, but {name} has no carrier: {team.runner.explain_carrier()}"
+    return Reason(False, text, reason.hint, reason.since)
 
 
 def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
     """Links that were to be ports."""
     by_name = {link.name: link for link in team.facts.links.values()}
     for name, why in team.roster.refused.items():
-        yield name, Reason(False, f"is no port: {why}", "correct the configuration and add it again")
+        yield name, Reason(False, f"is no port: {why}", f"pyteamdctl {team.facts.team.name} port add {name}")
     for name in team.members.wanted:
         link = by_name.get(name)
         if link is None:

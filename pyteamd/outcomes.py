@@ -47,7 +47,7 @@ class Outcomes:
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
                 return self._setting_refused(key, why, optional=vanished)
             case SetMember(ifindex=ifindex, member=True):
-                self._roster.members.forget(self._facts.name_of(ifindex), ifindex)
+                self._roster.lost(self._facts.name_of(ifindex), ifindex, why)
                 if starting and not vanished:
                     return why
             case SetMac(ifindex=ifindex) if ifindex == self._facts.team.ifindex and self._once.mac is not None:

@@ -81,6 +81,12 @@ class Roster:
         if port is not None:
             self.notes += port.notes
 
+    def lost(self, name: str, ifindex: int, why: str) -> None:
+        """The link cannot be had, or somebody else took it out: it is no longer wanted, and people may ask why."""
+        if name in self.members.wanted:
+            self.refused[name] = why
+        self.members.forget(name, ifindex)
+
     def reject(self, ifindex: int, why: str) -> None:
         """Release a link that cannot be a port of ours, and say why."""
         name = self._facts.name_of(ifindex)

@@ -81,7 +81,8 @@ class Team:
         self.backoff = Backoff()
         self.outcomes = Outcomes(self.facts, self.once, self.roster, self.backoff)
         self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
-        self._stopping = self._keep = False
+        self.stopping = self._keep = False
+        """On the way out: nothing is chosen or added any more."""
         self._synced = False
         self._dirty = True
         self._next: float | None = None
@@ -96,7 +97,7 @@ class Team:
                 self.runner.handle(Tick(), self.view, now)
         if HANDLERS[type(event)](self, event, now) or due:
             self._dirty = True
-            if not self._stopping:
+            if not self.stopping:
                 self.runner.handle(event, self.view, now)
             self._next = self._earliest(now)
 
@@ -105,7 +106,7 @@ class Team:
         if not self._dirty or not self._synced or self.gone or self.failed:
             return ()
         self.once.drop_done(self.facts.observed, self.view.ifindex)
-        if MODE in self.once.options and not self._stopping:
+        if MODE in self.once.options and not self.stopping:
             return (SetOption(MODE, self.once.options[MODE]),)  # a device that runs in another mode is not touched
         allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
         if not allowed:
@@ -114,7 +115,7 @@ class Team:
             self.started = True
             for port in self.ports.values():
                 port.settled = True
-            self.done = self._stopping and (self._keep or not self.ports)
+            self.done = self.stopping and (self._keep or not self.ports)
         return allowed
 
     def deadline(self) -> float | None:
@@ -132,7 +133,7 @@ class Team:
 
     def desired(self) -> Desired:
         """What the kernel should look like."""
-        if self._stopping:
+        if self.stopping:
             return Desired() if self._keep else Desired(members=dict.fromkeys(self.ports, False))
         base = self.runner.desired(self.view)
         options = dict(base.options)
@@ -187,7 +188,7 @@ class Team:
                 self.backoff.forget_port(ifindex)
             return self._join(ifindex, now) or event.name in self.members.wanted or ifindex in self.members.released
         if event.master != self.view.ifindex:
-            self.members.forget(port.name, ifindex)
+            self.roster.lost(port.name, ifindex, "somebody else took it out")
             self._leave(ifindex)
             return True
         port.link = event
@@ -210,8 +211,9 @@ class Team:
 
     def _link_gone(self, event: LinkGone, now: float) -> bool:
         if event.ifindex == self.view.ifindex:
+            if not self.gone:
+                self._notes.append(Note(Level.WARNING, "Team device removal detected."))
             self.gone = True
-            self._notes.append(Note(Level.WARNING, "Team device removal detected."))
             return True
         self._leave(event.ifindex)
         self.members.link_gone(event.ifindex)
@@ -330,7 +332,7 @@ class Team:
         return True
 
     def _stop(self, event: Stop, now: float) -> bool:
-        self._stopping = self.roster.closed = True
+        self.stopping = self.roster.closed = True
         self._keep = event.keep
         if not event.keep:
             self.runner.leave(self.view, now)

@@ -85,7 +85,7 @@ class Trace:
 
 def dump(value: Any) -> str:
     """One line of JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
 
 
 def encode(value: Any) -> Any:
@@ -99,8 +99,10 @@ def encode(value: Any) -> Any:
         return {"hex": value.hex()}
     if isinstance(value, OptionKey):
         return {"option": list(value)}
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return [encode(element) for element in value]
+    if isinstance(value, list):  # only in the settings of users, where it has to come back as one
+        return {"list": [encode(element) for element in value]}
     if isinstance(value, Mapping):
         return {"map": [[encode(key), encode(item)] for key, item in value.items()]}
     return value
@@ -115,6 +117,8 @@ def decode(value: Any) -> Any:
             return bytes.fromhex(text)
         case {"option": [str(name), int(port), int(index)]}:
             return OptionKey(name, port, index)
+        case {"list": list(elements)}:
+            return [decode(element) for element in elements]
         case {"map": list(items)}:
             return {decode(key): decode(item) for key, item in items}
         case {"enum": str(name), "value": plain} if name in TYPES:

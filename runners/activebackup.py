@@ -106,7 +106,7 @@ class ActiveBackup(Runner):
 
     def _standby(self, port: PortView, active: PortView) -> Reason:
         """An idle port that is up: what puts the active one before it."""
-        hint = f"to use it now: state item set runner.active_port {port.name}"
+        hint = f"to use it now: pyteamdctl TEAM state item set runner.active_port {port.name}"
         ours, theirs = rank(port, self._media_of(port), False), rank(active, self._media_of(active), True)
         if self.chosen_by_user:
             why = "was chosen by a user"

@@ -127,7 +127,7 @@ class Reason:
     text: str
     """Continues a sentence that begins with the port's name and a colon."""
     hint: str = ""
-    """What would change it, or what to check."""
+    """What would change it, or what to check; TEAM stands for the name of the team."""
     since: float | None = None
     """On the clock of `now`; None when not known."""
 
@@ -138,10 +138,15 @@ class Runner:
     name: ClassVar[str]
     mode: ClassVar[str]
     """Mode of the kernel driver."""
+    punctual: ClassVar[bool] = False
+    """A partner counts on our frames: they leave in time even while the kernel is slow to write, and a crash is hidden from it."""
     Config: ClassVar[type] = NoConfig
     PortConfig: ClassVar[type[PortConfig]] = PortConfig
     summary: ClassVar[str] = ""
     """One sentence for help and documentation."""
+    heeds_watchers: ClassVar[bool] = True
+    """A port whose link watchers say down is not used. If false, the kernel decides by the raw link, or by our verdict where a
+    watcher frees it from that."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -195,6 +200,10 @@ class Runner:
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
         """Why this port, whose link watchers say up, carries traffic or not. Ports that are down are explained elsewhere."""
         return Reason(True, "carries traffic")
+
+    def explain_carrier(self) -> str:
+        """Why the team shall have no carrier; asked only when `desired` says so."""
+        return "no port is in service"
 
     def broken(self, team: TeamView) -> list[str]:
         """Invariants of this runner that do not hold, one sentence each."""

@@ -14,6 +14,7 @@ class Broadcast(Runner):
 
     name = "broadcast"
     mode = "broadcast"
+    heeds_watchers = False
     summary = "Sends every frame through all ports."
 
 
@@ -22,6 +23,7 @@ class RoundRobin(Runner):
 
     name = "roundrobin"
     mode = "roundrobin"
+    heeds_watchers = False
     summary = "Sends each frame through the next port in turn."
 
 
@@ -30,4 +32,5 @@ class Random(Runner):
 
     name = "random"
     mode = "random"
+    heeds_watchers = False
     summary = "Sends each frame through a port chosen at random."

@@ -51,7 +51,7 @@ def _partner(port: LacpPort) -> str:
 
 
 def _no_partner(port: LacpPort, facts: Facts) -> tuple[str, str]:
-    text = "no LACPDU was ever heard" if not port.partner_known() else "no LACPDU comes any more"
+    text = "no LACPDU comes any more" if port.counters.lacpdus_received else "no LACPDU was ever heard"
     hint = "check that the other end runs LACP on this link"
     return text, hint + ("; runner.fallback would use the port without" if facts.fallback == "off" else "")
 
@@ -77,7 +77,7 @@ def _mistaken(port: LacpPort, facts: Facts) -> tuple[str, str]:
 
 def _not_in_sync(port: LacpPort, facts: Facts) -> tuple[str, str]:
     text = f"partner {_partner(port)} has not set SYNC ({describe_state(port.partner.state)})"
-    hint = f"check that the switch port is in the same LAG; its key is {port.partner.key}"
+    hint = f"check that the switch port is in the same LAG; its key is {port.partner.key}, ours {facts.key}"
     return text, hint
 
 

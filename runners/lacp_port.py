@@ -111,7 +111,7 @@ class LacpPort:
     restore_at: float | None = None
     """End of that wait."""
     served_since: float | None = None
-    """When it last went in or out of service; None before it ever was."""
+    """When it last went in or out of service, or joined."""
     hold_until: float | None = None
     """Found in service without a word about its partner: leave the kernel's setting alone and listen until then."""
     said: LacpInfo | None = None

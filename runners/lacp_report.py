@@ -52,6 +52,7 @@ class Block(Enum):
     PARTNER_MISTAKEN = "partner_mistaken"
     """The partner means somebody else. `field`, `told`, `real`."""
     PARTNER_NOT_IN_SYNC = "partner_not_in_sync"
+    """`key`: ours."""
     PARTNER_NOT_KEPT_ALIVE = "partner_not_kept_alive"
     """The partner is in sync but neither side would notice the other's end."""
     PARTNER_NOT_COLLECTING = "partner_not_collecting"
@@ -156,7 +157,7 @@ def _partner(port: LacpPort, local: LocalSystem) -> Blocked:
         told, real = _field(port.told, wrong), _field(actor, wrong)
         return Blocked(Block.PARTNER_MISTAKEN, {"field": wrong, "told": told, "real": real})
     if not port.partner.state & lacpdu.SYNCHRONIZATION:
-        return Blocked(Block.PARTNER_NOT_IN_SYNC)
+        return Blocked(Block.PARTNER_NOT_IN_SYNC, {"key": port.key(local)})
     if not port.partner_sync(local):
         return Blocked(Block.PARTNER_NOT_KEPT_ALIVE)
     return Blocked(Block.PARTNER_NOT_COLLECTING)

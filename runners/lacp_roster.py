@@ -90,6 +90,7 @@ class Roster:
             priority=config.lacp_prio,
             admin_key=config.lacp_key,
             wait_to_restore_s=float(config.wait_to_restore),
+            served_since=now,
         )
         if saved is not None and now - self._saved_at < saved.believed_for_s():
             self._go_on(port, saved, now)
