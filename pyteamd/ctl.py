@@ -81,6 +81,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     verbs = [verb for verb in VERBS if not verb.extra or program != "teamdctl"]
     # The command line's bytes go out as they came in, whatever the locale.
     args = [os.fsencode(arg).decode("utf-8", "surrogateescape") for arg in argv]
+    args, tail = split_tail(verbs, args)
     options = _Options()
     try:
         operands = options.read(program, args, err)
@@ -98,7 +99,15 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     except Refusal as error:
         err.write(f"{error}\n")
         return FAILURE
-    return _run_verb(team, verb, params, options, out, err)
+    return _run_verb(team, verb, params if tail is None else tail, options, out, err)
+
+
+def split_tail(verbs: Sequence[Verb], args: list[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments up to a verb that takes all that follows, in full and right behind the team's name; and what follows."""
+    operands = [at for at, arg in enumerate(args) if not arg.startswith("-")]
+    if len(operands) > 1 and any(verb.tail and verb.words == (args[operands[1]],) for verb in verbs):
+        return args[: operands[1] + 1], args[operands[1] + 1 :]
+    return args, None
 
 
 def find_verb(verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, list[str]]:
@@ -250,7 +259,7 @@ def _log_level() -> int:
 
 
 def _help(program: str, verbs: Iterable[Verb]) -> str:
-    lines = "".join(f"    {' '.join((*verb.words, *verb.params))}\n" for verb in verbs)
+    lines = "".join(f"    {' '.join((*verb.words, *verb.params, verb.tail)).rstrip()}\n" for verb in verbs)
     return f"{program} [options] teamdevname command [command args]\n{_OPTIONS_HELP}Commands:\n{lines}"
 
 

@@ -51,14 +51,18 @@ class Session:
 class Verb:
     """One thing the program can do: the words that call it, the names of its parameters, the function."""
 
-    __slots__ = ("extra", "params", "run", "words")
+    __slots__ = ("extra", "params", "run", "tail", "words")
 
-    def __init__(self, words: str, params: str, run: Callable[[Session], None], extra: bool = False) -> None:
+    def __init__(
+        self, words: str, params: str, run: Callable[[Session], None], extra: bool = False, tail: str = ""
+    ) -> None:
         self.words = tuple(words.split())
         self.params = tuple(params.split())
         self.run = run
         self.extra = extra
         """teamdctl does not have it."""
+        self.tail = tail
+        """If not empty, all that stands behind the word is the verb's, options too; this is what the help says of it."""
 
 
 def load_json(text: str) -> object:
@@ -133,13 +137,13 @@ def _port_config_dump(session: Session) -> None:
     session.print_json(load_json(session.client.fetch("PortConfigDump", *session.args)))
 
 
-def _lazy(name: str) -> Callable[[Session], None]:
-    """A verb of ctl_inspect, imported when it is called."""
+def _lazy(name: str, module: str = "ctl_inspect") -> Callable[[Session], None]:
+    """A verb of another module, imported when it is called."""
 
     def run(session: Session) -> None:
-        from pyteamd import ctl_inspect
+        from importlib import import_module
 
-        getattr(ctl_inspect, name)(session)
+        getattr(import_module(f"pyteamd.{module}"), name)(session)
 
     return run
 
@@ -163,5 +167,9 @@ VERBS = (
     Verb("diff", "", _lazy("diff"), extra=True),
     Verb("history", "", _lazy("history"), extra=True),
     Verb("trace save", "FILE", _lazy("trace_save"), extra=True),
+    Verb(
+        "hash", "", _lazy("hash_flow", "ctl_balance"), extra=True, tail="FRAME|[--src A --dst A --sport N --dport N …]"
+    ),
+    Verb("balance", "", _lazy("balance", "ctl_balance"), extra=True),
 )
 """The order decides what a prefix means, so extra verbs come last."""

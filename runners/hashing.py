@@ -1,10 +1,13 @@
-"""How the kernel spreads frames over ports, as configured: the keys that loadbalance and lacp have in common."""
+"""How the kernel spreads frames over ports: the keys that loadbalance and lacp have in common, and the driver's numbers of the ports."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pyteamd.events import Applied, Event
+from pyteamd.model import Observed, OptionKey, SetOption
 from pyteamd.schema import OnBad, option
 
 FRAGMENTS = ("eth", "vlan", "ipv4", "ipv6", "ip", "l3", "tcp", "udp", "sctp", "l4")
@@ -45,3 +48,44 @@ def insert_tx_hash(tree: dict[str, Any]) -> None:
     section = tree.setdefault("runner", {})
     if isinstance(section, dict):
         section.setdefault("tx_hash", list(TX_HASH_DEFAULT))
+
+
+class Numbering:
+    """The driver's numbers of the enabled ports, which decide where `hash modulo ports` leads (team_port_enable, team_core.c).
+
+    A port gets the next number when it is enabled, and the numbers behind a port that is disabled move up. The driver does not tell
+    them, so they are learnt by watching. Ports that were all enabled before we looked are taken to have been in the driver's order.
+    """
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+        """Ifindex by number."""
+        self._guessed: set[int] = set()
+
+    @property
+    def certain(self) -> bool:
+        """The order was seen to come about."""
+        return len(self._guessed) < 2
+
+    def learn(self, event: Event, ports: Iterable[int], observed: Observed) -> None:
+        """Follow an event that has been digested. `ports`: members of the team."""
+        if isinstance(event, Applied):
+            for write in event.writes:
+                match write:
+                    case SetOption(key=OptionKey(name="enabled", port=port), value=value):
+                        self._enabled(port, value is True)
+        enabled = [port for port in ports if observed.options.get(OptionKey("enabled", port)) is True]
+        for port in set(self.order).difference(enabled):
+            self._enabled(port, False)
+        new = [port for port in enabled if port not in self.order]
+        if len(new) > 1:  # a dump names the ports in the driver's order
+            new = [key.port for key in observed.options if key.name == "enabled" and key.port in new]
+            self._guessed.update(new)
+        self.order += new
+
+    def _enabled(self, port: int, enabled: bool) -> None:
+        if enabled and port not in self.order:
+            self.order.append(port)
+        elif not enabled and port in self.order:
+            self.order.remove(port)
+            self._guessed.discard(port)

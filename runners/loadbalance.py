@@ -16,7 +16,7 @@ from pyteamd.kernel.tx_hash import tx_hash
 from pyteamd.model import Desired, OptionKey, OptionValue
 from pyteamd.runners.balancer import HASHES, Balancer, octets_in
 from pyteamd.runners.base import PortConfig, Runner, TeamView
-from pyteamd.runners.hashing import HashConfig, insert_tx_hash
+from pyteamd.runners.hashing import HashConfig, Numbering, insert_tx_hash
 from pyteamd.schema import OnBad, option
 
 SETTLE_S = 0.05
@@ -44,6 +44,7 @@ class Spreader:
         self.config = config
         self.balancing = config.tx_balancer_name is not None
         self.balancer = Balancer()
+        self.numbering = Numbering()
         self._judge_at: float | None = None
         self._usable: dict[int, float] | None = None
         self._rates_known = True
@@ -68,6 +69,9 @@ class Spreader:
 
     def handle(self, event: Event, usable: Mapping[int, float], team: TeamView, now: float) -> None:
         """Learn from the event. `usable`: ports that may carry traffic, with their weights."""
+        statistics_only = isinstance(event, OptionSeen) and event.key.name == "lb_hash_stats"
+        if not statistics_only:
+            self.numbering.learn(event, team.ports, team.observed)
         if not self.balancing:
             return
         match event:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pyteamd import jansson, statetree
-from pyteamd.control import inspection
+from pyteamd.control import balance, inspection
 from pyteamd.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.model import Level, Note, SetMember
 from pyteamd.problems import ConfigError
@@ -130,6 +130,8 @@ METHODS = (
     Method("Explain", (), "reasons", inspection.explain, "Why each port carries traffic or not"),
     Method("Diff", (), "difference", inspection.diff, "What the kernel shall have against what it has"),
     Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
+    Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
+    Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )
 BY_NAME = {method.name: method for method in METHODS}

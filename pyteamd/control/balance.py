@@ -1,0 +1,29 @@
+"""Control methods about the spread of frames over the ports. Octets come from the kernel's link counters, everything else from the Team."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pyteamd import balance, jansson
+from pyteamd.pump import Pump
+
+COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
+
+
+async def flow_hash(pump: Pump, flow: str) -> str:
+    """Bucket and port of a flow."""
+    return jansson.dumps(balance.predict(pump.team, flow))
+
+
+async def spread(pump: Pump) -> str:
+    """What each port sent, and how even that is."""
+    octets = {ifindex: sent_by(port.name) for ifindex, port in pump.team.ports.items()}
+    return jansson.dumps(balance.spread(pump.team, octets))
+
+
+def sent_by(name: str) -> int | None:
+    """Octets the link sent since it exists; None when /sys does not show this link (it shows one name space)."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(COUNTER.format(name)).read_text())
+    return None
