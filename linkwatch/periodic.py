@@ -28,7 +28,9 @@ from pyteamd.wire import PeerError
 
 LEAST_GRACE_S = 0.02
 """An answer on a local network takes far less."""
-DECAY = 0.9
+ENOUGH_GRACE_S = 0.04
+"""More than this is given only to networks that are slow themselves."""
+DECAY = 0.8
 """How fast the memory of a slow answer fades, per answer."""
 
 
@@ -173,8 +175,7 @@ class Periodic(Watcher):
         # On the grid of the first tick; ticks that were slept through are not made up for.
         self._next += self._interval_s * (int((now - self._next) / self._interval_s) + 1)
         if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
-            grace_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), self._interval_s)
-            self._judge_at = now + grace_s
+            self._judge_at = now + self._grace_s()
 
     def deadline(self) -> float | None:
         if self._next is None or self._judge_at is None:
@@ -218,6 +219,11 @@ class Periodic(Watcher):
             target.missed += 1
             target.alive = target.alive and target.missed <= self.config.missed_max
         target.answered = False
+
+    def _grace_s(self) -> float:
+        """How long to wait for the answer that decides: twice as long as answers take, where they are slow half as long again."""
+        patient_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
+        return min(max(patient_s, 1.5 * self._slowest_s), self._interval_s)
 
     def _last_word(self) -> None:
         """The time for the answer that decides is over."""

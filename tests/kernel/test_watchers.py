@@ -115,6 +115,7 @@ def check_cut(at: Ways, cut: Callable[[Ways, bool], None], missed_max: int = MIS
     """Cut the way of em1: em2 takes over in time, not too early; the way is mended: em1 is active again."""
     for _ in range(TRIES):
         at.settle_on(1)
+        time.sleep(0.7)  # answers were slow while the daemon was asked for its state; it forgets
         least_s, most_s = at.active.time_of(lambda: cut(at, True), at.host_ports[2], 5.0)
         carrier = at.on.on_host("cat /sys/class/net/em1/carrier").out.strip()
         at.active.forget()

@@ -106,9 +106,9 @@ def test_a_slow_network_is_given_time() -> None:
         watcher.tick(PORT, float(probe))
     watcher.tick(PORT, 10.0)
     assert watcher.state()["missed"] == 1
-    assert watcher.deadline() == pytest.approx(10.8)
+    assert watcher.deadline() == pytest.approx(10.6)
     watcher.frame(PORT, heard(reply()), 10.4)
-    watcher.tick(PORT, 10.8)
+    watcher.tick(PORT, 10.6)
     assert watcher.up
 
 
