@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -44,7 +45,7 @@ class Trace:
 
     def __init__(self, beginning: Mapping[str, Any], size: int = RING_ENTRIES) -> None:
         """`beginning`: how the team began, plain JSON values (configuration text, link, flags)."""
-        self.beginning = beginning
+        self.beginning = deepcopy(dict(beginning))  # the configuration goes on changing
         self.dropped = 0
         """Entries that fell out of the ring; a trace without its beginning cannot be replayed."""
         self._ring: deque[Entry] = deque(maxlen=size)
