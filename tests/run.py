@@ -28,11 +28,12 @@ PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cachepr
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200"]
 EXIT_NO_WORLD = 77
 EXIT_NO_TESTS = 5
+MOST_GUESTS = 4
 LANES = {
     "fast": ["-m", "not slow and not kernel and not lab", "tests"],
     "slow": ["-m", "slow and not kernel and not lab", "tests"],
     "lab": ["-m", "lab", "tests"],
-    "kernel": ["-m", "kernel", "tests/kernel"],
+    "kernel": [],
 }
 
 
@@ -54,18 +55,40 @@ def run_lane(lane: str) -> Outcome:
     print(f"== {lane}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as directory:
         began = time.monotonic()
-        command = [*PYTEST, *LANES[lane]]
         if lane == "kernel":
-            inner = [*command, "--junitxml=$LAB_OUT/report.xml"]
-            command = [*LAB, "--out", directory, "--", "sh", "-c", " ".join(quote(word) for word in inner)]
+            status = run_in_guests(Path(directory))
         else:
-            command.append(f"--junitxml={directory}/report.xml")
-        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+            command = [*PYTEST, *LANES[lane], f"--junitxml={directory}/report.xml"]
+            status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
         outcome = Outcome(lane, 0 if status == EXIT_NO_TESTS else status, time.monotonic() - began)
-        report = Path(directory, "report.xml")
-        if report.exists():
+        for report in sorted(Path(directory).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
     return outcome
+
+
+def run_in_guests(directory: Path) -> int:
+    """The kernel lane, in as many guests at a time as there are processors; their output follows one after the other."""
+    files = sorted(ROOT.glob("tests/kernel/test_*.py"), key=lambda path: -path.stat().st_size)
+    guests = min(os.cpu_count() or 1, MOST_GUESTS)
+    shares = [files[number::guests] for number in range(guests)]
+    running = []
+    for number, share in enumerate(shares):
+        out = directory / str(number)
+        out.mkdir()
+        inner = [*PYTEST, "-m", "kernel", "--durations=5", *(str(path.relative_to(ROOT)) for path in share)]
+        shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
+        command = [*LAB, "--out", str(out), "--", "sh", "-c", shell]
+        log = (directory / f"{number}.log").open("w+")
+        running.append((subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log), log))
+    worst = 0
+    for process, log in running:
+        status = process.wait()
+        log.seek(0)
+        print(log.read(), flush=True)
+        log.close()
+        if status not in (0, EXIT_NO_TESTS):
+            worst = status
+    return worst
 
 
 def quote(word: str) -> str:
@@ -85,7 +108,7 @@ def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element 
             outcome.failed += 1
         else:
             outcome.passed += 1
-    outcome.reasons = tuple(sorted(set(reasons)))
+    outcome.reasons = tuple(sorted({*outcome.reasons, *reasons}))
 
 
 def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
