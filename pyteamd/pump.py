@@ -136,7 +136,7 @@ class Pump:
         """Feed a Tick whenever the Team's deadline comes, until cancelled."""
         while True:
             # A deadline in the past would be a fault of the core; it shall not cost a whole processor.
-            at = max(min(self._due(), self._rest_at), trio.current_time() + SHORTEST_SLEEP_S)
+            at = max(self._wake_at(), trio.current_time() + SHORTEST_SLEEP_S)
             with trio.CancelScope(deadline=at) as self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
@@ -249,7 +249,7 @@ class Pump:
             self._asked |= hosts.keys()
             around.resolve(hosts)
         if self._alarm is not None:
-            at = min(self._due(), self._rest_at)
+            at = self._wake_at()
             if at != self._alarm.deadline:
                 self._alarm.deadline = at
         self._fed.unpark_all()
@@ -258,6 +258,9 @@ class Pump:
         deadline = self.team.deadline()
         at = min(self._retry_at, self._taps_at)
         return at if deadline is None else min(deadline, at)
+
+    def _wake_at(self) -> float:
+        return self._due() if self._busy else min(self._due(), self._rest_at)
 
     def _at_rest(self, now: float) -> None:
         """Say what must not be, once each; then think of what might come."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from threading import get_ident
 
 import trio
 
@@ -14,13 +16,28 @@ from pyteamd.kernel.simnet import SimNet, SimSocket
 from pyteamd.model import Tap
 
 
+class Wake:
+    """Calls a function in the event loop it was made in, if in any, whichever thread wants it."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._thread = get_ident()
+        self._loop = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
+
+    def __call__(self) -> None:
+        if self._loop is None or get_ident() == self._thread:
+            self._action()
+        else:
+            self._loop.run_sync_soon(self._action)
+
+
 class WaitingSocket(SimSocket):
     """A packet socket that can be waited for."""
 
     def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
         super().__init__(net, link, tap)
         self._readable = trio.Event()
-        self.wake = self._wake
+        self.wake = Wake(self._wake)
 
     def _wake(self) -> None:
         self._readable.set()
@@ -44,7 +61,7 @@ class WaitingSimKernel(SimKernel):
     def __init__(self, net: SimNet | None = None) -> None:
         self._readable = trio.Event()
         super().__init__(net)
-        self.wake = self._wake
+        self.wake = Wake(self._wake)
 
     def _wake(self) -> None:
         self._readable.set()
@@ -71,7 +88,7 @@ async def run_net(net: SimNet) -> None:
     def set_out() -> None:
         changed.set()
 
-    net.wake = set_out
+    net.wake = Wake(set_out)
     while True:
         net.advance(trio.current_time())
         changed = trio.Event()

@@ -1,0 +1,95 @@
+"""A thread that writes to the kernel, for teams whose frames must leave in time even while a write stalls.
+
+How it works: a write needs the kernel's lock for network devices, and whoever holds that may hold it for seconds. The thread does one
+batch of writes after the other. The event loop waits for each a moment, in which nearly all of them are done, and goes on as if it had
+written itself; a batch that takes longer is reported to the loop when it is done, and until then the loop does everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Final, TypeAlias
+
+import trio
+
+from pyteamd.events import Refused
+from pyteamd.kernel.api import Kernel, KernelGone
+from pyteamd.model import Write
+from pyteamd.pump import Done
+
+PATIENCE_S: Final = 0.002
+"""How long the event loop waits. A fail-over takes the kernel a tenth of it; a partner allows a hundred times as much."""
+
+Outcome: TypeAlias = Sequence[Refused] | BaseException
+
+
+class Batch:
+    """Writes on their way. Whoever is second, the thread with the outcome or the loop with its patience, sees what the first did."""
+
+    def __init__(self, writes: Sequence[Write], done: Done) -> None:
+        self.writes = writes
+        self._done = done
+        self._finished = Lock()
+        self._finished.acquire()
+        self._turn = Lock()
+        self._outcome: Outcome | None = None
+        self._left = False
+
+    def finish(self, outcome: Outcome) -> bool:
+        """The thread is done. Returns whether the loop has gone on, and has to be told."""
+        with self._turn:
+            self._outcome = outcome
+            self._finished.release()
+            return self._left
+
+    def wait(self) -> bool:
+        """The loop waits a moment. Returns whether the outcome is there; if not, `finish` will return true."""
+        if self._finished.acquire(timeout=PATIENCE_S):
+            return True
+        with self._turn:
+            self._left = self._outcome is None
+            return not self._left
+
+    def report(self) -> None:
+        """Tell who wanted the writes, in the event loop."""
+        outcome = self._outcome
+        assert outcome is not None
+        if isinstance(outcome, BaseException) and not isinstance(outcome, KernelGone):
+            raise outcome
+        self._done(self.writes, outcome)
+
+
+class Writer:
+    """The Performer (see pump.py) with a thread of its own, for one team. To be made inside the event loop."""
+
+    def __init__(self, kernel: Kernel, ifindex: int) -> None:
+        self._kernel = kernel
+        self._ifindex = ifindex
+        self._loop = trio.lowlevel.current_trio_token()
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name=f"writer-{ifindex}", daemon=True)
+        self._thread.start()
+
+    def __call__(self, writes: Sequence[Write], done: Done) -> None:
+        batch = Batch(writes, done)
+        self._queue.put(batch)
+        if batch.wait():
+            batch.report()
+
+    def close(self) -> None:
+        """No more writes. A stalled one is left to itself: it must not hold up the end of the process."""
+        self._queue.put(None)
+        self._thread.join(PATIENCE_S)
+
+    def _run(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            try:
+                outcome: Outcome = self._kernel.apply(self._ifindex, batch.writes)
+            except BaseException as problem:
+                outcome = problem  # the event loop's to judge
+            if batch.finish(outcome):
+                with suppress(trio.RunFinishedError):
+                    self._loop.run_sync_soon(batch.report)

@@ -1,0 +1,268 @@
+"""lacp in a running daemon: LACPDUs keep their rhythm while the kernel stalls, and the next daemon goes on where one was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import Lab, RecordingKernel, Running, quiet
+from lacp_partner import LacpPartner, attach
+
+from pyteamd.daemon import Plan
+from pyteamd.events import Refused
+from pyteamd.keepsake import Keepsake
+from pyteamd.model import Write
+
+LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
+ROUNDS = 1000
+
+
+class Stalling(RecordingKernel):
+    """Takes no write while the gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Event()
+        self.gate.set()
+        self.problem: Exception | None = None
+
+    def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
+        """See kernel.api."""
+        assert self.gate.wait(60)
+        if self.problem is not None:
+            raise self.problem
+        return super().apply(team, writes)
+
+
+@pytest.fixture
+def kernel(lab: Lab) -> Stalling:
+    """The lab's kernel, one that can stall."""
+    lab.kernel = Stalling()
+    for number in (1, 2):
+        lab.kernel.add_pair(f"eth{number}", f"peer{number}")
+    lab.nursery.start_soon(lab.run_net)
+    return lab.kernel
+
+
+def plan(lab: Lab, **changes: Any) -> Plan:
+    return lab.plan(LACP, keepsake_path=f"{lab.directory}/team0.lacp.json", **changes)
+
+
+def partners(lab: Lab) -> list[LacpPartner]:
+    ends = [lab.link(name).peer for name in ("eth1", "eth2")]
+    return attach(lab.kernel.net, list(ends))
+
+
+async def in_service(lab: Lab, **changes: Any) -> Running:
+    """A team whose ports are both in service."""
+    daemon = await lab.start(plan(lab, **changes))
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    await trio.sleep(5)
+    assert (lab.option("enabled", "eth1"), lab.option("enabled", "eth2")) == (True, True)
+    assert lab.kernel.find_link("team0").carrier is True  # type: ignore[union-attr]
+    return daemon
+
+
+async def test_lacpdus_keep_their_rhythm_while_a_write_stalls(lab: Lab, kernel: Stalling) -> None:
+    first, second = partners(lab)
+    daemon = await in_service(lab)
+    kernel.gate.clear()
+    lab.cut("eth2")
+    began = trio.current_time()
+    await trio.sleep(60)
+    assert len(first.pauses(began)) >= 58
+    assert first.pauses(began) == pytest.approx([1.0] * len(first.pauses(began)), abs=0.05)
+    assert lab.option("enabled", "eth2") is True, "the write is under way"
+    assert (await daemon.state())["ports"]["eth2"]["runner"]["state"] == "disabled"
+    kernel.gate.set()
+    for _ in range(ROUNDS):
+        if lab.option("enabled", "eth2") is False:
+            break
+        await trio.sleep(1)
+    await quiet()
+    assert lab.option("enabled", "eth2") is False
+    lab.cut("eth2", up=True)
+    await trio.sleep(5)
+    assert lab.option("enabled", "eth2") is True
+    assert second.heard[-1][1].actor.state == 0x3F
+
+
+async def test_lost_messages_are_read_anew_when_the_write_is_done(lab: Lab, kernel: Stalling) -> None:
+    partners(lab)
+    daemon = await in_service(lab)
+    kernel.gate.clear()
+    lab.cut("eth2")
+    await quiet()
+    kernel.dumps = 0
+    kernel.lose_events()
+    await quiet()
+    assert kernel.dumps == 0
+    kernel.gate.set()
+    for _ in range(ROUNDS):
+        if kernel.dumps:
+            break
+        await trio.sleep(1)
+    assert kernel.dumps == 1
+    assert (await daemon.state())["ports"]["eth2"]["link"]["up"] is False
+
+
+async def test_a_fault_in_the_writing_thread_ends_the_daemon(lab: Lab, kernel: Stalling) -> None:
+    partners(lab)
+    daemon = await in_service(lab)
+    daemon.crash_expected = True
+    kernel.problem = ZeroDivisionError()
+    lab.cut("eth2")
+    await daemon.ended.wait()
+    assert daemon.crash is not None
+    assert daemon.crash.split(ZeroDivisionError)[0] is not None
+    kernel.problem = None
+
+
+def saved_ports(path: str) -> set[str]:
+    """Ports the file tells of."""
+    return set(json.loads(Path(path).read_text())["snapshot"]["ports"])
+
+
+async def crash(daemon: Running) -> None:
+    """The daemon is gone without having done anything in good order."""
+    daemon.scope.cancel()
+    await daemon.ended.wait()
+
+
+async def test_a_successor_writes_nothing_and_its_first_lacpdu_is_right(lab: Lab, kernel: Stalling) -> None:
+    there = partners(lab)
+    await crash(await in_service(lab))
+    kernel.performed.clear()
+    for partner in there:
+        partner.heard.clear()
+    successor = await lab.start(plan(lab, take_over=True))
+    await trio.sleep(10)
+    assert kernel.performed == []
+    for partner in there:
+        _, first = partner.heard[0]
+        assert first.actor.state == 0x3F
+        assert first.partner == partner.actor
+    assert not [line for line in successor.lines if "Changed port state" in line or "out of service" in line]
+
+
+async def test_the_file_goes_with_the_device_and_stays_with_it(lab: Lab, kernel: Stalling) -> None:
+    path = f"{lab.directory}/team0.lacp.json"
+    partners(lab)
+    daemon = await in_service(lab, keep=True)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert await daemon.stop() == 0
+    assert os.listdir(lab.directory) == ["team0.lacp.json"]
+    successor = await lab.start(plan(lab, take_over=True))
+    assert await successor.stop() == 0
+    assert os.listdir(lab.directory) == []
+
+
+async def test_a_touch_with_each_lacpdu_says_that_we_live(lab: Lab, kernel: Stalling) -> None:
+    path = f"{lab.directory}/team0.lacp.json"
+    partners(lab)
+    daemon = await in_service(lab)
+    written = os.stat(path)
+    await trio.sleep(1.2)
+    touched = os.stat(path)
+    assert touched.st_ino == written.st_ino, "not written anew"
+    assert touched.st_mtime_ns > written.st_mtime_ns
+    os.unlink(path)
+    await trio.sleep(1.2)
+    assert saved_ports(path) == {"eth1", "eth2"}
+    assert await daemon.stop() == 0
+
+
+class Clock:
+    """CLOCK_BOOTTIME of a test."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Receiver:
+    """A runner as far as files go."""
+
+    revision = 1
+
+    def __init__(self) -> None:
+        self.resumed: list[tuple[object, float]] = []
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        return {"ports": {}}
+
+    def resume(self, snapshot: object, age_s: float, now: float) -> None:
+        self.resumed.append((snapshot, age_s))
+
+
+DAMAGE = {
+    "empty": "",
+    "half": '{"boot": "b", "ifin',
+    "not an object": "[]",
+    "no snapshot": '{"boot": "b", "ifindex": 9}',
+    "deep": "[" * 100_000,
+    "too long": "x" * ((1 << 22) + 1),
+    "other boot": '{"boot": "a", "ifindex": 9, "snapshot": {}}',
+    "other device": '{"boot": "b", "ifindex": 8, "snapshot": {}}',
+}
+REASONS = {
+    "too long": "too long",
+    "other boot": "from before the machine was started",
+    "other device": "about another device",
+}
+
+
+@pytest.mark.parametrize("what", list(DAMAGE))
+async def test_a_bad_file_is_one_line_in_the_log(what: str, lab: Lab) -> None:
+    log = (await lab.start()).log
+    lines = lab.daemons[0].lines
+    lines.clear()
+    path = lab.directory / "file"
+    path.write_text(DAMAGE[what])
+    os.utime(path, (999, 999))
+    receiver = Receiver()
+    Keepsake(str(path), 9, log, clock=Clock(), boot="b").hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert lines == [f"{path} is ignored: {REASONS.get(what, 'damaged')}"]
+    assert receiver.resumed == []
+
+
+async def test_age_counts_from_the_last_sign_of_life(lab: Lab) -> None:
+    log, clock, receiver = (await lab.start()).log, Clock(), Receiver()
+    lines = lab.daemons[0].lines
+    lines.clear()
+    path = str(lab.directory / "file")
+    keepsake = Keepsake(path, 9, log, clock=clock, boot="b")
+    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert (lines, receiver.resumed) == ([], []), "no file is nothing to talk about"
+    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    clock.now_s += 2.0
+    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    clock.now_s += 1.5
+    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert receiver.resumed == [({"ports": {}}, pytest.approx(1.5))]
+    clock.now_s += 100.0
+    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert lines == [f"{path} is 102 s old: partners are listened to anew"]
+    clock.now_s = 900.0
+    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert lines[1:] == [f"{path} is ignored: from before the machine was started"]
+    assert len(receiver.resumed) == 2
+
+
+async def test_a_directory_that_takes_no_file_is_said_once(lab: Lab) -> None:
+    log = (await lab.start()).log
+    lines = lab.daemons[0].lines
+    lines.clear()
+    receiver = Receiver()
+    keepsake = Keepsake(str(lab.directory / "nosuch" / "file"), 9, log, clock=Clock(), boot="b")
+    for receiver.revision in (2, 3):
+        keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    assert len(lines) == 1
+    assert lines[0].endswith("a restart will interrupt traffic")
