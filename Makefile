@@ -3,7 +3,9 @@ PYTHON := .venv/bin/python
 SEEDS ?= 1000
 S ?=
 
-.PHONY: help setup demo test check sim scenario rewrite kernel bench fmt install uninstall clean
+export PREFIX DESTDIR PACKAGE PIP_FLAGS
+
+.PHONY: help setup demo test check sim scenario rewrite kernel bench fmt install uninstall install-compat clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +46,15 @@ kernel: lab  ## only the real-kernel lane
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh
 	@$(PYTHON) tests/bench/bench.py
+
+install:  ## the commands, units, manual pages: PREFIX=/usr/local DESTDIR= PYTHON=/usr/bin/python3
+	@packaging/install.sh install
+
+install-compat:  ## after install: also under the names teamd, teamdctl, teamnl, teamd@.service
+	@packaging/install.sh install-compat
+
+uninstall:  ## remove what install and install-compat made
+	@packaging/install.sh uninstall
 
 fmt: venv  ## format the code
 	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Write the manual pages and shell completions into a directory, from the same tables the programs read.
+
+    python3 packaging/pages.py DIRECTORY
+
+pyteamd.8, pyteamdctl.8, pyteamnl.8, pyteamd.conf.5, and for each command NAME.bash and NAME.zsh.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pyteamd import __version__, cli, ctl, ctl_verbs, nl, options
+from pyteamd.config_doc import reference
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+
+FILES_TEXT = """\
+.SH FILES
+.TP
+.I /run/teamd/DEVICE.pid, /run/teamd/DEVICE.sock
+The daemon of a device and its control socket.
+.TP
+.I /etc/pyteamd/DEVICE.conf, .json, .yaml
+What the unit pyteamd@DEVICE.service reads, the first that is there.
+"""
+EXIT_TEXT = """\
+.SH EXIT STATUS
+.TP
+.B 0
+Success; also the end by a signal, and when the device was deleted by somebody.
+.TP
+.B 1
+Usage, configuration, or the start failed; \\-e: no daemon; \\-k: none, or it does not end.
+.TP
+.B 2
+Failed after a good start.
+"""
+ENVIRONMENT_TEXT = """\
+.SH ENVIRONMENT
+.TP
+.B TEAM_LOG_OUTPUT
+stdout, stderr or syslog, unless \\-l says otherwise.
+.TP
+.B TEAM_EVENT_BUFSIZE
+Octets of the receive buffers for events.
+.TP
+.B DBUS_SYSTEM_BUS_ADDRESS
+Where the system bus is.
+"""
+Row = tuple[str, str]
+"""What is typed, and what it means."""
+
+
+def roff(text: str) -> str:
+    """Text in a manual page."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text[:1] in (".", "'") else text
+
+
+def entries(rows: Iterable[Row]) -> str:
+    """A tagged list."""
+    return "".join(f".TP\n.B {roff(typed)}\n{roff(meaning)}\n" for typed, meaning in rows)
+
+
+def page(name: str, section: int, summary: str, synopsis: str, body: str, also: str) -> str:
+    """A whole manual page."""
+    head = f'.TH {name.upper()} {section} "" "pyteamd {__version__}" "pyteamd"\n'
+    head += f".SH NAME\n{name} \\- {summary}\n"
+    if synopsis:
+        head += f".SH SYNOPSIS\n.B {name}\n{roff(synopsis)}\n"
+    return f"{head}{body}.SH SEE ALSO\n{also}\n"
+
+
+def daemon_rows() -> list[Row]:
+    """Options of the daemon."""
+    rows = []
+    for flag in options.FLAGS:
+        value = f" {flag.metavar}" if flag.metavar else ""
+        rows.append((f"-{flag.short}{value}, --{flag.long}{value.replace(' ', '=')}", f"{flag.help}."))
+    return rows
+
+
+def ctl_rows() -> list[Row]:
+    """Options of pyteamdctl, from its help."""
+    lines = re.findall(r"^ +(-\w) (--\S+) +(.*)$", ctl._OPTIONS_HELP, re.MULTILINE)
+    return [(f"{short}, {long}", f"{text}.") for short, long, text in lines]
+
+
+def verb_rows() -> list[Row]:
+    """What pyteamdctl can be told, one row per way to say it."""
+    own = " (teamdctl does not have it)"
+    return [
+        (" ".join([*verb.words, *verb.params]), f"See its output.{own}" if verb.extra else "As teamdctl does.")
+        for verb in ctl_verbs.VERBS
+    ]
+
+
+def manuals() -> dict[str, str]:
+    """Name → text."""
+    also = ".BR pyteamd (8), .BR pyteamdctl (8), .BR pyteamnl (8), .BR pyteamd.conf (5)".replace(", .BR", ",\n.BR")
+    commands = [(f"{name}", f"{row.help}.") for name, row in cli.SUBCOMMANDS.items()]
+    daemon = (
+        ".SH DESCRIPTION\nRuns one team device: watches the links of its ports and tells the kernel's team driver which of them "
+        "carry traffic. It takes teamd's place; the command line is the same.\n"
+        f".SH OPTIONS\n{entries(daemon_rows())}.SH COMMANDS\nInstead of options, a first word:\n{entries(commands)}"
+        f"{EXIT_TEXT}{ENVIRONMENT_TEXT}{FILES_TEXT}"
+    )
+    control = (
+        ".SH DESCRIPTION\nAsks the daemon of a team device, or tells it something. Every word of a command may be shortened.\n"
+        f".SH OPTIONS\n{entries(ctl_rows())}.SH COMMANDS\n{entries(verb_rows())}"
+    )
+    direct = (
+        ".SH DESCRIPTION\nTalks to the kernel's team driver, past any daemon. Commands may be shortened.\n"
+        f".SH OPTIONS\n{entries(nl.OPTION_HELP)}"
+        f".SH COMMANDS\n{entries((f'{name} {words}'.strip(), text) for name, words, text in nl.COMMANDS)}"
+    )
+    config = (
+        ".SH DESCRIPTION\nThe configuration of a team device, in JSON as teamd reads it or the same tree in YAML. "
+        f"pyteamd example RUNNER prints a commented one.\n.SH KEYS\n{reference(RUNNERS, WATCHERS)}{FILES_TEXT}"
+    )
+    return {
+        "pyteamd.8": page("pyteamd", 8, "team device daemon", "[options] | command [arguments]", daemon, also),
+        "pyteamdctl.8": page("pyteamdctl", 8, "control a team daemon", "[options] team command", control, also),
+        "pyteamnl.8": page("pyteamnl", 8, "talk to the team driver", "[options] team command", direct, also),
+        "pyteamd.conf.5": page("pyteamd.conf", 5, "configuration of a team device", "", config, also),
+    }
+
+
+# -- completion --------------------------------------------------------------------------------------------------------
+
+
+def bash(
+    name: str, flags: Sequence[str], first: Sequence[str], team_first: bool, words: Sequence[Sequence[str]]
+) -> str:
+    """A completion for bash: options; names of team devices; then the words of the commands, one after the other."""
+    function = f"_{name}"
+    tree = "\n".join(
+        f'        "{" ".join(prefix)}") words="{" ".join(follow)}" ;;' for prefix, follow in branches(words)
+    )
+    teams = '$(for link in /sys/class/net/*; do [ -e "$link/device" ] || echo "${link##*/}"; done)'
+    return f"""# bash completion for {name}
+{function}() {{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} words="" said="" team="" word
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case $word in
+        -*) ;;
+        *) if [ -z "$team" ] && {"true" if team_first else "false"}; then team=$word; else said="${{said:+$said }}$word"; fi ;;
+        esac
+    done
+    if [[ $cur == -* ]]; then
+        words="{" ".join(flags)}"
+    elif [ -z "$team" ] && {"true" if team_first else "false"}; then
+        words="{teams}"
+    else
+        case $said in
+{tree}
+        esac
+        [ -n "$said" ] || words="$words {" ".join(first)}"
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    [ ${{#COMPREPLY[@]}} -gt 0 ] || [[ $cur == -* ]] || COMPREPLY=($(compgen -f -- "$cur"))
+}}
+complete -F {function} {name}
+"""
+
+
+def branches(words: Sequence[Sequence[str]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """For every beginning of a command the words that may follow."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for command in words:
+        for depth, word in enumerate(command):
+            found.setdefault(tuple(command[:depth]), {})[word] = None
+    return [(prefix, list(follow)) for prefix, follow in found.items()]
+
+
+def zsh(name: str) -> str:
+    """zsh runs the one for bash."""
+    return f"""#compdef {name}
+autoload -Uz bashcompinit && bashcompinit
+local here=${{${{(%):-%x}}:A:h}}
+source "$here/../../bash-completion/completions/{name}"
+_bash_complete -F _{name} 2>/dev/null
+"""
+
+
+def completions() -> dict[str, str]:
+    """Name → text."""
+    daemon = [word for flag in options.FLAGS for word in (f"-{flag.short}", f"--{flag.long}")]
+    control = [word.partition("=")[0] for typed, _ in ctl_rows() for word in typed.split(", ")]
+    direct = [word.partition("=")[0] for typed, _ in nl.OPTION_HELP for word in typed.split()]
+    verbs = [verb.words for verb in ctl_verbs.VERBS]
+    return {
+        "pyteamd.bash": bash("pyteamd", daemon, list(cli.SUBCOMMANDS), False, []),
+        "pyteamdctl.bash": bash("pyteamdctl", control, [], True, verbs),
+        "pyteamnl.bash": bash("pyteamnl", direct, [], True, [(name,) for name, _, _ in nl.COMMANDS]),
+        **{f"{name}.zsh": zsh(name) for name in ("pyteamd", "pyteamdctl", "pyteamnl")},
+    }
+
+
+def main() -> int:
+    """Write everything."""
+    if len(sys.argv) != 2:
+        print("usage: pages.py DIRECTORY", file=sys.stderr)
+        return 1
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in {**manuals(), **completions()}.items():
+        (directory / name).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""pyteamnl and C teamnl, asked the same of the same team on the real driver."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import pytest
+
+from tests.kernel.lab_kit import Bench, Result, bench, daemon, must, run, wait_for
+
+pytestmark = pytest.mark.kernel
+
+OURS = f"{sys.executable} -B -m pyteamd.nl"
+AB = '{"runner":{"name":"activebackup"},"ports":{"em1":{"prio":-7},"em2":{}}}'
+LB = '{"runner":{"name":"loadbalance","tx_hash":["eth"]},"ports":{"em1":{},"em2":{}}}'
+
+COMMON = [
+    *("team0 ports", "team0 options", "team0 p", "team0 o", "team0 getoption mode", "team0 g mode extra"),
+    *("team0 getoption enabled", "team0 getoption enabled -p em1", "-p em1 team0 getoption priority"),
+    *("--port=em2 team0 getoption priority", "team0 getoption nope", "team0 getoption", "team0 setoption"),
+    *("team0 setoption mcast_rejoin_count", "-p nope team0 getoption enabled", "-p lo team0 getoption enabled"),
+    *("-a 0 team0 getoption mode", "-a 5 team0 getoption mode", "-a x team0 getoption mode"),
+    *("-a 0 -p em1 team0 getoption enabled", "nope ports", "lo ports", "team0 monitor bogus"),
+    *("-a 3 team0 getoption lb_tx_hash_to_port_mapping", "team0 getoption lb_tx_hash_to_port_mapping"),
+    *("-a 300 team0 getoption lb_tx_hash_to_port_mapping", "-p em1 team0 getoption lb_port_stats"),
+    *("team0 getoption bpf_hash_func", "-a 3 team0 getoption lb_hash_stats", "team0 getoption lb_tx_method"),
+]
+CHANGES = [
+    *("mcast_rejoin_count 3", "mcast_rejoin_count 0x10", "mcast_rejoin_count x",),
+    *("mcast_rejoin_count 5000000000", "mcast_rejoin_count 4294967295", "mcast_rejoin_count ''", "mode roundrobin"),
+    *(
+        "priority 5 -p em1",
+        "priority -- -5",
+        "-p em1 priority -- -5",
+        "-p em1 priority 2147483648",
+        "enabled yes -p em2",
+    ),
+    *("enabled true -p em2", "enabled TRUE -p em2", "enabled false -p em1", "user_linkup false -p em1", "nope 1"),
+    *(
+        "lb_tx_method hash",
+        "lb_tx_method bogus",
+        "-a 3 lb_tx_hash_to_port_mapping 3",
+        "-a 3 lb_tx_hash_to_port_mapping 77",
+    ),
+    *("bpf_hash_func '\\06\\00\\00\\00\\05\\00\\00\\00'", "bpf_hash_func xx", "bpf_hash_func '\\6\\0'"),
+]
+USAGE = ["", "team0", "team0 bogus", "-x", "team0 setoption a -1"]
+
+
+def told(result: Result) -> tuple[int, str, list[str]]:
+    """Exit code, output, messages; libteam's own log lines are not ours."""
+    return result.status, result.out, [line for line in result.err.splitlines() if not line.startswith("libteam:")]
+
+
+@pytest.fixture(params=[AB, LB], ids=["activebackup", "loadbalance"])
+def team(request: pytest.FixtureRequest) -> Bench:
+    with bench() as made, daemon("teamd", made, request.param):
+        made.on_host("pid=$(cat /run/teamd/team0.pid); kill -9 $pid")  # nobody sets the options back
+        yield made
+        must("ip link del team0; rm -f /run/teamd/team0.*", namespace=made.host)
+
+
+def test_questions_and_changes_get_the_same_answers(team: Bench) -> None:
+    for command in COMMON:
+        assert told(team.on_host(f"{OURS} {command}")) == told(team.on_host(f"teamnl {command}")), command
+    for change in CHANGES:
+        results = []
+        before = team.options()
+        for program in ("teamnl", OURS):
+            results.append((*told(team.on_host(f"{program} team0 setoption {change}")), team.options()))
+            for key, value in before.items():
+                if team.options().get(key) != value:
+                    restore(team, key, value)
+        assert results[0] == results[1], change
+
+
+def restore(team: Bench, key: str, value: str) -> None:
+    """Set an option as it was, with C teamnl."""
+    name, _, where = key.partition(" ")
+    flag = ""
+    if where:
+        kind, _, which = where.strip("()").partition(":")
+        flag = f"-p {which}" if kind == "port" else f"-a {which}"
+    if value and "trunc" not in value and "stats" not in name:
+        team.on_host(f"teamnl {flag} team0 setoption {name} -- {shlex.quote(value.strip())}")
+
+
+def test_usage_errors_end_alike() -> None:
+    for command in USAGE:
+        ours, theirs = run(f"{OURS} {command}"), run(f"teamnl {command}")
+        assert ours.status == theirs.status == 1
+        assert ours.err.splitlines()[:1] == [
+            line.replace("teamnl:", "pyteamnl:") for line in theirs.err.splitlines()[:1]
+        ]
+
+
+def test_monitor_shows_changes() -> None:
+    with bench() as made, daemon("teamd", made, AB):
+        made.on_host(f"{OURS} team0 monitor >/run/ours & echo $! >/run/ours.pid")
+        made.on_host("stdbuf -oL teamnl team0 monitor >/run/theirs & echo $! >/run/theirs.pid")
+        wait_for(lambda: "team" in run("cat /proc/net/genetlink 2>/dev/null; echo team").out)
+        run("sleep 1")  # both have to be listening, and neither says so
+        made.on_host("teamnl team0 setoption mcast_rejoin_count 9")
+        made.cut(1)
+        made.on_host("ip link set em2 nomaster")
+        wait_for(lambda: "-" in run("cat /run/theirs").out and "  -5: em2" in run("cat /run/ours").out)
+        ours, theirs = (run(f"sort -u /run/{name}").out.splitlines() for name in ("ours", "theirs"))
+        run("kill $(cat /run/ours.pid) $(cat /run/theirs.pid)")
+    expected = [line for line in theirs if "em2: *" not in line]
+    assert [line for line in expected if line not in ours] == []
+    assert any(line.startswith("  *5: em2: *") for line in ours)
