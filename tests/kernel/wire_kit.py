@@ -8,6 +8,7 @@ point). ActivePort listens to the driver's events on the host. Both use the cloc
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -74,7 +75,12 @@ class Ear:
         found = []
         with suppress(BlockingIOError):
             while True:
-                octets, ancillary, _, address = self.socket.recvmsg(2048, socket.CMSG_SPACE(AUX.size))
+                try:
+                    octets, ancillary, _, address = self.socket.recvmsg(2048, socket.CMSG_SPACE(AUX.size))
+                except OSError as problem:
+                    if problem.errno != errno.ENETDOWN:  # said once when the link goes down
+                        raise
+                    continue
                 outgoing = address[2] == socket.PACKET_OUTGOING
                 found.append(Heard(time.monotonic(), outgoing, with_tag(octets, ancillary)))
         return found

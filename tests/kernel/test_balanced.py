@@ -1,0 +1,276 @@
+"""The runners that spread frames, on the real driver: what leaves through which port is counted on the wire, on the switch's side.
+
+Frames are put into team0 by a packet socket, as whole frames, so that the driver sees exactly what the test made. Each carries a number
+behind the headers; the ears on p1, p2, … say where each one came out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from pyteamd.kernel.tx_hash import fold, reference_hash
+from tests.kernel.lab_kit import PYTEAMD, PYTEAMDCTL, Bench, bench, daemon, wait_for
+from tests.kernel.wire_kit import Ear
+
+pytestmark = pytest.mark.kernel
+
+MARK = b"pyteamd:"
+ETHERTYPE_TEST = 0x88B5
+GATEWAY = bytes.fromhex("0200000000fe")
+BURST = 200
+"""Frames sent before the ears are emptied; a socket buffer holds more."""
+
+
+@dataclass
+class Wires:
+    """A bench with a daemon on it, ears on the far ends, and a mouth on team0."""
+
+    on: Bench
+    ears: dict[int, Ear]
+    mouth: Ear
+
+    def sent(self, frames: Sequence[bytes]) -> list[list[int]]:
+        """Send each frame, its number written behind it; the ports it came out of, by frame."""
+        out: list[list[int]] = [[] for _ in frames]
+        for first in range(0, len(frames), BURST):
+            for number in range(first, min(first + BURST, len(frames))):
+                self.mouth.say(frames[number] + MARK + struct.pack("!I", number))
+            for port, ear in self.ears.items():
+                for heard in ear.hear():
+                    _, found, rest = heard.octets.partition(MARK)
+                    if found:
+                        out[struct.unpack_from("!I", rest)[0]].append(port)
+        return out
+
+    def counts(self, frames: int = 200) -> Counter[int]:
+        """How many of so many equal frames came out of each port; each exactly once."""
+        ports = self.sent([plain()] * frames)
+        assert all(len(through) == 1 for through in ports), "a frame was lost, or came twice"
+        return Counter(through[0] for through in ports)
+
+
+def plain(source: bytes = b"\x02\0\0\0\x01\x01") -> bytes:
+    """A frame of a protocol nobody speaks."""
+    return GATEWAY + source + struct.pack("!H", ETHERTYPE_TEST) + bytes(50)
+
+
+@contextmanager
+def quiet(ports: int = 2) -> Iterator[Bench]:
+    """A bench whose host does not speak by itself: the messages of IPv6 take turns too."""
+    with bench(ports) as on:
+        on.on_host("for scope in all default; do echo 1 >/proc/sys/net/ipv6/conf/$scope/disable_ipv6; done")
+        yield on
+
+
+@contextmanager
+def wires(config: str, ports: int = 2, program: str = PYTEAMD) -> Iterator[Wires]:
+    """Everything up, team0 too; nobody but the test speaks."""
+    with quiet(ports) as on, daemon(program, on, config):
+        on.on_host("ip link set team0 up")
+        for number in range(1, ports + 1):
+            on.await_link(number, True)
+        wait_for(lambda: on.on_host("teamdctl team0 state").out.count("link summary: up") == ports)
+        ears = {number: Ear(on.switch, f"p{number}", outgoing=False) for number in range(1, ports + 1)}
+        mouth = Ear(on.host, "team0", protocol=0)
+        try:
+            yield Wires(on, ears, mouth)
+        finally:
+            for ear in (*ears.values(), mouth):
+                ear.close()
+
+
+def runner(name: str, more: str = "", ports: int = 2, port: str = "{}") -> str:
+    """A configuration."""
+    names = ", ".join(f'"em{number}": {port}' for number in range(1, ports + 1))
+    return f'{{"runner": {{"name": "{name}"{more}}}, "ports": {{{names}}}}}'
+
+
+def test_broadcast_sends_every_frame_everywhere() -> None:
+    with wires(runner("broadcast", ports=3), 3) as at:
+        assert all(sorted(through) == [1, 2, 3] for through in at.sent([plain()] * 100))
+        at.on.cut(2)
+        assert all(sorted(through) == [1, 3] for through in at.sent([plain()] * 100))
+        at.on.mend(2)
+        assert all(sorted(through) == [1, 2, 3] for through in at.sent([plain()] * 100))
+
+
+def test_roundrobin_takes_turns() -> None:
+    with wires(runner("roundrobin")) as at:
+        turns = [through[0] for through in at.sent([plain()] * 200)]
+        assert all(before != after for before, after in itertools.pairwise(turns))
+        at.on.cut(1)
+        assert at.counts() == {2: 200}
+        at.on.mend(1)
+        assert at.counts() == {1: 100, 2: 100}
+
+
+def test_random_spreads() -> None:
+    with wires(runner("random")) as at:
+        counts = at.counts(1000)
+        assert sum(counts.values()) == 1000
+        assert 400 < counts[1] < 600, "less likely than one in 10**9"
+        at.on.cut(2)
+        assert at.counts() == {1: 200}
+        at.on.mend(2)
+        assert len(at.counts()) == 2
+
+
+def test_a_ping_watcher_takes_a_port_out_of_service() -> None:
+    """The kernel decides by the raw link, unless a watcher gives it its verdict instead (`user_linkup`)."""
+    watch = '{"link_watch": {"name": "arp_ping", "interval": 100, "missed_max": 2, "target_host": "192.0.2.1"}}'
+    with quiet() as on:
+        on.on_switch("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")
+        for number in (1, 2):
+            on.on_switch(f"ip addr add 192.0.2.1/24 dev p{number}")
+        with daemon(PYTEAMD, on, runner("roundrobin", port=watch)):
+            on.on_host("ip link set team0 up")
+            wait_for(lambda: on.on_host("teamdctl team0 state").out.count("link summary: up") == 2)
+            one, two = (Ear(on.switch, f"p{number}", outgoing=False) for number in (1, 2))
+            with one, two, Ear(on.host, "team0", protocol=0) as mouth:
+                at = Wires(on, {1: one, 2: two}, mouth)
+                assert at.counts() == {1: 100, 2: 100}
+                on.on_switch("ip link set p1 arp off")
+                wait_for(lambda: on.options()["user_linkup (port:em1)"] == "false")
+                assert at.counts() == {2: 200}
+                on.on_switch("ip link set p1 arp on")
+                wait_for(lambda: on.options()["user_linkup (port:em1)"] == "true")
+                assert at.counts() == {1: 100, 2: 100}
+
+
+# Flows and hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One flow, as a user would describe it, and its frames as the test makes them."""
+
+    src: str
+    dst: str
+    proto: str
+    sport: int
+    dport: int
+
+    def frame(self, mac: bytes) -> bytes:
+        """Built by scapy."""
+        from scapy.layers.inet import IP, TCP, UDP
+        from scapy.layers.inet6 import IPv6
+        from scapy.layers.l2 import Ether
+
+        network = IPv6 if ":" in self.src else IP
+        transport = TCP if self.proto == "tcp" else UDP
+        packet = Ether(src=mac, dst=GATEWAY) / network(src=self.src, dst=self.dst)
+        return bytes(packet / transport(sport=self.sport, dport=self.dport) / bytes(20))
+
+    def words(self) -> str:
+        """For the command line."""
+        ports = f"--proto {self.proto} --sport {self.sport} --dport {self.dport}"
+        return f"--src {self.src} --dst {self.dst} {ports} --dmac {GATEWAY.hex(':')}"
+
+    def described(self) -> dict[str, str]:
+        """For the control method."""
+        ports = {"proto": self.proto, "sport": str(self.sport), "dport": str(self.dport)}
+        return {"src": self.src, "dst": self.dst, "dmac": GATEWAY.hex(":"), **ports}
+
+
+def flows(count: int, seed: int) -> list[Flow]:
+    """So many, IPv4 and IPv6, TCP and UDP."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(count):
+        near, far = rng.randrange(1, 255), rng.randrange(1, 65535)
+        if rng.random() < 0.5:
+            ends = f"192.0.2.{near}", f"198.51.{far >> 8}.{far & 255}"
+        else:
+            ends = f"2001:db8::{near:x}", f"2001:db8:1::{far:x}"
+        made.append(Flow(*ends, rng.choice(("tcp", "udp")), rng.randrange(1024, 65536), rng.randrange(1, 1024)))
+    return made
+
+
+FRAGMENTS = ("eth", "vlan", "ip", "l4")
+TX_HASH = ', "tx_hash": ["eth", "vlan", "ip", "l4"]'
+
+
+def order_of_ports(at: Wires) -> list[int]:
+    """The driver's numbering, found out with frames of known hash: bucket modulo ports leads through them."""
+    found = {}
+    for byte in range(64):
+        frame = plain(bytes((2, 0, 0, 0, 1, byte)))
+        number = fold(reference_hash(FRAGMENTS, frame)) % len(at.ears)
+        found[number] = at.sent([frame])[0][0]
+    return [found[number] for number in range(len(at.ears))]
+
+
+def test_passive_hashing_keeps_each_flow_on_the_port_that_the_hash_says() -> None:
+    """1,000 flows of three frames each; the prediction is that of `reference_hash`, which shares no code with the program in the kernel."""
+    with wires(runner("loadbalance", TX_HASH, ports=3), 3) as at:
+        order = order_of_ports(at)
+        assert sorted(order) == [1, 2, 3]
+        mac = bytes.fromhex(at.on.mac("team0").replace(":", ""))
+        frames = [flow.frame(mac) for flow in flows(1000, seed=4)]
+        came = at.sent(frames * 3)
+        expected = [order[fold(reference_hash(FRAGMENTS, frame)) % 3] for frame in frames]
+        assert came == [[port] for port in expected * 3]
+        shares = Counter(expected)
+        assert all(250 < shares[port] < 420 for port in (1, 2, 3)), shares
+        at.on.cut(2)
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "false")
+        assert {through[0] for through in at.sent(frames)} == {1, 3}
+        at.on.mend(2)
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "true")
+        assert {through[0] for through in at.sent(frames)} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("balancer", ["", ', "tx_balancer": {"name": "basic", "balancing_interval": 600}'])
+def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
+    """Asked of the daemon by the client library, one connection for all; also after a port was gone and came back."""
+    from pyteamd import jansson
+    from pyteamd.client import Client
+
+    with wires(runner("loadbalance", TX_HASH + balancer, ports=3), 3) as at:
+        at.on.cut(1)
+        wait_for(lambda: at.on.options()["enabled (port:em1)"] == "false")
+        at.on.mend(1)
+        wait_for(lambda: at.on.options()["enabled (port:em1)"] == "true")
+        mac = bytes.fromhex(at.on.mac("team0").replace(":", ""))
+        asked = flows(1000, seed=7)
+        with Client.connect("team0") as client:
+            for first in range(0, len(asked), 100):
+                some = asked[first : first + 100]
+                answers = [jansson.loads(client.fetch("FlowHash", json.dumps(flow.described()))) for flow in some]
+                came = at.sent([flow.frame(mac) for flow in some])
+                assert [[f"em{port}" for port in through] for through in came] == [[a["port"]] for a in answers]
+                assert all(answer["certain"] for answer in answers)
+        said = at.on.on_host(f"{PYTEAMDCTL} team0 hash {asked[0].words()}")
+        assert (said.status, said.err) == (0, "")
+        assert f"bucket: {fold(reference_hash(FRAGMENTS, asked[0].frame(mac)))}\n" in said.out
+        raw = at.on.on_host(f"{PYTEAMDCTL} team0 hash {asked[0].frame(mac).hex()}")
+        assert raw.out == said.out
+        shown = at.on.on_host(f"{PYTEAMDCTL} team0 balance").out
+        assert shown.count(" of 256 buckets") == 3
+        assert "evenness: 0." in shown or "evenness: 1." in shown
+
+
+def test_by_hand_behind_our_back() -> None:
+    """As teamd: loadbalance enables a port whose link is up at once; the runners of the kernel have no opinion."""
+    with wires(runner("loadbalance")) as at:
+        at.on.on_host("teamnl team0 setoption -p em2 enabled false")
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "true")
+        at.on.cut(2)
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "false")
+        at.on.on_host("teamnl team0 setoption -p em2 enabled true")
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "false")
+    with wires(runner("roundrobin")) as at:
+        at.on.on_host("teamnl team0 setoption -p em2 enabled false")
+        time.sleep(0.3)
+        assert at.on.options()["enabled (port:em2)"] == "false"
+        assert at.counts() == {1: 200}
