@@ -73,7 +73,9 @@ def example(arguments: Sequence[str], program: str) -> int:
         epilog=f"example: {program} activebackup arp_ping > /etc/pyteamd/team0.yaml",
     )
     parser.add_argument("runner", metavar="RUNNER", choices=RUNNERS, help=", ".join(RUNNERS))
-    parser.add_argument("watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS))
+    parser.add_argument(
+        "watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS)
+    )
     options = parser.parse_args(arguments)
     print(config_doc.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
     return OK
@@ -91,7 +93,7 @@ def replay(arguments: Sequence[str], program: str) -> int:
     parser.add_argument("trace", metavar="TRACE", help="a file written by `pyteamdctl TEAM trace save FILE`")
     options = parser.parse_args(arguments)
     try:
-        steps, difference = run(_read(options.trace).splitlines())
+        steps, difference = run(_read(options.trace).decode("utf-8", "replace").splitlines())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         print(f"{options.trace}: {reason}", file=sys.stderr)
@@ -103,5 +105,5 @@ def replay(arguments: Sequence[str], program: str) -> int:
     return BAD
 
 
-def _read(name: str) -> str:
-    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+def _read(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

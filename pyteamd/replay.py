@@ -10,6 +10,7 @@ from pyteamd import jansson
 from pyteamd.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model import Outputs, Write
+from pyteamd.problems import ConfigError
 from pyteamd.runners import RUNNERS
 from pyteamd.runners.base import UserError
 from pyteamd.team import Team
@@ -45,6 +46,8 @@ def begin(beginning: Mapping[str, Any]) -> Team:
         return Team(config, decode(beginning["link"]), adopted=beginning["adopted"], enslave=beginning["enslave"])
     except KeyError as missing:
         raise ValueError(f"line 1: no {missing}") from None
+    except ConfigError as error:
+        raise ValueError(f"line 1: the configuration is no longer accepted: {error}") from None
 
 
 def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:

@@ -36,13 +36,27 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     """Read the command line. SystemExit with a message when it is wrong."""
-    parser = argparse.ArgumentParser(prog=program, description="Run scenario scripts on simulated links and virtual time.")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="script to run, - for standard input; with --random a configuration")
-    parser.add_argument("--check", action="store_true", help="compare with the output in the script and show differences")
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Run scenario scripts on simulated links and virtual time.",
+        epilog=f"example: printf 'port eth1\\nstart\\nview\\n' | {program} -; {program} --commands",
+    )
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="script to run, - for standard input; with --random a configuration"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the output in the script and show differences"
+    )
     parser.add_argument("--rewrite", action="store_true", help="put the output into the script")
-    parser.add_argument("--random", type=int, metavar="N", help="run N random scenarios with this configuration instead")
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="with --random: the first seed (default 0)")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"with --random: length (default {STEPS})")
+    parser.add_argument(
+        "--random", type=int, metavar="N", help="run N random scenarios with this configuration instead"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="SEED", help="with --random: the first seed (default 0)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, metavar="N", help=f"with --random: length (default {STEPS})"
+    )
     parser.add_argument("--commands", action="store_true", help="list the commands of scripts")
     options = parser.parse_args(list(arguments))
     if options.random is not None and (options.random < 1 or options.steps < 1 or len(options.files) != 1):
@@ -87,11 +101,15 @@ def run_random(options: argparse.Namespace) -> int:
     except ConfigError as problem:
         print(problem, file=sys.stderr)
         return EXIT_FAILED
-    print(f"{len(seeds)} random runs of {options.steps} steps (seeds {seeds[0]} to {seeds[-1]}): {failed or 'none'} failed")
+    print(
+        f"{len(seeds)} random runs of {options.steps} steps (seeds {seeds[0]} to {seeds[-1]}): {failed or 'none'} failed"
+    )
     return EXIT_FAILED if failed else EXIT_OK
 
 
 def describe_commands() -> str:
     """The help texts of all commands."""
     texts = [inspect.getdoc(command) or "" for command in (*ACTIONS.values(), *QUESTIONS.values())]
-    return "\n".join("\n".join([text.splitlines()[0], *(f"    {line}" for line in text.splitlines()[1:] if line)]) for text in texts)
+    return "\n".join(
+        "\n".join([text.splitlines()[0], *(f"    {line}" for line in text.splitlines()[1:] if line)]) for text in texts
+    )

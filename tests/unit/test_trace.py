@@ -55,7 +55,9 @@ def test_every_event_and_write_survives(cls: type) -> None:
 def test_a_whole_trace_survives(events: list[Any]) -> None:
     trace = Trace({"config": {}, "adopted": False})
     for at, event in enumerate(events):
-        trace.record(float(at), event, (SetCarrier(True),), Outputs((Frame(2, b"\xff"),), (Note(Level.INFO, "x", "eth0"),)))
+        trace.record(
+            float(at), event, (SetCarrier(True),), Outputs((Frame(2, b"\xff"),), (Note(Level.INFO, "x", "eth0"),))
+        )
     beginning, entries = parse(trace.lines())
     assert beginning == {"format": FORMAT, "dropped": 0, "config": {}, "adopted": False}
     assert entries == list(trace)
