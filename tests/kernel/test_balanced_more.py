@@ -1,0 +1,199 @@
+"""The active balancer, the queue override, take-over, and the driver's options beside C teamd's, on the real driver."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import struct
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pyteamd.kernel.tx_hash import fold, reference_hash
+from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from tests.kernel.test_balanced import GATEWAY, Wires, plain, runner, wires
+
+pytestmark = pytest.mark.kernel
+
+INTERVAL_S = 0.5
+ACTIVE = ', "tx_hash": ["eth"], "tx_balancer": {"name": "basic", "balancing_interval": 5}'
+SLOW = ', "tx_hash": ["eth"], "tx_balancer": {"name": "basic", "balancing_interval": 600}'
+MICE, ELEPHANT_FRAMES = 20, 8
+MOUSE_OCTETS, ELEPHANT_OCTETS = 400, 1000
+BURST_S = 0.025
+MAPPED = "lb_tx_hash_to_port_mapping"
+
+
+def mapping(on: Bench) -> dict[int, str]:
+    """Bucket → port, as the driver has it."""
+    found = {}
+    for name, value in on.options().items():
+        if name.startswith(MAPPED):
+            found[int(re.findall(r"\d+", name)[-1])] = value
+    return found
+
+
+def flows_of_one_port(at: Wires, count: int) -> list[bytes]:
+    """Headers of flows in different buckets that all leave through one port now: a load as skewed as can be."""
+    places = mapping(at.on)
+    victim = places[0]
+    headers: dict[int, bytes] = {}
+    for number in range(1, 1 << 16):
+        header = plain(b"\x02\0\0\0" + struct.pack("!H", number))[:14]
+        bucket = fold(reference_hash(("eth",), header))
+        if places[bucket] == victim and bucket not in headers:
+            headers[bucket] = header
+        if len(headers) == count:
+            return list(headers.values())
+    raise AssertionError("not enough buckets on one port")
+
+
+def send_for(at: Wires, frames: list[bytes], seconds: float) -> Counter[int]:
+    """Bursts of these frames; returns the octets that came out of each port."""
+    octets: Counter[int] = Counter()
+    end_s = time.monotonic() + seconds
+    while (began_s := time.monotonic()) < end_s:
+        for frame in frames:
+            at.mouth.say(frame)
+        for port, ear in at.ears.items():
+            octets[port] += sum(len(heard.octets) for heard in ear.hear())
+        time.sleep(max(0.0, BURST_S - (time.monotonic() - began_s)))
+    return octets
+
+
+def test_an_elephant_and_many_mice() -> None:
+    """All on one port at first; after three intervals within a tenth of the best split, and then nothing moves any more."""
+    with wires(runner("loadbalance", ACTIVE)) as at:
+        wait_for(lambda: len(mapping(at.on)) == 256 and "0" not in mapping(at.on).values())
+        elephant, *mice = flows_of_one_port(at, MICE + 1)
+        burst = [mouse.ljust(MOUSE_OCTETS, b"m") for mouse in mice]
+        burst += [elephant.ljust(ELEPHANT_OCTETS, b"e")] * ELEPHANT_FRAMES
+        first = send_for(at, burst, 0.2)
+        assert min(first[1], first[2]) == 0, "the load was not skewed"
+        send_for(at, burst, 4 * INTERVAL_S)  # what was sent before the first reading of the counters is no rate
+        settled = send_for(at, burst, 2 * INTERVAL_S)
+        best = max(ELEPHANT_FRAMES * ELEPHANT_OCTETS, sum(len(frame) for frame in burst) / 2)
+        share = max(settled.values()) / sum(settled.values())
+        assert share <= 1.1 * best / sum(len(frame) for frame in burst), settled
+        with at.on.option_events() as events:
+            send_for(at, burst, 6 * INTERVAL_S)
+        assert any("lb_hash_stats" in line for line in events), "the driver counts nothing"
+        assert not [line for line in events if MAPPED in line]
+
+
+def test_a_port_of_less_weight_gets_less() -> None:
+    text = f'{{"runner": {{"name": "loadbalance"{ACTIVE}}}, "ports": {{"em1": {{"weight": 3}}, "em2": {{}}}}}}'
+    with wires(text) as at:
+        wait_for(lambda: len(mapping(at.on)) == 256 and "0" not in mapping(at.on).values())
+        burst = [flow.ljust(MOUSE_OCTETS, b"m") for flow in flows_of_one_port(at, 40)]
+        send_for(at, burst, 4.5 * INTERVAL_S)
+        settled = send_for(at, burst, 2 * INTERVAL_S)
+        assert 0.675 <= settled[1] / sum(settled.values()) <= 0.825, settled
+
+
+def kill(pid: int) -> None:
+    """End a process as a crash does, and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+
+
+@pytest.mark.parametrize("more", ["", SLOW])
+def test_a_restart_after_a_crash_writes_nothing(more: str) -> None:
+    config = runner("loadbalance", more)
+    with wires(config) as at:
+        at.on.cut(2)
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "false")
+        at.on.mend(2)  # the map is now another one than a fresh daemon would make
+        wait_for(lambda: at.on.options()["enabled (port:em2)"] == "true")
+        time.sleep(0.3)
+        before = at.on.options()
+        with at.on.option_events() as events:
+            kill(int(Path("/run/teamd/team0.pid").read_text()))
+            assert len(at.counts()) == 1, "one flow leaves through one port, daemon or not"
+            assert at.on.on_host(f"{PYTEAMD} -d -o -t team0 -c '{config}'").status == 0
+            wait_for(lambda: at.on.on_host("teamdctl team0 state").out.count("link summary: up") == 2)
+            time.sleep(0.3)
+        assert [line for line in events if "stats" not in line] == []
+        assert unsteady_out(at.on.options()) == unsteady_out(before)
+
+
+def unsteady_out(options: dict[str, str]) -> dict[str, str]:
+    """Without the counters."""
+    return {name: value for name, value in options.items() if "stats" not in name or "refresh" in name}
+
+
+# Queue override
+
+
+def to(address: str) -> bytes:
+    """An IPv4 frame."""
+    octets = bytes(int(part) for part in address.split("."))
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 17, 0) + bytes((192, 168, 1, 1)) + octets
+    return GATEWAY + b"\x02\0\0\0\x01\x01\x08\x00" + header + bytes(26)
+
+
+@pytest.mark.parametrize("name", ["activebackup", "loadbalance"])
+def test_traffic_to_one_address_leaves_through_the_port_of_its_queue(name: str) -> None:
+    """The commands are those of docs/queues.md."""
+    text = f'{{"runner": {{"name": "{name}"}}, "ports": {{"em1": {{"prio": 10}}, "em2": {{"queue_id": 3}}}}}}'
+    recipe = (Path(__file__).parents[2] / "docs/queues.md").read_text()
+    commands = [line.strip() for line in recipe.splitlines() if line.startswith("    tc ")]
+    assert len(commands) == 2
+    with wires(text) as at:
+        for command in commands:
+            result = at.on.on_host(command)
+            assert result.status == 0, result
+        special = {through[0] for through in at.sent([to("192.168.1.100")] * 50)}
+        others = {through[0] for through in at.sent([to(f"192.168.1.{n}") for n in range(1, 51)])}
+        if name == "activebackup":
+            assert (special, others) == ({2}, {1})
+        else:  # the driver overrides only towards ports that are not in service anyway
+            assert len(special) == 1
+            assert others == {1, 2}
+        at.on.cut(2)
+        assert {through[0] for through in at.sent([to("192.168.1.100")] * 50)} == {1}
+
+
+# The driver's options beside C teamd's
+
+CONFIGS = {
+    "broadcast": '{"runner":{"name":"broadcast"},"ports":{"em1":{"prio":-3},"em2":{"queue_id":2}}}',
+    "random": '{"runner":{"name":"random"},"ports":{"em1":{},"em2":{}}}',
+    "roundrobin": '{"runner":{"name":"roundrobin"},"ports":{"em1":{"queue_id":0},"em2":{"prio":7}}}',
+    "roundrobin, watched": '{"runner":{"name":"roundrobin"},"link_watch":{"name":"arp_ping","interval":200,"target_host":"192.0.2.7"},'
+    '"ports":{"em1":{},"em2":{}}}',
+    "loadbalance": '{"runner":{"name":"loadbalance","tx_hash":["eth","ipv4","ipv6"]},"ports":{"em1":{},"em2":{}}}',
+    "loadbalance, balanced": '{"runner":{"name":"loadbalance","tx_hash":["eth","ipv4","ipv6"],"tx_balancer":{"name":"basic"}},'
+    '"ports":{"em1":{},"em2":{}}}',
+    "loadbalance, other interval": '{"runner":{"name":"loadbalance","tx_balancer":{"name":"basic","balancing_interval":7}},'
+    '"ports":{"em1":{},"em2":{}}}',
+    "unknown balancer": '{"runner":{"name":"loadbalance","tx_balancer":{"name":"clever"}},"ports":{"em1":{},"em2":{}}}',
+    "bad fragment": '{"runner":{"name":"loadbalance","tx_hash":["eth","nosuch"]},"ports":{"em1":{},"em2":{}}}',
+    "empty list": '{"runner":{"name":"loadbalance","tx_hash":[]},"ports":{"em1":{},"em2":{}}}',
+}
+OUR_OWN = re.compile(r"bpf_hash_func|lb_(hash|port)_stats|lb_tx_hash_to_port_mapping")
+"""The program is another one with the same results, counters differ from run to run, the first map is a row of docs/differences.md."""
+
+
+def options_of(program: str, config: str) -> list[tuple[dict[str, str], str, str]]:
+    """Options, state and stored configuration, at the start, with a port cut, with the port back."""
+    seen = []
+    with bench() as on, daemon(program, on, config):
+        on.on_host("ip link set team0 up")
+        for cut in (None, True, False):
+            if cut is not None:
+                (on.cut if cut else on.mend)(1)
+            for number in (1, 2):
+                on.await_link(number, not (cut and number == 1))
+            time.sleep(0.5)
+            options = {name: value for name, value in on.options().items() if not OUR_OWN.match(name)}
+            seen.append((options, on.on_host("teamdctl team0 state").out, on.on_host("teamdctl team0 config dump").out))
+    return seen
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_options_are_those_of_teamd(name: str) -> None:
+    assert options_of(PYTEAMD, CONFIGS[name]) == options_of("teamd", CONFIGS[name])
