@@ -5,7 +5,7 @@ S ?=
 
 export PREFIX DESTDIR PACKAGE PIP_FLAGS
 
-.PHONY: help setup demo test check sim scenario rewrite kernel bench fmt install uninstall install-compat clean
+.PHONY: help setup demo test check sim scenario rewrite kernel mutate diagrams bench fmt install uninstall install-compat clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,12 @@ scenario: venv  ## one scenario: make scenario S=tests/scenarios/x.txt
 
 rewrite: venv  ## write the transcripts of all scenarios anew; review the diff
 	@.venv/bin/pyteamd simulate --rewrite tests/scenarios/*.txt
+
+mutate: venv  ## faults put into the LACP machines one by one; the tests must catch each, minutes
+	@$(PYTHON) tests/sim/mutate.py
+
+diagrams: venv  ## draw the LACP machines from their tables: docs/lacp-machines.md
+	@$(PYTHON) docs/diagrams.py
 
 kernel: lab  ## only the real-kernel lane
 	@$(PYTHON) tests/run.py kernel
