@@ -1,0 +1,148 @@
+"""The story of NetworkManager, told with nmcli only; pyteamd is installed under teamd's name. Prints what it saw; fails loudly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from guest import Ping, cables, command_line, daemon_pid, is_ours, item, must, run, say, wait_for
+
+AB = '{"runner": {"name": "activebackup", "hwaddr_policy": "by_active"}}'
+RUNNERS = {
+    "broadcast": "",
+    "roundrobin": "",
+    "random": "",
+    "activebackup": "team.runner-hwaddr-policy same_all",
+    "loadbalance": "team.runner-tx-hash eth,ipv4,ipv6",
+    "lacp": "team.runner-active yes team.runner-fast-rate yes team.runner-sys-prio 65535",
+}
+
+
+def up(name: str) -> None:
+    """Activate a connection."""
+    must(f"nmcli --wait 30 connection up {name}")
+
+
+def create() -> None:
+    """team0 with two ports, both up."""
+    must(
+        f"nmcli connection add type team con-name team0 ifname team0 config '{AB}' ip4 192.0.2.2/24 ipv6.method disabled"
+    )
+    for number in (1, 2):
+        must(f"nmcli connection add type team-slave con-name port{number} ifname em{number} master team0")
+    up("port1")
+    up("port2")
+    wait_for(lambda: item("runner.active_port") in ("em1", "em2"), "a port is active")
+    wait_for(lambda: "team0:connected" in must("nmcli -t -f DEVICE,STATE device"), "team0 connected")
+
+
+def basic() -> None:
+    """Create, take over, take back, delete."""
+    before = (must("ip -br link"), sorted(os.listdir("/run/teamd")) if Path("/run/teamd").exists() else [])
+    create()
+    pid = daemon_pid()
+    assert is_ours(pid), command_line(pid)
+    say(f"started by NetworkManager: {command_line(pid)}")
+    environment = [word for word in Path(f"/proc/{pid}/environ").read_text().split("\0") if word]
+    assert environment == ["TEAM_LOG_OUTPUT=syslog"], environment
+    state = json.loads(must("teamdctl team0 state dump"))
+    assert sorted(state["ports"]) == ["em1", "em2"], state
+    assert state["setup"]["runner_name"] == "activebackup"
+    assert state["setup"]["dbus_enabled"] is True
+    assert all(port["link"]["up"] for port in state["ports"].values()), state
+    say(must("teamdctl team0 state"))
+    must("ping -c 1 -W 5 192.0.2.1")
+    active = item("runner.active_port")
+    standby = {"em1": "em2", "em2": "em1"}[active]
+    ping = Ping()
+    run("sleep 1")
+    must(f"nmcli connection down port{active[2:]}")
+    wait_for(lambda: item("runner.active_port") == standby, "the other port takes over")
+    run("sleep 1")
+    sent, received = ping.stop()
+    say(f"take-over from {active} to {standby}: {sent} pings, {sent - received} lost")
+    assert sent - received == 0
+    up(f"port{active[2:]}")
+    wait_for(lambda: item(f"ports.{active}.link.up") == "true", "the first port is back")
+    assert item("runner.active_port") == standby
+    for name in ("port1", "port2", "team0"):
+        must(f"nmcli connection delete {name}")
+    wait_for(lambda: daemon_pid() == 0, "the daemon has ended")
+    wait_for(lambda: "team0" not in must("ip -br link"), "the device is gone")
+    after = must("ip -br link")
+    assert [line.split()[0] for line in after.splitlines()] == [line.split()[0] for line in before[0].splitlines()]
+    assert not any(Path("/run/teamd").iterdir()), os.listdir("/run/teamd")
+    say("deleted: no device, no daemon, no file left")
+
+
+def restarts() -> None:
+    """NetworkManager restarts; the daemon is killed."""
+    create()
+    must("nmcli connection modify port2 team-port.config '{\"prio\": 10}'")
+    up("port2")
+    wait_for(lambda: '"prio": 10' in run("teamdctl team0 port config dump em2")[1], "prio is stored")
+    wait_for(lambda: "em2" in json.loads(must("teamdctl team0 state dump")).get("ports", {}), "em2 is a port")
+    old = daemon_pid()
+    line = command_line(old)
+    os.kill(old, signal.SIGKILL)
+    took_s = wait_for(lambda: daemon_pid() not in (0, old) and item("runner.active_port") != "", "respawned")
+    new = command_line(daemon_pid())
+    assert new == line, (line, new)
+    wait_for(lambda: sorted(json.loads(must("teamdctl team0 state dump"))["ports"]) == ["em1", "em2"], "ports kept")
+    wait_for(lambda: '"prio": 10' in run("teamdctl team0 port config dump em2")[1], "prio kept")
+    must("ping -c 1 -W 5 192.0.2.1")
+    say(f"SIGKILL: respawned with the same arguments within {took_s:.1f} s, ports and prio kept")
+    first = daemon_pid()
+    ping = Ping()
+    must("systemctl restart NetworkManager")
+    wait_for(lambda: "team0:connected" in run("nmcli -t -f DEVICE,STATE device")[1], "team0 connected again")
+    wait_for(lambda: len(json.loads(run("teamdctl team0 state dump")[1] or "{}").get("ports", {})) == 2, "both ports")
+    run("sleep 1")
+    sent, received = ping.stop()
+    say(f"NetworkManager restarted: daemon {first} → {daemon_pid()}, {sent} pings, {sent - received} lost")
+    assert received > 0
+    must("ping -c 1 -W 5 192.0.2.1")
+    for name in ("port1", "port2", "team0"):
+        must(f"nmcli connection delete {name}")
+    wait_for(lambda: daemon_pid() == 0 and "team0" not in must("ip -br link"), "all is gone")
+
+
+def runners() -> None:
+    """Each runner by nmcli properties."""
+    for name, more in RUNNERS.items():
+        must(
+            f"nmcli connection add type team con-name team0 ifname team0 team.runner {name} {more} "
+            "ip4 192.0.2.2/24 ipv6.method disabled"
+        )
+        for number in (1, 2):
+            must(f"nmcli connection add type team-slave con-name port{number} ifname em{number} master team0")
+            up(f"port{number}")
+        wait_for(lambda: len(json.loads(run("teamdctl team0 state dump")[1] or "{}").get("ports", {})) == 2, name)
+        assert item("setup.runner_name") == name
+        assert is_ours(daemon_pid())
+        say(f"runner {name}: {json.loads(must('teamdctl team0 config dump'))['runner']}")
+        for connection in ("port1", "port2", "team0"):
+            must(f"nmcli connection delete {connection}")
+        wait_for(lambda: daemon_pid() == 0 and "team0" not in must("ip -br link"), "all is gone")
+
+
+def main() -> int:
+    """Everything, or the parts named."""
+    cables()
+    parts = {"basic": basic, "restarts": restarts, "runners": runners}
+    for name in sys.argv[1:] or parts:
+        say(f"== {name}")
+        try:
+            parts[name]()
+        except BaseException:
+            say(run("journalctl -b --no-pager -u NetworkManager -t teamd_team0 -n 60")[1])
+            raise
+    say("all is well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

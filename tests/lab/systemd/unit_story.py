@@ -1,0 +1,164 @@
+"""The story of the units: teamd@ and pyteamd@ started, restarted, crashed and stopped by systemctl. Prints what it saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from guest import Ping, cables, command_line, daemon_pid, is_ours, item, must, run, say, wait_for
+
+CONFIG = {"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}}}
+MAXIMUM_EXPOSURE = 5.0
+
+
+def show(unit: str, what: str) -> str:
+    """A property of a unit."""
+    return must(f"systemctl show -P {what} {unit}")
+
+
+def timed_start(unit: str) -> float:
+    """Start a unit; returns the seconds until systemctl came back, which for both types is readiness."""
+    began = time.monotonic()
+    must(f"systemctl start {unit}")
+    return time.monotonic() - began
+
+
+def carry() -> None:
+    """Address on team0, and the peer answers."""
+    run("ip addr add 192.0.2.2/24 dev team0; ip link set team0 up")
+    wait_for(lambda: run("ping -c 1 -W 1 192.0.2.1")[0] == 0, "the peer answers")
+
+
+def compat() -> None:
+    """teamd@: D-Bus name is readiness; stop removes the device."""
+    unit = "teamd@team0"
+    Path("/run/teamd").mkdir(exist_ok=True)
+    Path("/run/teamd/team0.conf").write_text(json.dumps(CONFIG))
+    took_s = timed_start(unit)
+    owner = must(
+        "busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus "
+        "GetConnectionUnixProcessID s org.libteam.teamd.team0"
+    )
+    assert owner == f"u {daemon_pid()}", (owner, daemon_pid())
+    assert is_ours(daemon_pid())
+    say(f"teamd@team0: name owned {took_s:.2f} s after systemctl start (user-mode Linux)")
+    carry()
+    run("systemctl restart " + unit)
+    assert show(unit, "ActiveState") == "active"
+    pid = daemon_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
+    wait_for(lambda: sorted(json.loads(must("teamdctl team0 state dump"))["ports"]) == ["em1", "em2"], "ports kept")
+    must("teamdctl -D team0 state item get setup.dbus_enabled")
+    must(f"systemctl stop {unit}")
+    assert "team0" not in must("ip -br link"), "stop removes the device"
+    assert show(unit, "Result") == "success"
+    Path("/run/teamd/team0.conf").write_text("{")
+    assert run(f"systemctl start {unit}")[0] != 0
+    time.sleep(1)
+    assert (show(unit, "NRestarts"), show(unit, "ExecMainStatus")) == ("0", "1"), "exit code 1 does not restart"
+    must(f"systemctl reset-failed {unit}")
+    Path("/run/teamd/team0.conf").unlink()
+    say("teamd@team0: restart, SIGKILL, stop, bad configuration: as they shall be")
+
+
+def native() -> None:
+    """pyteamd@: notify is readiness; a restart loses nothing; the device stays."""
+    unit = "pyteamd@team0"
+    assert run(f"systemctl start {unit}")[0] != 0, "no configuration"
+    assert show(unit, "ExecMainStatus") == "1"
+    must(f"systemctl reset-failed {unit}")
+    Path("/etc/pyteamd/team0.yaml").write_text("runner:\n  name: activebackup\nports:\n  em1:\n  em2:\n")
+    took_s = timed_start(unit)
+    say(f"pyteamd@team0: ready {took_s:.2f} s after systemctl start (user-mode Linux)")
+    assert show(unit, "MainPID") == str(daemon_pid())
+    carry()
+    ping = Ping()
+    time.sleep(1)
+    must(f"systemctl restart {unit}")
+    time.sleep(1)
+    sent, received = ping.stop()
+    say(f"pyteamd@team0: restart under {sent} pings, {sent - received} lost")
+    assert sent == received
+    active = item("runner.active_port")
+    pid = daemon_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
+    assert item("runner.active_port") == active
+    hang = daemon_pid()
+    os.kill(hang, signal.SIGSTOP)
+    took_s = wait_for(lambda: daemon_pid() not in (0, hang), "the watchdog restarts a daemon that hangs", 60)
+    wait_for(lambda: show(unit, "ActiveState") == "active", "active again")
+    say(f"pyteamd@team0: SIGKILL and SIGSTOP end in a restart (watchdog after {took_s:.0f} s)")
+    standby = {"em1": "em2", "em2": "em1"}[active]
+    must(f"ip netns exec peer ip link set p{active[2:]} down")
+    wait_for(lambda: item("runner.active_port") == standby, "fail-over under the unit's restrictions")
+    must(f"ip netns exec peer ip link set p{active[2:]} up")
+    assert "pyteamd_team0" in must(f"journalctl -b --no-pager -u {unit} -o short")
+    began = time.monotonic()
+    must(f"systemctl stop {unit}")
+    assert time.monotonic() - began < 5
+    assert "team0" in must("ip -br link")
+    assert show(unit, "Result") == "success"
+    must("ip link del team0")
+    for runner in ("broadcast", "roundrobin", "random", "loadbalance", "lacp"):
+        more = {"loadbalance": "  tx_hash: [eth]\n", "lacp": "  tx_hash: [eth]\n"}.get(runner, "")
+        text = f"runner:\n  name: {runner}\n{more}ports:\n  em1:\n  em2:\n"
+        Path("/etc/pyteamd/team0.yaml").write_text(text)
+        must(f"systemctl start {unit}")
+        wait_for(lambda: len(json.loads(must("teamdctl team0 state dump"))["ports"]) == 2, runner)
+        must(f"systemctl stop {unit} && ip link del team0")
+    say("pyteamd@team0: all runners start under the restrictions")
+
+
+def verify() -> None:
+    """systemd's own opinion of the units."""
+    for unit in ("teamd@team0.service", "pyteamd@team0.service"):
+        code, out = run(f"systemd-analyze verify {unit}")
+        assert (code, out) == (0, ""), f"{unit}: {out}"
+    out = must("systemd-analyze security --no-pager pyteamd@team0.service || true")
+    score = re.search(r"exposure level for \S+: ([0-9.]+)", out)
+    assert score is not None, out
+    say(f"systemd-analyze: verify clean, exposure {score[1]}")
+    assert float(score[1]) <= MAXIMUM_EXPOSURE
+
+
+def uninstall() -> None:
+    """Nothing is left, and the distribution's programs are back."""
+    Path("/etc/pyteamd/team0.yaml").unlink()
+    must("cd /tmp && make -s uninstall")
+    left = must(
+        "find / -xdev -not -path '/tmp/*' -not -path '/work/*' -not -path '/var/log/*' -iname '*pyteamd*' -print"
+    )
+    assert left == "", left
+    assert "libteam" in must("dpkg -S /usr/bin/teamd")
+    assert not must("dpkg-divert --list '*team*'")
+    must("dpkg -V libteam-utils | grep -v usr/share/ || true")
+    must("teamd --version")
+    say(f"uninstalled: {must('teamd --version')} is back")
+
+
+def main() -> int:
+    """Everything, or the parts named."""
+    cables()
+    must("systemctl stop NetworkManager")
+    parts = {"verify": verify, "compat": compat, "native": native, "uninstall": uninstall}
+    for name in sys.argv[1:] or parts:
+        say(f"== {name}")
+        try:
+            parts[name]()
+        except BaseException:
+            say(command_line(daemon_pid()) if daemon_pid() else "no daemon")
+            say(run("journalctl -b --no-pager -u teamd@team0 -u pyteamd@team0 -n 40")[1])
+            raise
+    say("all is well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
