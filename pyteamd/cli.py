@@ -34,6 +34,7 @@ class Subcommand:
 
 SUBCOMMANDS = {
     "check": Subcommand("pyteamd.commands", "Check configuration files", "check"),
+    "convert": Subcommand("pyteamd.convert_command", "Turn a bond's configuration into a team's, and back"),
     "example": Subcommand("pyteamd.commands", "Print a commented configuration for a runner", "example"),
     "replay": Subcommand("pyteamd.commands", "Feed a recorded trace through the code of today", "replay"),
     "schema": Subcommand("pyteamd.commands", "Print the JSON Schema of the configuration", "schema"),

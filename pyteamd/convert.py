@@ -1,0 +1,325 @@
+"""Bonding options ↔ team configuration, and in words what has no counterpart. Pure.
+
+Both sides know the same few ideas under other names: a mode is a runner, MII monitoring is the ethtool watcher, ARP monitoring the arp_ping
+watcher, the primary port is a priority. What one side knows and the other does not is never dropped in silence: every function
+returns notes, one sentence each. Options of the bonding driver as in Documentation/networking/bonding.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PRIMARY_PRIO = 100
+"""Priority of the port that was the bond's primary."""
+
+MODES = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
+RUNNER_OF = dict(
+    zip(MODES, ("roundrobin", "activebackup", "loadbalance", "broadcast", "lacp", "loadbalance", ""), strict=True)
+)
+MODE_OF = {
+    "roundrobin": "balance-rr",
+    "activebackup": "active-backup",
+    "loadbalance": "balance-xor",
+    "broadcast": "broadcast",
+}
+MODE_OF |= {"lacp": "802.3ad"}
+NUMBERED = {
+    "mode": MODES,
+    "ad_select": ("stable", "bandwidth", "count"),
+    "fail_over_mac": ("none", "active", "follow"),
+    "lacp_rate": ("slow", "fast"),
+    "lacp_active": ("off", "on"),
+    "primary_reselect": ("always", "better", "failure"),
+    "arp_validate": ("none", "active", "backup", "all", "filter", "filter_active", "filter_backup"),
+    "arp_all_targets": ("any", "all"),
+    "xmit_hash_policy": ("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"),
+}
+"""Options whose values may be given as numbers."""
+AGG_SELECT = {"stable": "bandwidth", "bandwidth": "bandwidth", "count": "count"}
+HWADDR_POLICY = {"none": "same_all", "active": "by_active", "follow": "only_active"}
+TX_HASH = {
+    "layer2": ["eth"],
+    "layer2+3": ["eth", "l3"],
+    "layer3+4": ["l3", "l4"],
+    "encap2+3": ["eth", "l3"],
+    "encap3+4": ["l3", "l4"],
+    "vlan+srcmac": ["eth", "vlan"],
+}
+POLICY_OF = {("eth",): "layer2", ("eth", "l3"): "layer2+3", ("l3", "l4"): "layer3+4", ("eth", "vlan"): "vlan+srcmac"}
+SAME_THING = frozenset({"use_carrier", "max_bonds", "tx_queues", "active_slave", "active_port", "downdelay", "updelay"})
+"""Options that need no note: read elsewhere, or without effect on traffic."""
+WORDS_OF_TRUTH = ("1", "yes", "true", "on")
+
+
+class ConvertError(Exception):
+    """What was given cannot be converted; the text says why and what is allowed."""
+
+
+@dataclass(slots=True)
+class Bond:
+    """A bond: the driver's options as text, and its ports."""
+
+    name: str = "bond0"
+    options: dict[str, str] = field(default_factory=dict)
+    ports: list[str] = field(default_factory=list)
+
+
+def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str]]:
+    """The configuration of a team that does what the bond did, and notes. ConvertError."""
+    options = {name: in_words(name, value) for name, value in bond.options.items()}
+    mode = options.pop("mode", MODES[0])
+    runner = RUNNER_OF.get(mode)
+    if runner is None:
+        raise ConvertError(f"mode {mode!r}: allowed are {', '.join(MODES)}, or their numbers 0 to 6")
+    if not runner:
+        raise ConvertError(
+            f"mode {mode}: the team driver has no counterpart; balance-xor or balance-tlb is the nearest"
+        )
+    notes: list[str] = []
+    tree: dict[str, Any] = {"device": device or bond.name, "runner": {"name": runner}}
+    ports: dict[str, dict[str, Any]] = {name: {} for name in bond.ports}
+    take = _Taken(options, notes)
+    _runner_keys(take, mode, tree["runner"], notes)
+    _primary(take, runner, ports, notes)
+    _notifications(take, tree)
+    tree["link_watch"] = _watchers(take, tree, notes)
+    if ports:
+        tree["ports"] = ports
+    notes += [f"{name}={value}: no counterpart, left out" for name, value in take.rest().items()]
+    return tree, notes
+
+
+class _Taken:
+    """The options, each of which is taken by whoever understands it."""
+
+    def __init__(self, options: Mapping[str, str], notes: list[str]) -> None:
+        self._options = dict(options)
+        self._notes = notes
+
+    def __call__(self, *names: str) -> str | None:
+        found = None
+        for name in names:
+            found = self._options.pop(name, found)
+        return found
+
+    def number(self, *names: str) -> int | None:
+        """A number; a note when it is none."""
+        text = self(*names)
+        if text is None:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            self._notes.append(f"{names[0]}={text}: not a number, left out")
+            return None
+
+    def rest(self) -> dict[str, str]:
+        """What nobody took."""
+        return {name: value for name, value in self._options.items() if name not in SAME_THING}
+
+
+def in_words(name: str, value: str) -> str:
+    """The value of an option by name, where it was given as a number."""
+    words = NUMBERED.get(name, ())
+    return words[int(value)] if value.isascii() and value.isdigit() and int(value) < len(words) else value
+
+
+def _choice(take: _Taken, name: str, table: Mapping[str, Any], notes: list[str]) -> Any:
+    value = take(name)
+    if value is not None and value not in table:
+        notes.append(f"{name}={value}: unknown, left out; known are {', '.join(table)}")
+    return table.get(value or "")
+
+
+def _runner_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[str]) -> None:
+    policy = _choice(take, "fail_over_mac", HWADDR_POLICY, notes)
+    if policy and runner["name"] == "activebackup":
+        runner["hwaddr_policy"] = policy
+    hash_policy = take("xmit_hash_policy")
+    if runner["name"] in ("loadbalance", "lacp"):
+        if hash_policy in ("encap2+3", "encap3+4"):
+            notes.append(f"xmit_hash_policy={hash_policy}: the hash does not look into tunnels")
+        runner["tx_hash"] = TX_HASH.get(hash_policy or "layer2", ["eth"])
+        if hash_policy is not None and hash_policy not in TX_HASH:
+            notes.append(f"xmit_hash_policy={hash_policy}: unknown, layer2 is used; known are {', '.join(TX_HASH)}")
+    dynamic = take("tlb_dynamic_lb")
+    if mode == "balance-tlb" and dynamic != "0":
+        runner["tx_balancer"] = {"name": "basic"}
+        notes.append("mode=balance-tlb: by hash and a balancer that moves hash values; bonding moves flows")
+    if runner["name"] != "lacp":
+        return
+    if (rate := take("lacp_rate", "ad_lacp_rate")) is not None:
+        runner["fast_rate"] = rate == "fast"
+    if (active := take("lacp_active")) is not None:
+        runner["active"] = active == "on"
+    if (least := take.number("min_links")) is not None:
+        runner["min_ports"] = max(1, least)
+    if (selection := _choice(take, "ad_select", AGG_SELECT, notes)) is not None:
+        runner["agg_select_policy"] = selection
+    if (priority := take.number("ad_actor_sys_prio")) is not None:
+        runner["sys_prio"] = priority
+
+
+def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes: list[str]) -> None:
+    primary, reselect = take("primary"), take("primary_reselect")
+    if primary is None:
+        return
+    if runner != "activebackup":
+        notes.append(f"primary={primary}: only with active-backup, left out")
+        return
+    ports.setdefault(primary, {})["prio"] = PRIMARY_PRIO
+    if reselect == "failure":
+        for port in ports.values():
+            port["sticky"] = True
+    elif reselect == "better":
+        notes.append("primary_reselect=better: the primary comes back always, not only when it is faster")
+
+
+def _notifications(take: _Taken, tree: dict[str, Any]) -> None:
+    for group, key, value in (
+        ("notify_peers", "count", take.number("num_grat_arp", "num_unsol_na", "num_peer_notif")),
+        ("notify_peers", "interval", take.number("peer_notif_delay")),
+        ("mcast_rejoin", "count", take.number("resend_igmp")),
+    ):
+        if value is not None:
+            tree.setdefault(group, {})[key] = value
+
+
+def _watchers(take: _Taken, tree: dict[str, Any], notes: list[str]) -> Any:
+    targets = [target for target in (take("arp_ip_target") or "").split(",") if target]
+    interval, missed = take.number("arp_interval"), take.number("arp_missed_max", "missed_max")
+    validate, every = take("arp_validate") or "none", take("arp_all_targets")
+    miimon, up, down = take.number("miimon"), take.number("updelay"), take.number("downdelay")
+    six = [target for target in (take("ns_ip6_target") or "").split(",") if target]
+    if not interval or not (targets or six):
+        if targets or six or interval:
+            notes.append("ARP monitoring needs arp_interval and arp_ip_target; only the carrier is watched")
+        watcher = {"name": "ethtool"}
+        return watcher | {key: value for key, value in (("delay_up", up), ("delay_down", down)) if value}
+    if miimon:
+        notes.append("miimon and arp_interval: the driver allows one of them; ARP monitoring is used")
+    if "filter" in validate:
+        notes.append(f"arp_validate={validate}: without the filter")
+    if targets:
+        notes.append(
+            "arp_ip_target: set source_host, the address that the requests come from; bonding takes the bond's own"
+        )
+    common: dict[str, Any] = {"interval": interval, "missed_max": missed or 2}
+    arp: dict[str, Any] = {"validate_active": True} if validate in ("active", "all", "filter_active") else {}
+    arp |= {"validate_inactive": True} if validate in ("backup", "all", "filter_backup") else {}
+    watchers = [{"name": "arp_ping", "target_host": target, **common, **arp} for target in targets]
+    watchers += [{"name": "nsna_ping", "target_host": target, **common} for target in six]
+    if len(watchers) > 1 and every == "all":
+        tree["link_watch_policy"] = "all"
+    return watchers if len(watchers) > 1 else watchers[0]
+
+
+# -- the way back ------------------------------------------------------------------------------------------------------
+
+
+def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[str]]:
+    """A bond that does what the team did, and notes. ConvertError. The tree is a valid configuration."""
+    notes: list[str] = []
+    runner = dict(tree.get("runner", {}))
+    kind = runner.pop("name", "roundrobin")
+    if kind not in MODE_OF:
+        raise ConvertError(f"runner {kind}: bonding has no counterpart; there are {', '.join(MODE_OF)}")
+    ports: Mapping[str, Mapping[str, Any]] = tree.get("ports", {})
+    bond = Bond(name or str(tree.get("device", "bond0")), {"mode": MODE_OF[kind]}, list(ports))
+    options = bond.options
+    _runner_options(kind, runner, options, notes)
+    _priority_options(kind, ports, options, notes)
+    watch = tree.get("link_watch") or {"name": "ethtool"}
+    _watch_options(watch if isinstance(watch, list) else [watch], tree.get("link_watch_policy", "any"), options, notes)
+    for group, keys in (
+        ("notify_peers", {"count": "num_grat_arp", "interval": "peer_notif_delay"}),
+        ("mcast_rejoin", {"count": "resend_igmp"}),
+    ):
+        for key, value in tree.get(group, {}).items():
+            if key in keys:
+                options[keys[key]] = str(value)
+            else:
+                notes.append(f"{group}.{key}: no counterpart, left out")
+    if "hwaddr" in tree:
+        notes.append("hwaddr: set the address of the bond itself")
+    return bond, notes
+
+
+def _runner_options(kind: str, runner: dict[str, Any], options: dict[str, str], notes: list[str]) -> None:
+    match kind:
+        case "activebackup":
+            back = {policy: word for word, policy in HWADDR_POLICY.items()}
+            options["fail_over_mac"] = back[runner.pop("hwaddr_policy", "same_all")]
+        case "loadbalance" | "lacp":
+            wanted = tuple(sorted(runner.pop("tx_hash", ["eth", "ipv4", "ipv6"])))
+            options["xmit_hash_policy"] = POLICY_OF.get(wanted, "layer2+3" if "eth" in wanted else "layer3+4")
+            if wanted not in POLICY_OF:
+                notes.append(f"runner.tx_hash {', '.join(wanted)}: {options['xmit_hash_policy']} is the nearest")
+            if "name" in runner.pop("tx_balancer", {}):
+                if kind == "loadbalance":
+                    options["mode"] = "balance-tlb"
+                notes.append("runner.tx_balancer: bonding moves flows in mode balance-tlb, and not at all with LACP")
+    if kind == "lacp":
+        options["lacp_rate"] = "fast" if runner.pop("fast_rate", False) else "slow"
+        if not runner.pop("active", True):
+            options["lacp_active"] = "off"
+        for key, option in (("min_ports", "min_links"), ("sys_prio", "ad_actor_sys_prio")):
+            if key in runner:
+                options[option] = str(runner.pop(key))
+        policy = runner.pop("agg_select_policy", "lacp_prio")
+        options["ad_select"] = {"bandwidth": "bandwidth", "count": "count"}.get(policy, "stable")
+        if options["ad_select"] == "stable":
+            notes.append(f"runner.agg_select_policy {policy}: stable is the nearest")
+    notes += [f"runner.{key}: no counterpart, left out" for key in runner]
+
+
+def _priority_options(
+    kind: str, ports: Mapping[str, Mapping[str, Any]], options: dict[str, str], notes: list[str]
+) -> None:
+    ranks = {name: port.get("prio", 0) for name, port in ports.items()}
+    if kind == "activebackup" and len(set(ranks.values())) > 1:
+        options["primary"] = max(ranks, key=lambda name: ranks[name])
+        sticky = any(port.get("sticky") for port in ports.values())
+        options["primary_reselect"] = "failure" if sticky else "always"
+        if len(set(ranks.values())) > 2:
+            notes.append("ports.*.prio: bonding knows one primary; the order of the others is lost")
+    for name, port in ports.items():
+        for key in port:
+            if key not in ("prio", "sticky"):
+                notes.append(f"ports.{name}.{key}: no counterpart, left out")
+
+
+def _watch_options(
+    watchers: Sequence[Mapping[str, Any]], policy: str, options: dict[str, str], notes: list[str]
+) -> None:
+    pings = [watcher for watcher in watchers if watcher["name"] in ("arp_ping", "nsna_ping")]
+    for watcher in watchers:
+        if watcher["name"] == "ethtool" and not pings:
+            options["miimon"] = "100"
+            for key, option in (("delay_up", "updelay"), ("delay_down", "downdelay")):
+                if watcher.get(key):
+                    options[option] = str(watcher[key])
+        elif watcher["name"] == "ethtool":
+            notes.append("link_watch: bonding watches the carrier or sends requests, not both; it sends requests")
+        elif watcher not in pings:
+            notes.append(f"link_watch {watcher['name']}: no counterpart, left out")
+    if not pings:
+        options.setdefault("miimon", "100")
+        return
+    options["arp_interval"] = str(pings[0].get("interval", 1000))
+    options["arp_missed_max"] = str(pings[0].get("missed_max", 3))
+    for kind, option in (("arp_ping", "arp_ip_target"), ("nsna_ping", "ns_ip6_target")):
+        if targets := [str(watcher["target_host"]) for watcher in pings if watcher["name"] == kind]:
+            options[option] = ",".join(targets)
+    validate = {(True, True): "all", (True, False): "active", (False, True): "backup", (False, False): "none"}
+    options["arp_validate"] = validate[
+        any(watcher.get("validate_active") for watcher in pings),
+        any(watcher.get("validate_inactive") for watcher in pings),
+    ]
+    if len(pings) > 1:
+        options["arp_all_targets"] = "all" if policy == "all" else "any"
+    for key in ("source_host", "init_wait", "send_always", "vlanid"):
+        if any(key in watcher for watcher in pings):
+            notes.append(f"link_watch.{key}: no counterpart, left out")
