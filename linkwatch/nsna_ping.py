@@ -45,6 +45,11 @@ class NsnaPing(Periodic):
     host_fields: ClassVar[Mapping[str, str]] = {"target_host": "inet6", "target_hosts": "inet6"}
     _spare_mac = b""
 
+    def start(self, port: PortNow, now: float) -> None:
+        # Whether or not it is the present one: a new port gets the team's address only after it was told to start.
+        self._spare_mac = port.original_mac
+        super().start(port, now)
+
     def taps(self) -> tuple[Tap, ...]:
         return (Tap(TapKind.NEIGHBOUR_ADVERTISEMENT, address=self._spare_mac),)
 
@@ -53,8 +58,6 @@ class NsnaPing(Periodic):
 
     def probe(self, port: PortNow, target: Target) -> bytes:
         assert isinstance(target.address, IPv6Address)
-        # A new port gets the team's address only after it was told to start.
-        self._spare_mac = port.original_mac if port.original_mac != port.mac else b""
         mac = port.mac if port.enabled or not port.any_enabled else self._spare_mac or port.mac
         return ndisc.NeighborSolicit(link_local(mac), target.address, mac).frame()
 

@@ -126,7 +126,12 @@ class Port:
 
     def deadline(self) -> float | None:
         """Earliest deadline of the watchers."""
-        return min((d for watcher in self.watchers if (d := watcher.deadline()) is not None), default=None)
+        earliest = None
+        for watcher in self.watchers:
+            at = watcher.deadline()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def taps(self) -> set[Tap]:
         """Packet sockets the watchers want."""

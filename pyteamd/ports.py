@@ -16,6 +16,9 @@ class Ports(dict[int, Port]):
     def __init__(self, observed: Observed) -> None:
         super().__init__()
         self._observed = observed
+        self._macs: list[bytes] = []
+        self._own_macs: frozenset[bytes] = frozenset()
+        """The same as a set."""
 
     def add(self, port: Port) -> None:
         """Put a port in its place."""
@@ -37,13 +40,15 @@ class Ports(dict[int, Port]):
     def hearing(self, port: Port, team_mac: bytes) -> PortNow:
         """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
         options = self._observed.options
-        own_macs = {team_mac}
-        carried = False
-        for ifindex, other in self.items():
-            own_macs.update((other.mac, other.original_mac))
-            if options.get(OptionKey("enabled", ifindex)) is True:
-                carried = carried or any(watcher.proven() for watcher in other.watchers)
-        return replace(self.now_of(port), own_macs=frozenset(own_macs), carried=carried)
+        macs = [team_mac, *[other.link.mac for other in self.values()], *[other.original_mac for other in self.values()]]
+        if macs != self._macs:
+            self._macs = macs
+            self._own_macs = frozenset(macs)
+        carried = any(
+            options.get(OptionKey("enabled", ifindex)) is True and any([watcher.proven() for watcher in other.watchers])
+            for ifindex, other in self.items()
+        )
+        return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)
 
     def tick(self, now: float) -> Iterator[Port]:
         """Run the watchers whose time has come, in order of time; yields each port whose watchers changed their mind.

@@ -50,7 +50,7 @@ from pyteamd.outcomes import Outcomes
 from pyteamd.port import Port
 from pyteamd.reconcile import reconcile
 from pyteamd.roster import Roster
-from pyteamd.runners.base import TeamView, UserError
+from pyteamd.runners.base import Runner, TeamView, UserError
 from pyteamd.start import Setup
 
 
@@ -86,19 +86,24 @@ class Team:
         self._synced = False
         self._dirty = True
         self._next: float | None = None
+        self._stirs_at: float | None = None
+        """Next moment at which time alone may lead to writes; watchers tell by themselves."""
+        self._taps: Mapping[int, frozenset[Tap]] | None = None
+        """Of the present ports; None when something changed since."""
 
     # -- what the shell calls ------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: float) -> None:
         """Digest one event. UserError: a user's request cannot be met, nothing changed."""
         due = self._next is not None and now >= self._next
-        if due:
-            for _ in self.ports.tick(now):
-                self.runner.handle(Tick(), self.view, now)
-        if HANDLERS[type(event)](self, event, now) or due:
+        stirred = self._run_due(now) if due else False
+        if HANDLERS[type(event)](self, event, now) or stirred:
             self._dirty = True
+            self._taps = None
             if not self.stopping:
                 self.runner.handle(event, self.view, now)
+            self._next = self._earliest(now)
+        elif due:
             self._next = self._earliest(now)
 
     def writes(self, now: float) -> tuple[Write, ...]:
@@ -148,8 +153,10 @@ class Team:
 
     def taps(self) -> Mapping[int, frozenset[Tap]]:
         """Packet sockets wanted, by port."""
-        wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
-        return {ifindex: taps for ifindex, taps in wanted.items() if taps}
+        if self._taps is None:
+            wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
+            self._taps = {ifindex: taps for ifindex, taps in wanted.items() if taps}
+        return self._taps
 
     def wants(self, event: Event) -> bool:
         """Whether a link event concerns this team at all; any other event does."""
@@ -270,14 +277,18 @@ class Team:
 
     def _nothing(self, event: Event, now: float) -> bool:
         """Overrun: a Resync follows. Tick: whatever was due has been run."""
-        return isinstance(event, Tick)
+        return False
 
     def _frame_seen(self, event: FrameSeen, now: float) -> bool:
         port = self.ports.get(event.ifindex)
         if port is None:
             return False
-        port.frame(self.ports.hearing(port, self.view.mac), event, now)
-        return True
+        changed = port.frame(self.ports.hearing(port, self.view.mac), event, now)
+        due = port.deadline()
+        if due is not None and (self._next is None or due < self._next):
+            self._next = due
+        # With many ports most events are answers to pings, which change nothing; only who asked for frames is told of them.
+        return changed or type(self.runner).taps is not Runner.taps
 
     def _applied(self, event: Applied, now: float) -> bool:
         self.outcomes.applied(event, now)
@@ -353,9 +364,20 @@ class Team:
         self.view.mac = self.once.mac or self.facts.mac_of_team()
         self.view.up = self.facts.team.up
 
+    def _run_due(self, now: float) -> bool:
+        """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""
+        stirred = self._stirs_at is not None and now >= self._stirs_at
+        for _ in self.ports.tick(now):
+            stirred = True
+            self.runner.handle(Tick(), self.view, now)
+        return stirred
+
     def _earliest(self, now: float) -> float | None:
-        deadlines = (self.ports.deadline(), self.runner.deadline(), self.backoff.deadline(now))
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        deadlines = [at for at in (self.runner.deadline(), self.backoff.deadline(now)) if at is not None]
+        self._stirs_at = min(deadlines, default=None)
+        if (at := self.ports.deadline()) is not None:
+            deadlines.append(at)
+        return min(deadlines, default=None)
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {
