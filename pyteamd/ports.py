@@ -40,12 +40,16 @@ class Ports(dict[int, Port]):
     def hearing(self, port: Port, team_mac: bytes) -> PortNow:
         """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
         options = self._observed.options
-        macs = [team_mac, *[other.link.mac for other in self.values()], *[other.original_mac for other in self.values()]]
+        macs = [
+            team_mac,
+            *[other.link.mac for other in self.values()],
+            *[other.original_mac for other in self.values()],
+        ]
         if macs != self._macs:
             self._macs = macs
             self._own_macs = frozenset(macs)
         carried = any(
-            options.get(OptionKey("enabled", ifindex)) is True and any([watcher.proven() for watcher in other.watchers])
+            options.get(OptionKey("enabled", ifindex)) is True and any(watcher.proven() for watcher in other.watchers)
             for ifindex, other in self.items()
         )
         return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)
