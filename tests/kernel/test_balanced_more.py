@@ -135,9 +135,9 @@ def to(address: str) -> bytes:
     return GATEWAY + b"\x02\0\0\0\x01\x01\x08\x00" + header + bytes(26)
 
 
-@pytest.mark.parametrize("name", ["activebackup", "loadbalance"])
+@pytest.mark.parametrize("name", ["activebackup", "broadcast", "loadbalance", "random", "roundrobin"])
 def test_traffic_to_one_address_leaves_through_the_port_of_its_queue(name: str) -> None:
-    """The commands are those of docs/queues.md."""
+    """The commands are those of docs/queues.md. The driver overrides towards ports in service; with activebackup that is one only."""
     text = f'{{"runner": {{"name": "{name}"}}, "ports": {{"em1": {{"prio": 10}}, "em2": {{"queue_id": 3}}}}}}'
     recipe = (Path(__file__).parents[2] / "docs/queues.md").read_text()
     commands = [line.strip() for line in recipe.splitlines() if line.startswith("    tc ")]
@@ -146,15 +146,24 @@ def test_traffic_to_one_address_leaves_through_the_port_of_its_queue(name: str) 
         for command in commands:
             result = at.on.on_host(command)
             assert result.status == 0, result
-        special = {through[0] for through in at.sent([to("192.168.1.100")] * 50)}
-        others = {through[0] for through in at.sent([to(f"192.168.1.{n}") for n in range(1, 51)])}
+
+        def special() -> set[int]:
+            return {port for through in at.sent([to("192.168.1.100")] * 50) for port in through}
+
+        others = {port for through in at.sent([to(f"192.168.1.{n}") for n in range(1, 51)]) for port in through}
         if name == "activebackup":
-            assert (special, others) == ({2}, {1})
-        else:  # the driver overrides only towards ports that are not in service anyway
-            assert len(special) == 1
-            assert others == {1, 2}
+            assert (special(), others) == ({1}, {1})
+            at.on.on_host("teamdctl team0 state item set runner.active_port em2")
+            wait_for(lambda: at.on.active() == "em2")
+            assert special() == {2}
+            return
+        assert (special(), others) == ({2}, {1, 2})
+        if name != "loadbalance":
+            return  # a cable that is cut while the port is in service breaks kernels, see docs/queues.md
         at.on.cut(2)
-        assert {through[0] for through in at.sent([to("192.168.1.100")] * 50)} == {1}
+        wait_for(lambda: special() == {1})
+        at.on.mend(2)
+        wait_for(lambda: special() == {2})
 
 
 # The driver's options beside C teamd's
@@ -178,6 +187,15 @@ OUR_OWN = re.compile(r"bpf_hash_func|lb_(hash|port)_stats|lb_tx_hash_to_port_map
 """The program is another one with the same results, counters differ from run to run, the first map is a row of docs/differences.md."""
 
 
+def options_in_effect(on: Bench) -> dict[str, str]:
+    """Without `user_linkup` where the driver does not look at it: teamd writes that at some moments only (docs/differences.md)."""
+    found = {name: value for name, value in on.options().items() if not OUR_OWN.match(name)}
+    for port in on.ports:
+        if found.get(f"user_linkup_enabled (port:{port})") == "false":
+            del found[f"user_linkup (port:{port})"]
+    return found
+
+
 def options_of(program: str, config: str) -> list[tuple[dict[str, str], str, str]]:
     """Options, state and stored configuration, at the start, with a port cut, with the port back."""
     seen = []
@@ -189,8 +207,13 @@ def options_of(program: str, config: str) -> list[tuple[dict[str, str], str, str
             for number in (1, 2):
                 on.await_link(number, not (cut and number == 1))
             time.sleep(0.5)
-            options = {name: value for name, value in on.options().items() if not OUR_OWN.match(name)}
-            seen.append((options, on.on_host("teamdctl team0 state").out, on.on_host("teamdctl team0 config dump").out))
+            seen.append(
+                (
+                    options_in_effect(on),
+                    on.on_host("teamdctl team0 state").out,
+                    on.on_host("teamdctl team0 config dump").out,
+                )
+            )
     return seen
 
 
