@@ -52,6 +52,7 @@ kernel: lab  ## only the real-kernel lane
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh
 	@$(PYTHON) tests/bench/bench.py
+	@$(PYTHON) -B tests/bench/start.py
 
 install:  ## the commands, units, manual pages: PREFIX=/usr/local DESTDIR= PYTHON=/usr/bin/python3
 	@packaging/install.sh install

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""How long from starting the program until its D-Bus name is owned: what NetworkManager waits for, natively, on a private bus.
+
+    .venv/bin/python tests/bench/start.py [--count 11]
+
+Everything is as NetworkManager has it (its arguments, its one-variable environment, one process per start) but for the kernel, which is
+simulated inside the daemon, because few machines have the team driver: two ports and their cables. The real driver's part of a start is a
+dozen system calls. Prints one line; exit status 1 when the median is above the limit of half a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 0.5
+CONFIG = '{"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}'
+LINES = ["-o", "-U", "-D", "-N", "-t", "team0", "-c", CONFIG]
+DAEMON = """
+import sys
+import pyteamd.launch
+from pyteamd.kernel.simasync import WaitingSimKernel
+def kernel(buffer_bytes):
+    made = WaitingSimKernel()
+    for number in (1, 2):
+        made.add_pair(f"eth{number}", f"peer{number}")
+    return made
+pyteamd.launch.NetlinkKernel = kernel
+from pyteamd.cli import main
+sys.exit(main(sys.argv, sys.argv.pop(1)))
+"""
+
+
+def one_start(run_dir: Path, address: str) -> float:
+    """Seconds from the start of the process to the name's owner."""
+    from jeepney import DBusAddress, MatchRule, new_method_call
+    from jeepney.bus_messages import message_bus
+    from jeepney.io.blocking import open_dbus_connection
+
+    name = "org.libteam.teamd.team0"
+    bus = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+    with open_dbus_connection(address) as connection:
+        rule = MatchRule(type="signal", member="NameOwnerChanged")
+        rule.add_arg_condition(0, name)
+        connection.send_and_get_reply(message_bus.AddMatch(rule))
+        with connection.filter(rule) as changes:
+            began = time.monotonic()
+            daemon = subprocess.Popen(
+                [sys.executable, "-I", "-Xutf8", "-c", DAEMON, f"{run_dir}/", *LINES],
+                env={"TEAM_LOG_OUTPUT": "stderr", "DBUS_SYSTEM_BUS_ADDRESS": address},
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+            )
+            try:
+                connection.recv_until_filtered(changes, timeout=20)
+                took_s = time.monotonic() - began
+                reply = connection.send_and_get_reply(new_method_call(bus, "GetConnectionUnixProcessID", "s", (name,)))
+                assert reply.body[0] == daemon.pid, "somebody else has the name"
+            finally:
+                daemon.terminate()
+                daemon.wait()
+    return took_s
+
+
+def main() -> int:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description="Time from the start of the daemon until its D-Bus name is owned.")
+    parser.add_argument("--count", type=int, default=11, help="how many starts (default 11, the first is not counted)")
+    count = parser.parse_args().count
+    sys.path.insert(0, str(ROOT / "tests/daemon"))
+    from bus_kit import private_bus
+
+    with tempfile.TemporaryDirectory(prefix="pyteamd-start-") as run_dir, private_bus() as bus:
+        times = [one_start(Path(run_dir), bus.address) for _ in range(count + 1)][1:]
+    median = statistics.median(times)
+    load = os.getloadavg()[0]
+    print(
+        f"start until the D-Bus name is owned: median {median:.3f} s, {min(times):.3f} to {max(times):.3f} s, "
+        f"{count} starts, limit {LIMIT_S} s (load of the machine {load:.1f})"
+    )
+    return 0 if median <= LIMIT_S else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
