@@ -28,12 +28,12 @@ PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cachepr
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200"]
 EXIT_NO_WORLD = 77
 EXIT_NO_TESTS = 5
-MOST_GUESTS = 4
+MOST_PROCESSES = 4
 LANES = {
-    "fast": ["-m", "not slow and not kernel and not lab", "tests"],
-    "slow": ["-m", "slow and not kernel and not lab", "tests"],
-    "lab": ["-m", "lab", "tests"],
-    "kernel": [],
+    "fast": "not slow and not kernel and not lab",
+    "slow": "slow and not kernel and not lab",
+    "lab": "lab",
+    "kernel": "kernel",
 }
 
 
@@ -51,33 +51,44 @@ class Outcome:
 
 
 def run_lane(lane: str) -> Outcome:
-    """Run one lane and count what its report says."""
+    """Run one lane and count what its reports say."""
     print(f"== {lane}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as directory:
+    with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
-        if lane == "kernel":
-            status = run_in_guests(Path(directory))
-        else:
-            command = [*PYTEST, *LANES[lane], f"--junitxml={directory}/report.xml"]
-            status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
-        outcome = Outcome(lane, 0 if status == EXIT_NO_TESTS else status, time.monotonic() - began)
-        for report in sorted(Path(directory).rglob("report.xml")):
+        commands = []
+        for number, files in enumerate(shares(lane)):
+            directory = Path(name, str(number))
+            directory.mkdir()
+            commands.append(command_for(lane, files, directory))
+        status = run_together(commands, Path(name))
+        outcome = Outcome(lane, status, time.monotonic() - began)
+        for report in sorted(Path(name).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
     return outcome
 
 
-def run_in_guests(directory: Path) -> int:
-    """The kernel lane, in as many guests at a time as there are processors; their output follows one after the other."""
-    files = sorted(ROOT.glob("tests/kernel/test_*.py"), key=lambda path: -path.stat().st_size)
-    guests = min(os.cpu_count() or 1, MOST_GUESTS)
-    shares = [files[number::guests] for number in range(guests)]
+def shares(lane: str) -> list[list[str]]:
+    """The test files of a lane, dealt out to as many processes (for the kernel lane: guests) as there are processors."""
+    places = ("tests/kernel",) if lane == "kernel" else ("tests",)
+    paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
+    files = [str(path.relative_to(ROOT)) for path in sorted(paths, key=lambda path: (-path.stat().st_size, path))]
+    most = 1 if lane == "lab" else min(os.cpu_count() or 1, MOST_PROCESSES)
+    return [files[number::most] for number in range(most)]
+
+
+def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
+    """The command that runs these files and leaves report.xml in the directory."""
+    inner = [*PYTEST, "-m", LANES[lane], "--durations=3", *files]
+    if lane != "kernel":
+        return [*inner, f"--junitxml={directory}/report.xml"]
+    shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
+    return [*LAB, "--out", str(directory), "--", "sh", "-c", shell]
+
+
+def run_together(commands: list[list[str]], directory: Path) -> int:
+    """Run commands at the same time, print what each said, one after the other; the worst exit status."""
     running = []
-    for number, share in enumerate(shares):
-        out = directory / str(number)
-        out.mkdir()
-        inner = [*PYTEST, "-m", "kernel", "--durations=5", *(str(path.relative_to(ROOT)) for path in share)]
-        shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
-        command = [*LAB, "--out", str(out), "--", "sh", "-c", shell]
+    for number, command in enumerate(commands):
         log = (directory / f"{number}.log").open("w+")
         running.append((subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log), log))
     worst = 0
