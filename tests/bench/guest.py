@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 import failover
+import pings
 from probe import BenchError, Candidate
 
-SCENARIOS = {"failover": failover.run}
+SCENARIOS = {"failover": failover.run, "pings": pings.run}
 
 
 def main(request: str) -> int:

@@ -18,7 +18,7 @@ BENCH = Path(__file__).resolve().parent / "bench.py"
 def test_the_bench_measures_and_writes_what_it_found(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     command = [sys.executable, str(BENCH), "--world", "uml", "--out", str(file), "--timeout", "100"]
-    command += ["--cuts", "12", "--blocks", "2", "--idle", "1"]
+    command += ["--cuts", "12", "--blocks", "2", "--idle", "1", "--scenario", "failover"]
     command += ["--candidate", "teamd=teamd", "--candidate", "floor=python3 tests/bench/floor.py"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if ended.returncode == 77:
