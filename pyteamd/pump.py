@@ -24,10 +24,10 @@ from typing import Protocol, TypeAlias
 import trio
 
 from pyteamd import invariants
-from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, Refused, Tick
+from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
-from pyteamd.model import Frame, Level, Note, Tap, Write
+from pyteamd.model import Frame, Level, Note, Outputs, Tap, Write
 from pyteamd.team import Team
 from pyteamd.trace import Trace
 
@@ -37,6 +37,9 @@ RETRY_S = 1.0
 SHORTEST_SLEEP_S = 0.001
 REST_S = 0.5
 """When nothing has changed for so long, invariants are checked and fail-overs thought through."""
+
+PARTING = (Stop, PortRemove)
+"""After these, ports are released and their packet sockets closed."""
 
 LEVELS = {
     Level.DEBUG: logging.DEBUG,
@@ -88,6 +91,7 @@ class Pump:
         self._busy = self._feeding = self._lost = False
         self._rounds = 0
         self._frames: list[Frame] = []
+        self._said: Outputs | None = None
         self._notes: list[Note] = []
         self._collectors: list[list[Refused]] = []
         self._fed = trio.lowlevel.ParkingLot()
@@ -161,18 +165,29 @@ class Pump:
             self._write(writes, now)
         try:
             team.handle(event, now)
+            if type(event) in PARTING:
+                self._last_words()
             if not writes and not self._busy and (writes := team.writes(now)):
                 self._write(writes, now)
         finally:
             outputs = team.take()
-            self.trace.record(now, event, writes, outputs)
             self._frames += outputs.frames
             self._notes += outputs.notes
+            if said := self._said:
+                outputs, self._said = Outputs(said.frames + outputs.frames, said.notes + outputs.notes), None
+            self.trace.record(now, event, writes, outputs)
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast = {}
             self._rest_at = now + REST_S
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
+
+    def _last_words(self) -> None:
+        """Frames that go out now: what is written next closes the sockets they go through."""
+        self._said = outputs = self.team.take()
+        self._notes += outputs.notes
+        for frame in outputs.frames:
+            self._around.send(frame)
 
     def _write(self, writes: tuple[Write, ...], now: float) -> None:
         self._rounds += 1

@@ -10,6 +10,8 @@ import pytest
 import trio
 from daemon_kit import Lab, jumping
 
+from pyteamd import writer
+
 REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py")
 """Threads and other processes do not wait for a clock that jumps."""
 
@@ -21,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         here = item.path.parent == Path(__file__).parent and item.path.name not in REAL_CLOCK
         if here and item.get_closest_marker("trio"):
             item.add_marker(pytest.mark.trio(run=jumping), append=False)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jumping clock does not wait for threads: the loop waits for writes until they are done, but for those that stall."""
+    monkeypatch.setattr(writer, "PATIENCE_S", 0.5)
 
 
 @pytest.fixture

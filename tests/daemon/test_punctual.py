@@ -17,10 +17,13 @@ from lacp_partner import LacpPartner, attach
 from pyteamd.daemon import Plan
 from pyteamd.events import Refused
 from pyteamd.keepsake import Keepsake
-from pyteamd.model import Write
+from pyteamd.kernel.simasync import WaitingSocket
+from pyteamd.model import SetMember, Write
+from pyteamd.wire import ethernet, lacpdu
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
 ROUNDS = 1000
+ACTIVE_ALONE = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.AGGREGATION
 
 
 class Stalling(RecordingKernel):
@@ -266,3 +269,29 @@ async def test_a_directory_that_takes_no_file_is_said_once(lab: Lab) -> None:
         keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
     assert len(lines) == 1
     assert lines[0].endswith("a restart will interrupt traffic")
+
+
+async def test_the_partner_is_told_before_the_port_is_released(
+    lab: Lab, kernel: Stalling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partners(lab)
+    daemon = await in_service(lab)
+    last: dict[int, int] = {}
+    when_released: dict[int, int] = {}
+    send = WaitingSocket.send
+
+    def say(socket: WaitingSocket, octets: bytes) -> None:
+        frame = ethernet.parse(octets)
+        last[socket.link.ifindex] = lacpdu.parse(frame.payload, frame.destination).actor.state
+        send(socket, octets)
+
+    def release(kernel: Stalling, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
+        when_released.update({write.ifindex: last[write.ifindex] for write in writes if type(write) is SetMember})
+        return RecordingKernel.apply(kernel, team, writes)
+
+    monkeypatch.setattr(WaitingSocket, "send", say)
+    monkeypatch.setattr(Stalling, "apply", release)
+    ports = [lab.link(name).ifindex for name in ("eth1", "eth2")]
+    await daemon.call("PortRemove", "eth1")
+    await daemon.stop()
+    assert when_released == dict.fromkeys(ports, ACTIVE_ALONE)

@@ -1,0 +1,113 @@
+"""LACP on the real driver, continued: tests T04, T23 and T28 to T30, which need a team of their own. See test_lacp.py."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.lab_kit import PYTEAMD, bench
+from tests.kernel.lacp_kit import (
+    COLLECTING,
+    DISTRIBUTING,
+    IN_SERVICE,
+    LIMIT,
+    LONG,
+    SYNC,
+    config,
+    enabled,
+    serving,
+    team,
+    wire,
+    worst_second,
+)
+
+pytestmark = pytest.mark.kernel
+
+
+def test_t04_two_passive_ends_are_silent_until_one_speaks() -> None:
+    with bench(1) as on, team(on, config(1, active=False)), wire(on, 1) as a:
+        a.peers[1].every_s = None
+        a.run(3.5 if not LONG else 60.0)
+        spoken = time.monotonic()
+        a.run(2.0)
+        assert a.peers[1].since(spoken) == []
+        a.peers[1].every_s = 1.0
+        a.await_service(1)
+        a.run(1.5)
+        assert a.peers[1].heard[-1][1].actor_state == IN_SERVICE & ~1
+
+
+def test_t23_port_numbers_are_unique_and_not_zero_whatever_the_ifindex() -> None:
+    with bench(0) as on:
+        for number, ifindex in ((1, 65536), (2, 65537), (3, 131073)):
+            on.on_host(f"ip link add em{number} index {ifindex} type veth peer name p{number}")
+            on.on_host(f"ip link set p{number} netns {on.switch}")
+            on.on_switch(f"ip link set p{number} up")
+        with team(on, config(3)), wire(on, 3) as a:
+            a.await_service(1, 2, 3)
+            numbers = {peer.heard[-1][1].actor_port_number for peer in a.peers.values()}
+            assert len(numbers) == 3
+            assert 0 not in numbers
+
+
+def test_t28_carrier_follows_min_ports() -> None:
+    with bench(3) as on, team(on, config(3, min_ports=2)), wire(on, 3) as a:
+        carrier = Path("/sys/class/net/team0/carrier")
+
+        def has_carrier() -> bool:
+            return on.on_host(f"cat {carrier}").out.strip() == "1"
+
+        assert not has_carrier()
+        a.await_service(1, 2, 3)
+        assert a.run(1.0, has_carrier) < 0.3
+        a.links.up("p1", False)
+        a.run(0.5)
+        assert has_carrier()
+        a.links.up("p2", False)
+        assert a.run(1.0, lambda: not has_carrier()) < 0.3
+        assert serving() == {3}
+        a.links.up("p2", True)
+        a.await_service(2, 3)
+        assert a.run(1.0, has_carrier) < 0.3
+
+
+@pytest.mark.parametrize("flags", ["", "-N"], ids=["with -k", "with -N"])
+def test_t29_leaving_is_told_and_keeping_is_not(flags: str) -> None:
+    with bench(1) as on, team(on, config(1), flags=flags) as started, wire(on, 1) as a:
+        a.await_service(1)
+        a.run(1.0)
+        peer = a.peers[1]
+        count = len(peer.heard)
+        assert started.stop().status == 0
+        a.run(2.5)
+        after = [pdu for _, pdu in peer.heard[count:]]
+        if flags:
+            assert all(pdu.actor_state == IN_SERVICE for pdu in after)
+            assert enabled(on, 1)
+        else:
+            assert after, "a last word"
+            assert not after[-1].actor_state & (SYNC | COLLECTING | DISTRIBUTING)
+            assert worst_second([at for at, _ in peer.heard[count:]]) <= LIMIT
+
+
+def test_t30_a_restart_after_sigkill_is_seen_by_nobody() -> None:
+    with bench() as on, team(on, config()) as started, wire(on) as a:
+        a.await_service(1, 2)
+        a.run(1.0)
+        began = time.monotonic()
+        os.kill(started.pid, 9)
+        words = ["ip", "netns", "exec", on.host, *PYTEAMD.split(), "-d", "-o", "-t", "team0", "-c", config()]
+        successor = subprocess.Popen(words)
+        a.run(15.0, lambda: successor.poll() is not None)
+        assert successor.wait() == 0
+        a.run(2.0)
+        for peer in a.peers.values():
+            assert [hex(pdu.actor_state) for _, pdu in peer.since(began) if pdu.actor_state != IN_SERVICE] == []
+            echoes = {(pdu.partner_system, pdu.partner_port_number, pdu.partner_state) for _, pdu in peer.since(began)}
+            assert echoes == {(peer.system, peer.port, IN_SERVICE)}
+            assert len(peer.since(began)) >= 2
+        assert serving() == {1, 2}
