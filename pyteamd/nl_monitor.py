@@ -76,7 +76,7 @@ def _team_message(team: Team, decoder: teamnl.Decoder, message: tlv.Message, eve
                 ports.append(event)
             case PortGone(ifindex=port):
                 marks[port] = "-"
-                ports += [other for other in team.ports if other.ifindex == port]
+                ports.append(PortSeen(port, False, 0, 0))  # teamnl shows a port that left without its last values
                 team.ports = [other for other in team.ports if other.ifindex != port]
     if options:
         shown = team.options if everything else options

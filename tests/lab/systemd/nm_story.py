@@ -138,7 +138,7 @@ def main() -> int:
         try:
             parts[name]()
         except BaseException:
-            say(run("journalctl -b --no-pager -u NetworkManager -t teamd_team0 -n 60")[1])
+            say(run("journalctl -b --no-pager -n 80; nmcli device; ip -br link; teamdctl team0 state dump")[1])
             raise
     say("all is well")
     return 0
