@@ -222,8 +222,8 @@ class Periodic(Watcher):
 
     def _grace_s(self) -> float:
         """How long to wait for the answer that decides: twice as long as answers take, where they are slow half as long again."""
-        patient_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
-        return min(max(patient_s, 1.5 * self._slowest_s), self._interval_s)
+        patient_s: float = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
+        return float(min(max(patient_s, 1.5 * self._slowest_s), self._interval_s))
 
     def _last_word(self) -> None:
         """The time for the answer that decides is over."""

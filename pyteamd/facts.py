@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
-from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Resync
+from pyteamd.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
 from pyteamd.model import Observed, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 
 ECHO_WAIT_S = 1.0
@@ -46,6 +46,15 @@ class Facts:
         if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
             return False
         return OptionKey("priority", ifindex) in self.observed.options  # the driver names it behind the others that matter
+
+    def concerned(self, event: Event) -> bool:
+        """Whether a link event tells something new of this team or of a link that may join it; any other event does."""
+        match event:
+            case LinkSeen(ifindex=ifindex, master=master):
+                return master in (0, self.team.ifindex) or ifindex in self.links or ifindex == self.team.ifindex
+            case LinkGone(ifindex=ifindex):
+                return ifindex in self.links or ifindex == self.team.ifindex
+        return True
 
     def original_mac(self, ifindex: int) -> bytes:
         """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""

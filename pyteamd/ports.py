@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pyteamd.linkwatch.base import PortNow
-from pyteamd.model import Frame, Note, Observed, OptionKey
+from pyteamd.model import Frame, Note, Observed, OptionKey, SetOption
 from pyteamd.port import Port
 
 
@@ -67,6 +67,13 @@ class Ports(dict[int, Port]):
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""
         return min((d for port in self.values() if (d := port.deadline()) is not None), default=None)
+
+    def prepared(self) -> list[SetOption]:
+        """Writes a fail-over may need."""
+        found = [SetOption(OptionKey("activeport"), ifindex) for ifindex in self]
+        for name in ("enabled", "user_linkup"):
+            found += [SetOption(OptionKey(name, ifindex), value) for ifindex in self for value in (True, False)]
+        return found
 
     def take(self) -> tuple[list[Frame], list[Note]]:
         """Frames and notes of the ports and their watchers since the last call."""

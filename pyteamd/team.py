@@ -35,16 +35,7 @@ from pyteamd.events import (
     UserSet,
 )
 from pyteamd.facts import Facts
-from pyteamd.model import (
-    Desired,
-    Level,
-    Note,
-    OptionKey,
-    Outputs,
-    SetOption,
-    Tap,
-    Write,
-)
+from pyteamd.model import Desired, Level, Note, OptionKey, Outputs, SetOption, Tap, Write
 from pyteamd.once import MODE, Once
 from pyteamd.outcomes import Outcomes
 from pyteamd.port import Port
@@ -88,8 +79,7 @@ class Team:
         self._next: float | None = None
         self._stirs_at: float | None = None
         """Next moment at which time alone may lead to writes; watchers tell by themselves."""
-        self._taps: Mapping[int, frozenset[Tap]] | None = None
-        """Of the present ports; None when something changed since."""
+        self._taps: Mapping[int, frozenset[Tap]] | None = None  # None when something changed since
 
     # -- what the shell calls ------------------------------------------------------------------------------------------
 
@@ -160,14 +150,9 @@ class Team:
 
     def wants(self, event: Event) -> bool:
         """Whether a link event concerns this team at all; any other event does."""
-        match event:
-            case LinkSeen(ifindex=ifindex, master=master):
-                return master in (0, self.view.ifindex) or ifindex in self.facts.links or ifindex == self.view.ifindex
-            case CarrierSeen(ifindex=ifindex):
-                return ifindex in self.ports
-            case LinkGone(ifindex=ifindex):
-                return ifindex in self.facts.links or ifindex == self.view.ifindex
-        return True
+        if isinstance(event, CarrierSeen):
+            return event.ifindex in self.ports
+        return self.facts.concerned(event)
 
     def unresolved(self) -> Mapping[str, str]:
         """Host names that must be resolved before some port can be watched → address family ("inet", "inet6")."""
@@ -175,10 +160,7 @@ class Team:
 
     def prepared(self) -> tuple[Write, ...]:
         """Writes a fail-over may need, worth encoding ahead."""
-        found = [SetOption(OptionKey("activeport"), ifindex) for ifindex in self.ports]
-        for name in ("enabled", "user_linkup"):
-            found += [SetOption(OptionKey(name, ifindex), value) for ifindex in self.ports for value in (True, False)]
-        return tuple(found)
+        return tuple(self.ports.prepared())
 
     # -- what the kernel says ------------------------------------------------------------------------------------------
 
