@@ -54,7 +54,9 @@ def compat() -> None:
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
     wait_for(lambda: sorted(json.loads(must("teamdctl team0 state dump"))["ports"]) == ["em1", "em2"], "ports kept")
-    must("teamdctl -D team0 state item get setup.dbus_enabled")
+    for question in ("state", "state dump", "config dump", "config dump actual", "state item get setup.dbus_enabled"):
+        theirs, ours = (must(f"{program} -D team0 {question}") for program in ("teamdctl.distrib", "teamdctl"))
+        assert theirs == ours, question
     must(f"systemctl stop {unit}")
     assert "team0" not in must("ip -br link"), "stop removes the device"
     assert show(unit, "Result") == "success"

@@ -1,0 +1,78 @@
+"""What is built can be installed: make install and uninstall with DESTDIR leave nothing, the wheel and the sdist hold all that runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("pyteamd", "pyteamdctl", "pyteamnl")
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(not shutil.which("make"), reason="no make"),
+    pytest.mark.skipif(os.environ.get("PIP_NO_INDEX") == "1", reason="no package index"),
+]
+
+
+def make(target: str, place: Path) -> None:
+    """A target of the Makefile with DESTDIR."""
+    words = ["make", "-s", target, f"DESTDIR={place}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "root"
+    make("install", place)
+    make("install-compat", place)
+    bin_dir = place / "usr/local/bin"
+    assert sorted(path.name for path in bin_dir.iterdir()) == sorted([*COMMANDS, "teamd", "teamdctl", "teamnl"])
+    for name in COMMANDS:
+        assert (bin_dir / name).read_text().startswith("#!/usr/local/lib/pyteamd/bin/python3 -IXutf8\n")
+        manual = place / f"usr/local/share/man/man8/{name}.8"
+        assert manual.read_text().startswith(f".TH {name.upper()} 8")
+    unit = (place / "usr/local/lib/systemd/system/teamd@.service").read_text()
+    assert "ExecStart=/usr/local/bin/teamd -U -D -o -t %i -f /run/teamd/%i.conf\n" in unit
+    assert (place / "etc/dbus-1/system.d/pyteamd.conf").exists()
+    python = place / "usr/local/lib/pyteamd/bin/python3"
+    code = "import sys; from pyteamd.cli import main; sys.exit(main(['teamd', '-v'], sys.argv[1] + '/'))"
+    said = subprocess.run(
+        [python, "-I", "-c", code, tmp_path], env={}, capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert said.stdout.startswith("teamd ")
+    assert not list(place.rglob("site-packages/pip"))
+    make("install", place)  # over itself: the names of before are still known
+    make("uninstall", place)
+    assert [str(path) for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == []
+
+
+def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="no build (pip install build)")
+    subprocess.run(
+        [sys.executable, "-m", "build", "-q", "-o", str(tmp_path), "."], cwd=ROOT, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {
+        str(file.relative_to(ROOT))
+        for pattern in ("*.py", "kernel/*.py", "wire/*.py", "control/*.py", "runners/*.py", "linkwatch/*.py")
+        for file in (ROOT / "pyteamd").glob(pattern)
+    }
+    assert modules <= names
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"packaging/install.sh", "systemd/pyteamd@.service.in", "systemd/dbus/pyteamd.conf", "LICENSE"} <= inside
+    for name in COMMANDS:
+        assert (
+            f"{name} = pyteamd"
+            in zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+        )
