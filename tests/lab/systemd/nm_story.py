@@ -11,6 +11,8 @@ from pathlib import Path
 from guest import Ping, cables, command_line, daemon_pid, is_ours, item, must, run, say, wait_for
 
 AB = '{"runner": {"name": "activebackup", "hwaddr_policy": "by_active"}}'
+GRACE_S = 6
+"""A daemon that ends within its first 5 s fails NetworkManager's activation; later it is started again."""
 RUNNERS = {
     "broadcast": "",
     "roundrobin": "",
@@ -85,6 +87,7 @@ def restarts() -> None:
     up("port2")
     wait_for(lambda: '"prio": 10' in run("teamdctl team0 port config dump em2")[1], "prio is stored")
     wait_for(lambda: "em2" in json.loads(must("teamdctl team0 state dump")).get("ports", {}), "em2 is a port")
+    run(f"sleep {GRACE_S}")
     old = daemon_pid()
     line = command_line(old)
     os.kill(old, signal.SIGKILL)
