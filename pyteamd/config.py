@@ -111,6 +111,8 @@ class Config:
     """An instance of the runner's Config."""
     problems: list[Problem]
     """What `load` found and the daemon can live with, in order of the text."""
+    written: tuple[str, ...]
+    """Ports that are named in the text; others may be stored later."""
 
     def __init__(
         self,
@@ -121,6 +123,9 @@ class Config:
         self.tree = tree
         self._runners = runners
         self._watchers = watchers
+        self.device_written: Any = None
+        """The device's name as the text has it; another one may have been given beside it."""
+        self._device: str | None = None
 
     @classmethod
     def load(
@@ -138,11 +143,25 @@ class Config:
         """
         source = read(text, file)
         config = cls(source.tree, runners, watchers)
+        config.device_written = source.tree.get("device")
         problems = source.located(config._settle(device))
         if any(problem.severity is Severity.START for problem in problems):
             raise ConfigError(problems, file)
         config.problems = problems
+        config.written = tuple(config.port_names())
+        config._device = device
         return config
+
+    def again(self, text: str | bytes, file: str = "") -> Config:
+        """Read another configuration for the same team. Raises as `load`."""
+        new = Config.load(text, runners=self._runners, watchers=self._watchers, file=file, device=self._device)
+        if new.team.device is None and self.team.device is not None:
+            new.set_device(self.team.device)
+        return new
+
+    def become(self, other: Config) -> None:
+        """Take over everything from another configuration; whoever holds this one works with that from now on."""
+        self.__dict__.update(other.__dict__)
 
     # -- ports ---------------------------------------------------------------------------------------------------
 

@@ -165,6 +165,14 @@ class PortConfigUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigApply:
+    """Go over to another configuration; see reload.py. `written`: the ports it counts as naming, None for all that it names."""
+
+    text: str
+    written: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Leave in good order. `keep`: leave device, ports and their options as they are (`-N`)."""
 
@@ -189,6 +197,7 @@ Event: TypeAlias = (
     | PortAdd
     | PortRemove
     | PortConfigUpdate
+    | ConfigApply
     | Stop
     | Tick
 )

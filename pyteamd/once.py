@@ -18,7 +18,8 @@ class Once:
     """What is still to be written one time."""
 
     def __init__(self, runner: Runner, config: TeamConfig) -> None:
-        self.options: dict[OptionKey, OptionValue] = {MODE: runner.mode, **runner.settings()}
+        self.options: dict[OptionKey, OptionValue] = {}
+        self.set_up(runner)
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
         counts = {
@@ -29,13 +30,21 @@ class Once:
         }
         self.options.update({OptionKey(name): count for name, count in counts.items() if count is not None})
 
+    def set_up(self, runner: Runner) -> None:
+        """The team shall run in this runner's mode."""
+        self.options |= {MODE: runner.mode, **runner.settings()}
+
     def add_port(self, port: Port, watched: bool) -> None:
         """A port joined. `watched`: the kernel shall go by our verdict instead of the raw link."""
         self.options[OptionKey("priority", port.ifindex)] = port.config.prio
         if port.config.queue_id is not None:
             self.options[OptionKey("queue_id", port.ifindex)] = port.config.queue_id
         if watched:
-            self.options[OptionKey("user_linkup_enabled", port.ifindex)] = True
+            self.watch_port(port, True)
+
+    def watch_port(self, port: Port, watched: bool) -> None:
+        """Whose word counts for the kernel: `watched`, our verdict; else the raw link."""
+        self.options[OptionKey("user_linkup_enabled", port.ifindex)] = watched
 
     def forget_port(self, ifindex: int) -> None:
         """The port left."""

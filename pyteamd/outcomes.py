@@ -45,7 +45,8 @@ class Outcomes:
         ports = self._roster.ports
         match write:
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
-                return self._setting_refused(key, why, optional=vanished)
+                fatal = starting if not key.port else key.port in ports and not ports[key.port].settled
+                return self._setting_refused(key, why, fatal=fatal and not vanished)
             case SetMember(ifindex=ifindex, member=True):
                 self._roster.lost(self._facts.name_of(ifindex), ifindex, why)
                 if starting and not vanished:
@@ -63,13 +64,13 @@ class Outcomes:
             self._say(Level.ERROR, f"{why}; still trying, less and less often", write)
         return ""
 
-    def _setting_refused(self, key: OptionKey, why: str, optional: bool) -> str:
-        """A setting written once: the end for a port, fatal for a team, a warning where only newer kernels have it."""
+    def _setting_refused(self, key: OptionKey, why: str, fatal: bool) -> str:
+        """A setting written once: the end for a new port, fatal for a new team, else a warning: the daemon goes on without it."""
         del self._once.options[key]
-        if key.port:
-            self._roster.reject(key.port, why)
-        elif optional:
+        if not fatal:
             self.notes.append(Note(Level.WARNING, why))
+        elif key.port:
+            self._roster.reject(key.port, why)
         else:
             return why
         return ""

@@ -101,6 +101,20 @@ class Port:
             watcher.start(at, now)
         self.settle(before, now)
 
+    def watch_anew(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
+        """Go on with other watchers, which begin with the verdict of those before."""
+        self.watchers = tuple(watchers)
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.start(at, now)
+        self.settle(before, now)
+        self.set_policy(policy_all, now)
+
+    def set_policy(self, policy_all: bool, now: float) -> None:
+        """Combine the verdicts by this policy from now on."""
+        self.policy_all = policy_all
+        self._combine(now)
+
     def carrier(self, at: PortNow, now: float) -> bool:
         """The raw link changed. Returns whether any watcher changed its mind."""
         before = self.verdicts()
@@ -137,11 +151,12 @@ class Port:
         """Packet sockets the watchers want."""
         return {tap for watcher in self.watchers for tap in watcher.taps()}
 
-    def combined(self) -> bool:
-        """The verdict: any or all of the watchers, as `link_watch_policy` says; without watchers up."""
+    def combined(self, policy_all: bool | None = None) -> bool:
+        """The verdict: any or all of the watchers, as `link_watch_policy` says (or would); without watchers up."""
         if not self.watchers:
             return True
-        return (all if self.policy_all else any)(watcher.up for watcher in self.watchers)
+        everyone = self.policy_all if policy_all is None else policy_all
+        return (all if everyone else any)(watcher.up for watcher in self.watchers)
 
     def verdicts(self) -> tuple[bool, ...]:
         """Each watcher's answer."""
@@ -156,8 +171,11 @@ class Port:
             if watcher.up != was:
                 direction = "up" if watcher.up else "down"
                 self.notes.append(Note(Level.INFO, f"{self.name}: {watcher.name}-link went {direction}.", self.name))
+        self._combine(now)
+        return True
+
+    def _combine(self, now: float) -> None:
         up = self.combined()
         if up != self.up:
             self.up = up
             self.up_since = now
-        return True

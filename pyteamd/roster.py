@@ -46,7 +46,7 @@ class Roster:
             return False
         link = self._facts.links[ifindex]
         hosts = self.hosts_of(link.name)
-        if self._without_address(hosts):
+        if self.without_address(hosts):
             return True
         settings = self._config.port(link.name)
         problems = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
@@ -100,7 +100,7 @@ class Roster:
         for ifindex in self._facts.port_list:
             if ifindex not in self.ports and ifindex not in self.members.released and self._facts.complete(ifindex):
                 wanted |= self.hosts_of(self._facts.name_of(ifindex))
-        return self._without_address(wanted)
+        return self.without_address(wanted)
 
     def resolved(self, addresses: Mapping[str, str]) -> None:
         """Numeric addresses of host names, "" for one that has none. A port refused for it may be added again later."""
@@ -113,7 +113,12 @@ class Roster:
             wanted |= watcher.hosts_in(settings)
         return wanted
 
-    def _without_address(self, hosts: Mapping[str, str]) -> dict[str, str]:
+    def without_usable_address(self, hosts: Mapping[str, str]) -> list[str]:
+        """The hosts that cannot be asked: not looked up yet, or without an address."""
+        unknown = self.without_address(hosts)
+        return [host for host in hosts if host in unknown or not self._hosts[host]]
+
+    def without_address(self, hosts: Mapping[str, str]) -> dict[str, str]:
         """The hosts whose address is not known yet; one that is written as an address is its own answer."""
         for host, family in hosts.items():
             if host not in self._hosts and is_address(IPv4Address if family == "inet" else IPv6Address, host):
@@ -128,6 +133,20 @@ class Roster:
             and len(port.original_mac) == len(self._facts.team.mac)
         ):
             self._once.mac = port.original_mac
+
+    def watch(self, port: Port, settings: PortSetup, now: float) -> None:
+        """Other watchers for a port; one of a kind there was before begins with what that one said last."""
+        left = list(port.watchers)
+        fresh = []
+        for kind, config in settings.watchers:
+            known = next((watcher for watcher in left if type(watcher) is kind), None)
+            watcher = kind(config, self._hosts, port.up if known is None else known.up)
+            if known is not None:
+                left.remove(known)
+                watcher.down_count = known.down_count
+            fresh.append(watcher)
+        self._once.watch_port(port, any(watcher.frees_kernel_link for watcher in fresh))
+        port.watch_anew(fresh, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
 
     def _begin(self, port: Port, settings: PortSetup, now: float) -> None:
         """Have the settings written once, and start the watchers from the kernel's left-over verdict."""

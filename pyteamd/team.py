@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pyteamd import reload
 from pyteamd.backoff import Backoff
 from pyteamd.config import Config
 from pyteamd.events import (
     Applied,
     CarrierSeen,
+    ConfigApply,
     Event,
     FrameSeen,
     HostsResolved,
@@ -54,6 +56,7 @@ class Team:
         """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`)."""
         self.config = config
         self.setup = setup or Setup()
+        self.enslave = enslave
         self.runner = config.runner_class(config.runner)
         self.facts = Facts(link)
         self.once = Once(self.runner, config.team)
@@ -161,6 +164,12 @@ class Team:
     def prepared(self) -> tuple[Write, ...]:
         """Writes a fail-over may need, worth encoding ahead."""
         return tuple(self.ports.prepared())
+
+    def replace_runner(self) -> None:
+        """The configuration names another runner now. Only for a team without ports."""
+        self.runner = self.config.runner_class(self.config.runner)
+        self.once.set_up(self.runner)
+        self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
 
     # -- what the kernel says ------------------------------------------------------------------------------------------
 
@@ -318,6 +327,11 @@ class Team:
             self.once.options[OptionKey("priority", port.ifindex)] = prio
         return True
 
+    def _config_apply(self, event: ConfigApply, now: float) -> bool:
+        reload.apply(self, event.text, event.written, now)
+        self._refresh_view()
+        return True
+
     def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
         self.roster.resolved(event.addresses)
         for ifindex in sorted(self.facts.port_list):
@@ -381,5 +395,6 @@ HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {
     PortAdd: Team._port_add,
     PortRemove: Team._port_remove,
     PortConfigUpdate: Team._port_config_update,
+    ConfigApply: Team._config_apply,
     Stop: Team._stop,
 }

@@ -63,7 +63,8 @@ class ActiveBackup(Runner):
         self._media: dict[int, tuple[int, int]] = {}
         """Speed and full duplex of a port when it last had a link: the kernel says 0 without one."""
         self._own_macs: dict[int, bytes] = {}
-        """only_active: the address a port had before it became active, given back afterwards."""
+        """only_active: the address a port had before it became active, given back afterwards. by_active: those ports still have to
+        get back after another policy took them away."""
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -75,7 +76,9 @@ class ActiveBackup(Runner):
     def handle(self, event: Event, team: TeamView, now: float) -> None:
         if self.config.hwaddr_policy == "only_active":
             self._learn_macs(team)
-        facts = tuple([(p.ifindex, p.up, p.priority, *self._media_of(p)) for p in team.ports.values()])
+        elif self._own_macs:
+            self._drop_returned(team)
+        facts = tuple([(p.ifindex, p.up, p.priority, p.config.sticky, *self._media_of(p)) for p in team.ports.values()])
         if facts == self._judged:
             return
         if not self._judged and team.adopted:
@@ -140,6 +143,16 @@ class ActiveBackup(Runner):
                 return
         raise UserError(*SET_FAILED)
 
+    def disruption(self, name: str, config: ActiveBackupConfig, team: TeamView) -> str:
+        return "team"  # the only field is hwaddr_policy, and peers have to learn another address
+
+    def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:
+        if config.hwaddr_policy != self.config.hwaddr_policy:
+            whole = [port for port in team.ports.values() if len(port.original_mac) == len(team.mac)]
+            lent = self.config.hwaddr_policy != "by_active" and config.hwaddr_policy != "same_all"
+            self._own_macs = {port.ifindex: port.original_mac for port in whole} if lent else {}
+        self.config = config
+
     def _take_over(self, team: TeamView) -> None:
         """Keep the port the kernel already uses: a restart must not touch traffic."""
         active = team.observed.options.get(ACTIVEPORT)
@@ -183,15 +196,24 @@ class ActiveBackup(Runner):
         for ifindex in self._own_macs.keys() - team.ports.keys():
             del self._own_macs[ifindex]
 
+    def _drop_returned(self, team: TeamView) -> None:
+        """by_active: an address that is back belongs to whoever changes it next."""
+        self._own_macs = {
+            ifindex: mac
+            for ifindex, mac in self._own_macs.items()
+            if ifindex in team.ports and team.ports[ifindex].mac != mac
+        }
+
     def _macs(self, team: TeamView) -> dict[int, bytes]:
         active = team.ports.get(self.active) if self.active is not None else None
+        own = {ifindex: mac for ifindex, mac in self._own_macs.items() if ifindex in team.ports}
         match self.config.hwaddr_policy:
             case "same_all":
                 return dict.fromkeys(team.ports, team.mac)
             case "by_active":
-                return {team.ifindex: active.mac} if active else {}
+                own.pop(active.ifindex if active else 0, None)
+                return own | ({team.ifindex: active.mac} if active else {})
             case _:
-                own = {ifindex: mac for ifindex, mac in self._own_macs.items() if ifindex in team.ports}
                 return own | ({active.ifindex: team.mac} if active else {})
 
 

@@ -148,6 +148,9 @@ class Runner:
     """A port whose link watchers say down is not used. If false, the kernel decides by the raw link, or by our verdict where a
     watcher frees it from that."""
 
+    port_interruptions: ClassVar[frozenset[str]] = frozenset()
+    """Fields of PortConfig that take a port out of service for a moment when they change."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
         self.revision = 0
@@ -236,6 +239,14 @@ class Runner:
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""
         self._frames.append(Frame(port, octets))
+
+    def disruption(self, name: str, config: Any, team: TeamView) -> str:
+        """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team"."""
+        return "none"
+
+    def reconfigure(self, config: Any, team: TeamView, now: float) -> None:
+        """Go on with another configuration; that of the ports has been changed already. `settings` is asked again afterwards."""
+        self.config = config
 
     def take(self) -> tuple[list[Frame], list[Note]]:
         """Hand over frames and notes gathered since the last call."""

@@ -24,7 +24,8 @@ from pyteamd.runners.lacp_group import Group
 from pyteamd.runners.lacp_intake import LINK_NOT_UP, Complaints, answer, count_bad, malformed, read
 from pyteamd.runners.lacp_parts import Link, LocalSystem, link_of
 from pyteamd.runners.lacp_port import LacpPort, mismatch
-from pyteamd.runners.lacp_report import Blocked, Place, blocking, port_state
+from pyteamd.runners.lacp_reload import PORT_IDENTITY, disruption, take_over
+from pyteamd.runners.lacp_report import Blocked, Place, blocking, port_state, team_state
 from pyteamd.runners.lacp_resume import save
 from pyteamd.runners.lacp_roster import Roster
 from pyteamd.runners.lacp_tables import Disabled, Happening, Mux, Periodic, Receive
@@ -53,6 +54,7 @@ class Lacp(Runner):
     Config = LacpConfig
     PortConfig = LacpPortConfig
     heeds_watchers = False
+    port_interruptions = PORT_IDENTITY
     summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
 
     def __init__(self, config: LacpConfig) -> None:
@@ -326,13 +328,7 @@ class Lacp(Runner):
         return (Tap(TapKind.SLOW_PROTOCOLS, address=slow.GROUP),)
 
     def state(self, team: TeamView) -> dict[str, Any]:
-        config = self.config
-        return {
-            "active": config.active,
-            "sys_prio": config.sys_prio,
-            "fast_rate": config.fast_rate,
-            "select_policy": config.agg_select_policy,
-        }
+        return team_state(self.config)
 
     def port_state(self, port: PortView, team: TeamView) -> dict[str, Any] | None:
         known = self._group.ports.get(port.ifindex)
@@ -386,6 +382,14 @@ class Lacp(Runner):
         self._set_link(port, Link.LEAVING, view.running, now)
         self._unsettled = True
         self._note_state(port, before)
+
+    def disruption(self, name: str, config: LacpConfig, team: TeamView) -> str:
+        return disruption(name, config, len(self._serving))
+
+    def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
+        self.config, self._unsettled = config, True
+        take_over(config, self._group, self._roster, self._fallback, team)
+        self._spreader.reconfigure(config)
 
     # -- a successor ---------------------------------------------------------------------------------------------------
 

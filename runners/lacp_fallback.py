@@ -24,6 +24,11 @@ class Fallback:
         self._delay_s = delay_s
         self._silent_since: float | None = None
 
+    def configure(self, kind: str, delay_s: float) -> None:
+        """Go on with other settings."""
+        self.kind = kind
+        self._delay_s = delay_s
+
     def update(self, ports: Iterable[LacpPort], now: float) -> None:
         """Look again."""
         silent: list[LacpPort] = []

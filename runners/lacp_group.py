@@ -27,14 +27,18 @@ class Group:
         self.ports: dict[int, LacpPort] = {}
         self.chosen: LagId | None = None
         """The aggregate in use."""
-        self.policy_name = policy_name
-        self._policy = POLICIES[policy_name]
-        self._max_ports = max_ports
-        self._judged: tuple[Aggregate, ...] = ()
-        """What the last choice was based on."""
+        self.set_policy(policy_name, max_ports)
         self._pinned: tuple[Aggregate, ...] | None = None
         """What there was when a user chose; while that is so, the choice stands."""
         self._usable: frozenset[int] = frozenset()
+
+    def set_policy(self, name: str, max_ports: int | None) -> None:
+        """How to choose, from the next `settle` on."""
+        self.policy_name = name
+        self._policy = POLICIES[name]
+        self._max_ports = max_ports
+        self._judged: tuple[Aggregate, ...] = ()
+        """What the last choice was based on."""
 
     def settle(self, now: float) -> None:
         """Selection and mux machines, until all rest."""

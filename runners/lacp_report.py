@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from pyteamd.runners.lacp_config import LacpConfig
 from pyteamd.runners.lacp_parts import Link, LocalSystem
 from pyteamd.runners.lacp_port import LacpPort, mismatch
 from pyteamd.runners.lacp_tables import Current, Defaulted, Expired, Mux
@@ -170,6 +171,16 @@ def _field(end: LacpInfo | None, name: str) -> Any:
         return bool(end.state & lacpdu.AGGREGATION)
     value = getattr(end, name)
     return format_mac(value) if isinstance(value, bytes) else value
+
+
+def team_state(config: LacpConfig) -> dict[str, Any]:
+    """The `runner` object of the team."""
+    return {
+        "active": config.active,
+        "sys_prio": config.sys_prio,
+        "fast_rate": config.fast_rate,
+        "select_policy": config.agg_select_policy,
+    }
 
 
 def port_state(port: LacpPort, place: Place, blocked: Blocked | None) -> dict[str, Any]:

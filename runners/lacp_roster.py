@@ -33,7 +33,7 @@ class Roster:
 
     def __init__(self, group: Group, system_id: bytes | None) -> None:
         self._group = group
-        self._system_id = system_id
+        self.system_id = system_id
         self._saved: dict[str, SavedPort] = {}
         self._saved_at = 0.0
         self.begun = False
@@ -46,7 +46,7 @@ class Roster:
 
     def follow_identifier(self, team: TeamView) -> bool:
         """The system identifier, all zero while the team has no usable address. Returns whether it changed."""
-        mac = self._system_id or (team.mac if len(team.mac) == MAC_LENGTH else bytes(MAC_LENGTH))
+        mac = self.system_id or (team.mac if len(team.mac) == MAC_LENGTH else bytes(MAC_LENGTH))
         if mac == self._group.local.mac:
             return False
         self._group.local = replace(self._group.local, mac=mac)

@@ -61,6 +61,15 @@ class Spreader:
             written[OptionKey("lb_stats_refresh_interval")] = self.config.tx_balancer_interval
         return written
 
+    def reconfigure(self, config: HashConfig) -> None:
+        """Go on with other settings. Flows may change ports; the map begins with what the kernel has."""
+        self.config = config
+        balancing = config.tx_balancer_name is not None
+        if balancing is not self.balancing:
+            self.balancing = balancing
+            self.balancer = Balancer()
+            self._usable = self._judge_at = None
+
     def announcements(self) -> list[str]:
         """What to log when the team is set up."""
         if not self.balancing:
@@ -139,6 +148,10 @@ class LoadBalance(Runner):
 
     def deadline(self) -> float | None:
         return self.spreader.deadline()
+
+    def reconfigure(self, config: HashConfig, team: TeamView, now: float) -> None:
+        super().reconfigure(config, team, now)
+        self.spreader.reconfigure(config)
 
     def desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {

@@ -61,7 +61,7 @@ def layer(name: str) -> str:
 
 CORE = {
     "backoff", "explain", "facts", "invariants", "membership", "once", "outcomes", "port", "ports", "reconcile",
-    "refusals", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
+    "refusals", "reload", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
 }  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},
