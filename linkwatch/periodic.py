@@ -1,11 +1,12 @@
 """Send and count: what arp_ping and nsna_ping have in common. A ping watcher adds `probe` and `answers`.
 
-A probe goes out every `interval`, the first after `init_wait`, on a fixed grid. At each tick the interval that ends is judged:
-answered, then the target is alive; not answered, then one more is missed. More than `missed_max` missed in a row and the target is
-dead. teamd learns of the last missed answer an interval late; here, when the next unanswered probe would be one too many, its answer
-is awaited only as long as answers from this network have lately taken (at least 20 ms, at most an interval). So a dead target is found
-within `missed_max` + 1 intervals and a little, and never before `missed_max`. A dead target is alive again at the first tick after an
-answer.
+A probe goes out every `interval`, the first after `init_wait`, the others on a grid that all ports have in common (multiples of the
+interval on the daemon's clock), so that one wake-up serves many ports; the first interval is half to one and a half. At each tick the
+interval that ends is judged: answered, then the target is alive; not answered, then one more is missed. More than `missed_max` missed
+in a row and the target is dead. teamd learns of the last missed answer an interval late; here, when the next unanswered probe would be
+one too many, its answer is awaited only as long as answers from this network have lately taken (at least 20 ms, at most an interval).
+So a dead target is found within `missed_max` + 1 intervals and a little, and never before `missed_max`. A dead target is alive again at
+the first tick after an answer.
 
 A port probes while it carries traffic, or while no port does; other ports stay silent unless told otherwise, because frames with the
 team's address on an idle port would lead the switch astray.
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import floor
 from typing import Any, ClassVar
 
 from pyteamd.events import FrameSeen
@@ -163,17 +165,19 @@ class Periodic(Watcher):
             self._last_word()
         if self._next is None or now < self._next:
             return
-        if self._begun:
+        first, self._begun = not self._begun, True
+        if not first:
             for target in self.targets:
                 self._judge(target)
             self._decide()
-        self._begun = True
         if self.may_send(port):
             for target in self.targets:
                 self.send(port.ifindex, self.probe(port, target))
             self._sent_at = now
-        # On the grid of the first tick; ticks that were slept through are not made up for.
-        self._next += self._interval_s * (int((now - self._next) / self._interval_s) + 1)
+        if first:
+            self._next = self._interval_s * (floor(now / self._interval_s + 0.5) + 1)
+        else:  # ticks that were slept through are not made up for
+            self._next += self._interval_s * (int((now - self._next) / self._interval_s) + 1)
         if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
             self._judge_at = now + self._grace_s()
 

@@ -19,6 +19,8 @@ class Ports(dict[int, Port]):
         self._macs: list[bytes] = []
         self._own_macs: frozenset[bytes] = frozenset()
         """The same as a set."""
+        self._touched: set[int] = set()
+        """Whose watchers were called since the last `take`: nobody is called without being told how things are."""
 
     def add(self, port: Port) -> None:
         """Put a port in its place."""
@@ -32,6 +34,7 @@ class Ports(dict[int, Port]):
 
     def now_of(self, port: Port) -> PortNow:
         """What the watchers of a port may know of it."""
+        self._touched.add(port.ifindex)
         options = self._observed.options
         enabled = options.get(OptionKey("enabled", port.ifindex)) is True
         some = enabled or any(options.get(OptionKey("enabled", ifindex)) is True for ifindex in self)
@@ -79,10 +82,11 @@ class Ports(dict[int, Port]):
         """Frames and notes of the ports and their watchers since the last call."""
         frames: list[Frame] = []
         notes: list[Note] = []
-        for port in self.values():
-            if port.notes:
-                notes += port.notes
-                port.notes = []
+        touched = [port for ifindex in sorted(self._touched) if (port := self.get(ifindex)) is not None]
+        self._touched.clear()
+        for port in touched:
+            notes += port.notes
+            port.notes = []
             for watcher in port.watchers:
                 sent, said = watcher.take()
                 frames += sent
