@@ -21,11 +21,10 @@ PORTS = '"ports":{"em1":{"prio":10},"em2":{}}'
 VALIDATED = '"validate_active":true,"validate_inactive":true,"send_always":true'
 ARP = f'{{"name":"arp_ping","interval":100,"missed_max":3,"source_host":"192.0.2.2","target_host":"192.0.2.1",{VALIDATED}}}'
 NSNA = '{"name":"nsna_ping","interval":100,"missed_max":2,"init_wait":50,"target_host":"2001:db8::1"}'
+# `link_watch_policy` "all" is not here: teamd 1.31 does not know it; test_watcher_stories.py has it.
 CONFIGS = {
     "arp_ping": f'{{"runner":{{"name":"activebackup"}},"link_watch":{ARP},{PORTS}}}',
     "arp_ping in a VLAN": f'{{"runner":{{"name":"activebackup"}},"link_watch":{ARP[:-1]},"vlanid":7}},{PORTS}}}',
-    "arp_ping and ethtool, all": f'{{"runner":{{"name":"activebackup"}},"link_watch_policy":"all",'
-    f'"link_watch":[{{"name":"ethtool","delay_up":20}},{ARP}],{PORTS}}}',
     "arp_ping and ethtool, any": f'{{"runner":{{"name":"activebackup"}},"link_watch":[{{"name":"ethtool"}},{ARP}],{PORTS}}}',
     "arp_ping of the port, nsna_ping of the team": f'{{"runner":{{"name":"roundrobin"}},"link_watch":{NSNA},'
     f'"ports":{{"em1":{{"link_watch":{ARP}}},"em2":{{}}}}}}',
@@ -79,15 +78,19 @@ def asked(on: Bench) -> list[tuple[str, Any]]:
     return answers
 
 
+def verdicts(on: Bench) -> list[bool]:
+    """Of every watcher of every port."""
+    ports = json.loads(on.on_host("teamdctl team0 state dump").out).get("ports", {})
+    return [watcher["up"] for port in ports.values() for watcher in port["link_watches"]["list"].values()]
+
+
 def settle(on: Bench) -> None:
     """Long enough for every watcher, then until three looks see the same verdicts."""
     seen: list[list[bool]] = []
 
     def calm() -> bool:
         time.sleep(0.15)
-        ports = json.loads(on.on_host("teamdctl team0 state dump").out).get("ports", {})
-        watchers = [w for port in ports.values() for w in port["link_watches"]["list"].values()]
-        seen.append([watcher["up"] for watcher in watchers])
+        seen.append(verdicts(on))
         return len(seen) > 4 and seen[-1] == seen[-2] == seen[-3]
 
     wait_for(calm, 10.0)
@@ -101,8 +104,8 @@ def record(program: str, config: str) -> list[tuple[str, Any]]:
         with daemon(program, on, config):
             on.on_host("ip link set team0 up")
             on.await_link(1, True)
-            if '"interval"' not in config:  # the default: a second
-                time.sleep(1.5)
+            # teamd's nsna_ping has to wait until the kernel has given the port an address.
+            wait_for(lambda: (seen := verdicts(on)) and all(seen), 10.0)
             settle(on)
             found += [(f"start: {question}", answer) for question, answer in asked(on)]
             if "validate" in config or "nsna" in config:
