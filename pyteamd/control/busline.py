@@ -139,8 +139,9 @@ class BusLine:
 
     async def receive(self) -> Call:
         """The next message. BusError when there will be none."""
+        # Messages may be here already: whoever is busy with the last one has his turn first.
+        await trio.lowlevel.checkpoint()
         if self._waiting:
-            await trio.lowlevel.checkpoint()
             return self._waiting.popleft()
         return await self._receive()
 

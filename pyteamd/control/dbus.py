@@ -6,7 +6,7 @@ The name is what NetworkManager and systemd wait for, so it is the last thing th
 Later the daemon outlives its bus: when the connection breaks it says so once and tries again, at growing intervals, until the name is
 its own again. Ports do not notice.
 
-The conversation itself is in busline.py. Each call is a task of its own, at most MAXIMUM_CALLS at a time. Errors are named as
+The conversation itself is in busline.py. Each call is a task of its own, at most MAXIMUM_CALLS for a client at a time. Errors are named as
 teamd names them, the interface and the code with nothing between. What is not there is answered with libdbus's errors, where teamd
 sends an empty success (see docs/differences.md).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from pyteamd.control.busline import BusError, BusLine, Call
 from pyteamd.pump import Pump
 from pyteamd.runners.base import UserError
 
-MAXIMUM_CALLS = 64
-"""In progress at once; one more is refused at once."""
+MAXIMUM_CALLS = 32
+"""In progress for one client; one more is refused at once, so that nobody can use up what others need."""
 NO_QUEUE = 4
 PRIMARY_OWNER = 1
 FIRST_PAUSE_S = 0.1
@@ -64,7 +65,8 @@ class Bus:
         self._address = address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS
         self._log = log
         self._line: BusLine | None = None
-        self._calls = 0
+        self._calls: Counter[str] = Counter()
+        """In progress, by the client's unique name."""
 
     async def connect(self) -> None:
         """Be on the bus. BusError."""
@@ -112,23 +114,26 @@ class Bus:
         """Until the line breaks: BusError."""
         broken: list[BusError] = []
 
-        async def one(call: Call) -> None:
-            self._calls += 1
+        async def one(call: Call, client: str) -> None:
             try:
                 await reply_to(line, call, pump, self._log)
             except BusError as error:
                 broken.append(error)
                 nursery.cancel_scope.cancel()
             finally:
-                self._calls -= 1
+                self._calls[client] -= 1
+                if not self._calls[client]:
+                    del self._calls[client]
 
         async with trio.open_nursery() as nursery:
             try:
                 while True:
                     call = await line.receive()
+                    client = call.field(HeaderFields.sender)
                     match call.kind:
-                        case MessageType.method_call if self._calls < MAXIMUM_CALLS:
-                            nursery.start_soon(one, call)
+                        case MessageType.method_call if self._calls[client] < MAXIMUM_CALLS:
+                            self._calls[client] += 1
+                            nursery.start_soon(one, call, client)
                         case MessageType.method_call:
                             await answer(line, call, Refusal(f"{ERROR}LimitsExceeded", "Too many calls at once."))
                         case MessageType.signal if lost_name(call) == self.name:
