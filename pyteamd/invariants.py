@@ -12,7 +12,7 @@ def check(team: Team, now: float) -> list[str]:
     if team.gone or team.failed:
         return []
     desired = team.desired()
-    found = team.runner.broken(team.view)
+    found = [] if team.stopping else team.runner.broken(team.view)
     if list(team.ports) != sorted(team.ports):
         found.append(f"ports are not in ifindex order: {list(team.ports)}")
     found += strangers(team, desired)

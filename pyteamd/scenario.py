@@ -33,7 +33,7 @@ from pyteamd.scenario_world import CommandError, World
 SEPARATOR = "----"
 WORLDS = re.compile(r"worlds:\s*(.*)")
 STAMPED = re.compile(r"\+\d+\.\d+ (\S+) +(.*)")
-NOTE_KINDS = frozenset(("debug", "info", "warning", "error", "denied", "broken"))
+NOTE_KINDS = frozenset(("debug", "info", "warning", "error", "critical", "denied", "broken"))
 
 
 class ScriptError(Exception):
@@ -153,8 +153,8 @@ def perform(session: Session, command: Command) -> None:
     try:
         if word in ACTIONS:
             ACTIONS[word](session, rest)
-            session.gather()
         else:
+            session.gather()
             session.answer(QUESTIONS[word](session, rest))
     except (CommandError, NotQuiet) as problem:
         raise ScriptError(command.line, f"{word}: {problem}") from None

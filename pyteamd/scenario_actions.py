@@ -180,11 +180,14 @@ def config(session: Session, rest: str) -> None:
 
 
 def start(session: Session, rest: str) -> None:
-    """start [-o] [-n]: start the daemon; -o adopts an existing device, -n does not add the configured ports."""
-    flags = words(rest, 0, 2, "start [-o] [-n]")
-    if not set(flags) <= {"-o", "-n"}:
-        raise CommandError("write: start [-o] [-n]")
-    session.world.start(session.config, adopt="-o" in flags, enslave="-n" not in flags)
+    """start [-o] [-n] [-N]
+
+    Start the daemon; -o adopts an existing device, -n does not add the configured ports, -N leaves all as it is on the way out.
+    """
+    flags = words(rest, 0, 3, "start [-o] [-n] [-N]")
+    if not set(flags) <= {"-o", "-n", "-N"}:
+        raise CommandError("write: start [-o] [-n] [-N]")
+    session.world.start(session.config, adopt="-o" in flags, enslave="-n" not in flags, keep="-N" in flags)
 
 
 def kill(session: Session, rest: str) -> None:
@@ -197,15 +200,13 @@ def restart(session: Session, rest: str) -> None:
     """restart: the daemon is killed and started again with -o."""
     words(rest, 0, 0, "restart")
     session.world.kill()
-    session.world.start(session.config, adopt=True, enslave=True)
+    session.world.start(session.config, adopt=True, enslave=True, keep=False)
 
 
 def stop(session: Session, rest: str) -> None:
-    """stop [-N]: stop in good order; -N keeps device and ports."""
-    flags = words(rest, 0, 1, "stop [-N]")
-    if flags not in ([], ["-N"]):
-        raise CommandError("write: stop [-N]")
-    session.world.stop(keep=bool(flags))
+    """stop: stop the daemon in good order."""
+    words(rest, 0, 0, "stop")
+    session.world.stop()
 
 
 def set_item(session: Session, rest: str) -> None:

@@ -40,7 +40,8 @@ class SimDaemon:
         self._sent = sent
         self._name_of = name_of
         self._sockets: dict[tuple[int, Tap], SimSocket] = {}
-        self._keep = False
+        self.keep = False
+        """As `-N`: leave device and ports as they are on the way out."""
 
     def begin(self, now: float) -> None:
         """Listen, dump, go."""
@@ -83,10 +84,9 @@ class SimDaemon:
             self.feed(Tick(), now)
         return busy
 
-    def stop(self, keep: bool, now: float) -> None:
-        """A signal came; `keep` as `-N`."""
-        self._keep = keep
-        self.feed(Stop(keep), now)
+    def stop(self, now: float) -> None:
+        """A signal came."""
+        self.feed(Stop(self.keep), now)
 
     def kill(self) -> None:
         """The process is gone, without a word to anybody."""
@@ -100,7 +100,7 @@ class SimDaemon:
         team = self.team
         if team.failed:
             self._report("error", team.failed)
-        if not (team.gone or self._keep or (team.failed and team.view.adopted)):
+        if not (team.gone or self.keep or (team.failed and team.view.adopted)):
             self.kernel.delete_link(team.view.ifindex)
         self.kill()
 

@@ -237,7 +237,7 @@ class SimulatedWorld(World):
 
     # The daemon
 
-    def start(self, config: str, *, adopt: bool, enslave: bool) -> None:
+    def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
         """See World."""
         if self.daemon is not None and not self.daemon.ended:
             raise CommandError("the daemon runs already")
@@ -254,6 +254,7 @@ class SimulatedWorld(World):
         assert link is not None
         team = Team(loaded, link, adopted=found is not None, enslave=enslave)
         self.daemon = SimDaemon(self.kernel, team, self._hosts, self._report, self._record, self.name_of)
+        self.daemon.keep = keep
         self.daemon.begin(self.clock)
         self.settle()
 
@@ -261,9 +262,9 @@ class SimulatedWorld(World):
         """See World."""
         self.running().kill()
 
-    def stop(self, *, keep: bool) -> None:
+    def stop(self) -> None:
         """See World."""
-        self.running().stop(keep, self.clock)
+        self.running().stop(self.clock)
         self.settle()
 
     def running(self) -> SimDaemon:

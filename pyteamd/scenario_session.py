@@ -41,6 +41,7 @@ class Session:
 
     def end(self) -> list[str]:
         """The output of the paragraph; frames as one line for each kind and port, with their number."""
+        self.gather()
         counts: dict[tuple[str, str], int] = {}
         for frame in self._sent:
             counts[frame.port, frame.text] = counts.get((frame.port, frame.text), 0) + 1

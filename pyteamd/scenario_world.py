@@ -97,16 +97,16 @@ class World(ABC):
         """Number of an interface. CommandError when there is none."""
 
     @abstractmethod
-    def start(self, config: str, *, adopt: bool, enslave: bool) -> None:
-        """Start the daemon."""
+    def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
+        """Start the daemon; `adopt` as `-o`, not `enslave` as `-n`, `keep` as `-N`."""
 
     @abstractmethod
     def kill(self) -> None:
         """`kill -9`."""
 
     @abstractmethod
-    def stop(self, *, keep: bool) -> None:
-        """Stop in good order; `keep` as `-N`."""
+    def stop(self) -> None:
+        """Stop in good order."""
 
     @abstractmethod
     def set_item(self, path: str, value: str) -> None:

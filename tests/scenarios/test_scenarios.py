@@ -14,5 +14,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
 def test_scenario(path: Path) -> None:
-    differences = scenario.check(path.read_text(), SimulatedWorld)
+    text = path.read_text()
+    assert " broken  " not in text, f"{path}: an invariant is broken in the expected output"
+    differences = scenario.check(text, SimulatedWorld)
     assert not differences, f"{path}:\n" + "\n".join(differences)

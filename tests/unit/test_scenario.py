@@ -84,7 +84,7 @@ ERRORS = [
     ("until noon", "line 1: until: write: until quiet"),
     ("state", "line 1: state: the daemon does not run"),
     ("options", "line 1: options: there is no team0"),
-    ("start -x", "line 1: start: write: start [-o] [-n]"),
+    ("start -x", "line 1: start: write: start [-o] [-n] [-N]"),
     ("start\nstart", "line 2: start: the daemon runs already"),
     ("start\nkill\nstart", "line 3: start: team0 exists already; use start -o"),
     ("config {\nstart", "line 2: start: "),
