@@ -143,6 +143,8 @@ def run(options: Options) -> int:
         log.error("Failed: File exists")
         return EXIT_START
     background = None
+    if options.config_file is not None:
+        options.config_file = os.path.abspath(options.config_file)  # the background has another directory
     if options.daemonize:
         side = process.go_to_background(log)
         if isinstance(side, process.Foreground):

@@ -10,13 +10,11 @@ daemon is ready sees a team without them.
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import math
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +27,6 @@ from pyteamd.keepsake import Keepsake
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.log import set_debug_level
 from pyteamd.model import Frame, Tap
-from pyteamd.notify import Notifier
 from pyteamd.process import EXIT_OK, EXIT_RUNTIME
 from pyteamd.pump import Pump
 from pyteamd.start import Setup
@@ -49,7 +46,6 @@ RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 class StartFailed(Exception):
@@ -71,6 +67,8 @@ class Plan:
     recreate: bool = False
     keep: bool = False
     """Leave device and ports in place at the end."""
+    config_file: str = ""
+    """Where the configuration was read from and can be read again; "" for nowhere."""
     enslave: bool = True
     usock_path: str | None = None
     dbus: bool = False
@@ -336,55 +334,3 @@ class TeamServer:
 def settled(team: Team) -> bool:
     """Whether every link that is in the team has become a port of it."""
     return all(ifindex in team.ports for ifindex, member in team.facts.observed.members.items() if member)
-
-
-async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]) -> int:
-    """Run one team until it ends. `ready` is called once when it works. Returns the exit code. StartFailed."""
-    server = TeamServer(plan, host, log)
-    code = EXIT_RUNTIME
-    failure: StartFailed | None = None
-
-    def started() -> None:
-        ready()
-        notifier.send(READY="1")
-        nursery.start_soon(_watchdog, notifier)
-        # What is there now stays: later collections need not look at it.
-        gc.collect()
-        gc.freeze()
-
-    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(host.read)
-            nursery.start_soon(_signals, signals, server, nursery.cancel_scope, notifier, log)
-            try:
-                code = await server.run(started)
-            except StartFailed as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return code
-
-
-async def _signals(
-    received: AsyncIterator[int],
-    server: TeamServer,
-    everything: trio.CancelScope,
-    notifier: Notifier,
-    log: logging.Logger,
-) -> None:
-    """The first signal ends the team in good order, a second one at once."""
-    async for number in received:
-        if number == signal.SIGHUP:
-            continue  # teamd catches it and does nothing
-        log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
-        notifier.send(STOPPING="1")
-        if not server.stop():
-            everything.cancel()
-
-
-async def _watchdog(notifier: Notifier) -> None:
-    """Tell the service manager that the event loop runs. Every task is in this loop, and one that fails ends it."""
-    while notifier.watchdog_s is not None:
-        notifier.send(WATCHDOG="1")
-        await trio.sleep(notifier.watchdog_s)

@@ -166,7 +166,7 @@ class PortConfigUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ConfigApply:
-    """Go over to another configuration; see reload.py. `written`: the ports it counts as naming, None for all that it names."""
+    """Go over to another configuration; see reload.py. `written`: it is an earlier one, with the ports it then counted as naming."""
 
     text: str
     written: tuple[str, ...] | None = None

@@ -11,13 +11,14 @@ import trio
 import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
 from pyteamd.config import Config
-from pyteamd.daemon import Host, Plan, StartFailed, serve
+from pyteamd.daemon import Host, Plan, StartFailed
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
 from pyteamd.log import choose_output, open_log
 from pyteamd.notify import Notifier
 from pyteamd.options import Options
 from pyteamd.pidfile import PidFile
 from pyteamd.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
+from pyteamd.service import serve
 from pyteamd.start import Setup
 
 
@@ -60,6 +61,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
         take_over=options.take_over,
         recreate=options.force_recreate,
         keep=options.keep_device,
+        config_file=options.config_file or "",
         enslave=options.enslave,
         usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
         dbus=options.dbus,

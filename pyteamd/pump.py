@@ -151,6 +151,10 @@ class Pump:
                 self._rest_at = math.inf
                 self._at_rest(now)
 
+    def resolve(self, hosts: Mapping[str, str]) -> None:
+        """Find the addresses of these hosts, and feed them."""
+        self._around.resolve(hosts)
+
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
         for note in notes:

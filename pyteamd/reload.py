@@ -66,8 +66,11 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(team: Team, text: str, file: str = "") -> Plan:
-    """Compare the configuration in force with the one in this text; `file` is what problems call it."""
+def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Plan:
+    """Compare the configuration in force with the one in this text; `file` is what problems call it.
+
+    `lenient`: live with all that a start lives with.
+    """
     try:
         new = team.config.again(text, file)
     except ConfigError as error:
@@ -75,7 +78,7 @@ def plan(team: Team, text: str, file: str = "") -> Plan:
         return Plan(None, refusals=lines or tuple(str(error).splitlines()))
     warnings = tuple(problem.text(file) for problem in new.problems)
     known = {str(problem) for problem in team.config.problems}
-    if any(problem.severity is Severity.PORT or str(problem) not in known for problem in new.problems):
+    if not lenient and any(problem.severity is Severity.PORT or str(problem) not in known for problem in new.problems):
         return Plan(None, refusals=warnings)
     if refusals := tuple(incompatible(team, new)):
         return Plan(None, refusals=refusals, warnings=warnings)
@@ -203,7 +206,7 @@ def unknown_hosts(team: Team, new: Config) -> dict[str, str]:
 
 def apply(team: Team, text: str, written: tuple[str, ...] | None, now: float) -> None:
     """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`: see ConfigApply."""
-    ready = plan(team, text)
+    ready = plan(team, text, lenient=written is not None)
     new = ready.config
     if new is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pyteamd import jansson, statetree
-from pyteamd.control import balance, inspection
+from pyteamd.control import balance, inspection, reconfigure
 from pyteamd.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.model import Level, Note, SetMember
 from pyteamd.problems import ConfigError
@@ -132,6 +132,7 @@ METHODS = (
     Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
     Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
     Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),
+    Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )
 BY_NAME = {method.name: method for method in METHODS}

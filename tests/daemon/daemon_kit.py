@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from pyteamd.config import Config
-from pyteamd.daemon import Host, Plan, StartFailed, serve
+from pyteamd.daemon import Host, Plan, StartFailed
 from pyteamd.events import Refused, Resync
 from pyteamd.kernel.simasync import WaitingSimKernel, run_net
 from pyteamd.kernel.simlink import SimLink
@@ -23,6 +23,7 @@ from pyteamd.linkwatch import WATCHERS
 from pyteamd.model import OptionKey, Write
 from pyteamd.notify import Notifier
 from pyteamd.runners import RUNNERS
+from pyteamd.service import serve
 from pyteamd.start import Setup
 
 ACTIVE_BACKUP = {"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}
