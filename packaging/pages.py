@@ -51,6 +51,28 @@ Octets of the receive buffers for events.
 .B DBUS_SYSTEM_BUS_ADDRESS
 Where the system bus is.
 """
+NO_HELP = "See the help of pyteamdctl."
+VERB_HELP = {
+    "config dump": "The configuration that the daemon holds.",
+    "config dump noports": "The same without the ports.",
+    "config dump actual": "The configuration with the ports that are there now.",
+    "state": "The state of team and ports, for people.",
+    "state view": "The same.",
+    "state dump": "The state as JSON.",
+    "state item get": "One item of the state, for instance runner.active_port.",
+    "state item set": "Change an item of the state.",
+    "port add": "Add a port.",
+    "port remove": "Release a port.",
+    "port present": "Exit status 0 if it is a port, else 1.",
+    "port config update": "Replace the configuration of a port, or of a link that is to become one.",
+    "port config dump": "The configuration of a port.",
+    "explain": "Why each port, or one, carries traffic or does not.",
+    "diff": "What the kernel shall have against what it has.",
+    "history": "What happened lately, and why.",
+    "trace save": "Write the recorded steps to a file, for pyteamd replay.",
+    "hash": "Bucket and port of a flow.",
+    "balance": "Octets by port and bucket, and where the balancer puts them.",
+}
 Row = tuple[str, str]
 """What is typed, and what it means."""
 
@@ -92,11 +114,12 @@ def ctl_rows() -> list[Row]:
 
 def verb_rows() -> list[Row]:
     """What pyteamdctl can be told, one row per way to say it."""
-    own = " (teamdctl does not have it)"
-    return [
-        (" ".join([*verb.words, *verb.params]), f"See its output.{own}" if verb.extra else "As teamdctl does.")
-        for verb in ctl_verbs.VERBS
-    ]
+    rows = []
+    for verb in ctl_verbs.VERBS:
+        text = VERB_HELP.get(" ".join(verb.words), NO_HELP)
+        own = " (Not in teamdctl.)" if verb.extra else ""
+        rows.append((" ".join(filter(None, (*verb.words, *verb.params, verb.tail))), text + own))
+    return rows
 
 
 def manuals() -> dict[str, str]:
@@ -134,9 +157,14 @@ def manuals() -> dict[str, str]:
 
 
 def bash(
-    name: str, flags: Sequence[str], first: Sequence[str], team_first: bool, words: Sequence[Sequence[str]]
+    name: str,
+    flags: Sequence[str],
+    valued: Sequence[str],
+    first: Sequence[str],
+    team_first: bool,
+    words: Sequence[Sequence[str]],
 ) -> str:
-    """A completion for bash: options; names of team devices; then the words of the commands, one after the other."""
+    """A completion for bash: options (`valued` have an argument), names of devices, then the words of the commands one by one."""
     function = f"_{name}"
     tree = "\n".join(
         f'        "{" ".join(prefix)}") words="{" ".join(follow)}" ;;' for prefix, follow in branches(words)
@@ -144,9 +172,11 @@ def bash(
     teams = '$(for link in /sys/class/net/*; do [ -e "$link/device" ] || echo "${link##*/}"; done)'
     return f"""# bash completion for {name}
 {function}() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} words="" said="" team="" word
+    local cur=${{COMP_WORDS[COMP_CWORD]}} words="" said="" team="" skip="" word
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        if [ -n "$skip" ]; then skip=""; continue; fi
         case $word in
+        {"|".join(valued) or "--"}) skip=yes ;;
         -*) ;;
         *) if [ -z "$team" ] && {"true" if team_first else "false"}; then team=$word; else said="${{said:+$said }}$word"; fi ;;
         esac
@@ -190,13 +220,14 @@ _bash_complete -F _{name} 2>/dev/null
 def completions() -> dict[str, str]:
     """Name → text."""
     daemon = [word for flag in options.FLAGS for word in (f"-{flag.short}", f"--{flag.long}")]
+    with_value = [word for flag in options.FLAGS if flag.metavar for word in (f"-{flag.short}", f"--{flag.long}")]
     control = [word.partition("=")[0] for typed, _ in ctl_rows() for word in typed.split(", ")]
     direct = [word.partition("=")[0] for typed, _ in nl.OPTION_HELP for word in typed.split()]
     verbs = [verb.words for verb in ctl_verbs.VERBS]
     return {
-        "pyteamd.bash": bash("pyteamd", daemon, list(cli.SUBCOMMANDS), False, []),
-        "pyteamdctl.bash": bash("pyteamdctl", control, [], True, verbs),
-        "pyteamnl.bash": bash("pyteamnl", direct, [], True, [(name,) for name, _, _ in nl.COMMANDS]),
+        "pyteamd.bash": bash("pyteamd", daemon, with_value, list(cli.SUBCOMMANDS), False, []),
+        "pyteamdctl.bash": bash("pyteamdctl", control, ["-Z"], [], True, verbs),
+        "pyteamnl.bash": bash("pyteamnl", direct, ["-p", "-a"], [], True, [(name,) for name, _, _ in nl.COMMANDS]),
         **{f"{name}.zsh": zsh(name) for name in ("pyteamd", "pyteamdctl", "pyteamnl")},
     }
 

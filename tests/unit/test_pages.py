@@ -1,0 +1,66 @@
+"""Manual pages and completions say what the programs know, all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pyteamd import cli, ctl_verbs, nl, options
+
+SOURCE = Path(__file__).parents[2] / "packaging/pages.py"
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pages", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_manuals_mention_everything(pages: ModuleType) -> None:
+    found = {name: text.replace("\\-", "-") for name, text in pages.manuals().items()}
+    for flag in options.FLAGS:
+        assert f"--{flag.long}" in found["pyteamd.8"]
+    for name in cli.SUBCOMMANDS:
+        assert f".B {name}\n" in found["pyteamd.8"]
+    for verb in ctl_verbs.VERBS:
+        assert " ".join(verb.words) in found["pyteamdctl.8"]
+    for name, _, text in nl.COMMANDS:
+        assert f".B {name}" in found["pyteamnl.8"]
+        assert text in found["pyteamnl.8"]
+    assert "runner.name" in found["pyteamd.conf.5"]
+
+
+def test_every_verb_is_explained(pages: ModuleType) -> None:
+    assert [" ".join(verb.words) for verb in ctl_verbs.VERBS if " ".join(verb.words) not in pages.VERB_HELP] == []
+
+
+TYPED = [
+    ("pyteamdctl team0 st", "state"),
+    ("pyteamdctl team0 state item ", "get set"),
+    ("pyteamdctl team0 port config ", "update dump"),
+    ("pyteamdctl --one", "--oneline"),
+    ("pyteamdctl -o team0 config dump ", "noports actual"),
+    ("pyteamnl -p em1 team0 g", "getoption"),
+    ("pyteamd --take", "--take-over"),
+    ("pyteamd sim", "simulate"),
+]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@pytest.mark.parametrize(("line", "expected"), TYPED, ids=[row[0] for row in TYPED])
+def test_completion_in_bash(pages: ModuleType, tmp_path: Path, line: str, expected: str) -> None:
+    words = line.split(" ")
+    script = tmp_path / "completion"
+    script.write_text(pages.completions()[f"{words[0]}.bash"])
+    ask = f'. {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _{words[0]}; echo "${{COMPREPLY[*]}}"'
+    done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == expected
