@@ -81,6 +81,12 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     verbs = [verb for verb in VERBS if not verb.extra or program != "teamdctl"]
     # The command line's bytes go out as they came in, whatever the locale.
     args = [os.fsencode(arg).decode("utf-8", "surrogateescape") for arg in argv]
+    if program != "teamdctl" and (args == ["list"] or args[:1] == ["--all"]):
+        from pyteamd import ctl_many
+
+        if args == ["list"]:
+            return ctl_many.list_teams(out, err)
+        return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out)
     args, tail = split_tail(verbs, args)
     options = _Options()
     try:
@@ -105,8 +111,10 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
 def split_tail(verbs: Sequence[Verb], args: list[str]) -> tuple[list[str], list[str] | None]:
     """The arguments up to a verb that takes all that follows, in full and right behind the team's name; and what follows."""
     operands = [at for at, arg in enumerate(args) if not arg.startswith("-")]
-    if len(operands) > 1 and any(verb.tail and verb.words == (args[operands[1]],) for verb in verbs):
-        return args[: operands[1] + 1], args[operands[1] + 1 :]
+    for verb in verbs:
+        places = operands[1 : 1 + len(verb.words)]
+        if verb.tail and tuple(args[at] for at in places) == verb.words:
+            return args[: places[-1] + 1], args[places[-1] + 1 :]
     return args, None
 
 

@@ -171,5 +171,6 @@ VERBS = (
         "hash", "", _lazy("hash_flow", "ctl_balance"), extra=True, tail="FRAME|[--src A --dst A --sport N --dport N …]"
     ),
     Verb("balance", "", _lazy("balance", "ctl_balance"), extra=True),
+    Verb("config apply", "", _lazy("config_apply", "ctl_config"), extra=True, tail="FILE [--dry-run]"),
 )
 """The order decides what a prefix means, so extra verbs come last."""

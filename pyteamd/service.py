@@ -117,7 +117,9 @@ async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     """Go over to what the file says now. Everything that is wrong goes to the log, and then nothing changes."""
     device = pump.team.facts.team.name
     if not file:
-        log.warning("SIGHUP: %s was started without a configuration file; use: pyteamdctl %s config apply FILE", device, device)
+        log.warning(
+            "SIGHUP: %s was started without a configuration file; use: pyteamdctl %s config apply FILE", device, device
+        )
         return
     try:
         text = read_text(file)

@@ -33,7 +33,8 @@ async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dic
     report: dict[str, Any] = {
         "applied": False,
         "changes": [
-            {"path": change.path, "disruption": change.disruption.value, "text": change.text()} for change in plan.changes
+            {"path": change.path, "disruption": change.disruption.value, "text": change.text()}
+            for change in plan.changes
         ],
         "problems": list(plan.refusals),
         "warnings": list(plan.warnings) if plan.config is not None else [],

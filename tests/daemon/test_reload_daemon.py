@@ -1,0 +1,112 @@
+"""Reload in a running daemon: the control method, SIGHUP, hosts to be looked up, a kernel that refuses a part."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+from typing import Any
+
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
+
+from pyteamd.model import OptionKey, SetOption
+
+
+async def apply(daemon: Running, config: Any, how: str = "apply") -> dict[str, Any]:
+    """The method's report."""
+    text = config if isinstance(config, str) else json.dumps(config)
+    report: dict[str, Any] = json.loads(await daemon.call("ConfigApply", text, how))
+    return report
+
+
+def with_prio(prio: int) -> dict[str, Any]:
+    """eth2 with another priority."""
+    return {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": prio}}}
+
+
+async def test_dry_run_shows_and_apply_does(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    dry = await apply(daemon, with_prio(100), "dry-run")
+    assert dry == {
+        "applied": False,
+        "changes": [
+            {"path": "ports.eth2.prio", "disruption": "none", "text": "ports.eth2.prio: 0 -> 100 (no interruption)"}
+        ],
+        "problems": [],
+        "warnings": [],
+    }
+    assert lab.option("activeport") == lab.link("eth1").ifindex
+    assert (await apply(daemon, with_prio(100)))["applied"]
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    assert json.loads(await daemon.call("ConfigDump"))["ports"]["eth2"]["prio"] == 100
+    assert (await daemon.call("ConfigApply", "{}", "at once")).startswith("InvalidArgs")
+
+
+async def test_a_bad_one_says_all_and_changes_nothing(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    lab.kernel.performed.clear()
+    before = await daemon.call("ConfigDump")
+    report = await apply(
+        daemon, '{"runner": {"name": "activebackup"},\n"ports": {"eth1": {"prio": "x"}, "eth2": {"pro": 1}}}'
+    )
+    assert not report["applied"]
+    assert [problem.split(" ")[1] for problem in report["problems"]] == ["ports.eth1.prio:", "ports.eth2.pro:"]
+    assert await daemon.call("ConfigDump") == before
+    assert lab.kernel.performed == []
+
+
+async def test_what_the_kernel_refuses_takes_all_back(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    queue = SetOption(OptionKey("queue_id", lab.link("eth2").ifindex), 99)
+    lab.kernel.refuse(lambda write: write == queue, errno.EINVAL, None)
+    both = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 100, "queue_id": 99}}}
+    report = await apply(daemon, both)
+    assert not report["applied"]
+    assert "the kernel refuses: set queue_id of eth2 to 99" in report["problems"][0]
+    assert lab.option("priority", "eth2") == 0
+    assert set((await daemon.state())["ports"]) == {"eth1", "eth2"}
+    assert "queue_id" not in json.dumps(json.loads(await daemon.call("ConfigDump")))
+
+
+async def test_sighup_reads_the_file_again(lab: Lab) -> None:
+    file = lab.directory / "team0.conf"
+    file.write_text(json.dumps(ACTIVE_BACKUP))
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    await quiet()
+    file.write_text(json.dumps(with_prio(100)))
+    signal.raise_signal(signal.SIGHUP)
+    await trio.sleep(0.1)
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    assert daemon.lines[-1] == f"{file}: configuration of team0 in force, 1 changes."
+    for text, words in (("{", "refused, nothing changes."), (None, "cannot be read: No such file or directory")):
+        file.unlink() if text is None else file.write_text(text)
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.1)
+        assert words in daemon.lines[-1]
+    assert lab.option("priority", "eth2") == 100
+
+
+async def test_sighup_without_a_file_says_what_to_do(lab: Lab) -> None:
+    daemon = await lab.start()
+    signal.raise_signal(signal.SIGHUP)
+    await trio.sleep(0.1)
+    assert daemon.lines[-1].endswith("use: pyteamdctl team0 config apply FILE")
+    assert daemon.code is None
+
+
+async def test_the_service_manager_is_told(lab: Lab) -> None:
+    import socket
+
+    address = str(lab.directory / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.setblocking(False)
+        await lab.start(environ={"NOTIFY_SOCKET": address})
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.1)
+        told = [listener.recv(4096).decode().split("\n")[0] for _ in range(3)]
+    assert told == ["READY=1", "RELOADING=1", "READY=1"]
