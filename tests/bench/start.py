@@ -5,7 +5,8 @@
 
 Everything is as NetworkManager has it (its arguments, its one-variable environment, one process per start) but for the kernel, which is
 simulated inside the daemon, because few machines have the team driver: two ports and their cables. The real driver's part of a start is a
-dozen system calls. Prints one line; exit status 1 when the median is above the limit of half a second.
+dozen system calls. Prints one line; exit status 1 when the median is above the limit of half a second, and nobody else is to blame: on a
+machine with more to do than it has processors the time says nothing, the processor time still does.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ sys.exit(main(sys.argv, sys.argv.pop(1)))
 """
 
 
-def one_start(run_dir: Path, address: str) -> float:
-    """Seconds from the start of the process to the name's owner."""
+def one_start(run_dir: Path, address: str) -> tuple[float, float]:
+    """Seconds from the start of the process to the name's owner; seconds of processor time that the process used, its end included."""
     from jeepney import DBusAddress, MatchRule, new_method_call
     from jeepney.bus_messages import message_bus
     from jeepney.io.blocking import open_dbus_connection
@@ -65,8 +66,9 @@ def one_start(run_dir: Path, address: str) -> float:
                 assert reply.body[0] == daemon.pid, "somebody else has the name"
             finally:
                 daemon.terminate()
-                daemon.wait()
-    return took_s
+                _, _, used = os.wait4(daemon.pid, 0)
+                daemon.returncode = 0
+    return took_s, used.ru_utime + used.ru_stime
 
 
 def main() -> int:
@@ -78,14 +80,14 @@ def main() -> int:
     from bus_kit import private_bus
 
     with tempfile.TemporaryDirectory(prefix="pyteamd-start-") as run_dir, private_bus() as bus:
-        times = [one_start(Path(run_dir), bus.address) for _ in range(count + 1)][1:]
-    median = statistics.median(times)
-    load = os.getloadavg()[0]
+        times, used = zip(*[one_start(Path(run_dir), bus.address) for _ in range(count + 1)][1:], strict=True)
+    median, work = statistics.median(times), statistics.median(used)
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
     print(
         f"start until the D-Bus name is owned: median {median:.3f} s, {min(times):.3f} to {max(times):.3f} s, "
-        f"{count} starts, limit {LIMIT_S} s (load of the machine {load:.1f})"
+        f"{count} starts, limit {LIMIT_S} s; processor time {work:.3f} s; load {load:.1f} on {processors} processors"
     )
-    return 0 if median <= LIMIT_S else 1
+    return 1 if (work if load > processors else median) > LIMIT_S else 0
 
 
 if __name__ == "__main__":
