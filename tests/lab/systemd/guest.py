@@ -39,14 +39,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def cables(count: int = 2) -> None:
-    """em1, em2, … here, their other ends in a bridge with 192.0.2.1 in a name space of its own."""
+def cables(count: int = 2, managed: bool = True) -> None:
+    """em1, em2, … here, their other ends in a bridge with 192.0.2.1 in a name space of its own. `managed` by NetworkManager."""
     must(f"ip netns add {PEER} && ip -n {PEER} link add br0 type bridge && ip -n {PEER} link set br0 up")
     must(f"ip -n {PEER} addr add 192.0.2.1/24 dev br0")
     for number in range(1, count + 1):
         must(f"ip link add em{number} address 02:00:00:00:01:{number:02x} type veth peer name p{number}")
         must(f"ip link set p{number} netns {PEER} && ip -n {PEER} link set p{number} master br0 up")
-        must(f"nmcli device set em{number} managed yes")
+        if managed:
+            must(f"nmcli device set em{number} managed yes")
 
 
 def item(path: str, team: str = "team0") -> str:

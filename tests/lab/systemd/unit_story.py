@@ -57,6 +57,11 @@ def compat() -> None:
     for question in ("state", "state dump", "config dump", "config dump actual", "state item get setup.dbus_enabled"):
         theirs, ours = (must(f"{program} -D team0 {question}") for program in ("teamdctl.distrib", "teamdctl"))
         assert theirs == ours, question
+    for transport in ("-U", "-D"):
+        for command in ("state", "port remove em1", "state item set setup.debug_level 1"):
+            code, out = run(f"setpriv --reuid=65534 --regid=65534 --clear-groups teamdctl {transport} team0 {command}")
+            assert (code, "em1" in out) == (1, False), f"nobody, {transport} {command}: {out}"
+    say("a user who is not root gets nowhere, on neither transport")
     must(f"systemctl stop {unit}")
     assert "team0" not in must("ip -br link"), "stop removes the device"
     assert show(unit, "Result") == "success"
@@ -147,8 +152,8 @@ def uninstall() -> None:
 
 def main() -> int:
     """Everything, or the parts named."""
-    cables()
     must("systemctl stop NetworkManager")
+    cables(managed=False)
     parts = {"verify": verify, "compat": compat, "native": native, "uninstall": uninstall}
     for name in sys.argv[1:] or parts:
         say(f"== {name}")
