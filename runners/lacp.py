@@ -83,6 +83,11 @@ class Lacp(Runner):
     def normalise(cls, tree: dict[str, Any]) -> None:
         insert_tx_hash(tree)
 
+    @property
+    def spreader(self) -> Spreader:
+        """Transmit hash and balancer, for those who ask where a flow goes."""
+        return self._spreader
+
     def settings(self) -> Mapping[OptionKey, OptionValue]:
         return self._spreader.settings()
 
