@@ -125,9 +125,10 @@ class TeamServer:
         bus: Bus | None = None
         keep = self.plan.take_over
         try:
+            bus = await self._bus()
+            # From here to the pump's first feed nothing may wait: events would find no pump.
             dump = self._watch(ifindex)
             usock = self._usock()
-            bus = await self._bus()
             async with trio.open_nursery() as self._nursery:
                 pump = self._make_pump(ifindex, adopted, dump)
                 failure = await self._start(pump, dump, bus)
