@@ -65,7 +65,7 @@ class Lacp(Runner):
         self._group = Group(local, config.agg_select_policy, config.max_ports)
         self._roster = Roster(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
-        self._spreader = Spreader(config)
+        self.spreader = Spreader(config)
         self._complaints = Complaints()
         self._digests: dict[int, tuple[Any, ...]] = {}
         """What the others must know of each port, as of the last look."""
@@ -83,16 +83,11 @@ class Lacp(Runner):
     def normalise(cls, tree: dict[str, Any]) -> None:
         insert_tx_hash(tree)
 
-    @property
-    def spreader(self) -> Spreader:
-        """Transmit hash and balancer, for those who ask where a flow goes."""
-        return self._spreader
-
     def settings(self) -> Mapping[OptionKey, OptionValue]:
-        return self._spreader.settings()
+        return self.spreader.settings()
 
     def announcements(self) -> Iterable[str]:
-        return self._spreader.announcements()
+        return self.spreader.announcements()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -113,13 +108,13 @@ class Lacp(Runner):
             touched = list(ports)
         for ifindex in touched:
             self._finish(ports[ifindex], now)
-        self._spreader.handle(event, self._weights(team), team, now)
+        self.spreader.handle(event, self._weights(team), team, now)
         self._roster.begun = self._roster.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
         if self._leaving:
             return None
-        moments = [*self._wakes.values(), self._fallback.begins_at(), self._spreader.deadline()]
+        moments = [*self._wakes.values(), self._fallback.begins_at(), self.spreader.deadline()]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _follow_team(self, team: TeamView, now: float) -> bool:
@@ -313,7 +308,7 @@ class Lacp(Runner):
         if self._picture is None or self._picture[0] != team.mac:
             self._picture = team.mac, self._desired(team)
         picture = self._picture[1]
-        mapping = self._spreader.options()
+        mapping = self.spreader.options()
         return replace(picture, options={**picture.options, **mapping}) if mapping else picture
 
     def _desired(self, team: TeamView) -> Desired:
@@ -394,7 +389,7 @@ class Lacp(Runner):
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True
         take_over(config, self._group, self._roster, self._fallback, team)
-        self._spreader.reconfigure(config)
+        self.spreader.reconfigure(config)
 
     # -- a successor ---------------------------------------------------------------------------------------------------
 
