@@ -38,6 +38,7 @@ SUBCOMMANDS = {
     "example": Subcommand("pyteamd.commands", "Print a commented configuration for a runner", "example"),
     "replay": Subcommand("pyteamd.commands", "Feed a recorded trace through the code of today", "replay"),
     "schema": Subcommand("pyteamd.commands", "Print the JSON Schema of the configuration", "schema"),
+    "serve": Subcommand("pyteamd.serve_command", "Run many teams in one process"),
     "simulate": Subcommand("pyteamd.simulate", "Run scenario files on simulated links, without root"),
 }
 

@@ -100,7 +100,11 @@ class Host:
         for pump in list(self.pumps.values()):
             wants, ifindex = pump.team.wants, pump.ifindex
             if events := [event for team, event in batch if team == ifindex or (not team and wants(event))]:
-                pump.feed(events, now)
+                self.hand(pump, events, now)
+
+    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
+        """One pump's part of a batch."""
+        pump.feed(events, now)
 
 
 class TeamServer:
