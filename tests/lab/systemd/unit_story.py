@@ -74,6 +74,15 @@ def compat() -> None:
     say("teamd@team0: restart, SIGKILL, stop, bad configuration: as they shall be")
 
 
+def reload_with_prio(unit: str) -> None:
+    """systemctl reload reads the configuration file again."""
+    file = Path("/etc/pyteamd/team0.yaml")
+    file.write_text(file.read_text().replace("  em1:\n", "  em1:\n    prio: 7\n"))
+    must(f"systemctl reload {unit}")
+    wait_for(lambda: '"prio": 7' in must("teamdctl team0 port config dump em1"), "the new configuration")
+    say("pyteamd@team0: systemctl reload")
+
+
 def native() -> None:
     """pyteamd@: notify is readiness; a restart loses nothing; the device stays."""
     unit = "pyteamd@team0"
@@ -92,6 +101,9 @@ def native() -> None:
     sent, received = ping.stop()
     say(f"pyteamd@team0: restart under {sent} pings, {sent - received} lost")
     assert sent == received
+    pid = daemon_pid()
+    reload_with_prio(unit)
+    assert daemon_pid() == pid
     active = item("runner.active_port")
     pid = daemon_pid()
     os.kill(pid, signal.SIGKILL)
