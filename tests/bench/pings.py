@@ -2,7 +2,7 @@
 
 The far ends of all ports are in the same name space, where one address on the loopback device answers the probes of every port.
 One packet socket on all far ends keeps the probes with the kernel's time stamps; it is read when the measurement is over, so that
-reading does not compete with the daemon. A daemon that does not send nearly all its probes has failed.
+reading does not compete with the daemon. A daemon that does not send half of its probes has failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from probe import BenchError, Candidate, Running, make_ports, peer_of
 PORTS = tuple(f"eth{number}" for number in range(1, 65))
 INTERVAL_MS = 100
 SETTLE_S = 4.0
-LEAST_SHARE = 0.9
+LEAST_SHARE = 0.5
 """Of the probes that are due."""
 CONFIG = {
     "device": failover.DEVICE,

@@ -44,6 +44,7 @@ ROWS = {
     ),
     "pings": (
         Row("ping_cpu_ms_per_s", "mean", "64 ports pinged every 100 ms, CPU per second (ms)", ratio_limit=3.0),
+        Row("probes_per_s", "mean", "probes sent per second, 640 are due"),
         Row("ping_wakeups_per_s", "mean", "wake-ups per second"),
         Row("probe_late_ms", "p99", "probe later than due, 99th percentile (ms)"),
         Row("probe_late_ms", "max", "probe later than due, maximum (ms)", limit=50.0),
