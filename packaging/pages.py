@@ -56,6 +56,7 @@ VERB_HELP = {
     "config dump": "The configuration that the daemon holds.",
     "config dump noports": "The same without the ports.",
     "config dump actual": "The configuration with the ports that are there now.",
+    "config apply": "Go over to another configuration as a whole, or stay with the present one and say why.",
     "state": "The state of team and ports, for people.",
     "state view": "The same.",
     "state dump": "The state as JSON.",
