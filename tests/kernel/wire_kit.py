@@ -28,8 +28,8 @@ PACKET_IGNORE_OUTGOING = 23
 AUX = struct.Struct("=IIIHHHH")
 VLAN_VALID = 0x10
 IFF_NOARP = 0x80
-STALL_S = 0.015
-"""A machine that stands still for so long between two looks cannot measure 50 ms."""
+LOOK_S = 0.005
+"""Time between two looks while waiting; what it takes longer than that the whole machine stood still."""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ class ActivePort:
             team.socket.close()
             self.socket = rawnl.open_socket(rawnl.NETLINK_GENERIC, team.event_group)
         self.stalled_s = 0.0
-        """Longest time between two looks in the last wait: how far to trust its result."""
+        """How long the machine stood still during the last wait, all in all: nobody could act in that time."""
 
     def forget(self) -> None:
         """Drop what came so far."""
@@ -161,9 +161,9 @@ class ActivePort:
         self.stalled_s = 0.0
         looked_s = began_s = time.monotonic()
         while (now_s := time.monotonic()) - began_s < timeout_s:
-            self.stalled_s = max(self.stalled_s, now_s - looked_s - 0.005)
+            self.stalled_s += max(0.0, now_s - looked_s - LOOK_S)
             looked_s = now_s
-            if not select.select([self.socket], [], [], 0.005)[0]:
+            if not select.select([self.socket], [], [], LOOK_S)[0]:
                 continue
             port = rawnl.active_port_in(self.socket.recv(1 << 16))
             if port and wanted in (None, port):
