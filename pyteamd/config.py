@@ -19,7 +19,7 @@ from pyteamd.config_check import ABSENT, Problems, check_keys, keys_of, read_opt
 from pyteamd.config_text import read, read_object
 from pyteamd.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
 from pyteamd.schema import INT_MAX, INT_MIN, OnBad, option
-from pyteamd.values import MAC_PATTERN, hardware_address, interface_name
+from pyteamd.values import MAC_PATTERN, hardware_address, interface_name, listen_text
 
 if TYPE_CHECKING:
     from pyteamd.linkwatch.base import Watcher
@@ -77,6 +77,12 @@ class TeamConfig:
     )
     mcast_rejoin_interval: int | None = option(
         None, path="mcast_rejoin.interval", help="Time between two rounds of joining.", minimum=0, unit="ms", sample=100
+    )
+    metrics_listen: str | None = option(
+        None,
+        help="Where metrics are served over HTTP: the path of a unix socket, or a loopback address with a port.",
+        convert=listen_text,
+        sample="127.0.0.1:9700",
     )
 
 

@@ -171,6 +171,9 @@ VERBS = (
         "hash", "", _lazy("hash_flow", "ctl_balance"), extra=True, tail="FRAME|[--src A --dst A --sport N --dport N …]"
     ),
     Verb("balance", "", _lazy("balance", "ctl_balance"), extra=True),
+    Verb("metrics", "", _lazy("metrics", "ctl_watch"), extra=True),
+    Verb("monitor", "", _lazy("monitor", "ctl_watch"), extra=True, tail="[--json]"),
+    Verb("watch", "", _lazy("watch", "ctl_watch"), extra=True, tail="[SECONDS]"),
     Verb("config apply", "", _lazy("config_apply", "ctl_config"), extra=True, tail="FILE [--dry-run]"),
 )
 """The order decides what a prefix means, so extra verbs come last."""

@@ -27,6 +27,7 @@ from pyteamd import invariants
 from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
+from pyteamd.metrics import Gauges
 from pyteamd.model import Frame, Level, Note, Outputs, Tap, Write
 from pyteamd.team import Team
 from pyteamd.trace import Trace
@@ -83,6 +84,7 @@ class Pump:
         self.ifindex = team.view.ifindex
         self.trace = trace
         self.perform: Performer = self._perform_now
+        self.gauges = Gauges()
         self.errno = 0
         """Of the last refused write."""
         self._around = around
@@ -90,6 +92,7 @@ class Pump:
         self._pending: deque[Event] = deque()
         self._busy = self._feeding = self._lost = False
         self._rounds = 0
+        self._began = 0.0
         self._frames: list[Frame] = []
         self._said: Outputs | None = None
         self._notes: list[Note] = []
@@ -144,6 +147,7 @@ class Pump:
             with trio.CancelScope(deadline=at) as self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
+            self.gauges.woke(now - self._alarm.deadline)
             if now >= self._due():
                 self._retry_at = math.inf
                 self.feed((Tick(),), now)
@@ -201,6 +205,7 @@ class Pump:
             self._retry_at = now + RETRY_S
             return
         self._busy = True
+        self._began = now
         self.perform(writes, self._done)
 
     def _perform_now(self, writes: Sequence[Write], done: Done) -> None:
@@ -212,6 +217,9 @@ class Pump:
 
     def _done(self, writes: Sequence[Write], result: Sequence[Refused] | KernelGone) -> None:
         """The writes are done or refused: that is the next event, before all that already wait."""
+        if self._began:
+            self.gauges.wrote(trio.current_time() - self._began)
+            self._began = 0.0
         self._busy = False
         following: list[Event] = []
         if isinstance(result, KernelGone):

@@ -123,6 +123,8 @@ def of_team(team: Team, path: str, name: str, before: Any, after: Any) -> Change
     if name == "hwaddr":
         disruption = Disruption.NONE if after in (None, team.view.mac) else Disruption.TEAM
         return Change(path, before and before.hex(":"), after and after.hex(":"), disruption)
+    if name == "metrics_listen":
+        return Change(path, before, after, effect=f"{shown(before)} -> {shown(after)}, from the next start on")
     if name == "link_watch_policy":
         moved = [port.name for port in team.ports.values() if port.combined(after == "all") != port.up]
         return Change(path, before, after, Disruption.PORT if moved else Disruption.NONE, ", ".join(moved))

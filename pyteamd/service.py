@@ -64,6 +64,8 @@ async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier,
         ready()
         notifier.send(READY="1")
         nursery.start_soon(watchdog, notifier)
+        if plan.config.team.metrics_listen is not None:
+            nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
         settle_memory()
 
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
@@ -78,6 +80,14 @@ async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier,
     if failure is not None:
         raise failure
     return code
+
+
+async def serve_metrics(address: str, server: TeamServer, log: logging.Logger) -> None:
+    """The metrics of one team over HTTP."""
+    from pyteamd.control.inspection import metrics_text
+    from pyteamd.metrics_http import listen
+
+    await listen(address, lambda: metrics_text(server.pump) if server.pump is not None else "# EOF\n", log)
 
 
 async def signals(

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -26,7 +26,7 @@ from pyteamd.problems import ConfigError
 from pyteamd.process import EXIT_OK, EXIT_START
 from pyteamd.pump import Pump
 from pyteamd.runners import RUNNERS
-from pyteamd.service import QUIT_SIGNALS, read_again, settle_memory, signals, watchdog
+from pyteamd.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memory, signals, watchdog
 from pyteamd.start import Setup
 
 ENDINGS = (".conf", ".json", ".yaml", ".yml")
@@ -65,6 +65,7 @@ class Member:
 
     server: TeamServer
     scope: trio.CancelScope
+    metrics: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: bool = False
     """It shall not be started again."""
 
@@ -177,6 +178,8 @@ class Fleet:
             self.members[device] = member
             again = False
             try:
+                if plan.config.team.metrics_listen is not None:
+                    self._nursery.start_soon(self._metrics, plan.config.team.metrics_listen, member, log)
                 with member.scope:
                     await member.server.run(lambda: self._started(device))
                 again = member.scope.cancelled_caught
@@ -187,12 +190,17 @@ class Fleet:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
+            member.metrics.cancel()
             self._started(device)
             if not again or member.gone or self._stopping:
                 log.info("Ended.")
                 return
             await trio.sleep(RESTART_S)
             plan = replace(plan, take_over=True)
+
+    async def _metrics(self, address: str, member: Member, log: logging.Logger) -> None:
+        with member.metrics:
+            await serve_metrics(address, member.server, log)
 
     def _started(self, device: str) -> None:
         self._starting.pop(device, None)

@@ -7,7 +7,7 @@ of a saved trace describes how the team began, so that a trace is a complete, re
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
@@ -17,7 +17,7 @@ from typing import Any
 import pyteamd.events
 import pyteamd.model
 from pyteamd.events import Event
-from pyteamd.model import OptionKey, Outputs, Write
+from pyteamd.model import OptionKey, Outputs, SetOption, Write
 
 FORMAT = 1
 RING_ENTRIES = 4096
@@ -48,6 +48,12 @@ class Trace:
         self.beginning = deepcopy(dict(beginning))  # the configuration goes on changing
         self.dropped = 0
         """Entries that fell out of the ring; a trace without its beginning cannot be replayed."""
+        self.counted: Counter[str] = Counter()
+        """Events by kind."""
+        self.switches = 0
+        """Times the active port was written."""
+        self.noted = 0
+        """The step after the last one that said something."""
         self._ring: deque[Entry] = deque(maxlen=size)
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
@@ -55,6 +61,20 @@ class Trace:
         if len(self._ring) == self._ring.maxlen:
             self.dropped += 1
         self._ring.append(Entry(at, event, writes, outputs))
+        self.counted[type(event).__name__] += 1
+        for write in writes:
+            if isinstance(write, SetOption) and write.key.name == "activeport":
+                self.switches += 1
+        if outputs.notes:
+            self.noted = self.dropped + len(self._ring)
+
+    def since(self, start: int) -> Iterator[tuple[int, Entry]]:
+        """Steps from this number on that are still there, with their numbers."""
+        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
+            yield number, self._ring[number - self.dropped]
+
+    def __len__(self) -> int:
+        return len(self._ring)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._ring)

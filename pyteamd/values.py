@@ -7,11 +7,15 @@ a sentence that begins with the value ("is longer than 15 characters"). Names ar
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 NAME_MAX = 15
 """Bytes of an interface name (IFNAMSIZ less the terminator)."""
 
 MAC_LENGTH = 6
+
+SOCKET_PATH_MAX = 107
+"""Octets of a unix socket's path (sun_path less the terminator)."""
 
 MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*){5}$"
 """The usual ways to write a hardware address, for editors."""
@@ -81,4 +85,29 @@ def _check_ipv6(text: str) -> None:
 def _host(text: str) -> str:
     if not _HOST_NAME.match(text):
         raise ValueError("is no host name")
+    return text
+
+
+def listen_address(text: str) -> tuple[int, str | tuple[str, int]]:
+    """Where to listen: an absolute path of a unix socket, or a loopback address with a port. Returns family (AF_UNIX 1, AF_INET 2,
+    AF_INET6 10) and what to bind to."""
+    if text.startswith("/"):
+        if len(text.encode()) > SOCKET_PATH_MAX:
+            raise ValueError(f"is longer than {SOCKET_PATH_MAX} octets")
+        return 1, text
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError('is neither a path ("/run/team0.metrics") nor an address with a port ("127.0.0.1:9700")')
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        raise ValueError("has no numeric address before the port") from None
+    if not address.is_loopback:
+        raise ValueError("is not a loopback address; whoever comes from elsewhere is not for us to judge")
+    return (2 if address.version == 4 else 10), (str(address), int(port))
+
+
+def listen_text(text: str) -> str:
+    """The same, unchanged, once it is known to be good."""
+    listen_address(text)
     return text

@@ -60,7 +60,7 @@ def layer(name: str) -> str:
 
 
 CORE = {
-    "backoff", "explain", "facts", "invariants", "membership", "once", "outcomes", "port", "ports", "reconcile",
+    "backoff", "explain", "facts", "invariants", "membership", "metrics", "once", "outcomes", "port", "ports", "reconcile",
     "refusals", "reload", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
 }  # fmt: skip
 MAY_IMPORT = {

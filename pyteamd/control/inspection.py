@@ -8,9 +8,12 @@ from typing import Any
 import trio
 
 from pyteamd import inspect_team
+from pyteamd import metrics as exposition
 from pyteamd.pump import Pump
 from pyteamd.runners.base import UserError
 
+WAIT_S = 3.0
+"""Clients wait 5 s for a reply."""
 PIECE_OCTETS = 60_000
 """A reply is one packet, and packets have a limit."""
 
@@ -36,6 +39,33 @@ async def trace(pump: Pump, start: str) -> str:
         raise UserError("InvalidArgs", "Did not receive correct message arguments.")
     lines, following = pump.trace.piece(int(start), PIECE_OCTETS)
     return to_json({"lines": lines, "next": following})
+
+
+async def metrics(pump: Pump) -> str:
+    """Metrics as OpenMetrics text."""
+    return metrics_text(pump)
+
+
+def metrics_text(pump: Pump) -> str:
+    """The text for one team."""
+    return exposition.text([(pump.team, pump.trace, pump.gauges)], trio.current_time())
+
+
+async def events(pump: Pump, start: str) -> str:
+    """What was said from a step on; "now": from now on. Waits a while for something to say, so that a client can ask again at once.
+
+    Nothing is kept for a client: one that asks too rarely is told how many steps it has missed (`missed`).
+    """
+    trace = pump.trace
+    if start == "now":
+        return to_json({"events": [], "missed": 0, "next": trace.dropped + len(trace)})
+    if not start.isascii() or not start.isdigit():
+        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+    first = int(start)
+    await pump.until(lambda: trace.noted > first, WAIT_S)
+    told = inspect_team.history((entry for _, entry in trace.since(first)), trio.current_time())
+    following = trace.dropped + len(trace)
+    return to_json({"events": told, "missed": max(0, trace.dropped - first), "next": following})
 
 
 def to_json(value: Any) -> str:

@@ -46,6 +46,7 @@ async def call(pump: Pump, method: Method, arguments: Sequence[str]) -> str:
     """Run a method with at least as many arguments as it takes. UserError."""
     if len(arguments) < len(method.arguments):
         raise UserError(*INVALID_ARGUMENTS)
+    pump.catch_up()
     return await method.handler(pump, *arguments[: len(method.arguments)])
 
 
@@ -132,6 +133,8 @@ METHODS = (
     Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
     Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
     Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),
+    Method("Metrics", (), "text", inspection.metrics, "Metrics as OpenMetrics text"),
+    Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens"),
     Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )

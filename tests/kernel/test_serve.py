@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_two_teams_in_one_process(tmp_path: Path) -> None:
     with bench(4) as on:
         write("team0", "em1", "em2")
         write("team1", "em3")
-        words = ["ip", "netns", "exec", on.host, PYTEAMD, "serve", str(tmp_path)]
+        words = ["ip", "netns", "exec", on.host, *shlex.split(PYTEAMD), "serve", str(tmp_path)]
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         try:
             wait_for(lambda: on.on_host("teamdctl team1 port present em3").status == 0, 20.0)

@@ -1,0 +1,188 @@
+"""The verbs that look on: watch, a live view; monitor, a stream of events; metrics.
+
+`watch` draws the whole screen anew once a second, or as often as is wanted, within the size of the terminal. Into a pipe it writes one
+such picture without colours and ends, so that a script can use it. `monitor` asks the daemon for events, and the daemon answers when
+there are some; nothing is kept for a client that is slow, it is told what it missed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from pyteamd.client import CallFailed
+from pyteamd.ctl_verbs import Session, VerbError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+SCREEN, BACK = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+GREEN, RED, YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
+INTERVAL_S = 1.0
+FEWEST_COLUMNS, FEWEST_LINES = 40, 10
+
+
+def metrics(session: Session) -> None:
+    """OpenMetrics text."""
+    session.out.write(session.client.fetch("Metrics"))
+
+
+def monitor(session: Session) -> None:
+    """Events as they happen, until interrupted."""
+    as_json = session.args == ["--json"]
+    if session.args and not as_json:
+        raise VerbError(22, "usage: monitor [--json]   for instance: pyteamdctl team0 monitor --json | jq .text")
+    for found in events(session):
+        for event in found["events"]:
+            if as_json:
+                session.print(json.dumps(event))
+            else:
+                clock = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
+                session.print(f"{clock}  {event['text']}  [{event['cause']}]")
+        if found["missed"]:
+            session.print(json.dumps({"missed": found["missed"]}) if as_json else f"{found['missed']} steps missed")
+        session.out.flush()
+
+
+def events(session: Session) -> Iterator[dict[str, Any]]:
+    """Answers of the daemon, from now on."""
+    start = json.loads(session.client.fetch("Events", "now"))["next"]
+    while True:
+        found = json.loads(session.client.fetch("Events", str(start)))
+        start = found["next"]
+        yield found
+
+
+def watch(session: Session) -> None:
+    """The live view, or one picture of it into a pipe."""
+    try:
+        interval_s = float(session.args[0]) if session.args else INTERVAL_S
+    except ValueError:
+        raise VerbError(22, "usage: watch [SECONDS]   for instance: pyteamdctl team0 watch 0.5") from None
+    if not sys.stdout.isatty():
+        for line in picture(session, 80, 1000, {}):
+            session.print(line)
+        return
+    before: dict[str, tuple[float, int, int]] = {}
+    session.out.write(SCREEN)
+    try:
+        while True:
+            columns, lines = shutil.get_terminal_size()
+            shown = picture(session, max(columns, FEWEST_COLUMNS), max(lines, FEWEST_LINES), before)
+            coloured = "".join(f"{colour(line)}{CLEAR_LINE}\r\n" for line in shown)
+            session.out.write(f"{HOME}{coloured}{CLEAR_BELOW}")
+            session.out.flush()
+            time.sleep(max(0.1, interval_s))
+    except (KeyboardInterrupt, CallFailed):
+        return
+    finally:
+        session.out.write(BACK)
+        session.out.flush()
+
+
+def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[float, int, int]]) -> list[str]:
+    """The view as lines without colour, none longer than `columns`. `before` holds the octet counters of the last call."""
+    client = session.client
+    client.refresh()
+    state = json.loads(client.state)
+    reasons = json.loads(client.fetch("Explain"))
+    history = json.loads(client.fetch("History"))
+    ports = state.get("ports", {})
+    shown = [header(client.team, state), ""]
+    width = max([len(row["port"]) for row in reasons], default=4)
+    for row in reasons:
+        port = ports.get(row["port"])
+        mark = "*" if row["carrying"] else "-"
+        shown.append(f"{mark} {row['port']:<{width}}  {describe(port)}{rates(row['port'], before)}")
+        text = row["text"].removeprefix(f"{row['port']}: ")
+        shown += [f"    {piece}" for piece in folded(text, columns - 4)]
+        if port and (partner := partner_of(port)):
+            shown.append(f"    {partner}")
+    shown += ["", "last transitions:"]
+    room = max(1, lines - len(shown) - 1)
+    shown += [f"{ago(row['age_s']):>8}  {row['text']}" for row in history[-min(room, 12) :]] or ["  none yet"]
+    return [line[:columns] for line in shown[: lines - 1]]
+
+
+def header(team: str, state: Mapping[str, Any]) -> str:
+    """The first line."""
+    active = state.get("runner", {}).get("active_port")
+    place = f", active port {active}" if active else ""
+    return f"{team}: {state['setup']['runner_name']}{place}, {state['team_device']['ifinfo']['dev_addr']}"
+
+
+def describe(port: Mapping[str, Any] | None) -> str:
+    """Link and verdict of a port."""
+    if port is None:
+        return "no port"
+    link = f"{port['link']['speed']} Mbit/s {port['link']['duplex']}" if port["link"]["up"] else "no link"
+    return f"{link}, watch {'up' if port['link_watches']['up'] else 'down'}"
+
+
+def partner_of(port: Mapping[str, Any]) -> str:
+    """The LACP partner, where there is one."""
+    told = port.get("runner", {}).get("partner_lacpdu_info")
+    if not told:
+        return ""
+    from pyteamd.wire.lacpdu import describe_state
+
+    return f"partner {told['system']} key {told['key']}: {describe_state(told['state'])}"
+
+
+def rates(name: str, before: dict[str, tuple[float, int, int]]) -> str:
+    """Traffic of a link since the last look, from the kernel's counters; "" the first time."""
+    try:
+        counters = [Path(f"/sys/class/net/{name}/statistics/{which}_bytes").read_text() for which in ("rx", "tx")]
+    except OSError:
+        return ""
+    now, received, sent = time.monotonic(), int(counters[0]), int(counters[1])
+    last, before[name] = before.get(name), (now, received, sent)
+    if last is None or now <= last[0]:
+        return ""
+    seconds = now - last[0]
+    return f", in {bits((received - last[1]) / seconds)}, out {bits((sent - last[2]) / seconds)}"
+
+
+def bits(octets_per_s: float) -> str:
+    """A rate for a person."""
+    rate = 8 * octets_per_s
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if rate < 1000:
+            return f"{rate:.0f} {unit}"
+        rate /= 1000
+    return f"{rate:.1f} Gbit/s"
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """A sentence in lines of at most so many columns."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > columns:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines
+
+
+def ago(seconds: float) -> str:
+    """An age in a narrow column."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def colour(line: str) -> str:
+    """Colours by what a line begins with."""
+    match line[:2]:
+        case "* ":
+            return f"{GREEN}{line}{PLAIN}"
+        case "- ":
+            return f"{YELLOW}{line}{PLAIN}"
+        case "" | "  " | "la":
+            return line
+    return f"{BOLD}{line}{PLAIN}" if ": " in line[:20] else line
