@@ -16,13 +16,13 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
 from pyteamd.config import Config
 from pyteamd.control.usock import Usock
-from pyteamd.events import FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
+from pyteamd.events import CarrierSeen, FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
 from pyteamd.keepsake import Keepsake
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.log import set_debug_level
@@ -44,6 +44,10 @@ SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
+
+PAUSE_S = 0.001
+
+Batch: TypeAlias = list[tuple[int, KernelEvent]]
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -93,14 +97,33 @@ class Host:
             batch = await self.kernel.events()
             if len(batch) > MAXIMUM_BATCH:
                 batch = [(0, Overrun())]
+            if self.write_ahead(batch):
+                # Whoever waits for what was just written comes first; with one processor, only if we let go of it.
+                for pump, events in self.parts(batch):
+                    pump.post(events)
+                batch = []
+                await trio.sleep(PAUSE_S)
             self.deliver(batch, trio.current_time())
 
-    def deliver(self, batch: list[tuple[int, KernelEvent]], now: float) -> None:
-        """Each pump gets what concerns it, in order."""
-        for pump in list(self.pumps.values()):
-            wants, ifindex = pump.team.wants, pump.ifindex
-            if events := [event for team, event in batch if team == ifindex or (not team and wants(event))]:
+    def write_ahead(self, batch: Batch) -> bool:
+        """Fail over before anything else, where it is known already what is to be written."""
+        carriers = [event for _, event in batch if type(event) is CarrierSeen]
+        written = [pump.write_ahead(event) for event in carriers for pump in self.pumps.values()]
+        return any(written)
+
+    def deliver(self, batch: Batch, now: float) -> None:
+        """Each pump gets what concerns it, in order, and digests it with what was posted before."""
+        for pump, events in self.parts(batch):
+            if events or pump.behind:
                 self.hand(pump, events, now)
+
+    def parts(self, batch: Batch) -> list[tuple[Pump, list[KernelEvent]]]:
+        """What of a batch concerns which pump."""
+        found = []
+        for pump in self.pumps.values():
+            wants, ifindex = pump.team.wants, pump.ifindex
+            found.append((pump, [event for team, event in batch if team == ifindex or (not team and wants(event))]))
+        return found
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """One pump's part of a batch."""

@@ -24,7 +24,7 @@ from typing import Protocol, TypeAlias
 import trio
 
 from pyteamd import invariants
-from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
+from pyteamd.events import Applied, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.metrics import Gauges
@@ -36,8 +36,10 @@ MAXIMUM_ROUNDS = 100
 """Times to write for one batch of events; a start with many ports needs a few."""
 RETRY_S = 1.0
 SHORTEST_SLEEP_S = 0.001
-REST_S = 0.5
+REST_S = 0.02
 """When nothing has changed for so long, invariants are checked and fail-overs thought through."""
+REST_SHARE = 10
+"""… or for so many times as long as that takes."""
 
 PARTING = (Stop, PortRemove)
 """After these, ports are released and their packet sockets closed."""
@@ -92,6 +94,8 @@ class Pump:
         self._pending: deque[Event] = deque()
         self._busy = self._feeding = self._lost = False
         self._rounds = 0
+        self._answers = 0
+        """Outcomes of writes that the Team has still to hear of; until then it counts as busy."""
         self._began = 0.0
         self._frames: list[Frame] = []
         self._said: Outputs | None = None
@@ -100,7 +104,12 @@ class Pump:
         self._fed = trio.lowlevel.ParkingLot()
         self._alarm: trio.CancelScope | None = None
         self._retry_at = self._rest_at = self._taps_at = math.inf
+        self._rest_s = REST_S
         self._forecast: Mapping[Event, tuple[Write, ...]] = {}
+        self._ahead: Event | None = None
+        """The event whose writes were performed before it was digested, which has still to come."""
+        self._ahead_writes: tuple[Write, ...] = ()
+        self._ahead_result: Sequence[Refused] | KernelGone | None = None
         self._broken: set[str] = set()
         self._asked: set[str] = set()
         self._ports: tuple[int, ...] = ()
@@ -119,6 +128,32 @@ class Pump:
         finally:
             self._feeding = False
             self._afterwards(now)
+
+    def post(self, events: Iterable[Event]) -> None:
+        """Take events to be digested later: by `catch_up`, or before the next that are fed."""
+        self._pending.extend(events)
+
+    @property
+    def behind(self) -> bool:
+        """Events were posted and are not digested yet."""
+        return bool(self._pending)
+
+    def catch_up(self) -> None:
+        """Digest what was posted."""
+        if self._pending:
+            self.feed((), trio.current_time())
+
+    def write_ahead(self, event: Event) -> bool:
+        """If it is known what the Team will want because of this event, write that. The event itself has to be posted then."""
+        writes = self._forecast.get(event, ())
+        if not writes or self._busy or self._pending:
+            return False
+        self._forecast = {}
+        self._ahead, self._ahead_writes, self._ahead_result = event, writes, None
+        self._busy = True
+        self._began = trio.current_time()
+        self.perform(writes, self._done)
+        return True
 
     async def request(self, event: Event) -> tuple[Refused, ...]:
         """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""
@@ -169,13 +204,16 @@ class Pump:
     def _digest(self, event: Event, now: float) -> None:
         team = self.team
         writes: tuple[Write, ...] = ()
-        if type(event) is CarrierSeen and not self._busy and (writes := self._forecast.get(event, ())):
-            self._write(writes, now)
         try:
             team.handle(event, now)
+            if self._answers:
+                self._answers -= 1
+                self._busy = self._answers > 0
             if type(event) in PARTING:
                 self._last_words()
-            if not writes and not self._busy and (writes := team.writes(now)):
+            if self._ahead is not None and event == self._ahead:
+                writes = self._end_ahead()
+            elif not self._busy and (writes := team.writes(now)):
                 self._write(writes, now)
         finally:
             outputs = team.take()
@@ -186,7 +224,7 @@ class Pump:
             self.trace.record(now, event, writes, outputs)
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast = {}
-            self._rest_at = now + REST_S
+            self._rest_at = now + self._rest_s
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
 
@@ -220,7 +258,9 @@ class Pump:
         if self._began:
             self.gauges.wrote(trio.current_time() - self._began)
             self._began = 0.0
-        self._busy = False
+        if self._ahead is not None:
+            self._ahead_result = result
+            return
         following: list[Event] = []
         if isinstance(result, KernelGone):
             following.append(LinkGone(self.ifindex))
@@ -229,16 +269,26 @@ class Pump:
             if applied := tuple([write for write in writes if write not in refused]):
                 following.append(Applied(applied))
             following += result
-            if self._lost:
-                following.append(Overrun())
             for refusal in result:
                 self.errno = refusal.errno
                 for collector in self._collectors:
                     collector.append(refusal)
+        # The Team is not asked again before it has heard everything.
+        self._answers = len(following)
+        if self._lost:
+            following.append(Overrun())
         if self._feeding:
             self._pending.extendleft(reversed(following))
         else:
             self.feed(following, trio.current_time())
+
+    def _end_ahead(self) -> tuple[Write, ...]:
+        """The event whose writes were performed ahead has been digested: now the Team may hear what became of them."""
+        writes, result = self._ahead_writes, self._ahead_result
+        self._ahead, self._ahead_result = None, None
+        if result is not None:
+            self._done(writes, result)
+        return writes
 
     def _resync(self, now: float) -> None:
         """Messages were lost: read everything, once the writes are done. If even that fails, the clock tries again."""
@@ -298,3 +348,4 @@ class Pump:
         self._forecast = foresee(self.team, now)
         for writes in self._forecast.values():
             self.kernel.prepare(writes)
+        self._rest_s = max(REST_S, REST_SHARE * (trio.current_time() - now))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyteamd import jansson
 from pyteamd.config import Config
+from pyteamd.events import Applied, Event, Refused
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model import Outputs, Write
 from pyteamd.problems import ConfigError
@@ -56,13 +57,13 @@ def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
     if beginning.get("dropped"):
         raise ValueError(f"the first {beginning['dropped']} steps fell out of the ring: there is nothing to begin from")
     team = begin(beginning)
-    busy = False
+    unanswered = 0
     for step, entry in enumerate(entries):
         writes: tuple[Write, ...] = ()
         try:
             team.handle(entry.event, entry.at)
-            busy = bool(entry.writes) or (busy and not _answers(entry))
-            writes = team.writes(entry.at) if entry.writes or not busy else ()
+            unanswered += len(entry.writes) - _answered(entry.event)
+            writes = team.writes(entry.at) if entry.writes or not unanswered else ()
         except UserError:
             pass  # it was refused then, too, or the next step will differ
         outputs = team.take()
@@ -71,9 +72,14 @@ def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
     return len(entries), None
 
 
-def _answers(entry: Entry) -> bool:
-    """The kernel's answer to writes that were under way."""
-    return type(entry.event).__name__ in ("Applied", "Refused")
+def _answered(event: Event) -> int:
+    """How many writes that were under way this event answers; the core is asked for more when all are."""
+    match event:
+        case Applied(writes=writes):
+            return len(writes)
+        case Refused():
+            return 1
+    return 0
 
 
 def _decisions(writes: tuple[Write, ...], outputs: Outputs) -> list[str]:

@@ -12,6 +12,7 @@ import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
 from pyteamd.daemon import Host, TeamServer
+from pyteamd.events import CarrierSeen
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.model import OptionKey, SetOption, Tap
 
@@ -34,6 +35,65 @@ async def test_a_cut_link_moves_the_team_at_once(lab: Lab) -> None:
     assert lab.option("enabled", "eth2") is True
     assert trio.current_time() == began
     assert daemon.lines[-2:] == ["eth1: ethtool-link went down.", 'Changed active port to "eth2".']
+
+
+async def test_a_fail_over_that_was_thought_through_is_written_first_and_once(lab: Lab) -> None:
+    daemon = await lab.start()
+    await trio.sleep(1)
+    lab.kernel.performed.clear()
+    lab.cut("eth1")
+    (pump,) = daemon.host.pumps.values()
+    assert daemon.host.write_ahead(lab.kernel.take_events())
+    eth1, eth2 = lab.link("eth1").ifindex, lab.link("eth2").ifindex
+    written = [
+        SetOption(OptionKey("enabled", eth2), True),
+        SetOption(OptionKey("activeport"), eth2),
+        SetOption(OptionKey("enabled", eth1), False),
+        SetOption(OptionKey("user_linkup", eth1), False),
+    ]
+    assert lab.kernel.performed == written
+    assert daemon.lines[-1] == "eth2: ethtool-link went up.", "nothing has been digested yet"
+    pump.feed((CarrierSeen(eth1, False),), trio.current_time())
+    assert daemon.lines[-1] == 'Changed active port to "eth2".'
+    await trio.sleep(1)
+    assert lab.kernel.performed == written
+    assert [entry.writes for entry in daemon.host.traces[0] if entry.event == CarrierSeen(eth1, False)] == [
+        tuple(written)
+    ]
+
+
+async def test_what_was_written_ahead_is_corrected_when_the_world_is_another(lab: Lab) -> None:
+    """Both links go within the same moment: the forecast for the first one knew nothing of the second."""
+    daemon = await lab.start()
+    await trio.sleep(1)
+    lab.cut("eth2")
+    lab.cut("eth1")
+    await trio.sleep(1)
+    assert (await daemon.state())["runner"] == {"active_port": ""}
+    assert [lab.option("enabled", name) for name in ("eth1", "eth2")] == [False, False]
+    lab.cut("eth2", True)
+    await trio.sleep(1)
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+
+
+async def test_a_refusal_of_what_was_written_ahead_is_told(lab: Lab) -> None:
+    daemon = await lab.start()
+    await trio.sleep(1)
+    enable = SetOption(OptionKey("enabled", lab.link("eth2").ifindex), True)
+    lab.kernel.refuse(lambda write: write == enable, errno.EINVAL)
+    lab.cut("eth1")
+    await trio.sleep(1)
+    assert any("enabled of eth2" in line for line in daemon.lines)
+    assert lab.option("enabled", "eth2") is True
+
+
+async def test_a_team_that_goes_while_it_fails_over_ends_well(lab: Lab) -> None:
+    daemon = await lab.start()
+    await trio.sleep(1)
+    lab.cut("eth1")
+    lab.kernel.delete_link(lab.link("team0").ifindex)
+    await daemon.ended.wait()
+    assert daemon.code == 0
 
 
 async def test_the_clock_calls_when_a_delay_is_over(lab: Lab) -> None:
