@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -70,6 +71,7 @@ def watch(session: Session) -> None:
             session.print(line)
         return
     before: dict[str, tuple[float, int, int]] = {}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the terminal has to be given back
     session.out.write(SCREEN)
     try:
         while True:

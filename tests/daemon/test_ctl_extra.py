@@ -1,0 +1,154 @@
+"""The verbs teamdctl does not have, from the command line to a daemon on the simulated kernel and back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, quiet
+
+from pyteamd import ctl, ctl_watch
+
+LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+
+
+async def say(*words: str, program: str = "pyteamdctl") -> tuple[int, str, str]:
+    """`pyteamdctl WORDS…`: exit code, output, complaints."""
+    out, err = io.StringIO(), io.StringIO()
+    code = await trio.to_thread.run_sync(ctl.run, program, words, out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+def written(lab: Lab, name: str, config: Any) -> str:
+    """A file."""
+    path = lab.directory / name
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    return str(path)
+
+
+async def test_explain_diff_and_history(lab: Lab) -> None:
+    await lab.start()
+    await quiet()
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    lab.cut("eth1")
+    await quiet()
+    assert (await say("team0", "explain", "eth2"))[1].startswith("eth2: carries traffic as the active port for ")
+    code, _, err = await say("team0", "explain", "eth9")
+    assert (code, "eth9 is neither a port nor to be one." in err) == (1, True)
+    assert await say("team0", "diff") == (0, "the kernel is as wanted\n", "")
+    history = (await say("team0", "history"))[1]
+    assert 'Changed active port to "eth2".  [CarrierSeen]' in history
+    assert (await say("team0", "explain", program="teamdctl"))[0] == 1
+
+
+async def test_config_apply(lab: Lab) -> None:
+    await lab.start()
+    await quiet()
+    new = written(lab, "new.conf", {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}})
+    change = "ports.eth2.prio: 0 -> 9 (no interruption)\n"
+    dry = await say("team0", "config", "apply", new, "--dry-run")
+    assert dry == (0, f"{change}1 change; apply with: pyteamdctl team0 config apply {new}\n", "")
+    assert lab.option("priority", "eth2") == 0
+    assert await say("team0", "config", "apply", new) == (0, f"{change}1 change in force\n", "")
+    assert await say("team0", "config", "apply", new) == (0, "nothing differs\n", "")
+    assert lab.option("priority", "eth2") == 9
+    bad = written(lab, "bad.conf", '{"runner": {"name": "activebackup"},\n"ports": {"eth1": {"prio": "x"}}}')
+    code, _, err = await say("team0", "config", "apply", bad)
+    assert code == 1
+    assert f"{bad}:2:20: ports.eth1.prio: must be an integer" in err
+    assert f"nothing was changed; look at the file with: pyteamd check {bad}" in err
+    for words in ((), ("a", "b"), ("--dry-run",), ("--force", "a"), (f"{lab.directory}/none",)):
+        code, _, err = await say("team0", "config", "apply", *words)
+        assert code == 1
+        assert "usage: config apply FILE" in err or "No such file" in err
+
+
+async def test_list_and_all(lab: Lab) -> None:
+    assert "start one with: pyteamd -d" in (await say("list"))[2]
+    await lab.start()
+    await quiet()
+    (lab.directory / "stale.sock").write_text("")
+    assert await say("list") == (0, "team0: activebackup; eth1 up, eth2 up; active port eth1\n", "")
+    assert await say("--all", "state", "item", "get", "runner.active_port") == (0, "== team0\neth1\n", "")
+    assert (await say("--all", "state", "item", "get", "nothing"))[0] == 1
+
+
+async def test_metrics_and_trace(lab: Lab) -> None:
+    await lab.start()
+    assert (await say("team0", "metrics"))[1].endswith("# EOF\n")
+    trace = str(lab.directory / "t.jsonl")
+    code, out, _ = await say("team0", "trace", "save", trace)
+    assert code == 0
+    assert f"pyteamd replay {trace}" in out
+
+
+async def test_a_picture_for_a_pipe_fits_80_columns(lab: Lab) -> None:
+    await lab.start(lab.plan(LACP))
+    code, out, _ = await say("team0", "watch")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("team0: lacp, 02:")
+    assert "\x1b" not in out
+    assert max(map(len, lines)) <= 80
+    assert any("eth1" in line for line in lines)
+    assert "last transitions:" in lines
+    assert "usage: watch" in (await say("team0", "watch", "soon"))[2]
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
+async def test_watch_in_a_terminal(lab: Lab, columns: int, lines: int) -> None:
+    await lab.start()
+    await quiet()
+    screen = await trio.to_thread.run_sync(in_terminal, columns, lines, str(lab.directory))
+    assert screen.startswith(ctl_watch.SCREEN)
+    assert screen.endswith(ctl_watch.BACK)
+    picture = screen.split(ctl_watch.HOME)[1]
+    plain = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in picture.replace("\r", "").split("\n")]
+    assert max(map(len, plain)) <= columns
+    assert len(plain) <= lines
+    assert plain[0].startswith("team0: activebackup, active port eth1")
+    assert ctl_watch.YELLOW in picture
+
+
+def in_terminal(columns: int, lines: int, directory: str) -> str:
+    """What `watch` writes to a terminal of this size until it is interrupted."""
+    import fcntl
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    code = "import sys; from pyteamd import ctl; sys.argv[1:] = ['team0', 'watch', '0.1']; sys.exit(ctl.main())"
+    environ = {**os.environ, "PYTEAMD_RUN_DIR": directory}
+    with subprocess.Popen(
+        [sys.executable, "-B", "-c", code], stdin=slave, stdout=slave, stderr=slave, env=environ
+    ) as process:
+        os.close(slave)
+        told = b""
+        while told.count(ctl_watch.HOME.encode()) < 2:
+            told += os.read(master, 65536)
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        told += piece
+    os.close(master)
+    return told.decode()
