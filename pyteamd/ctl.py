@@ -42,6 +42,28 @@ _OPTIONS_HELP = """\
     -Z --force-zmq=ADDRESS   Force to use ZeroMQ interface [-Z[Address]]
     -U --force-usock         Force to use UNIX domain socket interface
 """
+EXAMPLES = """\
+Without a team:
+    list                     all teams whose daemon runs here
+    --all command            the same command for each of them
+Examples:
+    pyteamdctl team0 state                              what there is
+    pyteamdctl team0 explain                            why each port carries traffic or not
+    pyteamdctl team0 watch                              the same, live
+    pyteamdctl team0 monitor --json                     events as they happen
+    pyteamdctl team0 history                            what happened lately, and why
+    pyteamdctl team0 diff                               what the kernel has against what is wanted
+    pyteamdctl team0 state item set runner.active_port eth1
+    pyteamdctl team0 port add eth2
+    pyteamdctl team0 port config update eth2 '{"prio": 10}'
+    pyteamdctl team0 config apply team0.conf --dry-run  what a new configuration would change and interrupt
+    pyteamdctl team0 config dump actual                 the configuration with the ports there are
+    pyteamdctl team0 hash --src 192.0.2.1 --dst 192.0.2.2 --sport 1024 --dport 80
+    pyteamdctl team0 balance                            what each port sent
+    pyteamdctl team0 trace save bug.jsonl               what happened, for: pyteamd replay bug.jsonl
+    pyteamdctl team0 metrics                            OpenMetrics text
+    pyteamdctl --all explain                            all teams
+"""
 _SIOCGIFINDEX = 0x8933
 _LOG_ERR, _LOG_DEBUG = 3, 7
 _LOG_NAMES = {"err": _LOG_ERR, "info": 6, "debug": _LOG_DEBUG}
@@ -52,7 +74,11 @@ class UsageError(Exception):
 
 
 class Refusal(Exception):
-    """The program cannot go on; the text says why."""
+    """The program cannot go on; the text says why, the hint (teamdctl gives none) what to type next."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 def main() -> int:
@@ -88,7 +114,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
             return ctl_many.list_teams(out, err)
         return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out)
     args, tail = split_tail(verbs, args)
-    options = _Options()
+    options = _Options(hints=program != "teamdctl")
     try:
         operands = options.read(program, args, err)
         if options.help:
@@ -144,9 +170,10 @@ def find_verb(verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, list[s
 class _Options:
     """What the options say."""
 
-    __slots__ = ("help", "oneline", "transport", "verbosity")
+    __slots__ = ("help", "hints", "oneline", "transport", "verbosity")
 
-    def __init__(self) -> None:
+    def __init__(self, hints: bool) -> None:
+        self.hints = hints
         self.help = False
         self.oneline = False
         self.transport: str | None = None
@@ -196,6 +223,8 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
                 raise Refusal(f"command call failed ({os.strerror(error.errno)})") from None
     except Refusal as error:
         err.write(f"{error}\n")
+        if error.hint and options.hints:
+            err.write(f"{error.hint}\n")
         return FAILURE
     return OK
 
@@ -216,7 +245,10 @@ def _connect(team: str, transport: str | None, err: TextIO) -> Client:
             if transport or _log_level() >= _LOG_DEBUG or isinstance(failure, TransportMissing):
                 _log(failure, err)
         _log(error, err)
-        raise Refusal(f"teamdctl_connect failed ({os.strerror(error.errno)})") from None
+        hint = (
+            f"is its daemon running? pyteamdctl list shows those that are; start one with: pyteamd -d -t {team} -f FILE"
+        )
+        raise Refusal(f"teamdctl_connect failed ({os.strerror(error.errno)})", hint) from None
     return client
 
 
@@ -232,7 +264,8 @@ def _check_device(name: str) -> None:
             fcntl.ioctl(packet_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:15]))
     except OSError as error:
         if error.errno == errno.ENODEV:
-            raise Refusal(f'Device "{name}" does not exist') from None
+            hint = f"pyteamdctl list shows the teams there are; start this one with: pyteamd -d -t {name} -f FILE"
+            raise Refusal(f'Device "{name}" does not exist', hint) from None
         raise Refusal(f'Device "{name}" - failed to get interface index ({error.strerror})') from None
 
 
@@ -268,7 +301,8 @@ def _log_level() -> int:
 
 def _help(program: str, verbs: Iterable[Verb]) -> str:
     lines = "".join(f"    {' '.join((*verb.words, *verb.params, verb.tail)).rstrip()}\n" for verb in verbs)
-    return f"{program} [options] teamdevname command [command args]\n{_OPTIONS_HELP}Commands:\n{lines}"
+    text = f"{program} [options] teamdevname command [command args]\n{_OPTIONS_HELP}Commands:\n{lines}"
+    return text if program == "teamdctl" else text + EXAMPLES.replace("pyteamdctl", program)
 
 
 def _byte_exact(stream: TextIO | None) -> TextIO:

@@ -18,6 +18,7 @@ import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 
 from pyteamd import ctl, ctl_watch
+from pyteamd.ctl_verbs import VERBS
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
 
@@ -152,3 +153,19 @@ def in_terminal(columns: int, lines: int, directory: str) -> str:
         told += piece
     os.close(master)
     return told.decode()
+
+
+async def test_help_has_an_example_of_every_verb_of_our_own() -> None:
+    code, out, _ = await say("--help")
+    assert code == 0
+    examples = out.split("Examples:\n")[1]
+    for verb in (verb for verb in VERBS if verb.extra):
+        assert f"team0 {' '.join(verb.words)}" in examples
+    assert "Examples" not in (await say("--help", program="teamdctl"))[1]
+
+
+async def test_errors_say_what_to_type_next() -> None:
+    code, _, err = await say("team0", "explain")
+    assert code == 1
+    assert err.splitlines()[-1].endswith("start one with: pyteamd -d -t team0 -f FILE")
+    assert "start one" not in (await say("team0", "state", program="teamdctl"))[2]

@@ -105,7 +105,9 @@ def test_without_jeepney_one_line_says_so(
     out, err = io.StringIO(), io.StringIO()
     assert ctl.run("pyteamdctl", [option, TEAM, "state"], out, err) == 1
     said = "libteamdctl: cli_dbus_init: dbus: the Python package jeepney is not installed."
-    assert err.getvalue().splitlines() == [said, *lines, "teamdctl_connect failed (Invalid argument)"]
+    *told, hint = err.getvalue().splitlines()
+    assert told == [said, *lines, "teamdctl_connect failed (Invalid argument)"]
+    assert "pyteamdctl list" in hint
 
 
 def test_the_bus_name_is_checked_as_the_bus_does(bus: PrivateBus, monkeypatch: pytest.MonkeyPatch) -> None:
