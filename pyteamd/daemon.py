@@ -32,7 +32,7 @@ from pyteamd.pump import Pump
 from pyteamd.start import Setup
 from pyteamd.taps import Taps
 from pyteamd.team import Team
-from pyteamd.trace import Trace, encode
+from pyteamd.trace import RING_ENTRIES, Trace, encode
 from pyteamd.writer import Writer
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
@@ -71,6 +71,7 @@ class Plan:
     recreate: bool = False
     keep: bool = False
     """Leave device and ports in place at the end."""
+    trace_entries: int = RING_ENTRIES
     config_file: str = ""
     """Where the configuration was read from and can be read again; "" for nowhere."""
     enslave: bool = True
@@ -255,7 +256,7 @@ class TeamServer:
         team = Team(plan.config, link, setup=plan.setup, adopted=adopted, enslave=plan.enslave)
         beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
         self._taps = Taps(self._kernel, self._nursery, self._log, self._frames)
-        trace = Trace(beginning)
+        trace = Trace(beginning, plan.trace_entries)
         self._host.traces.append(trace)
         self.pump = Pump(team, self._kernel, self, trace, self._log)
         if team.runner.punctual:
@@ -270,6 +271,7 @@ class TeamServer:
         self._keepsake = Keepsake(self.plan.keepsake_path, pump.ifindex, self._log)
         if self.plan.take_over:
             self._keepsake.hand_over(pump.team.runner, trio.current_time())
+            pump.trace.beginning["resumed"] = self._keepsake.handed_over
         self._nursery.start_soon(self._keepsake.keep, pump)
 
     async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:

@@ -57,6 +57,8 @@ class Keepsake:
         """`clock` and `boot`: CLOCK_BOOTTIME and the kernel's boot id, but for tests."""
         self.path = path
         self._ifindex = ifindex
+        self.handed_over: tuple[dict[str, Any], float, float] | None = None
+        """What the runner was given to go on from, its age and when that was; a trace begins with it."""
         self._log = log
         self._clock = clock
         self._boot = boot or boot_id()
@@ -76,6 +78,7 @@ class Keepsake:
         if age_s > OLD_S:
             self._log.warning("%s is %.0f s old: partners are listened to anew", self.path, age_s)
         runner.resume(snapshot, age_s, now)
+        self.handed_over = (snapshot, age_s, now)
 
     def load(self) -> tuple[dict[str, Any], float]:
         """The snapshot and its age in seconds. FileNotFoundError, OSError, Useless."""

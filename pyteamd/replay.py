@@ -44,9 +44,14 @@ def begin(beginning: Mapping[str, Any]) -> Team:
     try:
         text = jansson.dumps(beginning["config"])
         config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
-        return Team(config, decode(beginning["link"]), adopted=beginning["adopted"], enslave=beginning["enslave"])
+        team = Team(config, decode(beginning["link"]), adopted=beginning["adopted"], enslave=beginning["enslave"])
+        if beginning.get("resumed"):
+            team.runner.resume(*beginning["resumed"])
+        return team
     except KeyError as missing:
         raise ValueError(f"line 1: no {missing}") from None
+    except TypeError as error:
+        raise ValueError(f"line 1: {error}") from None
     except ConfigError as error:
         raise ValueError(f"line 1: the configuration is no longer accepted: {error}") from None
 

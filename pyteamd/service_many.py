@@ -30,6 +30,8 @@ from pyteamd.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memo
 from pyteamd.start import Setup
 
 ENDINGS = (".conf", ".json", ".yaml", ".yml")
+TRACE_ENTRIES = 512
+"""Steps remembered for each team; 64 full rings of the usual size would take more memory than all else."""
 RESTART_S = 1.0
 """Pause before a team is taken over after a fault of ours."""
 
@@ -164,6 +166,7 @@ class Fleet:
             take_over=given.take_over,
             keep=given.keep,
             enslave=given.enslave,
+            trace_entries=TRACE_ENTRIES,
             usock_path=f"{given.run_dir}{device}.sock",
             config_file=str(path),
             keepsake_path=f"{given.run_dir}{device}.{config.runner_class.name}.json",

@@ -6,12 +6,15 @@ import json
 from typing import Any, get_args
 
 import pytest
+from explain_kit import lacp, two_partners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyteamd import model
 from pyteamd.events import Applied, Event, FrameSeen, HostsResolved, PortConfigUpdate, Refused, Tick
+from pyteamd.explain import explain
 from pyteamd.model import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
+from pyteamd.replay import begin
 from pyteamd.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
 
 EVENTS = get_args(Event)
@@ -132,3 +135,18 @@ def test_entries_keep_the_kernels_own_words() -> None:
     (again,) = parse(['{"format": 1}', dump(encode(entry))])[1]
     assert isinstance(again.event, Refused)
     assert again.event.explanation == "driver says no"
+
+
+def test_a_successor_replays_with_what_it_was_given() -> None:
+    made, _, _ = two_partners(lacp())
+    handed = [made.team.runner.snapshot(made.world.clock), 0.5, made.world.clock]
+    link = made.world.kernel.find_link("team0")
+    beginning = {"config": made.team.config.dump(), "link": encode(link), "adopted": True, "enslave": True}
+
+    def first_words(**more: Any) -> tuple[bool, ...]:
+        team = begin(json.loads(dump({**beginning, **more})))
+        team.handle(made.world.kernel.dump(made.team.view.ifindex), made.world.clock + 0.1)
+        return tuple(reason.carrying for reason in explain(team, made.world.clock + 0.1).values())
+
+    assert first_words(resumed=handed) == (True, True)
+    assert first_words() == (False, False)
