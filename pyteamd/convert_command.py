@@ -46,7 +46,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         program,
         description="Turn the configuration of a bond into a team's, or a team's into a bond's, and say what has no counterpart.",
-        epilog="formats: " + "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
+        epilog="formats: "
+        + "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
+        + f". example: {program} --from ifcfg /etc/sysconfig/network-scripts/ifcfg-bond0",
     )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument(
