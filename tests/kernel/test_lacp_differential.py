@@ -1,0 +1,134 @@
+"""lacp in C teamd and in pyteamd side by side: the same configuration against the same partner; the same answers.
+
+The partner is kernel bonding on the other ends, so both daemons negotiate for real; what is compared is what users see when it is over.
+`state dump` of pyteamd may have more members (below `details`). Spoken text and everything else agree to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from tests.kernel.lacp_peers import bond
+from tests.kernel.test_differential import ALLOWED
+
+pytestmark = pytest.mark.kernel
+
+CONFIGS = {
+    "as the issue has it": '{"device":"team0","runner":{"name":"lacp","active":true,"fast_rate":true,'
+    '"tx_hash":["eth","ipv4","ipv6"]},"link_watch":{"name":"ethtool"},"ports":{"em1":{},"em2":{}}}',
+    "with a balancer": '{"device":"team0","runner":{"name":"lacp","active":true,"fast_rate":true,"tx_hash":["eth","ipv4","ipv6"],'
+    '"tx_balancer":{"name":"basic"}},"link_watch":{"name":"ethtool"},"ports":{"em1":{},"em2":{}}}',
+    "every key": '{"runner":{"name":"lacp","active":true,"fast_rate":true,"sys_prio":100,"min_ports":2,'
+    '"agg_select_policy":"port_config","tx_hash":["l4"],"tx_balancer":{"balancing_interval":20}},'
+    '"ports":{"em1":{"lacp_prio":10,"lacp_key":3,"prio":5,"sticky":true},"em2":{"lacp_prio":20,"lacp_key":3}}}',
+    "nothing said": '{"runner":{"name":"lacp"},"ports":{"em1":{},"em2":{}}}',
+    "key apart": '{"runner":{"name":"lacp","fast_rate":true,"agg_select_policy":"count"},'
+    '"ports":{"em1":{"lacp_key":1},"em2":{"lacp_key":2}}}',
+}
+QUESTIONS = [
+    "state", "-v state", "state view", "config dump", "config dump noports", "config dump actual", "port config dump em1",
+    "state item get runner.active", "state item get runner.fast_rate", "state item get runner.sys_prio",
+    "state item get runner.select_policy", "state item get ports.em1.runner.aggregator.id",
+    "state item get ports.em1.runner.aggregator.selected", "state item get ports.em2.runner.state",
+    "state item get ports.em2.runner.key", "state item get ports.em2.runner.prio",
+    "state item get ports.em1.runner.actor_lacpdu_info.state", "state item get ports.em1.runner.partner_lacpdu_info.system",
+    "state item set ports.em1.runner.aggregator.selected nosuch", "state item set runner.active false",
+]  # fmt: skip
+BOTH_CHOOSE = (
+    "lb_stats",
+    "lb_port_stats",
+    "lb_hash_stats",
+    "lb_tx_hash_to_port_mapping",
+    "user_linkup (",
+    "bpf_hash_func",
+)
+"""Options that count, that the balancer fills by its own rule, or that hold another program for the same hash (docs/differences.md)."""
+
+
+PARTNER = (
+    "key",
+    "port",
+    "port_priority",
+    "state",
+    "system",
+    "system_priority",
+)
+FORGOTTEN = {".setup.pid", *(f".ports.em2.runner.partner_lacpdu_info.{name}" for name in PARTNER)}
+"""Besides the pid: after a link loss teamd forgets the partner and pyteamd does not. The partner of em1 is compared at both times."""
+
+
+def record(program: str, text: str) -> list[tuple[str, Any]]:
+    """Questions and answers, once both links are negotiated."""
+    with bench() as on, bond(on), daemon(program, on, text):
+        on.on_host("ip link set team0 up")
+        settle(on)
+        found = [ask(on, question) for question in QUESTIONS]
+        found.append(("options", options(on)))
+        found.append(("dump", json.loads(on.on_host("teamdctl team0 state dump").out)))
+        found.append(("carrier", on.on_host("cat /sys/class/net/team0/carrier").out))
+        on.cut(2)
+        settle(on)
+        found += [ask(on, "state"), ("carrier, em2 cut", on.on_host("cat /sys/class/net/team0/carrier").out)]
+        found.append(("dump", json.loads(on.on_host("teamdctl team0 state dump").out)))
+    return found
+
+
+def ask(on: Bench, question: str) -> tuple[str, Any]:
+    option, rest = ("-v ", question[3:]) if question.startswith("-v ") else ("", question)
+    result = on.on_host(f"teamdctl {option}team0 {rest}")
+    texts = [result.out, result.err]
+    for pattern, replacement in ALLOWED:
+        texts = [pattern.sub(replacement, text) for text in texts]
+    return question, (result.status, *texts)
+
+
+def options(on: Bench) -> dict[str, str]:
+    return {name: value for name, value in on.options().items() if not name.startswith(BOTH_CHOOSE)}
+
+
+def settle(on: Bench) -> None:
+    """What users see has been the same for longer than the wait of the standard takes."""
+    seen: list[str] = []
+
+    def calm() -> bool:
+        time.sleep(0.25)
+        seen.append(
+            on.on_host("teamdctl team0 state").out + str(on.on_host("teamnl team0 getoption -p em1 enabled").out)
+        )
+        return len(seen) > 12 and len(set(seen[-12:])) == 1
+
+    wait_for(calm, 20.0)
+
+
+def leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """Values by path."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {deep: value for name, below in tree.items() for deep, value in leaves(below, f"{path}.{name}").items()}
+
+
+def dumps_differ(wanted: Any, got: Any) -> list[str]:
+    """Members of teamd's dump that are not the same in ours; more may be there."""
+    ours = leaves(got)
+    return [
+        f"{path}: teamd {value}, pyteamd {ours.get(path)}"
+        for path, value in leaves(wanted).items()
+        if path not in FORGOTTEN and ours.get(path) != value
+    ]
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_same_answers_of_lacp(name: str) -> None:
+    theirs, ours = record("teamd", CONFIGS[name]), record(PYTEAMD, CONFIGS[name])
+    different = []
+    for (question, wanted), (_, got) in zip(theirs, ours, strict=True):
+        if question == "dump":
+            different += dumps_differ(wanted, got)
+        elif got != wanted:
+            different.append(f"{question}\n   teamd: {wanted}\n pyteamd: {got}")
+    assert not different, "\n".join(different)
