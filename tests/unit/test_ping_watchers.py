@@ -98,6 +98,22 @@ def test_as_many_misses_as_allowed_change_nothing() -> None:
     assert watcher.down_count == 0
 
 
+def test_a_process_that_was_kept_waiting_reads_its_answers_first() -> None:
+    watcher = arp_watcher(missed_max=0)
+    watcher.start(PORT, 0.0)
+    watcher.tick(PORT, 0.3)  # due at 0.02
+    assert watcher.up
+    assert watcher.deadline() == pytest.approx(0.305)
+    watcher.frame(PORT, heard(reply()), 0.3)
+    watcher.tick(PORT, 0.305)
+    assert watcher.up
+    silent = arp_watcher(missed_max=0)
+    silent.start(PORT, 0.0)
+    silent.tick(PORT, 0.3)
+    silent.tick(PORT, 0.305)
+    assert not silent.up
+
+
 def test_a_slow_network_is_given_time() -> None:
     watcher = arp_watcher(missed_max=1)
     watcher.start(PORT, 0.0)
