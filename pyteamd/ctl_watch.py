@@ -104,8 +104,8 @@ def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[
         shown.append(f"{mark} {row['port']:<{width}}  {describe(port)}{rates(row['port'], before)}")
         text = row["text"].removeprefix(f"{row['port']}: ")
         shown += [f"    {piece}" for piece in folded(text, columns - 4)]
-        if port and (partner := partner_of(port)):
-            shown.append(f"    {partner}")
+        if port and (partner := partner_of(port)) and partner.split()[1] not in text:
+            shown += [f"    {piece}" for piece in folded(partner, columns - 4)]
     shown += ["", "last transitions:"]
     room = max(1, lines - len(shown) - 1)
     shown += [f"{ago(row['age_s']):>8}  {row['text']}" for row in history[-min(room, 12) :]] or ["  none yet"]
