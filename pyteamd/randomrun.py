@@ -84,7 +84,12 @@ def simulate_random(config: str, seeds: Iterable[int], steps: int = STEPS) -> It
 def script_of(config: str, beginning: Sequence[str], happenings: Sequence[str]) -> str:
     """The run as a scenario, settling down included."""
     indented = "\n  ".join(config.strip().splitlines())
-    return "\n\n".join(("\n".join((f"config {indented}", *beginning, "start")), *happenings, "\n".join(SETTLE), "view", "diff")) + "\n"
+    return (
+        "\n\n".join(
+            ("\n".join((f"config {indented}", *beginning, "start")), *happenings, "\n".join(SETTLE), "view", "diff")
+        )
+        + "\n"
+    )
 
 
 def generate(dice: Dice, names: Sequence[str], steps: int) -> Iterator[str]:
@@ -189,7 +194,9 @@ def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) ->
             look(world)
         if world.daemon is None or world.daemon.ended:
             for name in {line.split()[1] for line in beginning}:
-                attempt(session, f"admin {name} down")  # a configured port that is up would keep the daemon from starting
+                attempt(
+                    session, f"admin {name} down"
+                )  # a configured port that is up would keep the daemon from starting
             attempt(session, "start -o")
             attempt(session, f"at +{LONG_S}")
         look(world)
@@ -253,7 +260,9 @@ def look_at_active_port(world: SimulatedWorld, device: SimTeam, team: Team) -> N
             raise Broken(f"no link is up, yet {', '.join(map(world.name_of, enabled))} is enabled")
         return
     if enabled != [device.active]:
-        raise Broken(f"active is {world.name_of(device.active)}, enabled {', '.join(map(world.name_of, enabled)) or 'none'}")
+        raise Broken(
+            f"active is {world.name_of(device.active)}, enabled {', '.join(map(world.name_of, enabled)) or 'none'}"
+        )
     if device.active not in usable:
         raise Broken(f"active port {world.name_of(device.active)} has no link, another has")
     better = [i for i, rank in usable.items() if rank > usable[device.active]]

@@ -149,7 +149,9 @@ def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...
 def perform(session: Session, command: Command) -> None:
     """Run one command. Raises ScriptError."""
     word = command.text.split()[0]
-    rest = textwrap.dedent(command.text[len(word) :].lstrip(" \t").lstrip("\n")).strip()  # YAML below `config` stays YAML
+    rest = textwrap.dedent(
+        command.text[len(word) :].lstrip(" \t").lstrip("\n")
+    ).strip()  # YAML below `config` stays YAML
     try:
         if word in ACTIONS:
             ACTIONS[word](session, rest)

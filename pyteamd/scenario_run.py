@@ -383,7 +383,9 @@ class SimulatedWorld(World):
         """A part of the state with names for numbers and addresses."""
         match tree:
             case dict():
-                return {key: self.name_of(item) if key == "ifindex" else self._shown(item) for key, item in tree.items()}
+                return {
+                    key: self.name_of(item) if key == "ifindex" else self._shown(item) for key, item in tree.items()
+                }
             case str():
                 return self._named(tree)
         return tree

@@ -244,7 +244,9 @@ class SimTeam:
             raise Refusal(errno.EBUSY)
         if mode == self.mode or mode not in MODES:
             raise Refusal(errno.EINVAL)
-        gone = [OptionKey(row.name, 0, index) for row in self._rows(self.mode, per_port=False) for index in range(row.size)]
+        gone = [
+            OptionKey(row.name, 0, index) for row in self._rows(self.mode, per_port=False) for index in range(row.size)
+        ]
         if self.mode != NO_MODE:
             self.kernel.announce(self, *(OptionGone(key) for key in gone))
         self._clear_mode()
@@ -296,7 +298,9 @@ class SimTeam:
             self.remove_port(port.link)
         if self.mode != NO_MODE:
             rows = self._rows(self.mode, per_port=False)
-            self.kernel.announce(self, *(OptionGone(OptionKey(row.name, 0, i)) for row in rows for i in range(row.size)))
+            self.kernel.announce(
+                self, *(OptionGone(OptionKey(row.name, 0, i)) for row in rows for i in range(row.size))
+            )
 
     def _enable(self, port: SimPort) -> None:
         if not port.enabled:

@@ -81,7 +81,9 @@ class RealScenarioWorld(World):
         found = []
         for line in fresh:
             weighed = WEIGHED.fullmatch(line)
-            level, text = (LEVELS[weighed[1]], weighed[2]) if weighed else ("broken", line)  # Python's own words, of a crash
+            level, text = (
+                (LEVELS[weighed[1]], weighed[2]) if weighed else ("broken", line)
+            )  # Python's own words, of a crash
             if not FRAMEWORK.fullmatch(text) and level != "debug":
                 found.append(Happened(self.now(), level, self._named(text)))
         return found + [Happened(self.now(), "denied", text) for text in denied]
@@ -277,7 +279,9 @@ class RealScenarioWorld(World):
         match tree:
             case dict():
                 names = {**self._names, 0: "none"}
-                return {key: names.get(item, item) if key == "ifindex" else self._shown(item) for key, item in tree.items()}
+                return {
+                    key: names.get(item, item) if key == "ifindex" else self._shown(item) for key, item in tree.items()
+                }
             case str():
                 return self._named(tree)
         return tree

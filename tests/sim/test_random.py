@@ -39,7 +39,9 @@ def test_activebackup_1000_seeds(policy: str, first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["broadcast", "roundrobin", "random"])
 def test_runners_of_the_kernel(runner: str) -> None:
-    assert_none_fails(f'{{"runner": {{"name": "{runner}"}}, "ports": {{"eth1": {{}}, "eth2": {{"prio": 5}}}}}}', range(200))
+    assert_none_fails(
+        f'{{"runner": {{"name": "{runner}"}}, "ports": {{"eth1": {{}}, "eth2": {{"prio": 5}}}}}}', range(200)
+    )
 
 
 def test_a_seed_gives_the_same_run_again() -> None:

@@ -33,7 +33,10 @@ def test_paragraphs() -> None:
     script = scenario.parse(SCRIPT)
     assert script.worlds == {"sim", "kernel"}
     blocks = [part for part in script.parts if isinstance(part, Block)]
-    assert [[command.text.split()[0] for command in block.commands] for block in blocks] == [["config", "port", "start"], ["state"]]
+    assert [[command.text.split()[0] for command in block.commands] for block in blocks] == [
+        ["config", "port", "start"],
+        ["state"],
+    ]
     assert [[command.line for command in block.commands] for block in blocks] == [[8, 11, 12], [16]]
     assert blocks[0].commands[0].text.count("\n") == 2
     assert blocks[0].expected == ("+0.000 write   set mode to activebackup",)
@@ -43,16 +46,28 @@ def test_a_transcript_is_a_script_that_holds() -> None:
     transcript = scenario.run(SCRIPT, SimulatedWorld)
     assert scenario.run(transcript, SimulatedWorld) == transcript
     assert scenario.check(transcript, SimulatedWorld) == []
-    assert transcript.startswith("worlds: sim kernel\n\nProse with a capital letter,\nof two lines.\n\n# so is this\n\nconfig {")
+    assert transcript.startswith(
+        "worlds: sim kernel\n\nProse with a capital letter,\nof two lines.\n\n# so is this\n\nconfig {"
+    )
 
 
 def test_differences_are_shown_with_their_place() -> None:
     transcript = scenario.run(SCRIPT, SimulatedWorld).replace('"eth1"\n', '"eth7"\n')
-    assert scenario.check(transcript, SimulatedWorld)[-3:] == ["line 26: state runner.active_port", '  - "eth7"', '  + "eth1"']
+    assert scenario.check(transcript, SimulatedWorld)[-3:] == [
+        "line 26: state runner.active_port",
+        '  - "eth7"',
+        '  + "eth1"',
+    ]
 
 
 def test_the_story_has_no_times_and_no_writes() -> None:
-    lines = ("+0.000 write   set mode to x", "+1.250 info    eth1: up.", "+9.000 denied  No: no.", '{"a": 1}', "sent 3 on eth1: x")
+    lines = (
+        "+0.000 write   set mode to x",
+        "+1.250 info    eth1: up.",
+        "+9.000 denied  No: no.",
+        '{"a": 1}',
+        "sent 3 on eth1: x",
+    )
     assert scenario.story(lines) == ("info eth1: up.", "denied No: no.", '{"a": 1}', "sent 3 on eth1: x")
 
 
@@ -65,7 +80,9 @@ def test_a_loose_comparison_forgives_writes_and_times_only() -> None:
 
 
 def test_a_configuration_may_be_yaml() -> None:
-    script = "config\n  runner:\n    name: broadcast\n  ports: {eth1: {}}\nport eth1\nstart\n\nstate setup.runner_name\n"
+    script = (
+        "config\n  runner:\n    name: broadcast\n  ports: {eth1: {}}\nport eth1\nstart\n\nstate setup.runner_name\n"
+    )
     assert scenario.run(script, SimulatedWorld).endswith('state setup.runner_name\n----\n"broadcast"\n')
 
 
@@ -88,7 +105,7 @@ ERRORS = [
     ("start\nstart", "line 2: start: the daemon runs already"),
     ("start\nkill\nstart", "line 3: start: team0 exists already; use start -o"),
     ("config {\nstart", "line 2: start: "),
-    ("config {\"runner\": {\"name\": \"nonsense\"}}\nstart", "line 2: start: "),
+    ('config {"runner": {"name": "nonsense"}}\nstart', "line 2: start: "),
     ("start\noption nonsense 5", "line 2: option: the kernel refuses: ENOENT"),
     ("start\noption priority of eth1", "line 2: option: write: option NAME [of PORT] [at INDEX] VALUE"),
     ("start\nkernel-refuses everything", "line 2: kernel-refuses: write: kernel-refuses WHAT"),

@@ -63,7 +63,9 @@ def test_random_runs(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nonsense" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["--random", "0", "x"], ["--random", "1"], ["--rewrite", "-"], ["--rewrite", "--check", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--random", "0", "x"], ["--random", "1"], ["--rewrite", "-"], ["--rewrite", "--check", "x"]]
+)
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments, "pyteamd simulate")
