@@ -51,7 +51,12 @@ class Backoff:
         for write in writes:
             place = place_of(write)
             attempt = self._attempts.get(place)
-            if attempt is None or attempt.refused or attempt.write != write or now - attempt.last_s > WINDOW_S + attempt.delay_s:
+            if (
+                attempt is None
+                or attempt.refused
+                or attempt.write != write
+                or now - attempt.last_s > WINDOW_S + attempt.delay_s
+            ):
                 self._attempts[place] = Attempt(write, now)
                 continue
             attempt.last_s = now

@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -45,7 +46,8 @@ SETTLE_TIMEOUT_S = 2.0
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
 
-PAUSE_S = 0.001
+STAND_BACK_S = 0.0005
+STAND_BACK_INTERVAL_S = 0.05
 
 Batch: TypeAlias = list[tuple[int, KernelEvent]]
 
@@ -91,6 +93,8 @@ class Host:
         """Of the teams that have not come to a good end."""
         self.serving = False
         """Some team was started."""
+        self._one_processor = len(os.sched_getaffinity(0)) == 1
+        self._stand_back_at = -math.inf
 
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
@@ -99,11 +103,7 @@ class Host:
             if len(batch) > MAXIMUM_BATCH:
                 batch = [(0, Overrun())]
             if self.write_ahead(batch):
-                # Whoever waits for what was just written comes first; with one processor, only if we let go of it.
-                for pump, events in self.parts(batch):
-                    pump.post(events)
-                batch = []
-                await trio.sleep(PAUSE_S)
+                self.stand_back(trio.current_time())
             self.deliver(batch, trio.current_time())
 
     def write_ahead(self, batch: Batch) -> bool:
@@ -112,19 +112,22 @@ class Host:
         written = [pump.write_ahead(event) for event in carriers for pump in self.pumps.values()]
         return any(written)
 
-    def deliver(self, batch: Batch, now: float) -> None:
-        """Each pump gets what concerns it, in order, and digests it with what was posted before."""
-        for pump, events in self.parts(batch):
-            if events or pump.behind:
-                self.hand(pump, events, now)
+    def stand_back(self, now: float) -> None:
+        """Whoever waits for what was just written comes before our own book-keeping.
 
-    def parts(self, batch: Batch) -> list[tuple[Pump, list[KernelEvent]]]:
-        """What of a batch concerns which pump."""
-        found = []
-        for pump in self.pumps.values():
+        Where there is another processor it does so by itself. With one, we have to let go of it for a moment, really: yielding is not
+        enough. When many links go at once, the next one must not wait for it.
+        """
+        if self._one_processor and now >= self._stand_back_at:
+            self._stand_back_at = now + STAND_BACK_INTERVAL_S
+            time.sleep(STAND_BACK_S)
+
+    def deliver(self, batch: Batch, now: float) -> None:
+        """Each pump gets what concerns it, in order."""
+        for pump in list(self.pumps.values()):
             wants, ifindex = pump.team.wants, pump.ifindex
-            found.append((pump, [event for team, event in batch if team == ifindex or (not team and wants(event))]))
-        return found
+            if events := [event for team, event in batch if team == ifindex or (not team and wants(event))]:
+                self.hand(pump, events, now)
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """One pump's part of a batch."""

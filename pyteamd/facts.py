@@ -45,7 +45,9 @@ class Facts:
         link = self.links.get(ifindex)
         if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
             return False
-        return OptionKey("priority", ifindex) in self.observed.options  # the driver names it behind the others that matter
+        return (
+            OptionKey("priority", ifindex) in self.observed.options
+        )  # the driver names it behind the others that matter
 
     def concerned(self, event: Event) -> bool:
         """Whether a link event tells something new of this team or of a link that may join it; any other event does."""
@@ -122,7 +124,9 @@ class Facts:
     def option_seen(self, option: OptionSeen, now: float) -> bool:
         """Returns whether the value is new."""
         known = self.observed.options.get(option.key)
-        if not self._news(option.key, option.value, now) or (known == option.value and type(known) is type(option.value)):
+        if not self._news(option.key, option.value, now) or (
+            known == option.value and type(known) is type(option.value)
+        ):
             return False
         self.observed.options[option.key] = option.value
         return True

@@ -61,7 +61,11 @@ def option_name(team: Team, key: OptionKey) -> str:
 
 def shown(team: Team, key: OptionKey, value: OptionValue | None) -> Any:
     """An option's value for people; links by name."""
-    if isinstance(value, int) and not isinstance(value, bool) and key.name in ("activeport", "lb_tx_hash_to_port_mapping"):
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and key.name in ("activeport", "lb_tx_hash_to_port_mapping")
+    ):
         return team.facts.name_of(value) if value else "none"
     return shorten(value) if isinstance(value, bytes) else value
 

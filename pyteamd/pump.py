@@ -36,9 +36,9 @@ MAXIMUM_ROUNDS = 100
 """Times to write for one batch of events; a start with many ports needs a few."""
 RETRY_S = 1.0
 SHORTEST_SLEEP_S = 0.001
-REST_S = 0.02
+REST_S = 0.01
 """When nothing has changed for so long, invariants are checked and fail-overs thought through."""
-REST_SHARE = 10
+REST_SHARE = 3
 """… or for so many times as long as that takes."""
 
 PARTING = (Stop, PortRemove)
@@ -129,22 +129,8 @@ class Pump:
             self._feeding = False
             self._afterwards(now)
 
-    def post(self, events: Iterable[Event]) -> None:
-        """Take events to be digested later: by `catch_up`, or before the next that are fed."""
-        self._pending.extend(events)
-
-    @property
-    def behind(self) -> bool:
-        """Events were posted and are not digested yet."""
-        return bool(self._pending)
-
-    def catch_up(self) -> None:
-        """Digest what was posted."""
-        if self._pending:
-            self.feed((), trio.current_time())
-
     def write_ahead(self, event: Event) -> bool:
-        """If it is known what the Team will want because of this event, write that. The event itself has to be posted then."""
+        """If it is known what the Team will want because of this event, write that. The event itself has to be fed then."""
         writes = self._forecast.get(event, ())
         if not writes or self._busy or self._pending:
             return False

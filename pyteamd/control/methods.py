@@ -46,7 +46,6 @@ async def call(pump: Pump, method: Method, arguments: Sequence[str]) -> str:
     """Run a method with at least as many arguments as it takes. UserError."""
     if len(arguments) < len(method.arguments):
         raise UserError(*INVALID_ARGUMENTS)
-    pump.catch_up()
     return await method.handler(pump, *arguments[: len(method.arguments)])
 
 

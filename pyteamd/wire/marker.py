@@ -45,9 +45,7 @@ class Marker:
 
     def build(self) -> bytes:
         """The 110 octets after the Ethernet header. The terminator is the first of the zeros."""
-        pdu = _PDU.pack(
-            slow.SUBTYPE_MARKER, _VERSION, self.kind, _TLV_LENGTH, self.port, self.system, self.transaction
-        )
+        pdu = _PDU.pack(slow.SUBTYPE_MARKER, _VERSION, self.kind, _TLV_LENGTH, self.port, self.system, self.transaction)
         return pdu.ljust(slow.PDU_LENGTH, b"\0")
 
     def frame(self, source: bytes) -> bytes:

@@ -122,9 +122,7 @@ class _Body(NamedTuple):
     mac: bytes
 
     def pack(self, checksum: int) -> bytes:
-        return _ICMP.pack(
-            self.icmp_type, 0, checksum, self.flags, self.target, self.option, _OPTION_UNITS, self.mac
-        )
+        return _ICMP.pack(self.icmp_type, 0, checksum, self.flags, self.target, self.option, _OPTION_UNITS, self.mac)
 
 
 def _build(source: bytes, destination: bytes, body: _Body) -> bytes:

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 import failover
+import lacp
 import pings
 from probe import BenchError, Candidate
 
-SCENARIOS = {"failover": failover.run, "pings": pings.run}
+SCENARIOS = {"failover": failover.run, "pings": pings.run, "lacp": lacp.run}
 
 
 def main(request: str) -> int:

@@ -49,6 +49,13 @@ ROWS = {
         Row("probe_late_ms", "p99", "probe later than due, 99th percentile (ms)"),
         Row("probe_late_ms", "max", "probe later than due, maximum (ms)", limit=50.0),
     ),
+    "lacp": (
+        Row("lacp_cpu_ms_per_s", "mean", "lacp at fast rate on 64 ports, CPU per second (ms)"),
+        Row("lacpdus_per_s", "mean", "LACPDUs sent per second, 64 are due"),
+        Row("lacp_wakeups_per_s", "mean", "wake-ups per second"),
+        Row("lacpdu_off_ms", "p99", "interval other than 1 s by, 99th percentile (ms)"),
+        Row("lacpdu_off_ms", "max", "interval other than 1 s by, maximum (ms)", limit=100.0),
+    ),
 }
 
 

@@ -28,7 +28,7 @@ def fullness(balancer: Balancer, weights: dict[int, float]) -> float:
     return max(loads[port] / weights[port] for port in weights) / best_split(balancer.rates, weights)
 
 
-ELEPHANT_AND_MICE = {7: 40e6, **{value: 1e6 for value in range(100, 160)}}
+ELEPHANT_AND_MICE = {7: 40e6, **dict.fromkeys(range(100, 160), 1000000.0)}
 TWO = {11: 1.0, 12: 1.0}
 
 
@@ -38,7 +38,7 @@ TWO = {11: 1.0, 12: 1.0}
         (ELEPHANT_AND_MICE, TWO),
         (ELEPHANT_AND_MICE, {11: 1.0, 12: 1.0, 13: 1.0}),
         (ELEPHANT_AND_MICE, {11: 10.0, 12: 1.0}),
-        ({value: 1e6 * (value + 1) for value in range(HASHES)}, {port: 1.0 for port in range(11, 19)}),
+        ({value: 1e6 * (value + 1) for value in range(HASHES)}, dict.fromkeys(range(11, 19), 1.0)),
         ({1: 50e6, 2: 50e6}, TWO),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_new_port_gets_idle_values_at_once_and_busy_ones_when_judged() -> None
 def test_few_values_move() -> None:
     balancer = Balancer()
     balancer.place(TWO)
-    rates = {value: 1e6 for value in range(HASHES)}
+    rates = dict.fromkeys(range(HASHES), 1000000.0)
     traffic = Traffic(rates)
     for _ in range(3):
         traffic.interval(balancer)
