@@ -20,7 +20,7 @@ from pyteamd.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, Po
 from pyteamd.model import OptionKey, Write
 from pyteamd.team import Team
 
-MAXIMUM_PORTS = 64
+MAXIMUM_PORTS = 8
 """A copy of a team with this many ports takes 3 ms."""
 MAXIMUM_COPIES = 8
 NEVER_CHANGED = (bool, int, float, str, bytes, type(None), frozenset, FunctionType, Config)

@@ -29,6 +29,8 @@ LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200
 EXIT_NO_WORLD = 77
 EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4
+MOST_REPEATS = 5
+"""More failures than this are no accident."""
 LANES = {
     "fast": "not slow and not kernel and not lab",
     "slow": "slow and not kernel and not lab",
@@ -48,15 +50,37 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     reasons: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Node ids of the tests that failed."""
+    repeated: int = 0
+    """Tests that passed only when they were run again, alone."""
 
 
 def run_lane(lane: str) -> Outcome:
-    """Run one lane and count what its reports say."""
+    """Run one lane and count what its reports say.
+
+    The real kernel is a real-time world: there, a test that failed beside another guest is run once more, alone, and the last
+    line says of how many that was true.
+    """
+    outcome = run_files(lane, shares(lane))
+    if lane == "kernel" and 0 < len(outcome.failures) <= MOST_REPEATS:
+        print(f"== {lane}, again and alone: {' '.join(outcome.failures)}", flush=True)
+        again = run_files(lane, [list(outcome.failures)])
+        if again.passed == len(outcome.failures) and not again.failed:
+            outcome.status = 0
+            outcome.passed += again.passed
+            outcome.repeated, outcome.failed = again.passed, 0
+        outcome.seconds += again.seconds
+    return outcome
+
+
+def run_files(lane: str, parts: list[list[str]]) -> Outcome:
+    """Run test files, or single tests, each part in a process of its own at the same time."""
     print(f"== {lane}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
         commands = []
-        for number, files in enumerate(shares(lane)):
+        for number, files in enumerate(parts):
             directory = Path(name, str(number))
             directory.mkdir()
             commands.append(command_for(lane, files, directory))
@@ -104,7 +128,7 @@ def run_together(commands: list[list[str]], directory: Path) -> int:
 
 def quote(word: str) -> str:
     """Shell quoting that leaves $LAB_OUT to the shell in the lab."""
-    return f'"{word}"'
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`") + '"'
 
 
 def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element | None]) -> None:
@@ -117,6 +141,7 @@ def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element 
             reasons.append(skipped.get("message", "no reason given"))
         elif case.find("failure") is not None or case.find("error") is not None:
             outcome.failed += 1
+            outcome.failures += (f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}",)
         else:
             outcome.passed += 1
     outcome.reasons = tuple(sorted({*outcome.reasons, *reasons}))
@@ -134,6 +159,7 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
         well = well and outcome.status == 0
         text = f"{outcome.lane} {outcome.passed} passed in {outcome.seconds:.0f} s"
         text += f", {outcome.failed} FAILED" if outcome.failed else ""
+        text += f" ({outcome.repeated} of them only when run again, alone)" if outcome.repeated else ""
         text += f", ended with status {outcome.status}" if outcome.status and not outcome.failed else ""
         text += f", {outcome.skipped} skipped ({'; '.join(outcome.reasons)})" if outcome.skipped else ""
         parts.append(text)
