@@ -23,7 +23,7 @@ import trio
 
 from pyteamd.config import Config
 from pyteamd.control.usock import Usock
-from pyteamd.events import CarrierSeen, FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
+from pyteamd.events import FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
 from pyteamd.keepsake import Keepsake
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.log import set_debug_level
@@ -108,8 +108,10 @@ class Host:
 
     def write_ahead(self, batch: Batch) -> bool:
         """Fail over before anything else, where it is known already what is to be written."""
-        carriers = [event for _, event in batch if type(event) is CarrierSeen]
-        written = [pump.write_ahead(event) for event in carriers for pump in self.pumps.values()]
+        written = [
+            pump.write_ahead(event for team, event in batch if team in (0, pump.ifindex))
+            for pump in self.pumps.values()
+        ]
         return any(written)
 
     def stand_back(self, now: float) -> None:

@@ -24,7 +24,7 @@ from typing import Protocol, TypeAlias
 import trio
 
 from pyteamd import invariants
-from pyteamd.events import Applied, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
+from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.metrics import Gauges
@@ -129,17 +129,24 @@ class Pump:
             self._feeding = False
             self._afterwards(now)
 
-    def write_ahead(self, event: Event) -> bool:
-        """If it is known what the Team will want because of this event, write that. The event itself has to be fed then."""
-        writes = self._forecast.get(event, ())
-        if not writes or self._busy or self._pending:
+    def write_ahead(self, events: Iterable[Event]) -> bool:
+        """If it is known what the Team will want because of these events, write that. The events have to be fed then.
+
+        Only the first event that concerns the Team counts: what was foreseen holds for a team at rest.
+        """
+        if not self._forecast or self._busy or self._pending:
             return False
-        self._forecast = {}
-        self._ahead, self._ahead_writes, self._ahead_result = event, writes, None
-        self._busy = True
-        self._began = trio.current_time()
-        self.perform(writes, self._done)
-        return True
+        for event in events:
+            if type(event) is CarrierSeen and (writes := self._forecast.get(event, ())):
+                self._forecast = {}
+                self._ahead, self._ahead_writes, self._ahead_result = event, writes, None
+                self._busy = True
+                self._began = trio.current_time()
+                self.perform(writes, self._done)
+                return True
+            if not leaves_valid(event, self.team):
+                return False
+        return False
 
     async def request(self, event: Event) -> tuple[Refused, ...]:
         """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""

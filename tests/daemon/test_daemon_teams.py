@@ -76,6 +76,20 @@ async def test_what_was_written_ahead_is_corrected_when_the_world_is_another(lab
     assert lab.option("activeport") == lab.link("eth2").ifindex
 
 
+async def test_nothing_is_written_ahead_of_other_news(lab: Lab) -> None:
+    """The cable of eth2 goes, then that of eth1, and both are heard of in one batch."""
+    daemon = await lab.start()
+    await trio.sleep(1)
+    (pump,) = daemon.host.pumps.values()
+    eth1, eth2 = lab.link("eth1").ifindex, lab.link("eth2").ifindex
+    lab.kernel.performed.clear()
+    assert not pump.write_ahead([CarrierSeen(eth2, False), CarrierSeen(eth1, False)])
+    assert not pump.write_ahead([CarrierSeen(99, False)])
+    assert lab.kernel.performed == []
+    assert pump.write_ahead([CarrierSeen(99, False), CarrierSeen(eth1, False)])
+    pump.feed([CarrierSeen(99, False), CarrierSeen(eth1, False)], trio.current_time())
+
+
 async def test_a_refusal_of_what_was_written_ahead_is_told(lab: Lab) -> None:
     daemon = await lab.start()
     await trio.sleep(1)
