@@ -139,8 +139,18 @@ async def test_thousands_of_packets_on_the_socket(lab: Lab) -> None:
 
 
 async def served(daemon: Running) -> bool:
-    """Whether a client gets its answer."""
-    return "runner" in await daemon.call("ConfigDump")
+    """Whether a new client gets its answer. One of hundreds that come at once may be cut off before it has said anything."""
+    try:
+        return "runner" in await daemon.call("ConfigDump")
+    except OSError:
+        return False
+
+
+async def answered(client: trio.socket.SocketType) -> bool:
+    """Whether a client that is connected gets its answer."""
+    await client.send(b"REQUEST\nConfigDump\n")
+    with trio.fail_after(5):
+        return b"REPLY_SUCCESS\n" in await client.recv(1 << 20)
 
 
 async def test_thousands_of_calls_on_the_bus(lab: Lab, bus: PrivateBus) -> None:
@@ -186,6 +196,7 @@ async def test_a_thousand_connections_at_once(lab: Lab) -> None:
     daemon = await lab.start()
     before = open_files()
     crowd: list[socket.socket] = []
+    regular = await daemon.connect()
     try:
         for number in range(CONNECTIONS):
             one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -200,14 +211,16 @@ async def test_a_thousand_connections_at_once(lab: Lab) -> None:
             if number % 2:
                 one.send(b"REQUEST\nStateDump\n")  # and never reads
             if number % 100 == 0:
-                assert await served(daemon)
-        assert await served(daemon)
-        assert open_files() - before - CONNECTIONS <= MAXIMUM_CONNECTIONS + 1
+                assert await answered(regular)
+        assert await answered(regular)
+        await until(lambda: served(daemon))
+        assert open_files() - before - CONNECTIONS - 1 <= MAXIMUM_CONNECTIONS + 1
         lab.cut("eth1")
         await until(lambda: failed_over(daemon))
     finally:
         for one in crowd:
             one.close()
+        regular.close()
     await until(lambda: served(daemon))
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert open_files() <= before + 1
@@ -215,4 +228,7 @@ async def test_a_thousand_connections_at_once(lab: Lab) -> None:
 
 async def failed_over(daemon: Running) -> bool:
     """Whether the other port carries traffic."""
-    return await daemon.call("StateItemValueGet", "runner.active_port") == "eth2"
+    try:
+        return await daemon.call("StateItemValueGet", "runner.active_port") == "eth2"
+    except OSError:
+        return False
