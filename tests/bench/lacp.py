@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
 import socket
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import failover
 import rawnl
@@ -22,7 +25,7 @@ from probe import BenchError, Candidate, Running, make_ports, peer_of
 
 PORTS = tuple(f"eth{number}" for number in range(1, 65))
 INTERVAL_MS = 1000.0
-PATIENCE_S = 120.0
+PATIENCE_S = 40.0
 SETTLE_S = 4.0
 CONFIG = {
     "device": failover.DEVICE,
@@ -45,11 +48,10 @@ class Listener:
 
     def __init__(self, ends: Sequence[str]) -> None:
         self._ends = frozenset(ends)
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self._socket.bind(("", ETH_P_ALL))
         self._socket.setblocking(False)
 
     def heard(self) -> dict[str, list[tuple[float, int]]]:
@@ -90,36 +92,52 @@ def _ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True)
 
 
-def _await_service(listener: Listener, name: str) -> None:
-    """Wait until the last word on every port is that it is in service, and nothing else is said any more."""
+def _settle(listener: Listener) -> int:
+    """Wait until the last word on every port is that it is in service. Returns on how many it is, should they never get there."""
     until_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until_s:
+    serving = 0
+    while serving < len(PORTS) and time.monotonic() < until_s:
         listener.heard()
         time.sleep(SETTLE_S)
-        heard = listener.heard()
-        if len(heard) == len(PORTS) and all(state == IN_SERVICE for told in heard.values() for _, state in told):
-            return
-    raise BenchError(f"{name}: not all {len(PORTS)} ports were in service after {PATIENCE_S:g} s")
+        serving = sum(told[-1][1] == IN_SERVICE for told in listener.heard().values())
+    return serving
+
+
+def _end(daemon: Running, route: rawnl.Route) -> None:
+    """In good order, or, when a daemon is too busy to notice that it shall end, otherwise."""
+    try:
+        daemon.stop(route)
+    except BenchError as problem:
+        print(f"lacp: {problem}", flush=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(daemon.pid, signal.SIGKILL)
+        subprocess.run(["ip", "link", "del", failover.DEVICE], check=False, stderr=subprocess.DEVNULL)
+        for rest in Path("/run/teamd").iterdir():
+            rest.unlink()
 
 
 def _measure(candidate: Candidate, route: rawnl.Route, watched_s: float) -> dict[str, list[float]]:
     listener = Listener([peer_of(name) for name in PORTS])
     daemon = Running(candidate, CONFIG)
     _ip(f"link set {failover.DEVICE} up")
-    _await_service(listener, candidate.name)
+    serving = _settle(listener)
+    listener.heard()
     before_ms, woken, began_s = daemon.cpu_ms(), daemon.wakeups(), time.monotonic()
     time.sleep(watched_s)
     spent_ms, took_s = daemon.cpu_ms() - before_ms, time.monotonic() - began_s
     wakeups = daemon.wakeups() - woken
     heard = listener.heard()
     listener.close()
-    daemon.stop(route)
+    _end(daemon, route)
     off_ms = [
         abs(later - earlier - INTERVAL_MS)
         for told in heard.values()
         for (earlier, _), (later, _) in itertools.pairwise(told)
     ]
+    if not off_ms:
+        raise BenchError(f"{candidate.name}: no LACPDUs on any of {len(PORTS)} ports")
     return {
+        "lacp_ports_in_service": [float(serving)],
         "lacp_cpu_ms_per_s": [spent_ms / took_s],
         "lacp_wakeups_per_s": [wakeups / took_s],
         "lacpdu_off_ms": off_ms,
