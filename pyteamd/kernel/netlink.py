@@ -2,7 +2,7 @@
 
 Two sockets hear events: rtnetlink's RTNLGRP_LINK, and the team family's group. Both stand in one epoll set, and trio waits
 for that. A fail-over begins with a link message, so links are read first, and of each message at first only interface
-and flags: when IFF_RUNNING is not what it was, `events` returns a CarrierSeen at once and decodes on its next call.
+and flags: when IFF_RUNNING of a port is not what it was, `events` returns a CarrierSeen at once and decodes on its next call.
 Events of one link keep their order; between the two sockets there is none.
 
 When the kernel had to drop messages (ENOBUFS), it goes on dropping until the receive buffer is empty, without another word.
@@ -14,12 +14,13 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, Overrun, Resync
+from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, Overrun, PortGone, PortSeen, Resync
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.kernel.nlsocket import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
@@ -36,6 +37,8 @@ _LINKS_PER_ROUND: Final = 64
 _TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must not hold up the next carrier change
 _HURRIED_ROUNDS: Final = 8  # then teams are read even if carriers keep changing
 _DRAIN: Final = 100_000
+
+_PAUSE_S: Final = 0.001
 
 Batch = list[tuple[int, KernelEvent]]
 
@@ -118,6 +121,10 @@ class NetlinkKernel(Requests):
         self._ready.register(self._team_events.socket, select.EPOLLIN)
         self._watched: set[int] = set()
         self._running: dict[int, bool] = {}
+        self._team_of: dict[int, int] = {}
+        """Ports of the watched teams. Word of their carriers is urgent; that of other links is not even given."""
+        self._stirred = False
+        """Another link's carrier changed, which has not been decoded."""
         self._peeked: list[tuple[int, Message]] = []
         self._drained = True
         self._hurried = 0
@@ -140,19 +147,26 @@ class NetlinkKernel(Requests):
     def unwatch_team(self, ifindex: int) -> None:
         """Stop delivering the events of this team."""
         self._watched.discard(ifindex)
+        self._list_ports(ifindex, ())
 
     def dump(self, team: int) -> Resync:
         """Links, ports and options now. KernelGone without the device."""
         resync = super().dump(team)
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
+        self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
     async def events(self) -> Batch:
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
         batch: Batch = []
         while not batch:
-            if self._peeked or not self._drained:
+            if self._stirred:
+                # The other end of that cable may be ours, and its message made in a moment, by a thread of the kernel
+                # that waits for this processor. A pause before decoding costs less than 1 ms when nothing comes.
+                self._stirred = False
+                self._ready.poll(_PAUSE_S)
+            elif self._peeked or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._ready)
@@ -176,11 +190,13 @@ class NetlinkKernel(Requests):
         super().close()
 
     def _round(self) -> Batch:
-        """What was peeked at before, decoded; then new links up to a change of carrier; then teams."""
-        batch = self._decode_peeked()
-        self._hurried = self._hurried + 1 if self._peek(batch) else 0
+        """New links up to a change of a port's carrier; if there is none, all links decoded, and teams."""
+        batch: Batch = []
+        hurried = self._peek(batch) or self._stirred
+        self._hurried = self._hurried + 1 if hurried else 0
         if 0 < self._hurried < _HURRIED_ROUNDS:
             return batch
+        self._stirred = False
         batch += self._decode_peeked()
         for _ in range(_TEAMS_PER_ROUND):
             heard = self._team_events.receive()
@@ -190,11 +206,12 @@ class NetlinkKernel(Requests):
                 if self._family is not None and message.type == self._family.id:
                     team, events = self._decoder.decode(message.octets)
                     if team in self._watched:
+                        self._note_ports(team, events)
                         batch += [(team, event) for event in events]
         return batch
 
     def _peek(self, batch: Batch) -> bool:
-        """Read link messages without decoding; stop behind a datagram that changed a carrier, and say so."""
+        """Read link messages without decoding; stop behind a datagram that changed a port's carrier, and say so."""
         for _ in range(_LINKS_PER_ROUND):
             heard = self._link_events.receive()
             if heard is None:
@@ -209,14 +226,32 @@ class NetlinkKernel(Requests):
                 if family or message.type not in (rtnl.NEWLINK, rtnl.DELLINK):
                     continue  # bridges tell of their ports in link messages of a family of their own
                 if message.type == rtnl.NEWLINK and self._flips(ifindex, bool(flags & rtnl.IFF_RUNNING)):
-                    if any(ifindex == earlier for earlier, _ in self._peeked):
-                        batch += self._decode_peeked()  # what was said before must be heard before
-                    batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
-                    changed = True
+                    if ifindex in self._team_of:
+                        if any(ifindex == earlier for earlier, _ in self._peeked):
+                            batch += self._decode_peeked()  # what was said before must be heard before
+                        batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
+                        changed = True
+                    else:
+                        self._stirred = True
                 self._peeked.append((ifindex, message))
             if changed:
                 return True
         return False
+
+    def _list_ports(self, team: int, ports: Sequence[int]) -> None:
+        """These are the ports of a team, as far as we know."""
+        for ifindex in [ifindex for ifindex, owner in self._team_of.items() if owner == team]:
+            del self._team_of[ifindex]
+        self._team_of.update(dict.fromkeys(ports, team))
+
+    def _note_ports(self, team: int, events: Sequence[KernelEvent]) -> None:
+        """Keep the list of ports up to date."""
+        for event in events:
+            match event:
+                case PortSeen(ifindex=ifindex):
+                    self._team_of[ifindex] = team
+                case PortGone(ifindex=ifindex) if self._team_of.get(ifindex) == team:
+                    del self._team_of[ifindex]
 
     def _flips(self, ifindex: int, running: bool) -> bool:
         before = self._running.get(ifindex, running)
