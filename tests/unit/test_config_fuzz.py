@@ -6,6 +6,7 @@ start would be refused before it comes to anything.
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -90,7 +91,7 @@ def changed(base: Any, changes: list[tuple[int, str, str, Any]]) -> Any:
             break
         container, key = where[number % len(where)]
         if what == "put":
-            container[key] = value
+            container[key] = copy.deepcopy(value)  # else a sample put into itself would have no end
         elif isinstance(container, list) or what == "drop":
             del container[key]
         elif what == "add":
