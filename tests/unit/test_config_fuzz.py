@@ -95,7 +95,7 @@ def changed(base: Any, changes: list[tuple[int, str, str, Any]]) -> Any:
         elif isinstance(container, list) or what == "drop":
             del container[key]
         elif what == "add":
-            container[name] = value
+            container[name] = copy.deepcopy(value)
         else:
             container[name] = container.pop(key)
     return json.loads(json.dumps(tree))
