@@ -99,9 +99,13 @@ def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
     if held is None:
         return None
     words = in_words(held.write, team.facts.name_of)
-    why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
     tried = "once" if held.repeats == 1 else f"{held.repeats} times"
-    hint = f"tried {tried}, next try in {max(0.0, held.hold_until_s - now):.1f} s"
+    hint = f"next try in {max(0.0, held.until_s(held.write) - now):.1f} s"
+    if held.hold_until_s <= now:
+        why = f"changed to and fro too often, last: {words}"
+    else:
+        why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
+        hint = f"tried {tried}, {hint}"
     serving = team.facts.observed.options.get(OptionKey("enabled", port.ifindex)) is True
     matters = isinstance(held.write, SetOption) and held.write.key.name in ("enabled", "activeport")
     return Reason(serving and not matters, why, hint)

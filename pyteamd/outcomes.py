@@ -30,9 +30,10 @@ class Outcomes:
                     ifindex in self._roster.ports
                 ):
                     self._roster.ports[ifindex].kernel_priority = value
-        for write in self._backoff.applied(event.writes, now):
-            words = in_words(write, self._facts.name_of)
-            self._say(Level.ERROR, f"{words}: done again and again, something else undoes it; slowing down", write)
+        if storms := self._backoff.applied(event.writes, now):
+            write, why = storms[0]
+            others = f" and {len(storms) - 1} more" if len(storms) > 1 else ""
+            self._say(Level.ERROR, f"{in_words(write, self._facts.name_of)}{others}: {why}", write)
 
     def refused(self, event: Refused, now: float, starting: bool) -> str:
         """The kernel said no. Returns why the team cannot start, "" when it can.

@@ -218,6 +218,14 @@ def undone_by_somebody() -> Told:
 
 
 @at("eth1")
+def made_to_change_to_and_fro() -> Told:
+    made = told(backup())
+    for number in range(23):
+        made.world.set_option(OptionKey("priority", made.world.ifindex_of("eth2")), 200 if number % 2 else -1)
+    return made
+
+
+@at("eth1")
 def disabled_by_hand() -> Told:
     made = told({"runner": {"name": "roundrobin"}, "ports": {"eth1": {}, "eth2": {}}})
     made.world.set_option(OptionKey("enabled", made.world.ifindex_of("eth1")), False)
