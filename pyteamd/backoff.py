@@ -109,6 +109,10 @@ class Backoff:
         for attempt in self._attempts.values():
             attempt.forget_changes()
 
+    def forget(self, place: Hashable) -> None:
+        """Somebody asks for another value here: what the kernel said before is no answer to that."""
+        self._attempts.pop(place, None)
+
     def held(self, now: float) -> list[Attempt]:
         """Writes that are held back."""
         return [attempt for attempt in self._attempts.values() if attempt.until_s(attempt.write) > now]

@@ -214,7 +214,7 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
         with _connect(team, options.transport, err) as client:
             _check_team(client)
             try:
-                verb.run(Session(client, params, options.oneline, options.verbosity, out))
+                verb.run(Session(client, params, options.oneline, options.verbosity, out, options.hints))
             except (VerbError, ClientError) as error:
                 if isinstance(error, ClientError):
                     _log(error, err)

@@ -91,6 +91,12 @@ def _hex(value: Any) -> str:
     return f"0x{_int32(value) % 2**32:x}"
 
 
+def _hex_in_words(value: Any) -> str:
+    from pyteamd.wire.lacpdu import describe_state
+
+    return f"{_hex(value)} ({describe_state(_int32(value) & 0xFF)})"
+
+
 def _any(_: Any) -> str:
     """The member must be there; other blocks look inside."""
     return ""
@@ -242,6 +248,8 @@ _LACPDU = Block(
     ),
 )
 
+_LACPDU_IN_WORDS = Block(_LACPDU.complaint, {**_LACPDU.members, "state": _hex_in_words}, _LACPDU.lines)
+
 _RUNNERS = {
     "activebackup": Block(
         "Failed to parse JSON runner dump.",
@@ -260,9 +268,12 @@ _RUNNERS = {
 }
 
 
-def view(state: Any, verbosity: int) -> Iterator[str]:
-    """The lines of the text; `verbosity` is the number of -v given. Raises ViewError after the lines before it."""
-    for level, detail, text in _root(state):
+def view(state: Any, verbosity: int, in_words: bool = False) -> Iterator[str]:
+    """The lines of the text; `verbosity` is the number of -v given. Raises ViewError after the lines before it.
+
+    `in_words`: LACP state octets also in words, which teamdctl does not do.
+    """
+    for level, detail, text in _root(state, _LACPDU_IN_WORDS if in_words else _LACPDU):
         if verbosity > 0 or not detail:
             yield _STEP * level + text
 
@@ -273,7 +284,7 @@ def _show(block: Block, state: Any, level: int) -> Iterator[_Line]:
         yield level, line.startswith(_DETAIL), line.removeprefix(_DETAIL).format_map(texts)
 
 
-def _root(state: Any) -> Iterator[_Line]:
+def _root(state: Any, lacpdu: Block) -> Iterator[_Line]:
     """Every line."""
     yield 0, False, "setup:"
     yield from _show(_SETUP, state, 1)
@@ -281,13 +292,13 @@ def _root(state: Any) -> Iterator[_Line]:
     if "ports" in state:
         yield 0, False, "ports:"
         for name, port in _members(state["ports"]):
-            yield from _port(name, port, runner)
+            yield from _port(name, port, runner, lacpdu)
     if runner in _RUNNERS:
         yield 0, False, "runner:"
         yield from _show(_RUNNERS[runner], state, 1)
 
 
-def _port(name: str, port: Any, runner: str) -> Iterator[_Line]:
+def _port(name: str, port: Any, runner: str, lacpdu: Block) -> Iterator[_Line]:
     shown = list(_show(_PORT, port, 2))
     yield 1, False, name
     yield from shown
@@ -297,7 +308,7 @@ def _port(name: str, port: Any, runner: str) -> Iterator[_Line]:
         yield from _show(_LACP_PORT, port, 3)
         for side in ("actor", "partner"):
             yield 3, True, f"{side} LACPDU info:"
-            yield from _show(_LACPDU, port["runner"][f"{side}_lacpdu_info"], 4)
+            yield from _show(lacpdu, port["runner"][f"{side}_lacpdu_info"], 4)
 
 
 def _link_watches(watches: Any) -> Iterator[_Line]:

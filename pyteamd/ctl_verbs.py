@@ -30,14 +30,18 @@ class VerbError(Exception):
 class Session:
     """What a verb gets: the connected client, its parameters, the options, and where to write."""
 
-    __slots__ = ("args", "client", "oneline", "out", "verbosity")
+    __slots__ = ("args", "client", "in_words", "oneline", "out", "verbosity")
 
-    def __init__(self, client: Client, args: Sequence[str], oneline: bool, verbosity: int, out: TextIO) -> None:
+    def __init__(
+        self, client: Client, args: Sequence[str], oneline: bool, verbosity: int, out: TextIO, in_words: bool
+    ) -> None:
         self.client = client
         self.args = args
         self.oneline = oneline
         self.verbosity = verbosity
         self.out = out
+        self.in_words = in_words
+        """Explain what teamdctl shows as a number; not under its name."""
 
     def print(self, line: str) -> None:
         self.out.write(f"{line}\n")
@@ -94,7 +98,7 @@ def _state_view(session: Session) -> None:
     from pyteamd import ctl_state
 
     try:
-        for line in ctl_state.view(load_json(session.client.state), session.verbosity):
+        for line in ctl_state.view(load_json(session.client.state), session.verbosity, session.in_words):
             session.print(line)
     except ctl_state.ViewError as error:
         raise VerbError(errno.EINVAL, str(error)) from None

@@ -79,8 +79,8 @@ class Plan:
     enslave: bool = True
     usock_path: str | None = None
     dbus: bool = False
-    keepsake_path: str | None = None
-    """Where a punctual runner leaves what its successor must know after a crash."""
+    keepsake_stem: str | None = None
+    """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
 
 
 class Host:
@@ -150,6 +150,7 @@ class TeamServer:
         self._taps: Taps
         self._writer: Writer | None = None
         self._keepsake: Keepsake | None = None
+        self._keeping = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
@@ -271,13 +272,33 @@ class TeamServer:
     def _be_punctual(self, pump: Pump) -> None:
         """A thread for the writes, and something for the next daemon to go on from."""
         pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
-        if self.plan.keepsake_path is None:
+        if self.plan.keepsake_stem is None:
             return
-        self._keepsake = Keepsake(self.plan.keepsake_path, pump.ifindex, self._log)
-        if self.plan.take_over:
+        path = f"{self.plan.keepsake_stem}.{pump.team.runner.name}.json"
+        self._keepsake = Keepsake(path, pump.ifindex, self._log)
+        if self.plan.take_over and not pump.team.started:
             self._keepsake.hand_over(pump.team.runner, trio.current_time())
             pump.trace.beginning["resumed"] = self._keepsake.handed_over
-        self._nursery.start_soon(self._keepsake.keep, pump)
+        self._keeping = trio.CancelScope()
+        self._nursery.start_soon(self._keep, self._keepsake, pump, self._keeping)
+
+    async def _keep(self, keepsake: Keepsake, pump: Pump, scope: trio.CancelScope) -> None:
+        with scope:
+            await keepsake.keep(pump)
+
+    def runner_replaced(self) -> None:
+        """See Surroundings. A write that the old thread has still to finish is reported as ever; until then no other one is begun."""
+        assert self.pump is not None
+        self.pump.perform_here()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._keepsake is not None:
+            self._keeping.cancel()
+            self._keepsake.remove()
+            self._keepsake = None
+        if self.pump.team.runner.punctual:
+            self._be_punctual(self.pump)
 
     async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
         """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""

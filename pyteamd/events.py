@@ -166,10 +166,14 @@ class PortConfigUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ConfigApply:
-    """Go over to another configuration; see reload.py. `written`: it is an earlier one, with the ports it then counted as naming."""
+    """Go over to another configuration; see reload.py.
+
+    `written`: it is an earlier one, with the ports it then counted as naming. `choice`: what the runner had chosen then (Runner.choice).
+    """
 
     text: str
     written: tuple[str, ...] | None = None
+    choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Keepsake:
         self._clock = clock
         self._boot = boot or boot_id()
         self._revision = 0
-        self._spoke = self._complained = False
+        self._spoke = self._complained = self._removed = False
 
     def hand_over(self, runner: Runner, now: float) -> None:
         """Tell the runner what its predecessor left, if there is anything."""
@@ -113,6 +113,8 @@ class Keepsake:
 
     def update(self, runner: Runner, now: float) -> None:
         """Write what is new, or say that we live."""
+        if self._removed:
+            return
         self._spoke = False
         try:
             if runner.revision != self._revision or not self._touched():
@@ -132,7 +134,8 @@ class Keepsake:
         return True
 
     def remove(self) -> None:
-        """Nobody shall go on from here."""
+        """Nobody shall go on from here; nothing is written any more."""
+        self._removed = True
         with suppress(OSError):
             os.unlink(self.path)
 

@@ -65,7 +65,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
         enslave=options.enslave,
         usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
         dbus=options.dbus,
-        keepsake_path=f"{options.run_dir}{device}.{config.runner_class.name}.json",
+        keepsake_stem=f"{options.run_dir}{device}",
     )
 
 

@@ -76,6 +76,9 @@ class Surroundings(Protocol):
     def debug_level(self, level: int) -> None:
         """The level of the log was set by a user."""
 
+    def runner_replaced(self) -> None:
+        """Another configuration brought another runner."""
+
 
 class Pump:
     """Owner of one Team. Plain methods run to their end without letting another task in."""
@@ -115,6 +118,7 @@ class Pump:
         self._ports: tuple[int, ...] = ()
         """Those that packet sockets and prepared writes are for."""
         self._level = team.setup.debug_level
+        self._runner = team.runner
 
     def feed(self, events: Iterable[Event], now: float) -> None:
         """Digest events with all that follows from them. UserError from an event of a user; it was without effect."""
@@ -186,6 +190,10 @@ class Pump:
     def resolve(self, hosts: Mapping[str, str]) -> None:
         """Find the addresses of these hosts, and feed them."""
         self._around.resolve(hosts)
+
+    def perform_here(self) -> None:
+        """Do the next writes in the event loop, and wait for them."""
+        self.perform = self._perform_now
 
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
@@ -312,6 +320,9 @@ class Pump:
         if ports != self._ports:
             self._ports = ports
             self.kernel.prepare(team.prepared())
+        if team.runner is not self._runner:
+            self._runner = team.runner
+            around.runner_replaced()
         if team.setup.debug_level != self._level:
             self._level = team.setup.debug_level
             around.debug_level(self._level)

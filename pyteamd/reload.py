@@ -206,8 +206,8 @@ def unknown_hosts(team: Team, new: Config) -> dict[str, str]:
     return team.roster.without_address(hosts_of(team, new))
 
 
-def apply(team: Team, text: str, written: tuple[str, ...] | None, now: float) -> None:
-    """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`: see ConfigApply."""
+def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
+    """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`, `choice`: see ConfigApply."""
     ready = plan(team, text, lenient=written is not None)
     new = ready.config
     if new is None:
@@ -218,6 +218,7 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, now: float) ->
         new.written = written
     setups = list(staying(team, new))
     settings, before = team.runner.settings(), (team.config.team, team.config.written)
+    once = dict(team.once.options)
     another_runner = new.runner_class is not team.config.runner_class
     team.config.become(new)
     membership(team, before[1], now)
@@ -229,6 +230,10 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, now: float) ->
         team.runner.reconfigure(new.runner, team.view, now)
         team.once.options.update(dict(team.runner.settings().items() - settings.items()))
     team_settings(team, {name: after for _, name, _, after in values(before[0], new.team)})
+    for key, _ in team.once.options.items() - once.items():
+        team.backoff.forget(key)
+    if choice:
+        team.runner.choose_again(choice, team.view, now)
 
 
 def membership(team: Team, before: tuple[str, ...], now: float) -> None:

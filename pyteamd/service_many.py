@@ -169,7 +169,7 @@ class Fleet:
             trace_entries=TRACE_ENTRIES,
             usock_path=f"{given.run_dir}{device}.sock",
             config_file=str(path),
-            keepsake_path=f"{given.run_dir}{device}.{config.runner_class.name}.json",
+            keepsake_stem=f"{given.run_dir}{device}",
         )
 
     async def _live(self, plan: Plan) -> None:

@@ -328,7 +328,7 @@ class Team:
         return True
 
     def _config_apply(self, event: ConfigApply, now: float) -> bool:
-        reload.apply(self, event.text, event.written, now)
+        reload.apply(self, event.text, event.written, event.choice, now)
         self._refresh_view()
         return True
 

@@ -153,6 +153,21 @@ class ActiveBackup(Runner):
             self._own_macs = {port.ifindex: port.original_mac for port in whole} if lent else {}
         self.config = config
 
+    def choice(self) -> str:
+        return "" if self.active is None else f"{self.active} user" if self.chosen_by_user else str(self.active)
+
+    def choose_again(self, choice: str, team: TeamView, now: float) -> None:
+        ifindex, _, by_user = choice.partition(" ")
+        port = team.ports.get(int(ifindex))
+        if port is None or not port.up or port.ifindex == self.active:
+            return
+        # The priorities of the kernel are still those that are being taken back.
+        merit = (port.config.prio, *self._media_of(port))
+        others = [other for other in team.ports.values() if other.up and other is not port]
+        if port.config.sticky or all((other.config.prio, *self._media_of(other)) <= merit for other in others):
+            self._activate(port, now)
+            self.chosen_by_user = bool(by_user)
+
     def _take_over(self, team: TeamView) -> None:
         """Keep the port the kernel already uses: a restart must not touch traffic."""
         active = team.observed.options.get(ACTIVEPORT)

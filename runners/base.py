@@ -248,6 +248,13 @@ class Runner:
         """Go on with another configuration; that of the ports has been changed already. `settings` is asked again afterwards."""
         self.config = config
 
+    def choice(self) -> str:
+        """What was chosen among equals or by a person, "" for nothing: configuration and kernel do not tell it."""
+        return ""
+
+    def choose_again(self, choice: str, team: TeamView, now: float) -> None:
+        """A change of the configuration is taken back: choose as before, as far as that is still right."""
+
     def take(self) -> tuple[list[Frame], list[Note]]:
         """Hand over frames and notes gathered since the last call."""
         frames, notes = self._frames, self._notes

@@ -16,7 +16,7 @@ from pyteamd.runners.lacp_port import LacpPort, mismatch
 from pyteamd.runners.lacp_tables import Current, Defaulted, Expired, Mux
 from pyteamd.wire import lacpdu
 from pyteamd.wire.ethernet import format_mac
-from pyteamd.wire.lacpdu import LacpInfo
+from pyteamd.wire.lacpdu import LacpInfo, describe_state
 
 
 class Block(Enum):
@@ -215,6 +215,8 @@ def details(port: LacpPort, place: Place, blocked: Blocked | None) -> dict[str, 
         "mux": {"state": port.mux.value, "mode": "independent" if port.independent else "coupled"},
         "standby": place.standby and isinstance(port.receive, Current) and port.mux is Mux.WAITING,
         "partner_in_sync": port.partner_sync(place.local),
+        "actor_state": describe_state(port.actor(place.local).state),
+        "partner_state": describe_state(port.partner_info(place.local).state),
         "churn": {"actor": port.actor_churn.name, "partner": port.partner_churn.name},
         "blocked_by": blocked.reason.value if blocked else "",
         "counters": asdict(port.counters),

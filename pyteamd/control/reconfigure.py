@@ -42,14 +42,18 @@ async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dic
     if plan.config is None or dry_run:
         return report
     await _look_up(pump, plan)
-    before, written = jansson.dumps(pump.team.config.dump()), pump.team.config.written
+    before, written, choice = (
+        jansson.dumps(pump.team.config.dump()),
+        pump.team.config.written,
+        pump.team.runner.choice(),
+    )
     try:
         refused = meant(await pump.request(ConfigApply(text)))
     except UserError as error:
         report["problems"] = [error.text]
         return report
     if refused:
-        await pump.request(ConfigApply(before, written))
+        await pump.request(ConfigApply(before, written, choice))
         name_of = pump.team.facts.name_of
         report["problems"] = [f"the kernel refuses: {describe(each.write, each.errno, name_of)}" for each in refused]
         return report

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import failover
 import lacp
+import many
 import pings
 from probe import BenchError, Candidate
 
-SCENARIOS = {"failover": failover.run, "pings": pings.run, "lacp": lacp.run}
+SCENARIOS = {"failover": failover.run, "pings": pings.run, "lacp": lacp.run, "many": many.run}
 
 
 def main(request: str) -> int:

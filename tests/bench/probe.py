@@ -193,7 +193,7 @@ class Running:
         return sum(_status_number(status, "voluntary_ctxt_switches") for status in statuses)
 
     def rss_kb(self) -> int:
-        return _status_number(Path(f"/proc/{self.pid}/status"), "VmRSS")
+        return rss_kb(self.pid)
 
     def stop(self, route: rawnl.Route) -> None:
         """End it as systemd would, and wait until it and its device are gone."""
@@ -204,6 +204,11 @@ class Running:
             if time.monotonic() > deadline_s:
                 raise BenchError(f"{self.candidate.name}: still there {PATIENCE_S:g} s after SIGTERM")
             time.sleep(POLL_S)
+
+
+def rss_kb(pid: int) -> int:
+    """Resident memory of a process."""
+    return _status_number(Path(f"/proc/{pid}/status"), "VmRSS")
 
 
 def _children_cpu_s() -> float:

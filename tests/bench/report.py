@@ -57,6 +57,13 @@ ROWS = {
         Row("lacpdu_off_ms", "p99", "interval other than 1 s by, 99th percentile (ms)"),
         Row("lacpdu_off_ms", "max", "interval other than 1 s by, maximum (ms)", limit=100.0),
     ),
+    "many": (
+        Row("many_rss_mb", "max", "64 teams of 2 ports, resident memory in all (MB)", ratio_limit=1.0, limit=60.0),
+        Row("one_rss_mb", "max", "1 team of 2 ports, resident memory (MB)"),
+        Row("many_failover_ms", "median", "fail-over with 64 teams, median (ms)"),
+        Row("one_failover_ms", "median", "fail-over with 1 team, median (ms)"),
+        Row("many_to_one", "median", "fail-over with 64 teams to that with 1, medians", limit=1.2),
+    ),
 }
 
 

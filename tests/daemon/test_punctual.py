@@ -54,7 +54,7 @@ def kernel(lab: Lab) -> Stalling:
 
 
 def plan(lab: Lab, **changes: Any) -> Plan:
-    return lab.plan(LACP, keepsake_path=f"{lab.directory}/team0.lacp.json", **changes)
+    return lab.plan(LACP, keepsake_stem=f"{lab.directory}/team0", **changes)
 
 
 def partners(lab: Lab) -> list[LacpPartner]:
@@ -178,6 +178,34 @@ async def test_a_touch_with_each_lacpdu_says_that_we_live(lab: Lab, kernel: Stal
     os.unlink(path)
     await trio.sleep(1.2)
     assert saved_ports(path) == {"eth1", "eth2"}
+    assert await daemon.stop() == 0
+
+
+async def test_a_team_that_goes_over_to_lacp_is_punctual_from_then_on(lab: Lab, kernel: Stalling) -> None:
+    path = f"{lab.directory}/team0.lacp.json"
+    daemon = await lab.start(lab.plan({"runner": {"name": "roundrobin"}}, keepsake_stem=f"{lab.directory}/team0"))
+    first, _ = partners(lab)
+    assert json.loads(await daemon.call("ConfigApply", json.dumps(LACP), "apply"))["applied"]
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    await trio.sleep(5)
+    assert saved_ports(path) == {"eth1", "eth2"}
+    kernel.gate.clear()
+    lab.cut("eth2")
+    began = trio.current_time()
+    await trio.sleep(10)
+    assert first.pauses(began) == pytest.approx([1.0] * len(first.pauses(began)), abs=0.05)
+    kernel.gate.set()
+    for _ in range(ROUNDS):
+        if lab.option("enabled", "eth2") is False:
+            break
+        await trio.sleep(1)
+    for port in ("eth1", "eth2"):
+        await daemon.call("PortRemove", port)
+    assert json.loads(await daemon.call("ConfigApply", '{"runner": {"name": "broadcast"}}', "apply"))["applied"]
+    await trio.sleep(1)
+    assert "team0.lacp.json" not in os.listdir(lab.directory)
+    await daemon.call("PortAdd", "eth1")
+    assert lab.option("mode") == "broadcast"
     assert await daemon.stop() == 0
 
 

@@ -68,8 +68,18 @@ async def test_what_the_kernel_refuses_takes_all_back(lab: Lab) -> None:
     assert not report["applied"]
     assert "the kernel refuses: set queue_id of eth2 to 99" in report["problems"][0]
     assert lab.option("priority", "eth2") == 0
+    assert lab.option("activeport") == lab.link("eth1").ifindex
     assert set((await daemon.state())["ports"]) == {"eth1", "eth2"}
     assert "queue_id" not in json.dumps(json.loads(await daemon.call("ConfigDump")))
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    await daemon.call("StateItemValueSet", "runner.active_port", "eth2")
+    both = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 100}, "eth2": {"queue_id": 99}}}
+    assert not (await apply(daemon, both))["applied"]
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    assert (
+        "carries traffic as the active port for 0.0 s, chosen by a user"
+        in json.loads(await daemon.call("Explain"))[1]["text"]
+    )
 
 
 async def test_sighup_reads_the_file_again(lab: Lab) -> None:

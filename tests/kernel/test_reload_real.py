@@ -97,8 +97,9 @@ def test_a_queue_the_driver_does_not_have_takes_all_back(tmp_path: Path) -> None
     with bench() as on:
         start(on, file, BASE)
         with_addresses(on)
+        wait_for(lambda: on.active() == "em1")
         before = on.options()
-        both = {**BASE, "ports": {"em1": {"prio": 7}, "em2": {"queue_id": 4000}}}
+        both = {**BASE, "ports": {"em1": {}, "em2": {"prio": 7, "queue_id": 4000}}}
         said = apply(on, file, both)
         assert "the kernel refuses: set queue_id of em2 to 4000" in said
         wait_for(lambda: on.options() == before)

@@ -86,6 +86,23 @@ def test_under_another_name_only_the_name_differs_and_help_is_added(
         assert said[1][1] != out_text or said[1][2] != err_text
 
 
+def test_lacp_states_in_words_except_under_teamdctls_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    told = {}
+    with MockDaemon(str(tmp_path / f"{TEAM}.sock"), replies("lacp")):
+        for program in ("teamdctl", "pyteamdctl"):
+            out = io.StringIO()
+            assert ctl.run(program, [TEAM, "state", "-v"], out, io.StringIO()) == 0
+            told[program] = out.getvalue()
+    ours, words = "state: 0x3d", " (active, long timeout, aggregatable, in sync, collecting, distributing)"
+    theirs, more = "state: 0xff", ", collecting, distributing, defaulted, expired)"
+    assert told["pyteamdctl"].count(ours + words) == 2
+    assert told["pyteamdctl"].count(more) == 2
+    lines = [line.partition(" (")[0] for line in told["pyteamdctl"].splitlines()]
+    assert "\n".join([*lines, ""]) == told["teamdctl"]
+    assert theirs in told["teamdctl"]
+
+
 def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(session: Session) -> None:
         session.print("nothing")

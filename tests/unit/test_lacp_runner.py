@@ -121,7 +121,10 @@ def test_state_members() -> None:
             "system_priority": 100, "system": "02:bb:00:00:00:01", "key": 7, "port_priority": 255, "port": 103, "state": 0x3F,
         },
     }  # fmt: skip
-    assert list(details) == ["mux", "standby", "partner_in_sync", "churn", "blocked_by", "counters"]
+    assert list(details) == [
+        "mux", "standby", "partner_in_sync", "actor_state", "partner_state", "churn", "blocked_by", "counters",
+    ]  # fmt: skip
+    assert details["actor_state"] == "passive, short timeout, aggregatable, out of sync"
 
 
 def test_state_of_a_port_without_a_partner() -> None:
