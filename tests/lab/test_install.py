@@ -55,7 +55,8 @@ def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:
-    pytest.importorskip("build", reason="no build (pip install build)")
+    # Not "build": that is also the name of a directory here, and an import takes it for a namespace package.
+    pytest.importorskip("build.__main__", reason="no build (pip install build)")
     subprocess.run(
         [sys.executable, "-m", "build", "-q", "-o", str(tmp_path), "."], cwd=ROOT, check=True, capture_output=True
     )
