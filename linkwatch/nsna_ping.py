@@ -20,7 +20,7 @@ from pyteamd.model import Tap, TapKind
 from pyteamd.schema import OnBad, option
 from pyteamd.values import host6
 from pyteamd.wire import ndisc
-from pyteamd.wire.ethernet import ETHERTYPE_IPV6
+from pyteamd.wire.ethernet import ETHERTYPE_IPV6, MAC_LENGTH
 
 LINK_LOCAL = 0xFE80 << 112
 UNIVERSAL_LOCAL_BIT = 0x02
@@ -47,7 +47,7 @@ class NsnaPing(Periodic):
 
     def start(self, port: PortNow, now: float) -> None:
         # Whether or not it is the present one: a new port gets the team's address only after it was told to start.
-        self._spare_mac = port.original_mac
+        self._spare_mac = port.original_mac if len(port.original_mac) == MAC_LENGTH else b""
         super().start(port, now)
 
     def taps(self) -> tuple[Tap, ...]:

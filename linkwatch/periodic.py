@@ -24,9 +24,10 @@ from typing import Any, ClassVar
 
 from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow, Watcher
-from pyteamd.model import Verdict
+from pyteamd.model import Level, Verdict
 from pyteamd.schema import OnBad, option
 from pyteamd.wire import PeerError
+from pyteamd.wire.ethernet import MAC_LENGTH
 
 PUNCTUAL_S = 0.005
 """When this process itself was kept waiting for longer, so were the answers in its sockets: they are read before the last word."""
@@ -140,12 +141,15 @@ class Periodic(Watcher):
         """The targets this frame proves alive. PeerError: malformed."""
 
     def may_send(self, port: PortNow) -> bool:
-        """Whether this port probes now."""
+        """Whether this port probes now, if it has an Ethernet address to be answered at (a tunnel has none, InfiniBand another)."""
         return port.enabled or not port.any_enabled
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def start(self, port: PortNow, now: float) -> None:
+        if len(port.mac) != MAC_LENGTH:
+            words = f"{port.name}: {self.name} cannot ask: the port's address is not an Ethernet address."
+            self.note(Level.WARNING, words, port.name)
         self._next = now + self.config.init_wait / 1000
         if self._next <= now:
             self.tick(port, now)
@@ -175,7 +179,7 @@ class Periodic(Watcher):
             for target in self.targets:
                 self._judge(target)
             self._decide()
-        if self.may_send(port):
+        if self.may_send(port) and len(port.mac) == MAC_LENGTH:
             for target in self.targets:
                 self.send(port.ifindex, self.probe(port, target))
             self._sent_at = now

@@ -158,7 +158,7 @@ class Lacp(Runner):
         options = team.observed.options
         apart = ("rx_enabled", "tx_enabled")
         port.set_mode(all(OptionKey(name, port.ifindex) in options for name in apart))
-        link = link_of(view, team.up and any(self._group.local.mac), self._leaving or port.link is Link.LEAVING)
+        link = link_of(view, team.up and self._group.addressed(port), self._leaving or port.link is Link.LEAVING)
         if link is not port.link:
             self._set_link(port, link, view.running, now)
         port.expire(self._group.local, now)

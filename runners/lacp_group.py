@@ -52,6 +52,10 @@ class Group:
                 return
         raise AssertionError("LACP selection does not come to rest")
 
+    def addressed(self, port: LacpPort) -> bool:
+        """Both the team and the port have an Ethernet address to speak with."""
+        return any(self.local.mac) and any(port.source)
+
     def select_by_user(self, lag: LagId, now: float) -> None:
         """Use this aggregate until a port or an aggregate comes, goes, or changes."""
         self.chosen = lag

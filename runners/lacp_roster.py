@@ -86,7 +86,7 @@ class Roster:
             view.ifindex,
             view.name,
             number,
-            (saved.source if saved else b"") or view.original_mac or view.mac,
+            source_of(saved, view),
             priority=config.lacp_prio,
             admin_key=config.lacp_key,
             wait_to_restore_s=float(config.wait_to_restore),
@@ -104,6 +104,12 @@ class Roster:
             self._group.chosen = port.lag
         if not isinstance(port.receive, Disabled):
             port.link = Link.UP
+
+
+def source_of(saved: SavedPort | None, view: PortView) -> bytes:
+    """The address a port speaks with, all zero when it has none that Ethernet knows."""
+    known = (saved.source if saved else b"", view.original_mac, view.mac)
+    return next((mac for mac in known if len(mac) == MAC_LENGTH), bytes(MAC_LENGTH))
 
 
 def enabled_in_kernel(view: PortView, team: TeamView) -> bool:

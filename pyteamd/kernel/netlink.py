@@ -6,7 +6,8 @@ and flags: when IFF_RUNNING of a port is not what it was, `events` returns a Car
 Events of one link keep their order; between the two sockets there is none.
 
 When the kernel had to drop messages (ENOBUFS), it goes on dropping until the receive buffer is empty, without another word.
-So the buffers are emptied first, and only then is the Overrun reported that makes the shell dump everything again.
+So the buffers are emptied first, and only then is the Overrun reported that makes the shell dump everything again. What the kernel
+says and we cannot read is a message lost, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -38,7 +40,10 @@ _TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must n
 _HURRIED_ROUNDS: Final = 8  # then teams are read even if carriers keep changing
 _DRAIN: Final = 100_000
 
+_DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read shall not keep us busy
+
 _PAUSE_S: Final = 0.001
+_PAUSE_INTERVAL_S: Final = 0.1  # one pause in this time at most: 1 % of it, however many links flap
 
 Batch = list[tuple[int, KernelEvent]]
 
@@ -58,6 +63,9 @@ class EventSocket:
         self._buffer = bytearray(DATAGRAM)
         self._view = memoryview(self._buffer)
         self.malformed = 0
+        """Of the kernel's messages."""
+        self.strangers = 0
+        """Datagrams of other processes; privileged ones can send to a group."""
 
     def join(self, group: int) -> None:
         """Hear a multicast group; once more does no harm."""
@@ -76,8 +84,8 @@ class EventSocket:
         if size > DATAGRAM:
             raise _Lost
         heard: list[Message] = []
-        if port_id:  # another process: privileged ones can send to a group
-            self.malformed += 1
+        if port_id:
+            self.strangers += 1
             return heard
         try:
             heard.extend(messages(bytes(self._view[:size])))
@@ -125,14 +133,18 @@ class NetlinkKernel(Requests):
         """Ports of the watched teams. Word of their carriers is urgent; that of other links is not even given."""
         self._stirred = False
         """Another link's carrier changed, which has not been decoded."""
+        self._pause_at_s = 0.0
         self._peeked: list[tuple[int, Message]] = []
         self._drained = True
+        self._doubt = False
+        """Something could not be read since the last dump."""
+        self._doubt_at_s = 0.0
         self._hurried = 0
 
     @property
     def malformed(self) -> int:
         """How many messages or parts of messages could not be understood and were left out."""
-        return super().malformed + self._link_events.malformed + self._team_events.malformed
+        return self._unread() + self._malformed_links + self._link_events.strangers + self._team_events.strangers
 
     def watch_team(self, ifindex: int) -> None:
         """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
@@ -162,18 +174,27 @@ class NetlinkKernel(Requests):
         batch: Batch = []
         while not batch:
             if self._stirred:
-                # The other end of that cable may be ours, and its message made in a moment, by a thread of the kernel
-                # that waits for this processor. A pause before decoding costs less than 1 ms when nothing comes.
                 self._stirred = False
-                self._ready.poll(_PAUSE_S)
+                self._pause(time.monotonic())
             elif self._peeked or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._ready)
-            try:
-                batch = self._round() if self._drained else self._overrun()
-            except _Lost:
-                batch = self._overrun()
+            batch = self.read(time.monotonic())
+        return batch
+
+    def read(self, now_s: float) -> Batch:
+        """What can be read now without waiting; [] also when something came and told nothing."""
+        before = self._unread()
+        try:
+            batch = self._round() if self._drained else self._overrun()
+        except _Lost:
+            batch = self._overrun()
+        self._doubt = self._doubt or self._unread() != before
+        if self._doubt and now_s >= self._doubt_at_s:
+            self._doubt = False
+            self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
+            batch = self._anew()
         return batch
 
     def open_port(self, ifindex: int, tap: Tap) -> PacketSocket:
@@ -188,6 +209,16 @@ class NetlinkKernel(Requests):
         self._link_events.close()
         self._team_events.close()
         super().close()
+
+    def _pause(self, now_s: float) -> None:
+        """Let go of the processor before decoding, for a moment, and not often: this blocks the event loop.
+
+        The other end of the cable may be a port of ours, and its message made just now, by a thread of the kernel that waits
+        for this processor.
+        """
+        if self._team_of and now_s >= self._pause_at_s:
+            self._pause_at_s = now_s + _PAUSE_INTERVAL_S
+            self._ready.poll(_PAUSE_S)
 
     def _round(self) -> Batch:
         """New links up to a change of a port's carrier; if there is none, all links decoded, and teams."""
@@ -273,10 +304,19 @@ class NetlinkKernel(Requests):
         return batch
 
     def _overrun(self) -> Batch:
-        """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
+        """The kernel dropped messages for us."""
         self.overruns += 1
+        return self._anew()
+
+    def _unread(self) -> int:
+        """How much of what the kernel announced could not be read."""
+        return self._decoder.malformed + self._link_events.malformed + self._team_events.malformed
+
+    def _anew(self) -> Batch:
+        """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
         self._peeked.clear()
         self._running.clear()
+        self._stirred = False
         links, teams = self._link_events.drain(), self._team_events.drain()
         self._drained = links and teams
         return [(0, Overrun())]

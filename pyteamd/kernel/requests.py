@@ -120,7 +120,7 @@ class Requests:
                 refused += self._set_options(team, batch)
             else:
                 refused += self._set_link(team, batch)
-        if refused and not self._is_team(team):
+        if refused and self._is_gone(team):
             raise KernelGone(f"team device {team} does not exist")
         return tuple(refused)
 
@@ -224,9 +224,12 @@ class Requests:
             return _verdict(write, problem)
         return []
 
-    def _is_team(self, team: int) -> bool:
-        link = self.get_link(team)
-        return link is not None and link.kind == "team"
+    def _is_gone(self, team: int) -> bool:
+        try:
+            link = self.get_link(team)
+        except KernelRefused:
+            return False  # the refusals say enough
+        return link is None or link.kind != "team"
 
 
 def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | SetMember | SetCarrier]:

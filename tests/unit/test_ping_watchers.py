@@ -330,3 +330,18 @@ def test_verdicts_follow_the_definition_under_loss_and_delay(seed: int) -> None:
         watcher.tick(PORT, probe + 1.0)
         expected = expected or answered
         assert watcher.up is expected, probe
+
+
+@pytest.mark.parametrize("mac", [b"", bytes(20)], ids=["tunnel", "InfiniBand"])
+@pytest.mark.parametrize("make", [arp_watcher, nsna_watcher])
+def test_a_port_without_an_ethernet_address_cannot_ask_and_says_so(make: Any, mac: bytes) -> None:
+    watcher = make()
+    odd = replace(PORT, mac=mac, original_mac=mac)
+    watcher.start(odd, 0.0)
+    _, (note,) = watcher.take()
+    assert note.text == f"eth1: {watcher.name} cannot ask: the port's address is not an Ethernet address."
+    for step in range(1, 9):
+        watcher.tick(odd, step * INTERVAL_S)
+    assert watcher.take() == ([], [])
+    assert not watcher.up
+    assert watcher.taps()[0].address == b""
