@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyteamd.events import OptionGone, OptionSeen, PortGone, PortSeen
+from pyteamd.kernel.option_table import OPTIONS, Kind, TeamOption, problem_of
 from pyteamd.model import OptionKey, OptionValue
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ FOLLOWS_TEAM_MAC = ("broadcast", "roundrobin", "random")
 TX_METHODS = ("hash", "hash_to_port_mapping")
 HASHES = 256
 TX_QUEUES = 16
-STRING_MAX = 32
 BPF_INSTRUCTION = 8
-U32_MAX = 2**32 - 1
 
 
 class Refusal(Exception):
@@ -39,45 +38,10 @@ class Refusal(Exception):
         self.errno = number
 
 
-class Row(NamedTuple):
-    """One option of the driver. `mode` is the mode that brings it along, "" for every team."""
+TABLE = {name: option for name, option in OPTIONS.items() if not option.recent}
+"""In the driver's order of registration; the options of a mode are registered when the mode is chosen."""
 
-    name: str
-    kind: type
-    minimum: int = 0
-    maximum: int = 0
-    per_port: bool = False
-    size: int = 1
-    mode: str = ""
-    read_only: bool = False
-
-
-def _u32(name: str, *, per_port: bool = False, size: int = 1, mode: str = "") -> Row:
-    return Row(name, int, 0, U32_MAX, per_port, size, mode)
-
-
-ROWS = (
-    Row("mode", str),
-    _u32("notify_peers_count"),
-    _u32("notify_peers_interval"),
-    _u32("mcast_rejoin_count"),
-    _u32("mcast_rejoin_interval"),
-    Row("enabled", bool, per_port=True),
-    Row("user_linkup", bool, per_port=True),
-    Row("user_linkup_enabled", bool, per_port=True),
-    Row("priority", int, -(2**31), 2**31 - 1, per_port=True),
-    _u32("queue_id", per_port=True),
-    _u32("activeport", mode="activebackup"),
-    Row("bpf_hash_func", bytes, mode="loadbalance"),
-    Row("lb_tx_method", str, mode="loadbalance"),
-    _u32("lb_tx_hash_to_port_mapping", size=HASHES, mode="loadbalance"),
-    Row("lb_hash_stats", bytes, size=HASHES, mode="loadbalance", read_only=True),
-    Row("lb_port_stats", bytes, per_port=True, mode="loadbalance", read_only=True),
-    _u32("lb_stats_refresh_interval", mode="loadbalance"),
-)
-"""In the driver's order of registration; the rows of a mode are registered when the mode is chosen."""
-
-ROW = {row.name: row for row in ROWS}
+TYPES = {Kind.FLAG: bool, Kind.U32: int, Kind.S32: int, Kind.STRING: str, Kind.BINARY: bytes}
 NO_TRAFFIC = bytes(8)
 
 
@@ -130,26 +94,31 @@ class SimTeam:
     def options(self) -> Iterator[OptionSeen]:
         """Every option instance in the driver's order: the team's, those of the mode, then each port's."""
         for mode in dict.fromkeys(("", self.mode)):
-            for row in self._rows(mode, per_port=False):
-                for index in range(row.size):
-                    yield self._seen(OptionKey(row.name, 0, index))
+            yield from (self._seen(key) for key in self._keys(mode))
         for port in self.ports.values():
             yield from self._port_options(port)
 
-    def _rows(self, mode: str, *, per_port: bool) -> Iterator[Row]:
-        return (row for row in ROWS if row.mode == mode and row.per_port == per_port)
+    def _offered(self, mode: str, *, per_port: bool) -> Iterator[TeamOption]:
+        """What a mode brings along; "": what every team has."""
+        same = (option for option in TABLE.values() if option.per_port == per_port)
+        return (option for option in same if (mode in option.modes if mode else not option.modes))
+
+    def _keys(self, mode: str) -> list[OptionKey]:
+        """Instances of the team's own options that a mode brings along."""
+        options = self._offered(mode, per_port=False)
+        return [OptionKey(option.name, 0, index) for option in options for index in range(option.array_size or 1)]
 
     def _port_options(self, port: SimPort) -> Iterator[OptionSeen]:
         for mode in dict.fromkeys(("", self.mode)):
-            for row in self._rows(mode, per_port=True):
-                yield self._seen(OptionKey(row.name, port.link.ifindex))
+            for option in self._offered(mode, per_port=True):
+                yield self._seen(OptionKey(option.name, port.link.ifindex))
 
     def _seen(self, key: OptionKey) -> OptionSeen:
         return OptionSeen(key, self.value(key))
 
     def value(self, key: OptionKey) -> OptionValue:
         """The option's value now. KeyError when there is no such instance."""
-        self._row(key)
+        self._option(key)
         if key.port:
             value: OptionValue = NO_TRAFFIC if key.name == "lb_port_stats" else getattr(self.ports[key.port], key.name)
             return value
@@ -170,26 +139,26 @@ class SimTeam:
                 return self.refresh_interval
         return self._numbers[key.name]
 
-    def _row(self, key: OptionKey) -> Row:
-        """The row of an instance that exists now, else KeyError."""
-        row = ROW[key.name]
-        if row.mode not in ("", self.mode) or not 0 <= key.index < row.size:
+    def _option(self, key: OptionKey) -> TeamOption:
+        """The option of an instance that exists now, else KeyError."""
+        option = TABLE[key.name]
+        if (option.modes and self.mode not in option.modes) or not 0 <= key.index < (option.array_size or 1):
             raise KeyError(key)
-        if row.per_port != bool(key.port) or (key.port and key.port not in self.ports):
+        if option.per_port != bool(key.port) or (key.port and key.port not in self.ports):
             raise KeyError(key)
-        return row
+        return option
 
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
         """TEAM_CMD_OPTIONS_SET for one option; announces the new value, changed or not."""
         try:
-            row = self._row(key)
+            option = self._option(key)
         except KeyError:
             raise Refusal(errno.ENOENT) from None
-        if type(value) is not row.kind:
+        if type(value) is not TYPES[option.kind]:
             raise Refusal(errno.ENOENT)  # the driver looks an option up by name *and* type
-        if row.read_only:
+        if option.read_only:
             raise Refusal(errno.EOPNOTSUPP)
-        if isinstance(value, int) and not isinstance(value, bool) and not row.minimum <= value <= row.maximum:
+        if problem_of(option.kind, value):
             raise Refusal(errno.EINVAL)  # cannot even be put into a message
         if key.port:
             self._set_port_option(self.ports[key.port], key.name, value)
@@ -244,15 +213,10 @@ class SimTeam:
             raise Refusal(errno.EBUSY)
         if mode == self.mode or mode not in MODES:
             raise Refusal(errno.EINVAL)
-        gone = [
-            OptionKey(row.name, 0, index) for row in self._rows(self.mode, per_port=False) for index in range(row.size)
-        ]
-        if self.mode != NO_MODE:
-            self.kernel.announce(self, *(OptionGone(key) for key in gone))
+        self.kernel.announce(self, *(OptionGone(key) for key in self._keys(self.mode)))
         self._clear_mode()
         self.mode = mode
-        rows = self._rows(mode, per_port=False)
-        self.kernel.announce(self, *(self._seen(OptionKey(row.name, 0, i)) for row in rows for i in range(row.size)))
+        self.kernel.announce(self, *(self._seen(key) for key in self._keys(mode)))
 
     # Ports
 
@@ -296,11 +260,7 @@ class SimTeam:
         """The device is being deleted."""
         for port in list(self.ports.values()):
             self.remove_port(port.link)
-        if self.mode != NO_MODE:
-            rows = self._rows(self.mode, per_port=False)
-            self.kernel.announce(
-                self, *(OptionGone(OptionKey(row.name, 0, i)) for row in rows for i in range(row.size))
-            )
+        self.kernel.announce(self, *(OptionGone(key) for key in self._keys(self.mode)))
 
     def _enable(self, port: SimPort) -> None:
         if not port.enabled:

@@ -114,6 +114,21 @@ def test_leaving_with_n_keeps_everything() -> None:
         shows(on, "em1")
 
 
+def moved_and_replaced(on: Bench) -> None:
+    """em1 goes to another name space and returns with the number it had; then it is replaced, in one go, by one of the same number."""
+    number = on.on_host("cat /sys/class/net/em1/ifindex").out.strip()
+    on.on_host(f"ip link set em1 netns {on.switch}")
+    wait_for(lambda: on.on_host("teamdctl team0 port present em1").status == 1)
+    on.on_switch(f"ip link set em1 netns {on.host}")
+    wait_for(lambda: on.on_host("teamdctl team0 port present em1").status == 0)
+    assert on.on_host("cat /sys/class/net/em1/ifindex").out.strip() == number
+    lines = f"link del em1\\nlink add em1 index {number} type veth peer name p1 netns {on.switch}\\n"
+    assert on.on_host(f"printf '{lines}' | ip -batch -").status == 0
+    wait_for(lambda: on.on_host("ip -o link show em1").out.count("master team0") == 1)
+    on.on_switch("ip link set p1 up")
+    wait_for(lambda: on.on_host("teamdctl team0 state item get ports.em1.link_watches.up").out.strip() == "true")
+
+
 def test_a_link_that_is_deleted_and_made_again_comes_back() -> None:
     with bench() as on, daemon(PYTEAMD, on, PLAIN):
         with_addresses(on)
@@ -123,19 +138,28 @@ def test_a_link_that_is_deleted_and_made_again_comes_back() -> None:
         on.cable(1)
         on.on_switch("ip link set p1 master br0")
         wait_for(lambda: on.on_host("teamdctl team0 port present em1").status == 0)
+        moved_and_replaced(on)
         on.on_host("ip link set em2 down; ip link set em2 name lan2; ip link set lan2 up")
         wait_for(lambda: on.on_host("teamdctl team0 port present lan2").status == 0)
         assert on.on_host("teamdctl team0 port present em2").status == 1
+        on.on_host("ip link set team0 down; ip link set team0 name lag0; ip link set lag0 up")
+        name = "teamdctl team0 state item get team_device.ifinfo.ifname"
+        wait_for(lambda: on.on_host(name).out.strip() == "lag0")
+        on.on_host("ip link set lan2 down")
+        wait_for(lambda: on.active() == "em1")
 
 
 def test_the_device_deleted_by_somebody_else_is_a_clean_end() -> None:
     with bench() as on, daemon(PYTEAMD, on, PLAIN) as started:
         pid = started.pid
-        on.on_host("ip link del team0")
+        number = on.on_host("cat /sys/class/net/team0/ifindex").out.strip()
+        lines = f"link del team0\\nlink add team0 index {number} type team\\n"
+        assert on.on_host(f"printf '{lines}' | ip -batch -").status == 0, "another one of that name and number at once"
         wait_for(lambda: not started.alive())
         wait_for(lambda: not Path(f"/proc/{pid}").exists())
         assert not Path("/run/teamd/team0.sock").exists()
         assert not Path("/run/teamd/team0.pid").exists()
+        assert "team" in on.on_host("ip -d link show team0").out, "the other device is not ours"
 
 
 def test_options_changed_by_hand_are_put_back() -> None:
