@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,8 +38,8 @@ class Shell:
     def __init__(self, namespace: str) -> None:
         words = ["ip", "netns", "exec", namespace, "sh"] if namespace else ["sh"]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._files = tempfile.TemporaryDirectory(prefix="pyteamd-shell-")
-        self._out, self._err = Path(self._files.name, "out"), Path(self._files.name, "err")
+        self._files = tempfile.mkdtemp(prefix="pyteamd-shell-")
+        self._out, self._err = Path(self._files, "out"), Path(self._files, "err")
 
     def run(self, command: str) -> Result:
         """Run a command to its end."""
@@ -52,10 +54,17 @@ class Shell:
     def close(self) -> None:
         """End the shell."""
         self._process.communicate()
-        self._files.cleanup()
+        shutil.rmtree(self._files)
 
 
 _shells: dict[str, Shell] = {}
+
+
+@atexit.register
+def end_shells() -> None:
+    """Those that no name space ended: nothing is left behind."""
+    while _shells:
+        _shells.popitem()[1].close()
 
 
 def run(command: str, *, namespace: str = "") -> Result:
