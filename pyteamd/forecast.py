@@ -24,6 +24,7 @@ MAXIMUM_PORTS = 8
 """A copy of a team with this many ports takes 3 ms."""
 MAXIMUM_COPIES = 8
 NEVER_CHANGED = (bool, int, float, str, bytes, type(None), frozenset, FunctionType, Config)
+MISSING = object()
 ABOUT_A_LINK = (LinkSeen, CarrierSeen, LinkGone, PortSeen)
 
 
@@ -60,8 +61,7 @@ def twin(thing: Any, copies: dict[int, Any]) -> Any:
     made: Any
     if cls is dict:
         made = copies[id(thing)] = {}
-        for key, value in thing.items():
-            made[key] = twin(value, copies)
+        _fill_dict(made, thing, copies)
     elif cls is list:
         made = copies[id(thing)] = []
         made.extend([twin(element, copies) for element in thing])
@@ -79,17 +79,26 @@ def twin(thing: Any, copies: dict[int, Any]) -> Any:
     return made
 
 
+def _fill_dict(made: dict[Any, Any], thing: dict[Any, Any], copies: dict[int, Any]) -> None:
+    """Most dictionaries hold values that are shared, and are copied as a whole."""
+    made.update(thing)
+    for key, value in thing.items():
+        cls: Any = type(value)
+        if not is_shared(cls):
+            made[key] = twin(value, copies)
+
+
 def _fill(made: Any, thing: Any, copies: dict[int, Any]) -> None:
     """Give a new object of one of our classes twins of what the other one has."""
     if isinstance(thing, dict):
-        for key, value in thing.items():
-            made[key] = twin(value, copies)
+        _fill_dict(made, thing, copies)
     cls: Any = type(thing)
     for name in attributes_of(cls):
-        if hasattr(thing, name):
-            setattr(made, name, twin(getattr(thing, name), copies))
-    for name, value in getattr(thing, "__dict__", {}).items():
-        setattr(made, name, twin(value, copies))
+        if (value := getattr(thing, name, MISSING)) is not MISSING:
+            kind: Any = type(value)
+            setattr(made, name, value if is_shared(kind) else twin(value, copies))
+    if (plain := getattr(thing, "__dict__", None)) is not None:
+        _fill_dict(made.__dict__, plain, copies)
 
 
 @cache

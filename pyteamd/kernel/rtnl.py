@@ -22,6 +22,7 @@ from pyteamd.kernel.tlv import (
     F_REQUEST,
     Malformed,
     attributes,
+    by_type,
     number,
     text,
 )
@@ -137,7 +138,7 @@ def peek(octets: bytes) -> tuple[int, int, int]:
 def decode(octets: bytes) -> LinkSeen:
     """The link that an RTM_NEWLINK describes."""
     _, ifindex, flags = peek(octets)
-    parts = {part: (begin, end) for part, begin, end in attributes(octets, _BODY)}
+    parts = by_type(octets, _BODY)
     if _IFNAME not in parts or ifindex <= 0:
         raise Malformed("a link without name or number")
     return LinkSeen(

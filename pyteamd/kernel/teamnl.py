@@ -29,6 +29,7 @@ from pyteamd.kernel.tlv import (
     FIRST_FAMILY_TYPE,
     Malformed,
     attributes,
+    by_type,
     number,
     text,
 )
@@ -204,7 +205,7 @@ def family_of(octets: bytes) -> Family:
             identity = int.from_bytes(octets[begin:end], sys.byteorder)
         elif kind == _CTRL_GROUPS:
             for _, first, last in attributes(octets, begin, end):
-                parts = {part: (a, b) for part, a, b in attributes(octets, first, last)}
+                parts = by_type(octets, first, last)
                 name, place = parts.get(_CTRL_GROUP_NAME), parts.get(_CTRL_GROUP_ID)
                 if name and place and text(octets, *name) == GROUP:
                     group = number(octets, *place)

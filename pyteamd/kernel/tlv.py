@@ -84,6 +84,22 @@ def attributes(octets: bytes, start: int, end: int | None = None) -> Iterator[tu
         offset += (length + 3) & ~3
 
 
+def by_type(octets: bytes, start: int, end: int | None = None) -> dict[int, tuple[int, int]]:
+    """What `attributes` gives, as a dictionary: the last of each type. A link has 35 of them: written to be fast."""
+    found: dict[int, tuple[int, int]] = {}
+    offset, unpack = start, ATTRIBUTE.unpack_from
+    stop = len(octets) if end is None else end
+    if offset > stop:
+        raise Malformed(f"attributes expected at {offset}, the message ends at {stop}")
+    while stop - offset >= 4:
+        length, kind = unpack(octets, offset)
+        if not 4 <= length <= stop - offset:
+            raise Malformed(f"an attribute of {length} octets, {stop - offset} are there")
+        found[kind & _TYPE_MASK] = (offset + 4, offset + length)
+        offset += (length + 3) & ~3
+    return found
+
+
 def text(octets: bytes, start: int, end: int) -> str:
     """A string attribute: up to the first zero octet, UTF-8; what is not UTF-8 stays recognisable as escapes."""
     return octets[start:end].split(b"\0", 1)[0].decode("utf-8", "backslashreplace")

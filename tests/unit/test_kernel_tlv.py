@@ -19,6 +19,7 @@ from pyteamd.kernel.tlv import (
     Malformed,
     Message,
     attributes,
+    by_type,
     error_of,
     explanation_of,
     messages,
@@ -64,17 +65,22 @@ def test_attributes() -> None:
     octets = b"head" + attribute(0x8003, b"abc") + attribute(1, b"") + b"\0\0"
     assert [(kind, octets[begin:end]) for kind, begin, end in attributes(octets, 4)] == [(3, b"abc"), (1, b"")]
     assert list(attributes(octets, 4, 4)) == []
+    assert {kind: octets[begin:end] for kind, (begin, end) in by_type(octets, 4).items()} == {3: b"abc", 1: b""}
+    assert by_type(octets, 4, 4) == {}
 
 
 @pytest.mark.parametrize("broken", [bytes(4), struct.pack("=HH", 3, 1), struct.pack("=HH", 9, 1) + bytes(4)])
 def test_broken_attributes(broken: bytes) -> None:
-    with pytest.raises(Malformed):
-        list(attributes(attribute(1, b"x") + broken, 0))
+    for read in (lambda octets: list(attributes(octets, 0)), lambda octets: by_type(octets, 0)):
+        with pytest.raises(Malformed):
+            read(attribute(1, b"x") + broken)
 
 
 def test_attributes_behind_the_end() -> None:
     with pytest.raises(Malformed):
         list(attributes(b"1234", 8))
+    with pytest.raises(Malformed):
+        by_type(b"1234", 8)
 
 
 def test_values() -> None:
