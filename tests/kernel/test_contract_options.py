@@ -211,8 +211,9 @@ def test_nobody_listens(world: World) -> None:
     assert dumped.items() >= {(write.key, write.value) for write in writes}
 
 
-def test_prepared_writes_are_only_prepared(world: World) -> None:
+async def test_prepared_writes_are_only_prepared(world: World) -> None:
     facts, (port,) = team_of(world, "activebackup", "eth1")
+    await facts.settle(lambda: facts.ports[port].linkup and facts.links[port].running)
     writes: list[Write] = [SetOption(OptionKey("enabled", port), False), SetOption(OptionKey("nosuchoption"), 1)]
     world.kernel.prepare(writes)
     assert facts.agree()

@@ -143,10 +143,9 @@ def test_a_link_that_is_deleted_and_made_again_comes_back() -> None:
         wait_for(lambda: on.on_host("teamdctl team0 port present lan2").status == 0)
         assert on.on_host("teamdctl team0 port present em2").status == 1
         on.on_host("ip link set team0 down; ip link set team0 name lag0; ip link set lag0 up")
-        name = "teamdctl team0 state item get team_device.ifinfo.ifname"
-        wait_for(lambda: on.on_host(name).out.strip() == "lag0")
-        on.on_host("ip link set lan2 down")
-        wait_for(lambda: on.active() == "em1")
+        on.on_host("ip link set lan2 down")  # C teamdctl wants a device of the name it was given
+        number = on.on_host("cat /sys/class/net/em1/ifindex").out
+        wait_for(lambda: on.on_host("teamnl lag0 getoption activeport").out == number)
 
 
 def test_the_device_deleted_by_somebody_else_is_a_clean_end() -> None:
