@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
         make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)
     except UsageError as error:
-        return complain(str(error))
+        no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and program != "teamd"
+        return complain(f"{error}\n{no_such_command(program, argv[1])}" if no_command else str(error))
     except OSError as error:
         return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}')
     match options.command:
@@ -82,12 +83,36 @@ def complain(text: str) -> int:
     return EXIT_START
 
 
+def no_such_command(program: str, word: str) -> str:
+    """What to type instead."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, SUBCOMMANDS, 1)
+    meant = f"did you mean: {program} {near[0]}?" if near else f"{program} -h lists the commands"
+    return f'"{word}" is no command; {meant}'
+
+
 def help_text(program: str) -> str:
     """What `-h` prints."""
     from pyteamd.runners import RUNNERS
 
     commands = [f"    {program} {name:<12}{row.help}" for name, row in SUBCOMMANDS.items()]
-    return "\n".join([usage(program), "Available runners: " + ", ".join(RUNNERS), "Other commands:", *commands])
+    return "\n".join(
+        [usage(program), "Available runners: " + ", ".join(RUNNERS), "Other commands:", *commands, *examples(program)]
+    )
+
+
+def examples(program: str) -> list[str]:
+    """What most people type."""
+    client = "teamdctl" if program == "teamd" else "pyteamdctl"
+    lines = (
+        f"{program} example activebackup > team0.yaml",
+        f"{program} check team0.yaml",
+        f"{program} -d -t team0 -f team0.yaml",
+        f"{client} team0 state",
+        f"{program} -k -t team0",
+    )
+    return ["Examples:", *[f"    {line}" for line in lines]]
 
 
 # -- -k and -e ---------------------------------------------------------------------------------------------------------

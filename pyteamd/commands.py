@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyteamd import helptext
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
 OK, BAD, USAGE = 0, 1, 2
+WRITTEN_BY = "a trace is written by: pyteamdctl team0 trace save FILE"
 
 
 def check(arguments: Sequence[str], program: str) -> int:
@@ -18,15 +19,15 @@ def check(arguments: Sequence[str], program: str) -> int:
     from pyteamd.config import Config
     from pyteamd.problems import ConfigError, Severity
 
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Check configuration files, JSON or YAML, and say all problems at once with file, line and path.",
-        epilog=f"example: {program} /etc/pyteamd/team0.conf && systemctl restart pyteamd@team0",
+        "Check configuration files, JSON or YAML, and say all problems at once with file, line and path.",
+        f"{program} /etc/pyteamd/team0.conf && systemctl restart pyteamd@team0",
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="a configuration file; - for standard input")
     parser.add_argument("-s", "--strict", action="store_true", help="status 1 for warnings too")
     options = parser.parse_args(arguments)
-    status = OK
+    status, beginning = OK, f"{program.removesuffix('check')}example activebackup > FILE"
     for name in options.files:
         try:
             config = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name)
@@ -34,7 +35,7 @@ def check(arguments: Sequence[str], program: str) -> int:
         except ConfigError as error:
             problems = error.problems
         except OSError as error:
-            print(f"{name}: cannot be read: {error.strerror}", file=sys.stderr)
+            print(f"{name}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
             status = BAD
             continue
         for problem in problems:
@@ -53,10 +54,10 @@ def schema(arguments: Sequence[str], program: str) -> int:
 
     from pyteamd.config_doc import json_schema
 
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Print the JSON Schema of the configuration; editors complete and check with it.",
-        epilog=f"example: {program} > team.schema.json",
+        "Print the JSON Schema of the configuration; editors complete and check with it.",
+        f"{program} > team.schema.json",
     )
     parser.parse_args(arguments)
     print(json.dumps(json_schema(RUNNERS, WATCHERS), indent=2))
@@ -67,10 +68,10 @@ def example(arguments: Sequence[str], program: str) -> int:
     """`example RUNNER [WATCHER]`: a commented configuration."""
     from pyteamd import config_doc
 
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Print a commented configuration for a runner, in YAML, ready to be edited.",
-        epilog=f"example: {program} activebackup arp_ping > /etc/pyteamd/team0.yaml",
+        "Print a commented configuration for a runner, in YAML, ready to be edited.",
+        f"{program} activebackup arp_ping > /etc/pyteamd/team0.yaml",
     )
     parser.add_argument("runner", metavar="RUNNER", choices=RUNNERS, help=", ".join(RUNNERS))
     parser.add_argument(
@@ -85,17 +86,18 @@ def replay(arguments: Sequence[str], program: str) -> int:
     """`replay TRACE`: status 0 when the code of today decides the same, 1 with the first difference."""
     from pyteamd.replay import replay as run
 
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Feed a trace through this code: the same decisions, or the first difference.",
-        epilog=f"example: pyteamdctl team0 trace save bug.jsonl; {program} bug.jsonl",
+        f"Feed a trace through this code: the same decisions, or the first difference; {WRITTEN_BY}",
+        "pyteamdctl team0 trace save bug.jsonl",
+        f"{program} bug.jsonl",
     )
-    parser.add_argument("trace", metavar="TRACE", help="a file written by `pyteamdctl TEAM trace save FILE`")
+    parser.add_argument("trace", metavar="TRACE", help="a trace")
     options = parser.parse_args(arguments)
     try:
         steps, difference = run(_read(options.trace).decode("utf-8", "replace").splitlines())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = f"{error.strerror}; {WRITTEN_BY}" if isinstance(error, OSError) else error
         print(f"{options.trace}: {reason}", file=sys.stderr)
         return USAGE
     if difference is None:

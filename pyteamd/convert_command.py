@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyteamd import jansson
+from pyteamd import helptext, jansson
 from pyteamd.convert import Bond, ConvertError, bond_to_team, team_to_bond
 from pyteamd.convert_formats import FORMATS, Files, joined
 
@@ -43,12 +43,12 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Turn the configuration of a bond into a team's, or a team's into a bond's, and say what has no counterpart.",
-        epilog="formats: "
-        + "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
-        + f". example: {program} --from ifcfg /etc/sysconfig/network-scripts/ifcfg-bond0",
+        "Turn the configuration of a bond into a team's, or a team's into a bond's, and say what has no counterpart.",
+        f"{program} --from ifcfg /etc/sysconfig/network-scripts/ifcfg-bond0",
+        f"{program} --from netplan --output-dir /etc/pyteamd /etc/netplan/01-bond.yaml",
+        notes="formats: " + "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
     )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument(

@@ -115,6 +115,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out)
     args, tail = split_tail(verbs, args)
     options = _Options(hints=program != "teamdctl")
+    operands: list[str] = []
     try:
         operands = options.read(program, args, err)
         if options.help:
@@ -127,6 +128,8 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     except UsageError as error:
         err.write(f"{error}\n")
         out.write(_help(program, verbs))
+        if options.hints and (near := near_miss(verbs, operands[1:])):
+            err.write(f"did you mean: {program} {operands[0]} {near}?\n")
         return FAILURE
     except Refusal as error:
         err.write(f"{error}\n")
@@ -165,6 +168,16 @@ def find_verb(verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, list[s
                     raise UsageError(f'Command line parameter "{missing[0]}" expected.')
                 return verb, rest
     raise UsageError("None or incomplete command")
+
+
+def near_miss(verbs: Sequence[Verb], words: Sequence[str]) -> str:
+    """The verb that these words are nearly; "" for none."""
+    from difflib import get_close_matches
+
+    known = [" ".join(verb.words) for verb in verbs]
+    tries = [" ".join(words[:count]) for count in range(len(words), 0, -1)]
+    near = (get_close_matches(tried, known, 1, 0.75) for tried in tries)
+    return next((found[0] for found in near if found), "")
 
 
 class _Options:

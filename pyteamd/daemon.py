@@ -14,18 +14,18 @@ import logging
 import math
 import os
 import socket
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from pyteamd.config import Config
 from pyteamd.control.usock import Usock
-from pyteamd.events import FrameSeen, HostsResolved, KernelEvent, Overrun, Resync, Stop
+from pyteamd.events import FrameSeen, HostsResolved, Resync, Stop
+from pyteamd.host import Host
 from pyteamd.keepsake import Keepsake
-from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
+from pyteamd.kernel.api import KernelGone, KernelRefused
 from pyteamd.log import set_debug_level
 from pyteamd.model import Frame, Tap
 from pyteamd.process import EXIT_OK, EXIT_RUNTIME
@@ -39,17 +39,10 @@ from pyteamd.writer import Writer
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.control.dbus import Bus
 
-MAXIMUM_BATCH = 1024
-"""More events at once than this are slower to digest than one dump."""
 SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
-
-STAND_BACK_S = 0.0005
-STAND_BACK_INTERVAL_S = 0.05
-
-Batch: TypeAlias = list[tuple[int, KernelEvent]]
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -81,59 +74,6 @@ class Plan:
     dbus: bool = False
     keepsake_stem: str | None = None
     """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
-
-
-class Host:
-    """One kernel and its reader, for all teams of the process."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.pumps: dict[int, Pump] = {}
-        self.traces: list[Trace] = []
-        """Of the teams that have not come to a good end."""
-        self.serving = False
-        """Some team was started."""
-        self._one_processor = len(os.sched_getaffinity(0)) == 1
-        self._stand_back_at = -math.inf
-
-    async def read(self) -> None:
-        """Hand events to the pumps as they come, until cancelled."""
-        while True:
-            batch = await self.kernel.events()
-            if len(batch) > MAXIMUM_BATCH:
-                batch = [(0, Overrun())]
-            if self.write_ahead(batch):
-                self.stand_back(trio.current_time())
-            self.deliver(batch, trio.current_time())
-
-    def write_ahead(self, batch: Batch) -> bool:
-        """Fail over before anything else, where it is known already what is to be written."""
-        written = [
-            pump.write_ahead(event for team, event in batch if team in (0, pump.ifindex))
-            for pump in self.pumps.values()
-        ]
-        return any(written)
-
-    def stand_back(self, now: float) -> None:
-        """Whoever waits for what was just written comes before our own book-keeping.
-
-        Where there is another processor it does so by itself. With one, we have to let go of it for a moment, really: yielding is not
-        enough. When many links go at once, the next one must not wait for it.
-        """
-        if self._one_processor and now >= self._stand_back_at:
-            self._stand_back_at = now + STAND_BACK_INTERVAL_S
-            time.sleep(STAND_BACK_S)
-
-    def deliver(self, batch: Batch, now: float) -> None:
-        """Each pump gets what concerns it, in order."""
-        for pump in list(self.pumps.values()):
-            wants, ifindex = pump.team.wants, pump.ifindex
-            if events := [event for team, event in batch if team == ifindex or (not team and wants(event))]:
-                self.hand(pump, events, now)
-
-    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
-        """One pump's part of a batch."""
-        pump.feed(events, now)
 
 
 class TeamServer:
@@ -329,6 +269,8 @@ class TeamServer:
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
         self._host.pumps.pop(ifindex, None)
+        if self.pump is not None:
+            self._host.own(self.pump, ())
         if usock is not None:
             usock.close()
         if bus is not None:
@@ -360,6 +302,11 @@ class TeamServer:
         self._taps.send(frame)
         if self._keepsake is not None:
             self._keepsake.spoke()
+
+    def ports_changed(self, ports: Iterable[int]) -> None:
+        """See Surroundings."""
+        assert self.pump is not None
+        self._host.own(self.pump, ports)
 
     def debug_level(self, level: int) -> None:
         """See Surroundings."""

@@ -11,7 +11,8 @@ import trio
 import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
 from pyteamd.config import Config
-from pyteamd.daemon import Host, Plan, StartFailed
+from pyteamd.daemon import Plan, StartFailed
+from pyteamd.host import Host
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
 from pyteamd.log import choose_output, open_log
 from pyteamd.notify import Notifier

@@ -44,6 +44,7 @@ COMMANDS = (
     ("setoption", "NAME VALUE", "Set an option"),
     ("monitor", "[changed|all]", "Show changes as they come; all: the whole lists each time"),
 )
+EXAMPLES = ("ports", "getoption activeport", "setoption -p eth1 priority 10", "monitor changed")
 _NUMBER = re.compile(r"\s*([+-]?\d+)\Z", re.ASCII)
 _OCTETS = re.compile(r"(?:\\[0-9a-fA-F]{2})*\Z")
 
@@ -134,6 +135,8 @@ def help_text(program: str) -> str:
     lines += [f"    {option:<25}{text}" for option, text in OPTION_HELP]
     lines.append("Commands:")
     lines += [f"    {(name + ' ' + words).strip():<25}{text}" for name, words, text in COMMANDS]
+    if program != "teamnl":
+        lines += ["Examples:", *[f"    {program} team0 {example}" for example in EXAMPLES]]
     return "\n".join(lines) + "\n"
 
 

@@ -76,6 +76,9 @@ class Surroundings(Protocol):
     def debug_level(self, level: int) -> None:
         """The level of the log was set by a user."""
 
+    def ports_changed(self, ports: Iterable[int]) -> None:
+        """The team has these ports now."""
+
     def runner_replaced(self) -> None:
         """Another configuration brought another runner."""
 
@@ -319,6 +322,7 @@ class Pump:
             self.log(notes)
         if ports != self._ports:
             self._ports = ports
+            around.ports_changed(ports)
             self.kernel.prepare(team.prepared())
         if team.runner is not self._runner:
             self._runner = team.runner

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import trio
 
 import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
-from pyteamd import __version__
+from pyteamd import __version__, helptext
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.launch import event_buffer
 from pyteamd.log import choose_output, open_log
@@ -20,12 +20,15 @@ from pyteamd.service_many import Fleet, Settings, serve_many
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = helptext.parser(
         program,
-        description="Run many teams in one process, each with its own control socket. A directory means all *.conf, *.json, *.yaml "
+        "Run many teams in one process, each with its own control socket. A directory means all *.conf, *.json, *.yaml "
         "and *.yml in it. The device is named in the file, or is the file's name. SIGHUP reads everything again: "
-        "teams are added, removed and changed as the files are.",
-        epilog=f"example: {program} /etc/pyteamd & pyteamdctl list; pyteamdctl --all explain",
+        "teams are added, removed and changed as the files are. There is no pid file, no D-Bus name and no -d: -k and -e mean one "
+        "process for each team, and so do NetworkManager and teamd@.service; use `pyteamd -t TEAM` for those.",
+        f"{program} /etc/pyteamd &",
+        "pyteamdctl list",
+        "pyteamdctl --all explain",
     )
     parser.add_argument("sources", metavar="FILE-or-DIR", nargs="+", help="configurations")
     parser.add_argument("-o", "--take-over", action="store_true", help="take over devices that exist")

@@ -19,7 +19,8 @@ from typing import Protocol
 import trio
 
 from pyteamd.control.reconfigure import change
-from pyteamd.daemon import Host, Plan, StartFailed, TeamServer
+from pyteamd.daemon import Plan, StartFailed, TeamServer
+from pyteamd.host import Host
 from pyteamd.notify import Notifier
 from pyteamd.process import EXIT_RUNTIME
 from pyteamd.pump import Pump

@@ -17,8 +17,9 @@ from pathlib import Path
 import trio
 
 from pyteamd.config import Config
-from pyteamd.daemon import Host, Plan, StartFailed, TeamServer
+from pyteamd.daemon import Plan, StartFailed, TeamServer
 from pyteamd.events import KernelEvent
+from pyteamd.host import Host
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.notify import Notifier
@@ -92,7 +93,7 @@ class Fleet:
             self._look()
             await self._until(lambda: not self._starting)
             if not self.members:
-                self._log.error("No team could be started.")
+                self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
                 return EXIT_START
             started()
             await self._until(lambda: self._stopping and not self.members)

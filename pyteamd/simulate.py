@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyteamd import scenario
+from pyteamd import helptext, scenario
 from pyteamd.problems import ConfigError
 from pyteamd.randomrun import STEPS, simulate_random
 from pyteamd.scenario import ScriptError
@@ -29,17 +29,24 @@ def main(arguments: Sequence[str], program: str) -> int:
         if options.random is not None:
             return run_random(options)
         return max([run_file(path, options) for path in options.files], default=EXIT_OK)
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        hint = f"what a script can say: {program} --commands"
+        print(f"{program}: {problem.filename}: {problem.strerror}; {hint}", file=sys.stderr)
+        return EXIT_FAILED
+    except UnicodeDecodeError as problem:
         print(f"{program}: {problem}", file=sys.stderr)
         return EXIT_FAILED
 
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     """Read the command line. SystemExit with a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Run scenario scripts on simulated links and virtual time.",
-        epilog=f"example: printf 'port eth1\\nstart\\nview\\n' | {program} -; {program} --commands",
+    parser = helptext.parser(
+        program,
+        "Run scenario scripts on simulated links and virtual time.",
+        f"printf 'port eth1\\nstart\\nview\\n' | {program} -",
+        f"{program} --check tests/scenarios/*.txt",
+        f"{program} --random 1000 examples/activebackup_ethtool_1.conf",
+        f"{program} --commands",
     )
     parser.add_argument(
         "files", nargs="*", metavar="FILE", help="script to run, - for standard input; with --random a configuration"

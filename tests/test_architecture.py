@@ -52,7 +52,7 @@ def layer(name: str) -> str:
         return "simulator"
     if name in PURE_KERNEL:
         return "ground"
-    if head.startswith("scenario") or head in ("simulate", "replay", "shrink", "randomrun"):
+    if head.startswith("scenario") or head in ("simulate", "replay", "shrink", "randomrun", "helptext"):
         return "scenario"
     if head in CORE:
         return "core"

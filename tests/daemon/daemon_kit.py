@@ -15,8 +15,9 @@ import trio
 import trio.testing
 
 from pyteamd.config import Config
-from pyteamd.daemon import Host, Plan, StartFailed
+from pyteamd.daemon import Plan, StartFailed
 from pyteamd.events import Refused, Resync
+from pyteamd.host import Host
 from pyteamd.kernel.simasync import WaitingSimKernel, run_net
 from pyteamd.kernel.simlink import SimLink
 from pyteamd.linkwatch import WATCHERS

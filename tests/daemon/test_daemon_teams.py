@@ -11,8 +11,9 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
-from pyteamd.daemon import Host, TeamServer
+from pyteamd.daemon import TeamServer
 from pyteamd.events import CarrierSeen
+from pyteamd.host import Host
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.model import OptionKey, SetOption, Tap
 

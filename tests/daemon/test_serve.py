@@ -15,7 +15,7 @@ import pytest
 import trio
 from daemon_kit import Lab, Lines, Running, quiet
 
-from pyteamd.daemon import Host
+from pyteamd.host import Host
 from pyteamd.notify import Notifier
 from pyteamd.pump import Pump
 from pyteamd.service_many import RESTART_S, Fleet, Settings, serve_many

@@ -81,7 +81,8 @@ def test_warnings_fail_only_when_strict(
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nothing = str(tmp_path / "nothing.json")
     assert run("check", nothing) == 1
-    assert capsys.readouterr().err == f"{nothing}: cannot be read: No such file or directory\n"
+    hint = "begin one with: pyteamd example activebackup > FILE"
+    assert capsys.readouterr().err == f"{nothing}: cannot be read: No such file or directory; {hint}\n"
     binary = tmp_path / "binary.json"
     binary.write_bytes(b'{"device": "\xff"}')
     assert run("check", str(binary)) == 1
@@ -133,7 +134,8 @@ def test_replay_of_what_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_replay_of_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("replay", str(tmp_path / "nothing")) == 2
-    assert capsys.readouterr().err == f"{tmp_path}/nothing: No such file or directory\n"
+    told = capsys.readouterr().err
+    assert told.startswith(f"{tmp_path}/nothing: No such file or directory; a trace is written by: pyteamdctl")
 
 
 @pytest.mark.parametrize("command", sorted(cli.SUBCOMMANDS))
@@ -142,3 +144,14 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     assert f"pyteamd {command}" in told
     assert "example" in told
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("chek", "did you mean: pyteamd check?"), ("frobnicate", "pyteamd -h lists the commands")],
+)
+def test_a_word_that_is_no_command_says_what_to_type(
+    word: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["pyteamd", word], f"{tmp_path}/") == 1
+    assert capsys.readouterr().err == f'Too many arguments\n"{word}" is no command; {meant}\n'

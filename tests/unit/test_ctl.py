@@ -114,4 +114,5 @@ def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest
         assert ("configuration" in out.getvalue()) is shown
         err = io.StringIO()
         assert ctl.run(program, [TEAM, "configur", "x"], io.StringIO(), err) == 1
-        assert err.getvalue() == f'Unknown command "{"x" if shown else "configur"}".\n'
+        hint = f"did you mean: {program} {TEAM} configuration?\n" if shown else ""
+        assert err.getvalue() == f'Unknown command "{"x" if shown else "configur"}".\n{hint}'
