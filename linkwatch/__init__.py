@@ -3,13 +3,13 @@
 if __name__ != "pyteamd.linkwatch":
     raise ImportError("import pyteamd.linkwatch, not linkwatch")
 
-from pyteamd.linkwatch.arp_ping import ArpPing
 from pyteamd.linkwatch.base import Watcher
-from pyteamd.linkwatch.ethtool import Ethtool
-from pyteamd.linkwatch.nsna_ping import NsnaPing
+from pyteamd.registry import Registry
 
-WATCHERS: dict[str, type[Watcher]] = {
-    "ethtool": Ethtool,
-    "arp_ping": ArpPing,
-    "nsna_ping": NsnaPing,
-}
+WATCHERS: Registry[Watcher] = Registry(
+    {
+        "ethtool": "pyteamd.linkwatch.ethtool:Ethtool",
+        "arp_ping": "pyteamd.linkwatch.arp_ping:ArpPing",
+        "nsna_ping": "pyteamd.linkwatch.nsna_ping:NsnaPing",
+    }
+)

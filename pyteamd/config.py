@@ -298,8 +298,8 @@ class Config:
         self.runner = read_options(self.runner_class.Config, tree, at, problems)
         # `addr` is the address for ZeroMQ, which nothing uses any more; teamd still knows the key.
         keys = keys_of(self.runner_class.Config, "name", "addr")
-        others = {name: runner.Config for name, runner in self._runners.items()}
-        check_keys(tree, keys, at, problems, used_elsewhere(self.runner_name, "runner", others))
+        explain = used_elsewhere(self.runner_name, "runner", self._runners, lambda runner: runner.Config)
+        check_keys(tree, keys, at, problems, explain)
 
     def _check_ports(self, problems: Problems) -> None:
         ports = self.tree.get("ports", {})
@@ -322,9 +322,9 @@ class Config:
             problems.append(Problem(severity, at, message))
         settings: dict[str, Any] = written if type(written) is dict else {}
         config = read_options(self.runner_class.PortConfig, settings, at, problems, Severity.PORT)
-        others = {other: runner.PortConfig for other, runner in self._runners.items()}
         keys = keys_of(self.runner_class.PortConfig, "link_watch")
-        check_keys(settings, keys, at, problems, used_elsewhere(self.runner_name, "runner", others))
+        explain = used_elsewhere(self.runner_name, "runner", self._runners, lambda runner: runner.PortConfig)
+        check_keys(settings, keys, at, problems, explain)
         own = self._watched(settings.get("link_watch", ABSENT), (*at, "link_watch"), problems)
         if self._has_shared_watchers() or settings.get("link_watch", ABSENT) not in (ABSENT, []):
             return config, own + shared, False
@@ -368,8 +368,8 @@ class Config:
             problems.append(Problem(Severity.PORT, (*at, "name"), message, allowed, hint))
             return None
         config: Any = read_options(cls.Config, entry, at, problems, Severity.PORT)
-        others = {other: watcher.Config for other, watcher in self._watchers.items()}
-        check_keys(entry, keys_of(cls.Config, "name"), at, problems, used_elsewhere(cls.name, "link watcher", others))
+        explain = used_elsewhere(cls.name, "link watcher", self._watchers, lambda watcher: watcher.Config)
+        check_keys(entry, keys_of(cls.Config, "name"), at, problems, explain)
         return cls, config
 
 

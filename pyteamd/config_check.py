@@ -88,11 +88,13 @@ def check_keys(
             problems.append(Problem(Severity.TOLERATED, (*at, key), message))
 
 
-def used_elsewhere(name: str, kind: str, others: Mapping[str, type]) -> Callable[[str], str]:
-    """For `check_keys`: tells of a key that only other runners, or watchers (`kind`), use."""
+def used_elsewhere(
+    name: str, kind: str, others: Mapping[str, type[T]], config_of: Callable[[type[T]], type]
+) -> Callable[[str], str]:
+    """For `check_keys`: tells of a key that only other runners, or watchers (`kind`), use. Looks at these only when asked."""
 
     def explain(key: str) -> str:
-        users = [other for other, cls in others.items() if key in keys_of(cls)]
+        users = [other for other, cls in others.items() if key in keys_of(config_of(cls))]
         return f"not used by the {name} {kind}, only by {', '.join(users)}" if users else ""
 
     return explain

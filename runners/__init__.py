@@ -3,17 +3,16 @@
 if __name__ != "pyteamd.runners":
     raise ImportError("import pyteamd.runners, not runners")
 
-from pyteamd.runners.activebackup import ActiveBackup
+from pyteamd.registry import Registry
 from pyteamd.runners.base import Runner
-from pyteamd.runners.basic import Broadcast, Random, RoundRobin
-from pyteamd.runners.lacp import Lacp
-from pyteamd.runners.loadbalance import LoadBalance
 
-RUNNERS: dict[str, type[Runner]] = {
-    "broadcast": Broadcast,
-    "roundrobin": RoundRobin,
-    "random": Random,
-    "activebackup": ActiveBackup,
-    "loadbalance": LoadBalance,
-    "lacp": Lacp,
-}
+RUNNERS: Registry[Runner] = Registry(
+    {
+        "broadcast": "pyteamd.runners.basic:Broadcast",
+        "roundrobin": "pyteamd.runners.basic:RoundRobin",
+        "random": "pyteamd.runners.basic:Random",
+        "activebackup": "pyteamd.runners.activebackup:ActiveBackup",
+        "loadbalance": "pyteamd.runners.loadbalance:LoadBalance",
+        "lacp": "pyteamd.runners.lacp:Lacp",
+    }
+)

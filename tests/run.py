@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the test lanes one after the other and end with one line that says what ran and what did not.
+"""Run the test lanes, as many processes at a time as there are processors, and end with one line that says what ran and what did not.
 
     tests/run.py [lane…]        no lane = all; lanes: fast, slow, lab, kernel
 
@@ -18,8 +18,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,9 @@ LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200
 EXIT_NO_WORLD = 77
 EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4
+GUESTS_EACH = 4
+"""Parts of the kernel lane for each processor."""
+PRINTING = threading.Lock()
 REAL_TIME = ("kernel", "lab")
 MOST_REPEATS = 15
 """More failures than this are no accident."""
@@ -45,8 +50,9 @@ class Outcome:
     """Counts of one lane."""
 
     lane: str
-    status: int
-    seconds: float
+    status: int = 0
+    seconds: float = 0.0
+    """Of all parts together, also where they ran at the same time."""
     passed: int = 0
     failed: int = 0
     skipped: int = 0
@@ -57,48 +63,80 @@ class Outcome:
     """Tests that passed only when they were run again, alone."""
 
 
-def run_lane(lane: str) -> Outcome:
-    """Run one lane and count what its reports say.
+@dataclass(frozen=True)
+class Part:
+    """Test files, or single tests, of one lane that one process runs; for the kernel lane: one guest."""
+
+    lane: str
+    title: str
+    files: list[str]
+
+
+def run_lanes(lanes: list[str]) -> list[Outcome]:
+    """Run the parts of all lanes, as many at a time as there are processors, and count what their reports say.
 
     The real kernel is a real-time world: there, a test that failed beside another guest is run once more, alone, and the last
     line says of how many that was true.
     """
-    outcome = run_files(lane, shares(lane))
-    if lane in REAL_TIME and 0 < len(outcome.failures) <= MOST_REPEATS:
-        print(f"== {lane}, again and alone: {' '.join(outcome.failures)}", flush=True)
-        again = run_files(lane, [list(outcome.failures)])
-        if again.passed == len(outcome.failures) and not again.failed:
-            outcome.status = 0
-            outcome.passed += again.passed
-            outcome.repeated, outcome.failed = again.passed, 0
-        outcome.seconds += again.seconds
-    return outcome
+    outcomes = {lane: Outcome(lane) for lane in lanes}
+    with ThreadPoolExecutor(processes()) as pool:
+        for done in pool.map(run_part, [part for lane in lanes for part in parts_of(lane)]):
+            add(outcomes[done.lane], done)
+    for lane in REAL_TIME:
+        outcome = outcomes.get(lane)
+        if outcome and 0 < len(outcome.failures) <= MOST_REPEATS:
+            again = run_part(Part(lane, f"{lane}, again and alone", list(outcome.failures)))
+            if again.passed == len(outcome.failures) and not again.failed:
+                outcome.status, outcome.failed = 0, 0
+                outcome.passed += again.passed
+                outcome.repeated = again.passed
+            outcome.seconds += again.seconds
+    return list(outcomes.values())
 
 
-def run_files(lane: str, parts: list[list[str]]) -> Outcome:
-    """Run test files, or single tests, each part in a process of its own at the same time."""
-    print(f"== {lane}", flush=True)
+def run_part(part: Part) -> Outcome:
+    """Run one part, print what it said, count."""
+    outcome = Outcome(part.lane)
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
-        commands = []
-        for number, files in enumerate(parts):
-            directory = Path(name, str(number))
-            directory.mkdir()
-            commands.append(command_for(lane, files, directory))
-        status = run_together(commands, Path(name))
-        outcome = Outcome(lane, status, time.monotonic() - began)
+        command = command_for(part.lane, part.files, Path(name))
+        done = subprocess.run(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        outcome.seconds = time.monotonic() - began
+        outcome.status = 0 if done.returncode == EXIT_NO_TESTS else done.returncode
         for report in sorted(Path(name).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
+    said = f"== {part.title}\n{done.stdout.decode(errors='replace')}"
+    with PRINTING:
+        print(said, flush=True)
     return outcome
 
 
-def shares(lane: str) -> list[list[str]]:
-    """The test files of a lane, dealt out to as many processes (for the kernel lane: guests) as there are processors."""
-    places = ("tests/kernel",) if lane == "kernel" else ("tests",)
+def add(outcome: Outcome, part: Outcome) -> None:
+    """Count a part to its lane; the worst exit status is the lane's."""
+    outcome.status = outcome.status or part.status
+    outcome.reasons = tuple(sorted({*outcome.reasons, *part.reasons}))
+    outcome.failures += part.failures
+    outcome.seconds += part.seconds
+    outcome.passed += part.passed
+    outcome.failed += part.failed
+    outcome.skipped += part.skipped
+
+
+def processes() -> int:
+    """How many parts run at the same time."""
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def parts_of(lane: str) -> list[Part]:
+    """The test files of a lane in parts. More parts than processors where they are long, so that none has to wait for the last."""
+    places = ("tests/kernel",) if lane == "kernel" else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
     files = [str(path.relative_to(ROOT)) for path in sorted(paths, key=lambda path: (-path.stat().st_size, path))]
-    most = 1 if lane == "lab" else min(os.cpu_count() or 1, MOST_PROCESSES)
-    return [files[number::most] for number in range(most)]
+    most = len(files) if lane == "lab" else processes() * (GUESTS_EACH if lane == "kernel" else 1)
+    dealt = [files[number::most] for number in range(most)]
+    return [Part(lane, f"{lane}, part {number} of {most}", part) for number, part in enumerate(dealt, start=1) if part]
 
 
 def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
@@ -108,23 +146,6 @@ def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
         return [*inner, f"--junitxml={directory}/report.xml"]
     shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
     return [*LAB, "--out", str(directory), "--", "sh", "-c", shell]
-
-
-def run_together(commands: list[list[str]], directory: Path) -> int:
-    """Run commands at the same time, print what each said, one after the other; the worst exit status."""
-    running = []
-    for number, command in enumerate(commands):
-        log = (directory / f"{number}.log").open("w+")
-        running.append((subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log), log))
-    worst = 0
-    for process, log in running:
-        status = process.wait()
-        log.seek(0)
-        print(log.read(), flush=True)
-        log.close()
-        if status not in (0, EXIT_NO_TESTS):
-            worst = status
-    return worst
 
 
 def quote(word: str) -> str:
@@ -175,8 +196,9 @@ def main() -> int:
     if unknown:
         print(f"no lane {unknown[0]!r}; there are: {', '.join(LANES)}", file=sys.stderr)
         return 2
-    text, well = summary([run_lane(lane) for lane in lanes])
-    print(text)
+    began = time.monotonic()
+    text, well = summary(run_lanes(lanes))
+    print(f"{text} · {time.monotonic() - began:.0f} s in all")
     return 0 if well else 1
 
 

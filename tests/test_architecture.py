@@ -22,7 +22,7 @@ MAX_FUNCTION_LINES = 50
 IMPURE = {"trio", "socket", "time", "random", "os", "logging", "pyroute2", "jeepney", "asyncio", "threading", "select"}
 DAEMON_ONLY = {"scapy"}
 
-BASE = {"events", "model", "schema", "values", "jansson", "problems"}
+BASE = {"events", "model", "schema", "values", "jansson", "problems", "registry"}
 PURE_KERNEL = {"kernel.api", "kernel.bpf", "kernel.tx_hash", "kernel.option_table"}
 """Pure modules of the kernel package: interface, packet filters, and the simulated kernel."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from pyteamd import balance, jansson
+from pyteamd import jansson
 from pyteamd.pump import Pump
 
 COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
@@ -13,11 +13,15 @@ COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
 
 async def flow_hash(pump: Pump, flow: str) -> str:
     """Bucket and port of a flow."""
+    from pyteamd import balance  # most daemons are never asked
+
     return jansson.dumps(balance.predict(pump.team, flow))
 
 
 async def spread(pump: Pump) -> str:
     """What each port sent, and how even that is."""
+    from pyteamd import balance
+
     octets = {ifindex: sent_by(port.name) for ifindex, port in pump.team.ports.items()}
     return jansson.dumps(balance.spread(pump.team, octets))
 

@@ -20,7 +20,6 @@ from typing import Final
 import trio
 
 from pyteamd.events import FrameSeen
-from pyteamd.kernel import bpf
 from pyteamd.kernel.api import KernelGone, KernelRefused
 from pyteamd.model import Tap, TapKind
 
@@ -139,6 +138,8 @@ def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:
 
 
 def _filter(tap: Tap) -> bytes:
+    from pyteamd.kernel import bpf  # not every team listens to frames
+
     match tap.kind:
         case TapKind.SLOW_PROTOCOLS:
             return bpf.filter_lacp()

@@ -28,13 +28,13 @@ def blocks(kind: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two classes, in the dictionaries as the document says."""
+    """The two classes, in the registries as the document says."""
     watcher, runner = blocks("python")
     for number, (source, registry, name) in enumerate(((watcher, WATCHERS, "steady"), (runner, RUNNERS, "lowest"))):
         module = ModuleType(f"extending_{number}")
         monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
         exec(compile(source, str(DOCUMENT), "exec"), vars(module))
-        monkeypatch.setitem(registry, name, getattr(module, name.capitalize()))
+        monkeypatch.setitem(registry.places, name, f"{module.__name__}:{name.capitalize()}")
 
 
 @pytest.mark.parametrize("number", [0, 1])
