@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pyteamd.client import Client
 
 PYTEAMD = f"{sys.executable} -B -m pyteamd"
 PYTEAMDCTL = f"{sys.executable} -B -c 'import sys; from pyteamd.ctl import main; sys.exit(main())'"
@@ -139,8 +142,8 @@ class Bench:
 
     def await_link(self, number: int, up: bool) -> None:
         """Wait until the kernel sees the port's link so."""
-        flags = Path(f"/sys/class/net/em{number}/carrier")
-        wait_for(lambda: (self.on_host(f"cat {flags}").out.strip() == "1") is up, what=f"em{number} {up}")
+        look = f"read -r now </sys/class/net/em{number}/carrier; echo $now"
+        wait_for(lambda: (self.on_host(look).out.strip() == "1") is up, what=f"em{number} {up}")
 
     def active(self, client: str = "teamdctl", team: str = "team0") -> str:
         """The active port."""
@@ -207,7 +210,17 @@ class Daemon:
         return self.on.on_host(f"{self.program} -k -t {self.team}")
 
     def alive(self) -> bool:
-        return self.on.on_host(f"{self.program} -e -t {self.team}").status == 0
+        """Whether the process of the pid file runs; asked without starting a program, which is slow here."""
+        try:
+            return Path(f"/proc/{self.pid}").exists()
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def end(self) -> None:
+        """End it as its service manager would, and wait until it has."""
+        pid = self.pid
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 15.0, f"{self.program} has ended")
 
 
 @contextmanager
@@ -220,7 +233,13 @@ def daemon(program: str, on: Bench, config: str, *, team: str = "team0", flags: 
         yield started
     finally:
         if started.alive():
-            started.stop()
+            started.end()
+
+
+def dump(method: str = "StateDump", team: str = "team0") -> str:
+    """What `teamdctl TEAM state dump` (or `config dump`: ConfigDump) prints, without starting a program."""
+    with Client.connect(team, "usock") as asked:
+        return asked.fetch(method)
 
 
 def resident_kib(pid: int) -> int:

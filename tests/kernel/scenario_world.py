@@ -33,9 +33,10 @@ LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debu
 FRAMEWORK = re.compile(r".* successfully started\.|Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.")
 """Lines of the process, not of the team."""
 UNFINISHED = "unfinished"
-CALM_S = 0.12
+CALM_S = 0.08
 PATIENCE_S = 10.0
 QUIET_S = 3.0
+STUCK_S = 1.5
 ANSWERED_BY_A_NOTE = ("PortAddFail",)
 UNINTERESTING = (False, 0, b"", bytes(8))
 
@@ -68,9 +69,12 @@ class RealScenarioWorld(World):
 
     def until_quiet(self) -> None:
         """See World."""
-        size = -1
-        while size != (size := self._log.stat().st_size):
-            time.sleep(QUIET_S)
+        size, since = self._log.stat().st_size, time.monotonic()
+        while time.monotonic() < since + QUIET_S:
+            time.sleep(CALM_S)
+            before, size = size, self._log.stat().st_size
+            if size != before:
+                since = time.monotonic()
 
     def happened(self) -> list[Happened]:
         """See World: the lines of the log since the last call, once all is calm."""
@@ -89,17 +93,24 @@ class RealScenarioWorld(World):
         return found + [Happened(self.now(), "denied", text) for text in denied]
 
     def _calm_down(self) -> None:
-        """Wait until two looks in a row see the same, and nothing is left to write."""
-        deadline, seen = time.monotonic() + PATIENCE_S, None
-        while time.monotonic() < deadline:
+        """Wait until two looks in a row see the same, and nothing is left to write; or what is left does not change any more."""
+        seen, since = None, time.monotonic()
+        deadline = since + PATIENCE_S
+        while time.monotonic() < min(deadline, since + STUCK_S):
             time.sleep(CALM_S)
             try:
                 missing = self.diff() if self._alive() else []
             except CommandError:
                 missing = []  # it ended in this moment
-            before, seen = seen, (self._log.stat().st_size, missing)
-            if seen == before and not missing:
+            before, seen = seen, (self._said(), missing)
+            if seen != before:
+                since = time.monotonic()
+            elif not missing:
                 return
+
+    def _said(self) -> int:
+        """Lines of the log, but for those on our own questions."""
+        return sum(not line.startswith("<7>") for line in self._log.read_text().splitlines())
 
     # Links
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.lab_kit import Bench, Result, bench, daemon, run, wait_for
+from tests.kernel.lab_kit import Bench, Result, bench, daemon, dump, run, wait_for
 from tests.unit.ctl_bus import PrivateBus
 
 pytestmark = pytest.mark.kernel
@@ -136,10 +136,9 @@ def says(on: Bench, command: str, text: str) -> bool:
     return text in on.on_host(command).out
 
 
-def settled(on: Bench) -> bool:
+def settled() -> bool:
     """Nothing is going to change by itself: LACP has given up waiting for partners."""
-    dump = on.on_host("teamdctl team0 state dump").out
-    return bool(dump) and '"expired"' not in dump
+    return '"expired"' not in dump()
 
 
 @contextmanager
@@ -155,13 +154,13 @@ def test_the_same_answers_throughout(name: str) -> None:
     runs: list[Answers] = []
     for kind in CLIENTS:
         with c_teamd(CONFIGS[name]) as host, client(kind, host) as asker:
-            wait_for(partial(settled, host))
+            wait_for(settled)
             answers = questions(asker)
             for change in CHANGES:
                 answers.append(ask(asker, change))
                 # The daemon answers before it has worked through what the kernel then tells it.
                 host.on_host("teamdctl team0 state && teamdctl team0 state")
-                wait_for(partial(settled, host))
+                wait_for(settled)
             answers += [ask(asker, question) for question in ("-v {} state", "state dump", "config dump", "c d a")]
         runs.append(answers)
     theirs, ours = runs

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, dump, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -94,6 +94,9 @@ ALLOWED = [
     (re.compile(r"\b(?!02:00:00:00:0|00:00:00:00)[0-9a-f]{2}(:[0-9a-f]{2}){5}\b"), "GENERATED"),
 ]
 
+QUIET_S = 0.1
+DELAYED_S = 0.3
+"""Longer than the delays in the configurations."""
 FULL = ("by-active, no ports", "sticky and prio")
 """Configurations that go through every question and step; the others are asked the main ones."""
 
@@ -122,16 +125,25 @@ class Transcript(list[tuple[str, Any]]):
         self.append((f"{about}: {command}", (result.status, *texts)))
 
 
-def settle(on: Bench) -> None:
-    """Wait until three looks in a row see the same; delays in the configurations are shorter than that takes."""
-    seen: list[str] = []
+def settle(quiet_s: float) -> None:
+    """Wait until nothing has changed for so long."""
+    seen, since = "", time.monotonic()
 
     def calm() -> bool:
-        time.sleep(0.1)
-        seen.append(on.on_host("teamdctl team0 state dump").out)
-        return len(seen) > 2 and len(set(seen[-3:])) == 1
+        nonlocal seen, since
+        time.sleep(0.02)
+        before, seen = seen, dump()
+        since = since if seen == before else time.monotonic()
+        return time.monotonic() >= since + quiet_s
 
     wait_for(calm, 10.0)
+
+
+def await_carrier(on: Bench) -> None:
+    """Give the driver, which looks at its ports' carriers once a second, the time to take up the team's."""
+    give_up = time.monotonic() + 1.5
+    while "LOWER_UP" not in on.on_host("ip -o link show team0").out and time.monotonic() < give_up:
+        time.sleep(0.05)
 
 
 def perform(on: Bench, step: str, transcript: Transcript) -> None:
@@ -151,6 +163,7 @@ def perform(on: Bench, step: str, transcript: Transcript) -> None:
 def record(program: str, config: str, steps: list[str], full: bool) -> Transcript:
     """The whole conversation with one daemon."""
     transcript = Transcript()
+    quiet_s = DELAYED_S if "delay" in config else QUIET_S
     with bench() as on:
         on.on_host("ip link add spare address 02:00:00:00:01:99 type veth peer name erapS address 02:00:00:00:02:99")
         with daemon(program, on, config) as started:
@@ -158,16 +171,16 @@ def record(program: str, config: str, steps: list[str], full: bool) -> Transcrip
             for port in (1, 2):
                 if "master team0" in on.on_host(f"ip -o link show em{port}").out:
                     on.await_link(port, True)
-            settle(on)
+            settle(quiet_s)
+            await_carrier(on)
             transcript.ask(on, "start", full)
             for step in steps:
                 perform(on, step, transcript)
-                settle(on)
+                settle(quiet_s)
                 if not step.startswith("ctl state item set setup"):
-                    transcript.append(
-                        (f"{step}: state", json.loads(normal(on.on_host("teamdctl team0 state dump").out)))
-                    )
-                    transcript.append((f"{step}: config", on.on_host("teamdctl team0 config dump").out))
+                    transcript.append((f"{step}: state", json.loads(normal(dump()))))
+                    transcript.append((f"{step}: config", dump("ConfigDump")))
+            await_carrier(on)
             transcript.ask(on, "end", full)
             stopped = started.stop()
             transcript.append(("-k", (stopped.status, stopped.out)))

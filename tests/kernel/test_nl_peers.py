@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,6 +15,15 @@ from tests.kernel.lab_kit import Bench, Result, bench, daemon, must, run, wait_f
 pytestmark = pytest.mark.kernel
 
 OURS = f"{sys.executable} -B -m pyteamd.nl"
+SERVER = """
+import io, json, shlex, sys
+from pyteamd.nl import run
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    status = run("pyteamnl", shlex.split(line), out, err)
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+"""Many command lines in one process: starting Python is what takes long here. The tests below start it as users do."""
 AB = '{"runner":{"name":"activebackup"},"ports":{"em1":{"prio":-7},"em2":{}}}'
 LB = '{"runner":{"name":"loadbalance","tx_hash":["eth"]},"ports":{"em1":{},"em2":{}}}'
 
@@ -61,14 +73,34 @@ def team(request: pytest.FixtureRequest) -> Bench:
         must("ip link del team0; rm -f /run/teamd/team0.*", namespace=made.host)
 
 
-def test_questions_and_changes_get_the_same_answers(team: Bench) -> None:
+@pytest.fixture
+def ours(team: Bench) -> Iterator[Callable[[str], Result]]:
+    """Runs a command line of pyteamnl."""
+    words = ["ip", "netns", "exec", team.host, sys.executable, "-B", "-c", SERVER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        def command(line: str) -> Result:
+            stdin.write(line + "\n")
+            return Result(*json.loads(stdout.readline()))
+
+        yield command
+        stdin.close()
+
+
+def test_questions_and_changes_get_the_same_answers(team: Bench, ours: Callable[[str], Result]) -> None:
+    def theirs(line: str) -> Result:
+        return team.on_host(f"teamnl {line}")
+
     for command in COMMON:
-        assert told(team.on_host(f"{OURS} {command}")) == told(team.on_host(f"teamnl {command}")), command
+        assert told(ours(command)) == told(theirs(command)), command
     for change in CHANGES:
         results = []
         before = {key: value for key, value in team.options().items() if "stats" not in key}
-        for program in ("teamnl", OURS):
-            told_now = told(team.on_host(f"{program} team0 setoption {change}"))
+        for program in (theirs, ours):
+            told_now = told(program(f"team0 setoption {change}"))
             results.append((*told_now, {key: value for key, value in team.options().items() if "stats" not in key}))
             after = results[-1][3]
             for key, value in before.items():
