@@ -136,9 +136,10 @@ class NetlinkKernel(Requests):
         self._pause_at_s = 0.0
         self._peeked: list[tuple[int, Message]] = []
         self._drained = True
-        self._doubt = False
-        """Something could not be read since the last dump."""
+        self._unread_then = 0
+        """How much could not be read up to the last dump; more than that puts all we know in doubt."""
         self._doubt_at_s = 0.0
+        self._clock = time.monotonic
         self._hurried = 0
 
     @property
@@ -163,7 +164,9 @@ class NetlinkKernel(Requests):
 
     def dump(self, team: int) -> Resync:
         """Links, ports and options now. KernelGone without the device."""
+        before = self._unread()
         resync = super().dump(team)
+        self._unread_then += self._unread() - before  # another dump would not read it either
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
         self._list_ports(team, [port.ifindex for port in resync.ports])
@@ -175,27 +178,20 @@ class NetlinkKernel(Requests):
         while not batch:
             if self._stirred:
                 self._stirred = False
-                self._pause(time.monotonic())
+                self._pause()
             elif self._peeked or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._ready)
-            batch = self.read(time.monotonic())
+            batch = self.read()
         return batch
 
-    def read(self, now_s: float) -> Batch:
+    def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""
-        before = self._unread()
         try:
-            batch = self._round() if self._drained else self._overrun()
+            return self._round() if self._drained else self._overrun()
         except _Lost:
-            batch = self._overrun()
-        self._doubt = self._doubt or self._unread() != before
-        if self._doubt and now_s >= self._doubt_at_s:
-            self._doubt = False
-            self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
-            batch = self._anew()
-        return batch
+            return self._overrun()
 
     def open_port(self, ifindex: int, tap: Tap) -> PacketSocket:
         """Open a packet socket on a port with the filter of `tap`. KernelGone or KernelRefused."""
@@ -210,13 +206,13 @@ class NetlinkKernel(Requests):
         self._team_events.close()
         super().close()
 
-    def _pause(self, now_s: float) -> None:
+    def _pause(self) -> None:
         """Let go of the processor before decoding, for a moment, and not often: this blocks the event loop.
 
         The other end of the cable may be a port of ours, and its message made just now, by a thread of the kernel that waits
         for this processor.
         """
-        if self._team_of and now_s >= self._pause_at_s:
+        if self._team_of and (now_s := self._clock()) >= self._pause_at_s:
             self._pause_at_s = now_s + _PAUSE_INTERVAL_S
             self._ready.poll(_PAUSE_S)
 
@@ -239,6 +235,9 @@ class NetlinkKernel(Requests):
                     if team in self._watched:
                         self._note_ports(team, events)
                         batch += [(team, event) for event in events]
+        if self._unread() != self._unread_then and (now_s := self._clock()) >= self._doubt_at_s:
+            self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
+            return self._anew()
         return batch
 
     def _peek(self, batch: Batch) -> bool:
@@ -317,6 +316,7 @@ class NetlinkKernel(Requests):
         self._peeked.clear()
         self._running.clear()
         self._stirred = False
+        self._unread_then = self._unread()
         links, teams = self._link_events.drain(), self._team_events.drain()
         self._drained = links and teams
         return [(0, Overrun())]

@@ -68,19 +68,30 @@ FORGOTTEN = {
 AFTER = "dump, em2 cut"
 
 
-def record(program: str, text: str) -> list[tuple[str, Any]]:
-    """Questions and answers, once both links are negotiated."""
-    with bench() as on, bond(on), daemon(program, on, text):
-        on.on_host("ip link set team0 up")
-        settle(on)
-        found = [ask(on, question) for question in QUESTIONS]
-        found.append(("options", options(on)))
-        found.append(("dump", json.loads(on.on_host("teamdctl team0 state dump").out)))
-        found.append(("carrier", on.on_host("cat /sys/class/net/team0/carrier").out))
-        on.cut(2)
-        settle(on)
-        found += [ask(on, "state"), ("carrier, em2 cut", on.on_host("cat /sys/class/net/team0/carrier").out)]
-        found.append((AFTER, json.loads(on.on_host("teamdctl team0 state dump").out)))
+def record(program: str, text: str, one_by_one: bool = False) -> list[tuple[str, Any]]:
+    """Questions and answers, once both links are negotiated. `one_by_one`: em2 gets its link when em1 is in service."""
+    with bench() as on, bond(on):
+        if one_by_one:
+            on.cut(2)
+        with daemon(program, on, text):
+            on.on_host("ip link set team0 up")
+            if one_by_one:
+                wait_for(lambda: on.on_host("teamnl team0 getoption -p em1 enabled").out.strip() == "true", 15.0)
+                on.mend(2)
+            return conversation(on)
+
+
+def conversation(on: Bench) -> list[tuple[str, Any]]:
+    """Everything that is asked, and em2 cut in between."""
+    settle(on)
+    found = [ask(on, question) for question in QUESTIONS]
+    found.append(("options", options(on)))
+    found.append(("dump", json.loads(on.on_host("teamdctl team0 state dump").out)))
+    found.append(("carrier", on.on_host("cat /sys/class/net/team0/carrier").out))
+    on.cut(2)
+    settle(on)
+    found += [ask(on, "state"), ("carrier, em2 cut", on.on_host("cat /sys/class/net/team0/carrier").out)]
+    found.append((AFTER, json.loads(on.on_host("teamdctl team0 state dump").out)))
     return found
 
 
@@ -130,7 +141,8 @@ def dumps_differ(wanted: Any, got: Any, allowed: set[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_same_answers_of_lacp(name: str) -> None:
-    theirs, ours = record("teamd", CONFIGS[name]), record(PYTEAMD, CONFIGS[name])
+    # Of two aggregates of equal worth bonding uses one and teamd, by chance, the other: nobody is served then.
+    theirs, ours = (record(program, CONFIGS[name], one_by_one=name == "key apart") for program in ("teamd", PYTEAMD))
     different = []
     for (question, wanted), (_, got) in zip(theirs, ours, strict=True):
         if "dump" in question and isinstance(wanted, dict):

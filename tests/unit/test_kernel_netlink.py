@@ -63,12 +63,13 @@ class Ears:
         self.kernel._family = FAMILY
         self.kernel._watched.add(TEAM)
         self.now_s = 100.0
+        self.kernel._clock = lambda: self.now_s
 
     def read(self) -> list[tuple[int, KernelEvent]]:
         """Everything that can be read now."""
         heard: list[tuple[int, KernelEvent]] = []
         while self.links.datagrams or self.teams.datagrams or self.kernel._peeked:
-            heard += self.kernel.read(self.now_s)
+            heard += self.kernel.read()
         return heard
 
 
@@ -186,11 +187,11 @@ class Pauses:
 def test_the_pause_for_links_of_others_is_rare(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = Pauses()
     monkeypatch.setattr(ears.kernel, "_ready", pauses)
-    for step in range(10_000):
-        ears.kernel._pause(step / 1000)
+    ears.kernel._pause()
     assert pauses.count == 0, "there is no port it could be good for"
     ears.kernel._list_ports(TEAM, [4])
     for step in range(10_000):
-        ears.kernel._pause(50 + step / 1000)
+        ears.now_s = 100 + step / 1000
+        ears.kernel._pause()
     assert pauses.count == 10 / netlink._PAUSE_INTERVAL_S
     monkeypatch.undo()
