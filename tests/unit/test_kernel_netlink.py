@@ -13,7 +13,10 @@ import pytest
 
 from pyteamd.events import KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen
 from pyteamd.kernel import netlink, rtnl, teamnl, tlv
+from pyteamd.kernel.api import KernelRefused
 from pyteamd.kernel.netlink import NetlinkKernel
+from pyteamd.kernel.requests import Requests
+from pyteamd.model import SetMember
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/netlink-6.1.json").read_text())
 LINKS, TEAMS = (
@@ -195,3 +198,20 @@ def test_the_pause_for_links_of_others_is_rare(ears: Ears, monkeypatch: pytest.M
         ears.kernel._pause()
     assert pauses.count == 10 / netlink._PAUSE_INTERVAL_S
     monkeypatch.undo()
+
+
+class Speechless(Requests):
+    """A kernel whose answer about a link cannot be read."""
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """See Requests."""
+        raise KernelRefused(errno.EBADMSG, f"find link {ifindex}")
+
+
+def test_a_refused_write_stays_one_when_nobody_says_whether_the_team_is_still_there() -> None:
+    requests = Speechless()
+    write = SetMember(2**31 - 1, True)
+    (refused,) = requests.apply(2**31 - 2, [write])
+    assert refused.write == write
+    assert refused.errno in (errno.ENODEV, errno.EPERM)
+    requests.close()
