@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, dump, wait_for
 from tests.kernel.lacp_peers import bond
 from tests.kernel.test_differential import ALLOWED
 
@@ -86,12 +86,12 @@ def conversation(on: Bench) -> list[tuple[str, Any]]:
     settle(on)
     found = [ask(on, question) for question in QUESTIONS]
     found.append(("options", options(on)))
-    found.append(("dump", json.loads(on.on_host("teamdctl team0 state dump").out)))
+    found.append(("dump", json.loads(dump())))
     found.append(("carrier", on.on_host("cat /sys/class/net/team0/carrier").out))
     on.cut(2)
     settle(on)
     found += [ask(on, "state"), ("carrier, em2 cut", on.on_host("cat /sys/class/net/team0/carrier").out)]
-    found.append((AFTER, json.loads(on.on_host("teamdctl team0 state dump").out)))
+    found.append((AFTER, json.loads(dump())))
     return found
 
 
@@ -110,14 +110,14 @@ def options(on: Bench) -> dict[str, str]:
 
 def settle(on: Bench) -> None:
     """What users see has been the same for longer than the wait of the standard takes."""
-    seen: list[str] = []
+    seen, since = "", time.monotonic()
 
     def calm() -> bool:
-        time.sleep(0.25)
-        seen.append(
-            on.on_host("teamdctl team0 state").out + str(on.on_host("teamnl team0 getoption -p em1 enabled").out)
-        )
-        return len(seen) > 12 and len(set(seen[-12:])) == 1
+        nonlocal seen, since
+        time.sleep(0.2)
+        before, seen = seen, on.on_host("teamdctl team0 state; teamnl team0 getoption -p em1 enabled").out
+        since = since if seen == before else time.monotonic()
+        return time.monotonic() >= since + 2.5
 
     wait_for(calm, 20.0)
 

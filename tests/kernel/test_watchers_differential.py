@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, dump, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -78,19 +78,19 @@ def asked(on: Bench) -> list[tuple[str, Any]]:
     return answers
 
 
-def verdicts(on: Bench) -> list[bool]:
+def verdicts() -> list[bool]:
     """Of every watcher of every port."""
-    ports = json.loads(on.on_host("teamdctl team0 state dump").out).get("ports", {})
+    ports = json.loads(dump()).get("ports", {})
     return [watcher["up"] for port in ports.values() for watcher in port["link_watches"]["list"].values()]
 
 
-def settle(on: Bench) -> None:
+def settle() -> None:
     """Long enough for every watcher, then until three looks see the same verdicts."""
     seen: list[list[bool]] = []
 
     def calm() -> bool:
         time.sleep(0.15)
-        seen.append(verdicts(on))
+        seen.append(verdicts())
         return len(seen) > 4 and seen[-1] == seen[-2] == seen[-3]
 
     wait_for(calm, 10.0)
@@ -105,14 +105,14 @@ def record(program: str, config: str) -> list[tuple[str, Any]]:
             on.on_host("ip link set team0 up")
             on.await_link(1, True)
             # teamd's nsna_ping has to wait until the kernel has given the port an address.
-            wait_for(lambda: (seen := verdicts(on)) and all(seen), 10.0)
-            settle(on)
+            wait_for(lambda: (seen := verdicts()) and all(seen), 10.0)
+            settle()
             found += [(f"start: {question}", answer) for question, answer in asked(on)]
             if "validate" in config or "nsna" in config:
                 for silent in (True, False):
                     silence(on, silent)
                     time.sleep(0.6)
-                    settle(on)
+                    settle()
                     found += [(f"silent {silent}: {question}", answer) for question, answer in asked(on)]
     return found
 
