@@ -8,6 +8,7 @@ Scapy knows the frames from another source than the package, so a mistake in one
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -126,8 +127,12 @@ class Peer:
         return bytes(outer / SlowProtocol(subtype=2 if isinstance(pdu, MarkerProtocol) else 1) / pdu)
 
     def say(self, **changes: Any) -> None:
-        """Speak now."""
-        self.ear.say(self.frame(self.pdu(**changes)))
+        """Speak now. A port whose link is down says nothing, when its time comes."""
+        try:
+            self.ear.say(self.frame(self.pdu(**changes)))
+        except OSError as problem:
+            if problem.errno != errno.ENETDOWN:
+                raise
         self.said_at = time.monotonic()
 
     def listen(self) -> None:
