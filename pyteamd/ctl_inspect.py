@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 
 from pyteamd.ctl_verbs import Session, VerbError
@@ -95,5 +96,11 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def colourful() -> bool:
+    """Whether there is somebody to see colours, who did not say no (no-color.org)."""
+    environ = os.environ
+    return sys.stdout.isatty() and environ.get("TERM", "dumb") != "dumb" and not environ.get("NO_COLOR")
+
+
 def _coloured(text: str, colour: str) -> str:
-    return f"{colour}{text}{PLAIN}" if sys.stdout.isatty() else text
+    return f"{colour}{text}{PLAIN}" if colourful() else text

@@ -8,6 +8,7 @@ there are some; nothing is kept for a client that is slow, it is told what it mi
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 from pyteamd.client import CallFailed
+from pyteamd.ctl_inspect import colourful
 from pyteamd.ctl_verbs import Session, VerbError
 
 TYPE_CHECKING = False
@@ -66,8 +68,8 @@ def watch(session: Session) -> None:
         interval_s = float(session.args[0]) if session.args else INTERVAL_S
     except ValueError:
         raise VerbError(22, "usage: watch [SECONDS]   for instance: pyteamdctl team0 watch 0.5") from None
-    if not sys.stdout.isatty():
-        for line in picture(session, 80, 1000, {}):
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        for line in picture(session, shutil.get_terminal_size((80, 24)).columns, 1000, {}):
             session.print(line)
         return
     before: dict[str, tuple[float, int, int]] = {}
@@ -77,7 +79,8 @@ def watch(session: Session) -> None:
         while True:
             columns, lines = shutil.get_terminal_size()
             shown = picture(session, max(columns, FEWEST_COLUMNS), max(lines, FEWEST_LINES), before)
-            coloured = "".join(f"{colour(line)}{CLEAR_LINE}\r\n" for line in shown)
+            paint = colour if colourful() else lambda line, first: line
+            coloured = "".join(f"{paint(line, not number)}{CLEAR_LINE}\r\n" for number, line in enumerate(shown))
             session.out.write(f"{HOME}{coloured}{CLEAR_BELOW}")
             session.out.flush()
             time.sleep(max(0.1, interval_s))
@@ -178,13 +181,9 @@ def ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def colour(line: str) -> str:
-    """Colours by what a line begins with."""
-    match line[:2]:
-        case "* ":
-            return f"{GREEN}{line}{PLAIN}"
-        case "- ":
-            return f"{YELLOW}{line}{PLAIN}"
-        case "" | "  " | "la":
-            return line
-    return f"{BOLD}{line}{PLAIN}" if ": " in line[:20] else line
+def colour(line: str, first: bool) -> str:
+    """Colours by what a line begins with; the first one is the team's."""
+    if first:
+        return f"{BOLD}{line}{PLAIN}"
+    shade = {"* ": GREEN, "- ": YELLOW}.get(line[:2])
+    return f"{shade}{line}{PLAIN}" if shade else line

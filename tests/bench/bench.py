@@ -109,7 +109,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--blocks", type=int, default=5, help="starts of each candidate (default 5)")
     add("--idle", type=float, default=30.0, metavar="S", help="idle time watched for each candidate (default 30)")
     add("--quiet", type=float, default=0.05, metavar="S", help="silence that counts as settled (default 0.05)")
-    add("--timeout", type=float, default=1800.0, metavar="S", help="for everything (default 1800)")
+    add("--timeout", type=float, default=3600.0, metavar="S", help="for everything (default 3600)")
     add("--out", type=Path, default=REPO / "build/bench.json", metavar="FILE")
     add("--strict", action="store_true", help="exit status 3 when a limit is missed")
     return parser.parse_args(argv)

@@ -12,24 +12,27 @@ import gc
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import failover
 import rawnl
+from pings import SO_RCVBUFFORCE
 from probe import BenchError, Candidate, Cutter, Observer, Running, Watch, make_ports, peer_of, rss_kb
 
 TEAMS = 64
 SERVES = ("pyteamd",)
-ROUNDS = 2
 PATIENCE_S = 240.0
+SETTLE_S = 1.0
 SHARE = 4
 """A case is given one of so many of the plan's cuts."""
+RECEIVE_OCTETS = 1 << 24
+"""A start of all teams is told in thousands of messages."""
 PAIRS = tuple((f"eth{2 * number}", f"eth{2 * number + 1}") for number in range(1, TEAMS + 1))
 
 Samples = dict[str, dict[str, list[float]]]
@@ -42,6 +45,8 @@ class Bed:
         self.cutter = Cutter()  # first: its process should not inherit the sockets
         self.route = rawnl.Route()
         self.watch = Watch(rawnl.Team())
+        for one in (self.watch.events, self.watch.links):
+            one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_OCTETS)
         self.quiet_s = quiet_s
         names = [name for pair in PAIRS for name in pair]
         make_ports(self.route, names)
@@ -71,7 +76,7 @@ class Bed:
             self.listen(1.0)
             if time.monotonic() > deadline_s:
                 raise BenchError(f"{len(self.active)} of {count} teams work within {PATIENCE_S:g} s")
-        self.watch.settle(1.0)
+        self.watch.settle(self.quiet_s)
 
     def cut(self, number: int) -> float:
         """Cut the active port of a team, put everything back; the answer is the time to the event, in ms."""
@@ -93,16 +98,15 @@ def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
     """Measure every candidate that is a daemon; the answer is candidate → quantity → samples."""
     bed = Bed(plan.quiet_s)
     daemons = [one for one in candidates if not any("floor.py" in word for word in one.command)]
-    found: Samples = {candidate.name: defaultdict(list) for candidate in daemons}
-    cuts = max(4, plan.cuts // SHARE // ROUNDS)
+    found: Samples = {candidate.name: {} for candidate in daemons}
+    cuts = max(4, plan.cuts // SHARE)
     gc.disable()
     try:
-        for _ in range(ROUNDS):
-            for candidate in daemons:
-                for count, place in ((1, "one"), (TEAMS, "many")):
-                    for quantity, values in _block(bed, candidate, count, cuts).items():
-                        found[candidate.name][f"{place}_{quantity}"] += values
-                    print(f"many: {candidate.name}, {count} teams, {cuts} cuts", flush=True)
+        for candidate in daemons:
+            for count, place in ((1, "one"), (TEAMS, "many")):
+                for quantity, values in _block(bed, candidate, count, cuts).items():
+                    found[candidate.name][f"{place}_{quantity}"] = values
+                print(f"many: {candidate.name}, {count} teams, {cuts} cuts", flush=True)
     finally:
         bed.cutter.close()
     for samples in found.values():
@@ -132,6 +136,7 @@ def _running(candidate: Candidate, count: int, bed: Bed) -> Iterator[list[int]]:
         for number, config in enumerate(configs):
             daemons.append(Running(candidate, config))
             bed.await_teams(number + 1)
+        bed.watch.settle(SETTLE_S)
         yield [daemon.pid for daemon in daemons]
         for daemon in daemons:
             daemon.stop(bed.route)
@@ -141,6 +146,7 @@ def _running(candidate: Candidate, count: int, bed: Bed) -> Iterator[list[int]]:
             Path(directory, f"{config['device']}.conf").write_text(json.dumps(config))
         process = subprocess.Popen([*candidate.command, "serve", directory])
         bed.await_teams(count)
+        bed.watch.settle(SETTLE_S)
         yield [process.pid]
         os.kill(process.pid, signal.SIGTERM)
         if process.wait(PATIENCE_S):
