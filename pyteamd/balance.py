@@ -137,7 +137,7 @@ def read_flow(text: str, team_mac: bytes, hashes_addresses: bool) -> tuple[bytes
     """A frame, and the VLAN tag beside it as the kernel has it. ValueError says what is wrong."""
     try:
         flow = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"the flow is not JSON: {problem}") from None
     if not isinstance(flow, dict) or not all(isinstance(value, str) for value in flow.values()):
         raise ValueError("a flow is an object of strings")

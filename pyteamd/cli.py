@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyteamd import __version__
 from pyteamd.options import Command, Options, UsageError, parse, usage
-from pyteamd.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir
+from pyteamd.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
 
 if TYPE_CHECKING:
     import logging
@@ -46,7 +46,19 @@ SUBCOMMANDS = {
 def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
     """Entry point of `pyteamd`, `python -m pyteamd` and `teamd`. Returns the exit code."""
     argv = sys.argv if argv is None else argv
-    program = program_name(argv[0])
+    open_standard()
+    try:
+        code = obey(program_name(argv[0]), argv, run_dir)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_START
+    return code
+
+
+def obey(program: str, argv: list[str], run_dir: str) -> int:
+    """Do what the command line says. Returns the exit code."""
     if len(argv) > 1 and argv[1] in SUBCOMMANDS:
         row = SUBCOMMANDS[argv[1]]
         code: int = getattr(importlib.import_module(row.module), row.function)(argv[2:], f"{program} {argv[1]}")

@@ -121,11 +121,13 @@ class TeamServer:
                 raise failure
         except StartFailed:
             self._leave(ifindex, keep, usock, bus)
+            self._host.traces.pop(ifindex, None)
             raise
         except BaseException:
             # After a crash, ours or that of another task, the next daemon takes the device over as it is now.
             self._leave(ifindex, keep or not self._forced, usock, bus)
             raise
+        self._host.traces.pop(ifindex, None)
         return self._leave(ifindex, keep, usock, bus)
 
     def stop(self) -> bool:
@@ -203,7 +205,7 @@ class TeamServer:
         beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
         self._taps = Taps(self._kernel, self._nursery, self._log, self._frames)
         trace = Trace(beginning, plan.trace_entries)
-        self._host.traces.append(trace)
+        self._host.traces[ifindex] = trace
         self.pump = Pump(team, self._kernel, self, trace, self._log)
         if team.runner.punctual:
             self._be_punctual(self.pump)

@@ -31,8 +31,8 @@ class Host:
         self.pumps: dict[int, Pump] = {}
         self.owners: dict[int, Pump] = {}
         """Whose port a link is. With many teams, asking each of them would take longer than a fail-over."""
-        self.traces: list[Trace] = []
-        """Of the teams that have not come to a good end."""
+        self.traces: dict[int, Trace] = {}
+        """Of the teams that have not come to a good end, by ifindex."""
         self.serving = False
         """Some team was started."""
         self._one_processor = len(os.sched_getaffinity(0)) == 1

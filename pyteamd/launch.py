@@ -81,7 +81,7 @@ def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> in
             background.report(0)
 
     def last_words() -> int:
-        for trace in host.traces:
+        for trace in host.traces.values():
             for line in trace.lines():
                 log.critical("%s", line)
         return EXIT_RUNTIME if host.serving else EXIT_START

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 
-OUTPUTS = ("stdout", "stderr", "syslog")
+STREAMS = {"stdout": 1, "stderr": 2}
+OUTPUTS = (*STREAMS, "syslog")
 SYSLOG_SOCKET = "/dev/log"
 FACILITY_DAEMON = 3 << 3
 
@@ -44,9 +45,8 @@ def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Log
     if output == "syslog":
         handler = SyslogHandler(ident)
     else:
-        stream = sys.stdout if output == "stdout" else sys.stderr
-        handler = logging.StreamHandler(stream)
-        if is_journal(stream.fileno(), environ):
+        handler = StreamHandler(descriptor := STREAMS[output])
+        if is_journal(descriptor, environ):
             handler.setFormatter(WeightFormatter())
     handler.addFilter(RateLimit())
     logger.addHandler(handler)
@@ -85,6 +85,27 @@ class WeightFormatter(logging.Formatter):
         """The record's text with its weight."""
         prefix = f"<{weight(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
+
+
+class StreamHandler(logging.Handler):
+    """Lines to an open descriptor, in pieces that fit once it is ready: who stopped reading our pipe shall not stop the daemon."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or as much of it as goes."""
+        octets = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        for at in range(0, len(octets), select.PIPE_BUF):
+            if not self._poll.poll(0):
+                return
+            try:
+                os.write(self._descriptor, octets[at : at + select.PIPE_BUF])
+            except OSError:
+                return  # closed, nobody at the other end, no space: there is nobody to tell
 
 
 class SyslogHandler(logging.Handler):

@@ -9,10 +9,12 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 from collections.abc import Callable
 
 import trio
 
+from pyteamd.control.usock import PASSING, PAUSE_S, identity_of, somebody_listens
 from pyteamd.metrics import CONTENT_TYPE
 from pyteamd.values import listen_address
 
@@ -25,15 +27,16 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
     """Answer until cancelled. An address that cannot be had is an error in the log and nothing else."""
     kind, where = listen_address(address)
     path = where if isinstance(where, str) else ""
-    if path:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    opened = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        opened = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if path and stat.S_ISSOCK(mode_of(path)) and not somebody_listens(path):
+            os.unlink(path)
         opened.bind(where)
         opened.listen(MAXIMUM_CONNECTIONS)
+        identity = identity_of(path) if path else None
     except OSError as error:
+        opened.close()
         log.error("metrics_listen %s: %s", address, os.strerror(error.errno or 0))
         return
     limit = trio.CapacityLimiter(MAXIMUM_CONNECTIONS)
@@ -42,12 +45,26 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
             async with trio.open_nursery() as nursery:
                 while True:
                     async with limit:
-                        client, _ = await listener.accept()
+                        try:
+                            client, _ = await listener.accept()
+                        except OSError as error:
+                            if error.errno not in PASSING:
+                                raise
+                            log.warning("metrics_listen: %s", os.strerror(error.errno))
+                            await trio.sleep(PAUSE_S)
+                            continue
                     nursery.start_soon(_connection, client, answer, limit)
     finally:
-        if path:
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
+            if path and identity_of(path) == identity:
                 os.unlink(path)
+
+
+def mode_of(path: str) -> int:
+    """The kind of a file, 0 when there is none. OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(path).st_mode
+    return 0
 
 
 async def _connection(client: trio.socket.SocketType, answer: Callable[[], str], limit: trio.CapacityLimiter) -> None:

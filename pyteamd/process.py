@@ -40,6 +40,15 @@ def make_run_dir(path: str) -> None:
         return
 
 
+def open_standard() -> None:
+    """Put /dev/null where input, output or errors were closed, or the next file opened would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 class Background:
     """The daemon's side of the pipe: tell the waiting process how the start ended."""
 

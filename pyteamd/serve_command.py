@@ -12,7 +12,7 @@ import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__, helptext
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.launch import event_buffer
-from pyteamd.log import choose_output, open_log
+from pyteamd.log import choose_output, open_log, set_debug_level
 from pyteamd.notify import Notifier
 from pyteamd.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
 from pyteamd.service_many import Fleet, Settings, serve_many
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Returns the exit code."""
     options = parse(arguments, program)
     log = open_log(choose_output(options.log_output, os.environ, False), "pyteamd", os.environ)
+    set_debug_level(log, 0)
     run_dir = os.environ.get("PYTEAMD_RUN_DIR", "") or RUN_DIR
     run_dir = f"{run_dir.rstrip('/')}/"
     try:

@@ -22,9 +22,10 @@ from pyteamd.events import KernelEvent
 from pyteamd.host import Host
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
+from pyteamd.log import set_debug_level
 from pyteamd.notify import Notifier
 from pyteamd.problems import ConfigError
-from pyteamd.process import EXIT_OK, EXIT_START
+from pyteamd.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.pump import Pump
 from pyteamd.runners import RUNNERS
 from pyteamd.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memory, signals, watchdog
@@ -63,6 +64,15 @@ class SharedHost(Host):
 
 
 @dataclass(slots=True)
+class Rest:
+    """A team between a fault and its next life."""
+
+    plan: Plan
+    wanted: bool = True
+    """If not, its next life is only there to end in good order."""
+
+
+@dataclass(slots=True)
 class Member:
     """One team of the process."""
 
@@ -85,6 +95,7 @@ class Fleet:
         self._stopping = False
         self._nursery: trio.Nursery
         self._starting: dict[str, None] = {}
+        self._resting: dict[str, Rest] = {}
         self._changed = trio.Event()
 
     async def run(self, started: Callable[[], None]) -> int:
@@ -92,11 +103,11 @@ class Fleet:
         async with trio.open_nursery() as self._nursery:
             self._look()
             await self._until(lambda: not self._starting)
-            if not self.members:
+            if not self.members and not self._resting:
                 self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
                 return EXIT_START
             started()
-            await self._until(lambda: self._stopping and not self.members)
+            await self._until(lambda: self._stopping and not self.members and not self._resting)
         return EXIT_OK
 
     def stop(self) -> bool:
@@ -107,6 +118,8 @@ class Fleet:
         for member in self.members.values():
             member.gone = True
             member.server.stop()
+        for rest in self._resting.values():
+            rest.wanted = False
         self._change()
         return True
 
@@ -114,6 +127,9 @@ class Fleet:
         """See Serving."""
         known = list(self.members.items())
         plans = self._look()
+        for device, rest in self._resting.items():
+            rest.plan = plans.get(device, rest.plan)
+            rest.wanted = device in plans
         for device, member in known:
             plan = plans.get(device)
             if plan is None:
@@ -126,13 +142,12 @@ class Fleet:
     def _look(self) -> dict[str, Plan]:
         """Start what is not running yet. Returns what there shall be."""
         plans: dict[str, Plan] = {}
+        there = {device: member.server.plan for device, member in self.members.items()}
+        there |= {device: rest.plan for device, rest in self._resting.items()}
         for path in files(self._sources, self._log):
             plan = self._plan(path)
             if plan is None:
-                for device in [
-                    device for device, member in self.members.items() if member.server.plan.config_file == str(path)
-                ]:
-                    plans[device] = self.members[device].server.plan
+                plans |= {device: old for device, old in there.items() if old.config_file == str(path)}
             elif plan.device in plans:
                 self._log.error(
                     "%s: %s is configured in %s already; ignored.", path, plan.device, plans[plan.device].config_file
@@ -140,7 +155,7 @@ class Fleet:
             else:
                 plans[plan.device] = plan
         for device, plan in plans.items():
-            if device not in self.members and not self._stopping:
+            if device not in there and not self._stopping:
                 self._starting[device] = None
                 self._nursery.start_soon(self._live, plan)
         return plans
@@ -176,9 +191,13 @@ class Fleet:
     async def _live(self, plan: Plan) -> None:
         """One team, until it ends or shall end; a fault of ours is followed by another life."""
         device = plan.device
+        log = named(self._log, device)
+        wanted = True
         while True:
-            log = named(self._log, device)
-            member = Member(TeamServer(plan, self.host, log), trio.CancelScope())
+            set_debug_level(log, plan.setup.debug_level)
+            member = Member(TeamServer(plan, self.host, log), trio.CancelScope(), gone=not wanted)
+            if not wanted:
+                member.server.stop()
             self.members[device] = member
             again = False
             try:
@@ -199,8 +218,10 @@ class Fleet:
             if not again or member.gone or self._stopping:
                 log.info("Ended.")
                 return
+            rest = self._resting[device] = Rest(plan)
             await trio.sleep(RESTART_S)
-            plan = replace(plan, take_over=True)
+            del self._resting[device]
+            plan, wanted = replace(rest.plan, take_over=True), rest.wanted
 
     async def _metrics(self, address: str, member: Member, log: logging.Logger) -> None:
         with member.metrics:
@@ -262,6 +283,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         nursery.start_soon(watchdog, notifier)
         settle_memory()
 
+    code = EXIT_RUNTIME
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.host.read)

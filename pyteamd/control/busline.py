@@ -83,8 +83,10 @@ class BusLine:
             path = get_bus(address)
         except (ValueError, RuntimeError) as error:
             raise BusError(f"the bus address {address!r} is not understood ({error})") from None
-        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        plain.setblocking(False)
+        try:
+            plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            raise BusError(os.strerror(error.errno or 0)) from None
         line = cls(trio.socket.from_stdlib_socket(plain))
         try:
             # Connecting a local socket does not wait; and trio would resolve the path in a thread.

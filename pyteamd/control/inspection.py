@@ -16,6 +16,8 @@ WAIT_S = 3.0
 """Clients wait 5 s for a reply."""
 PIECE_OCTETS = 60_000
 """A reply is one packet, and packets have a limit."""
+MAXIMUM_DIGITS = 20
+"""Of a step's number; Python refuses to read one of thousands."""
 
 
 async def explain(pump: Pump) -> str:
@@ -35,9 +37,7 @@ async def history(pump: Pump) -> str:
 
 async def trace(pump: Pump, start: str) -> str:
     """A piece of the trace as JSON lines, from a step number on; `next` is where the next piece begins, null at the end."""
-    if not start.isascii() or not start.isdigit():
-        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
-    lines, following = pump.trace.piece(int(start), PIECE_OCTETS)
+    lines, following = pump.trace.piece(step(start), PIECE_OCTETS)
     return to_json({"lines": lines, "next": following})
 
 
@@ -59,13 +59,18 @@ async def events(pump: Pump, start: str) -> str:
     trace = pump.trace
     if start == "now":
         return to_json({"events": [], "missed": 0, "next": trace.dropped + len(trace)})
-    if not start.isascii() or not start.isdigit():
-        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
-    first = int(start)
+    first = step(start)
     await pump.until(lambda: trace.noted > first, WAIT_S)
     told = inspect_team.history((entry for _, entry in trace.since(first)), trio.current_time())
     following = trace.dropped + len(trace)
     return to_json({"events": told, "missed": max(0, trace.dropped - first), "next": following})
+
+
+def step(text: str) -> int:
+    """The number of a step. UserError."""
+    if len(text) > MAXIMUM_DIGITS or not text.isascii() or not text.isdigit():
+        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+    return int(text)
 
 
 def to_json(value: Any) -> str:

@@ -7,7 +7,8 @@ A field cannot be empty: newlines before one are skipped. In arguments, and only
 behaviour, and clients run into their time-out of 5 s.
 
 The name appears when the socket is ready: it is bound under another name, listens, and is then renamed, because NetworkManager connects the
-moment the file is there. At the end the name is removed only if it still leads to our socket and not to a successor's.
+moment the file is there. A socket that somebody listens at is left to him: the start fails. At the end the name is removed only if it
+still leads to our socket and not to a successor's.
 
 Each connection is a task of its own, so a client that does not read its reply delays nobody; after SEND_TIMEOUT_S it is cut off.
 """
@@ -34,6 +35,11 @@ SEND_TIMEOUT_S = 5.0
 DEFAULT_SEND_BUFFER = 160 * 1024
 """A reply up to this size fits into the kernel's usual send buffer of 212992 octets with its overhead."""
 
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+"""After these errors a connection may be accepted a little later."""
+PAUSE_S = 0.1
+
+KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 SO_SNDBUFFORCE = 32
 REQUEST = "REQUEST"
 
@@ -45,9 +51,9 @@ class Usock:
         """Bind and listen; the name is there when this returns. OSError."""
         self.path = path
         self._log = log
-        self._listener = socket.socket(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
+        if somebody_listens(path):
+            raise OSError(errno.EADDRINUSE, "a running daemon's socket")
+        self._listener = socket.socket(socket.AF_UNIX, KIND)
         self._clients: dict[trio.CancelScope, None] = {}
         """Connections, the one that has been silent for the longest time first."""
         temporary = f"{path}.{os.getpid()}"
@@ -73,11 +79,11 @@ class Usock:
                 try:
                     client, _ = await listener.accept()
                 except OSError as error:
-                    if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED):
+                    if error.errno not in PASSING:
                         raise
                     self._log.warning("Control socket: %s", os.strerror(error.errno))
                     self._drop_idlest()
-                    await trio.sleep(0.1)
+                    await trio.sleep(PAUSE_S)
                     continue
                 if len(self._clients) >= MAXIMUM_CONNECTIONS:
                     self._drop_idlest()
@@ -121,6 +127,18 @@ def identity_of(path: str) -> tuple[int, int]:
     """Device and inode of a name. FileNotFoundError."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino
+
+
+def somebody_listens(path: str) -> bool:
+    """Whether there is a socket of this name, of whatever type, that has an owner; a crash leaves one without."""
+    with socket.socket(socket.AF_UNIX, KIND) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True  # of another type, or too busy
+    return True
 
 
 async def answer(pump: Pump, packet: bytes, log: logging.Logger) -> bytes | None:

@@ -56,8 +56,9 @@ class PacketSocket:
         try:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             self._socket = socket.socket(socket.AF_PACKET, kind, 0)
-        except PermissionError as problem:
-            raise KernelRefused(errno.EPERM, what, "CAP_NET_RAW is needed") from problem
+        except OSError as problem:
+            needed = "CAP_NET_RAW is needed" if problem.errno == errno.EPERM else ""
+            raise KernelRefused(problem.errno or errno.EIO, what, needed) from problem
         try:
             _prepare(self._socket, tap)
             _bind(self._socket, ifindex, _protocol(tap))

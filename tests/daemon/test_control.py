@@ -254,11 +254,29 @@ async def test_a_stale_file_is_replaced(lab: Lab) -> None:
 
 async def test_the_file_of_a_successor_is_left_alone(lab: Lab) -> None:
     daemon = await lab.start()
+    os.unlink(daemon.path)
     successor = Usock(daemon.path, daemon.log)
     await daemon.stop()
     assert daemon.has_file()
     successor.close()
     assert not daemon.has_file()
+
+
+async def test_the_socket_of_a_running_daemon_is_left_alone(lab: Lab) -> None:
+    """`serve` has no pid file that would keep a second daemon away."""
+    daemon = await lab.start()
+    second = await lab.start(lab.plan(take_over=True))
+    assert second.failure is not None
+    assert "Address already in use" in str(second.failure)
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+    assert lab.has("team0")
+
+
+@pytest.mark.parametrize("method", ["Events", "Trace"])
+@pytest.mark.parametrize("start", ["", "x", "-1", "²", "9" * 21, "9" * 5000])
+async def test_a_step_is_a_number_within_reason(lab: Lab, method: str, start: str) -> None:
+    daemon = await lab.start()
+    assert (await daemon.call(method, start)).startswith("InvalidArgs")
 
 
 async def test_without_a_socket_there_is_no_file(lab: Lab) -> None:

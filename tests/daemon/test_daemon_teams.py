@@ -58,9 +58,11 @@ async def test_a_fail_over_that_was_thought_through_is_written_first_and_once(la
     assert daemon.lines[-1] == 'Changed active port to "eth2".'
     await trio.sleep(1)
     assert lab.kernel.performed == written
-    assert [entry.writes for entry in daemon.host.traces[0] if entry.event == CarrierSeen(eth1, False)] == [
-        tuple(written)
-    ]
+    assert [
+        entry.writes
+        for entry in daemon.host.traces[lab.link("team0").ifindex]
+        if entry.event == CarrierSeen(eth1, False)
+    ] == [tuple(written)]
 
 
 async def test_what_was_written_ahead_is_corrected_when_the_world_is_another(lab: Lab) -> None:

@@ -145,8 +145,8 @@ async def test_a_device_that_is_deleted_ends_its_team_only(many: Any) -> None:
     assert made.teams() == ["team0", "team1"]
 
 
-async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await many()
+async def break_team0(made: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours: team0 rests before its next life."""
     feed = Pump.feed
     faulty = made.fleet.members["team0"].server.pump
 
@@ -159,6 +159,12 @@ async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.Mon
     made.lab.cut("eth1")
     await quiet()
     monkeypatch.setattr(Pump, "feed", feed)
+    assert made.teams() == ["team1"]
+
+
+async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    await break_team0(made, monkeypatch)
     assert (await made.client("team1").state())["runner"] == {"active_port": "eth2"}
     await trio.sleep(2 * RESTART_S)
     assert made.teams() == ["team0", "team1"]
@@ -167,6 +173,41 @@ async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.Mon
     await trio.sleep(0.1)
     assert (await made.client("team0").state())["runner"] == {"active_port": "eth1"}
     made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
+
+
+async def test_the_end_comes_while_a_team_rests(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    await break_team0(made, monkeypatch)
+    signal.raise_signal(signal.SIGTERM)
+    await trio.sleep(2 * RESTART_S)
+    assert made.codes == [0]
+    assert not made.lab.has("team0")
+    assert made.fleet.host.traces == {}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_the_files_change_while_a_team_rests(many: Any, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    made = await many()
+    await break_team0(made, monkeypatch)
+    if wanted:
+        made.write("team0.conf", team("eth1", notify_peers={"count": 7}))
+    else:
+        (made.directory / "team0.conf").unlink()
+    await made.hang_up()
+    await trio.sleep(2 * RESTART_S)
+    assert made.lab.has("team0") == wanted
+    assert made.teams() == (["team0", "team1"] if wanted else ["team1"])
+    assert not wanted or made.lab.option("notify_peers_count") == 7
+    assert [line for line in made.lines if "file exists" in line] == []
+
+
+async def test_a_second_signal_ends_all_at_once(many: Any) -> None:
+    made = await many()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    await trio.sleep(1)
+    assert made.codes == [2]
+    assert made.teams() == []
 
 
 async def test_nothing_to_serve_is_a_failure(many: Any) -> None:

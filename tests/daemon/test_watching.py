@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from typing import Any
 
+import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
@@ -86,3 +88,52 @@ def test_only_the_teams_line_and_ports_have_a_colour() -> None:
     lines = ["team0: lacp", "* em1  10000 Mbit/s", "- em2  no link", " 102.0 s  em1: ethtool-link went up.", ""]
     coloured = [ctl_watch.colour(line, not number) for number, line in enumerate(lines)]
     assert [line.endswith("\x1b[0m") for line in coloured] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "socket"])
+async def test_metrics_leave_what_is_not_theirs(lab: Lab, kind: str) -> None:
+    path = lab.directory / "metrics"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        match kind:
+            case "file":
+                path.write_text("mine")
+            case "directory":
+                path.mkdir()
+            case "socket":
+                other.bind(str(path))
+                other.listen()
+        before = path.stat().st_ino
+        daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "metrics_listen": str(path)}))
+        await quiet()
+        assert f"metrics_listen {path}: Address already in use" in daemon.lines
+        assert await daemon.stop() == 0
+        assert path.stat().st_ino == before
+
+
+async def test_metrics_take_the_place_of_a_socket_that_a_crash_left(lab: Lab) -> None:
+    path = lab.directory / "metrics"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "metrics_listen": str(path)}))
+    await quiet()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(path))
+    assert await daemon.stop() == 0
+
+
+async def test_metrics_survive_a_lack_of_descriptors(lab: Lab) -> None:
+    path = str(lab.directory / "metrics")
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "metrics_listen": path}))
+    await quiet()
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, limits[1]))
+    try:
+        client.connect(path)
+        await trio.sleep(0.05)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with trio.socket.from_stdlib_socket(client) as asking:
+        await asking.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert (await asking.recv(100)).startswith(b"HTTP/1.1 200 OK")
+    assert daemon.lines[-1] == "metrics_listen: Too many open files"

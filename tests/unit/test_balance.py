@@ -84,6 +84,7 @@ def test_a_group_has_its_own_address(dst: str, mac: str) -> None:
     ("flow", "problem"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[]", "object of strings"),
         ('{"src": 5}', "object of strings"),
         ('{"source": "192.0.2.1"}', "'source' does not describe a flow (allowed: frame, src"),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+
 import pytest
 
 from pyteamd.events import FrameSeen
-from pyteamd.kernel.packet import parse
+from pyteamd.kernel.api import KernelRefused
+from pyteamd.kernel.packet import PacketSocket, parse
+from pyteamd.model import Tap, TapKind
 
 TO, FROM = b"\xff" * 6, b"\x02\x5e\0\0\0\1"
 
@@ -29,3 +35,15 @@ def test_frames(octets: bytes, tag: int | None, expected: tuple[int, int | None,
 @pytest.mark.parametrize("octets", [b"", TO + FROM, TO + FROM + b"\x08", TO + FROM + b"\x81\x00\x00\x05\x08"])
 def test_frames_without_room_for_their_headers(octets: bytes) -> None:
     assert parse(3, octets, None) is None
+
+
+def test_a_lack_of_descriptors_is_a_refusal() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
+        try:
+            with pytest.raises(KernelRefused) as refusal:
+                PacketSocket(1, Tap(TapKind.SLOW_PROTOCOLS))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert refusal.value.errno in (errno.EMFILE, errno.EPERM)  # the latter for a user without CAP_NET_RAW

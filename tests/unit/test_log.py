@@ -14,6 +14,7 @@ import pytest
 from pyteamd.log import (
     BURST_LINES,
     RateLimit,
+    StreamHandler,
     SyslogHandler,
     choose_output,
     is_journal,
@@ -156,3 +157,22 @@ def test_nothing_is_cut_while_debugging() -> None:
     limit = RateLimit(Clock())
     logging.getLogger("pyteamd").setLevel(logging.DEBUG)
     assert all(limit.filter(record("line")) for _ in range(3 * BURST_LINES))
+
+
+def test_a_pipe_that_nobody_reads_stops_nobody() -> None:
+    read_fd, write_fd = os.pipe()
+    handler = StreamHandler(write_fd)
+    for _ in range(5000):  # several times what a pipe holds
+        handler.emit(record("a line of forty characters, more or less"))
+    os.close(write_fd)
+    with open(read_fd, "rb") as reader:
+        lines = reader.read().splitlines()
+    assert 100 < len(lines) < 5000
+    assert set(lines[:-1]) == {b"a line of forty characters, more or less"}
+
+
+def test_a_pipe_without_a_reader_is_no_error() -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    StreamHandler(write_fd).emit(record("lost"))
+    os.close(write_fd)

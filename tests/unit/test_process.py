@@ -98,6 +98,17 @@ print([fd for fd in range(100) if os.path.exists(f"/proc/self/fd/{fd}")])
 
 
 @pytest.mark.slow
+def test_a_program_started_with_everything_closed(tmp_path: Path) -> None:
+    """The pipe to the waiting process would be descriptor 0 or 1, and /dev/null put over it."""
+    head = "import errno, os, sys; from pyteamd import process; from pyteamd.log import open_log\n"
+    head += "process.open_standard(); log = open_log('stderr', 'test', {})\n"
+    whole = head + GO.format(daemon="side.report(0)", timeout=20)
+    command = '"$1" -c "$2" <&- >&- 2>&-; echo $? >"$3"'
+    subprocess.run(["sh", "-c", command, "sh", sys.executable, whole, f"{tmp_path}/code"], check=True, timeout=20)
+    assert (tmp_path / "code").read_text() == "0\n"
+
+
+@pytest.mark.slow
 def test_a_crash_is_told_and_ends_with_the_code_wanted() -> None:
     body = """
 def last_words():
