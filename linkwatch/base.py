@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from pyteamd.events import FrameSeen
 from pyteamd.model import Frame, Level, Note, Tap, Verdict
-from pyteamd.schema import options_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +121,3 @@ class Watcher:
                 if host:
                     wanted[host] = family
         return wanted
-
-    @classmethod
-    def option_names(cls) -> tuple[str, ...]:
-        """Configuration keys of this watcher."""
-        return tuple(spec.path for spec in options_of(cls.Config).values())

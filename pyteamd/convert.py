@@ -50,7 +50,6 @@ TX_HASH = {
 POLICY_OF = {("eth",): "layer2", ("eth", "l3"): "layer2+3", ("l3", "l4"): "layer3+4", ("eth", "vlan"): "vlan+srcmac"}
 SAME_THING = frozenset({"use_carrier", "max_bonds", "tx_queues", "active_slave", "active_port", "downdelay", "updelay"})
 """Options that need no note: read elsewhere, or without effect on traffic."""
-WORDS_OF_TRUTH = ("1", "yes", "true", "on")
 
 
 class ConvertError(Exception):

@@ -147,6 +147,8 @@ class PortAdd:
     """A user wants this link in the team."""
 
     ifindex: int
+    link: LinkSeen | None = None
+    """As it was just looked up; the Team may not know one that belongs to another device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class Facts:
         match event:
             case LinkSeen(ifindex=ifindex, master=master):
                 return master in (0, self.team.ifindex) or ifindex in self.links or ifindex == self.team.ifindex
-            case LinkGone(ifindex=ifindex):
-                return ifindex in self.links or ifindex == self.team.ifindex
+            case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
+                return ifindex in self.observed.members or ifindex == self.team.ifindex
         return True
 
     def original_mac(self, ifindex: int) -> bytes:
@@ -145,7 +145,7 @@ class Facts:
     def links_missing_from(self, dump: Resync) -> list[int]:
         """Links known so far that a complete dump does not have."""
         present = {link.ifindex for link in dump.links}
-        return [ifindex for ifindex in self.links if ifindex not in present]
+        return [ifindex for ifindex in self.observed.members if ifindex not in present]
 
     def ports_missing_from(self, dump: Resync) -> list[int]:
         """Ports known so far that a complete dump does not have."""

@@ -39,6 +39,11 @@ class Membership:
         self.asked.discard(ifindex)
         self.released.add(ifindex)
 
+    def unwant(self, name: str) -> None:
+        """No link of this name shall be a port from now on, whatever becomes of the present one."""
+        self.wanted.pop(name, None)
+        self._taken = {ifindex: taken for ifindex, taken in self._taken.items() if taken != name}
+
     def forget(self, name: str, ifindex: int) -> None:
         """The link cannot be had, or was taken out by somebody else. A new link of that name is another matter."""
         if name in self.wanted:

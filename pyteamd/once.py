@@ -7,11 +7,13 @@ wants is held up against everybody.
 from __future__ import annotations
 
 from pyteamd.config import TeamConfig
-from pyteamd.model import Observed, OptionKey, OptionValue
+from pyteamd.model import Observed, OptionKey, OptionValue, SetOption
 from pyteamd.port import Port
 from pyteamd.runners.base import Runner
 
 MODE = OptionKey("mode")
+DETOURS = ("broadcast", "roundrobin")
+"""Modes to go through where the mode is right and has to be left all the same; one of them is another one."""
 
 
 class Once:
@@ -19,6 +21,8 @@ class Once:
 
     def __init__(self, runner: Runner, config: TeamConfig) -> None:
         self.options: dict[OptionKey, OptionValue] = {}
+        self.leave_mode = False
+        """The mode is to be left and entered again: nothing else gives the carrier, once set by hand, back to the driver."""
         self.set_up(runner)
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
@@ -32,7 +36,8 @@ class Once:
 
     def set_up(self, runner: Runner) -> None:
         """The team shall run in this runner's mode."""
-        self.options |= {MODE: runner.mode, **runner.settings()}
+        self._settings = runner.settings()
+        self.options |= {MODE: runner.mode, **self._settings}
 
     def add_port(self, port: Port, watched: bool) -> None:
         """A port joined. `watched`: the kernel shall go by our verdict instead of the raw link."""
@@ -51,8 +56,19 @@ class Once:
         for key in [key for key in self.options if key.port == ifindex]:
             del self.options[key]
 
-    def drop_done(self, observed: Observed, team: int) -> None:
-        """Forget what has arrived."""
+    def mode_first(self, observed: Observed, team: int) -> SetOption | None:
+        """Forget what has arrived. The mode if that is to be written: nothing else on a device that runs in another one."""
+        wanted = self.options.get(MODE)
+        if self.leave_mode and wanted is not None:
+            if observed.options.get(MODE) == wanted:
+                return SetOption(MODE, next(mode for mode in DETOURS if mode != wanted))
+            self.leave_mode = False
+            for key in self._settings:  # the driver has forgotten what belongs to the mode, and will say so
+                observed.options.pop(key, None)
+        self._drop_done(observed, team)
+        return SetOption(MODE, self.options[MODE]) if MODE in self.options else None
+
+    def _drop_done(self, observed: Observed, team: int) -> None:
         for key in [key for key, value in self.options.items() if observed.options.get(key) == value]:
             del self.options[key]
         if self.mac is not None and observed.macs.get(team) == self.mac:

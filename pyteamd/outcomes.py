@@ -6,7 +6,7 @@ from pyteamd.backoff import FREE_REPEATS, Backoff, port_of
 from pyteamd.events import Applied, Refused
 from pyteamd.facts import Facts
 from pyteamd.model import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
-from pyteamd.once import Once
+from pyteamd.once import MODE, Once
 from pyteamd.refusals import VANISHED, describe, in_words
 from pyteamd.roster import Roster
 
@@ -45,6 +45,8 @@ class Outcomes:
         times = self._backoff.refused(write, now)
         ports = self._roster.ports
         match write:
+            case SetOption(key=key) if key == MODE and self._once.leave_mode:
+                self._once.leave_mode = False
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
                 fatal = starting if not key.port else key.port in ports and not ports[key.port].settled
                 return self._setting_refused(key, why, fatal=fatal and not vanished)

@@ -248,7 +248,7 @@ def membership(team: Team, before: tuple[str, ...], now: float) -> None:
         if port is not None:
             team.runner.leave_port(port.ifindex, team.view, now)
             team.roster.release(port.ifindex)
-        team.members.wanted.pop(name, None)
+        team.members.unwant(name)
         team.roster.refused.pop(name, None)
     for name in names:
         if name not in before and team.ports.named(name) is None:

@@ -73,6 +73,11 @@ class Roster:
             self.notes += port.notes
         return port
 
+    def link_gone(self, ifindex: int) -> None:
+        """The link of this port, or of what was to be one, was deleted."""
+        self.members.link_gone(ifindex)
+        self.refused.pop(self._facts.name_of(ifindex), None)
+
     def release(self, ifindex: int) -> None:
         """The link shall leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
         self.members.release(self._facts.name_of(ifindex), ifindex)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyteamd.config import Config
 from pyteamd.drive import NotQuiet
-from pyteamd.events import Event, PortAdd, PortConfigUpdate, PortRemove
+from pyteamd.events import Event, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.kernel.sim import LINKS, TEAMS, SimKernel
 from pyteamd.kernel.simlink import SimLink
@@ -279,21 +279,21 @@ class SimulatedWorld(World):
 
     def add_port(self, name: str) -> None:
         """See World."""
-        self._request(lambda: PortAdd(self._wanted(name)))
+        self._request(lambda: PortAdd((link := self._wanted(name)).ifindex, link))
 
     def remove_port(self, name: str) -> None:
         """See World."""
-        self._request(lambda: PortRemove(self._wanted(name)))
+        self._request(lambda: PortRemove(self._wanted(name).ifindex))
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
         """See World."""
-        self._request(lambda: PortConfigUpdate(self.name_of(self._wanted(name)), tree))
+        self._request(lambda: PortConfigUpdate(self._wanted(name).name, tree))
 
-    def _wanted(self, name: str) -> int:
+    def _wanted(self, name: str) -> LinkSeen:
         link = self.kernel.find_link(name)
         if link is None:
             raise UserError("NoSuchDev", "No such device.")
-        return link.ifindex
+        return link
 
     def _request(self, make: Callable[[], Event]) -> None:
         daemon = self.running()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pyteamd.runners.base import SET_FAILED, UserError
 
 MAXIMUM_LEVEL = 2**31 - 1
+DECIMAL = re.compile(r"\s*(?:\+|-(?=0+\Z))?0*([0-9]{1,10})", re.ASCII)
+"""What strtol takes as a whole and is not below 0: blanks before it, a sign, digits."""
 
 
 @dataclass(slots=True)
@@ -22,10 +25,8 @@ class Setup:
 
     def set_debug_level(self, text: str) -> None:
         """A user sets the level: a decimal integer from 0 to 2147483647; UserError otherwise."""
-        try:
-            level = int(text)
-        except ValueError:
-            raise UserError(*SET_FAILED) from None
+        found = DECIMAL.fullmatch(text)
+        level = int(found[1]) if found else -1
         if not 0 <= level <= MAXIMUM_LEVEL:
             raise UserError(*SET_FAILED)
         self.debug_level = level

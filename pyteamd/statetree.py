@@ -124,9 +124,10 @@ def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
         if not quote or not rest.startswith("."):
             raise UserError(*malformed)
         return ["ports", name, *rest[1:].split(".")]
-    for port in team.ports.values():
-        if rest.startswith(port.name + "."):
-            return ["ports", port.name, *rest[len(port.name) + 1 :].split(".")]
+    names = [port.name for port in team.ports.values() if rest.startswith(port.name + ".")]
+    if names:
+        name = max(names, key=len)  # eth0.100 is not eth0
+        return ["ports", name, *rest[len(name) + 1 :].split(".")]
     if "." not in rest:
         raise UserError(*malformed)
     return ["ports", *rest.split(".")]

@@ -37,8 +37,8 @@ from pyteamd.events import (
     UserSet,
 )
 from pyteamd.facts import Facts
-from pyteamd.model import Desired, Level, Note, OptionKey, Outputs, SetOption, Tap, Write
-from pyteamd.once import MODE, Once
+from pyteamd.model import Desired, Level, Note, OptionKey, Outputs, Tap, Write
+from pyteamd.once import Once
 from pyteamd.outcomes import Outcomes
 from pyteamd.port import Port
 from pyteamd.reconcile import reconcile
@@ -103,9 +103,9 @@ class Team:
         """What to perform now, in order; () when the kernel is as desired or has to be given time."""
         if not self._dirty or not self._synced or self.gone or self.failed:
             return ()
-        self.once.drop_done(self.facts.observed, self.view.ifindex)
-        if MODE in self.once.options and not self.stopping:
-            return (SetOption(MODE, self.once.options[MODE]),)  # a device that runs in another mode is not touched
+        mode = self.once.mode_first(self.facts.observed, self.view.ifindex)
+        if mode is not None and not self.stopping:
+            return (mode,)
         allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
         if not allowed:
             self._dirty = False
@@ -167,8 +167,9 @@ class Team:
 
     def replace_runner(self) -> None:
         """The configuration names another runner now. Only for a team without ports."""
-        self.runner = self.config.runner_class(self.config.runner)
+        took_carrier, self.runner = self.runner.sets_carrier, self.config.runner_class(self.config.runner)
         self.once.set_up(self.runner)
+        self.once.leave_mode = took_carrier and not self.runner.sets_carrier
         self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
 
     # -- what the kernel says ------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ class Team:
             self.gone = True
             return True
         self._leave(event.ifindex)
-        self.members.link_gone(event.ifindex)
+        self.roster.link_gone(event.ifindex)
         return self.facts.link_gone(event.ifindex)
 
     def _port_seen(self, event: PortSeen, now: float) -> bool:
@@ -261,6 +262,7 @@ class Team:
             self._port_gone(PortGone(ifindex), now)
         if not self._synced:
             self._synced = True
+            self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
             present = {link.name for link in event.links}
             for name in [name for name in self.members.wanted if name not in present]:
                 self._notes.append(Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name))
@@ -275,8 +277,7 @@ class Team:
         if port is None:
             return False
         changed = port.frame(self.ports.hearing(port, self.view.mac), event, now)
-        due = port.deadline()
-        if due is not None and (self._next is None or due < self._next):
+        if (due := port.deadline()) is not None and (self._next is None or due < self._next):
             self._next = due
         # With many ports most events are answers to pings, which change nothing; only who asked for frames is told of them.
         return changed or type(self.runner).taps is not Runner.taps
@@ -295,19 +296,19 @@ class Team:
     def _user_set(self, event: UserSet, now: float) -> bool:
         if event.path == "setup.debug_level":
             self.setup.set_debug_level(event.value)
-        elif event.path.startswith("runner."):
-            self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
         else:
-            self.runner.set(event.path, event.value, self.view, now)
+            self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
         return True
 
     def _port_add(self, event: PortAdd, now: float) -> bool:
-        link = self.facts.links.get(event.ifindex)
-        if link is None:
+        link = self.facts.links.get(event.ifindex) or event.link
+        if link is None or event.ifindex == self.view.ifindex:
             raise UserError("NoSuchDev", "No such device.")
         if event.ifindex in self.ports:
             return False
         self.members.want(link.name, event.ifindex)
+        if event.ifindex not in self.facts.links:  # another device's port: kept in mind from now on
+            self._link_seen(link, now)
         self.backoff.forget_port(event.ifindex)
         return True
 
@@ -321,8 +322,7 @@ class Team:
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
         self.config.set_port(event.name, dict(event.tree))
-        port = self.ports.named(event.name)
-        if port is not None:
+        if (port := self.ports.named(event.name)) is not None:
             prio = self.config.port(event.name).config.prio
             self.once.options[OptionKey("priority", port.ifindex)] = prio
         return True
@@ -364,7 +364,7 @@ class Team:
         """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""
         stirred = self._stirs_at is not None and now >= self._stirs_at
         for _ in self.ports.tick(now):
-            stirred = True
+            stirred = self._dirty = True  # even if the event itself turns out to be a request that cannot be met
             self.runner.handle(Tick(), self.view, now)
         return stirred
 

@@ -84,6 +84,8 @@ class ActiveBackup(Runner):
         if not self._judged and team.adopted:
             self._take_over(team)
         self._judged = facts
+        for ifindex in self._media.keys() - team.ports.keys():
+            del self._media[ifindex]
         self._choose(team, now)
 
     def desired(self, team: TeamView) -> Desired:

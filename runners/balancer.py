@@ -22,6 +22,8 @@ LEAST_OCTETS = 10_000
 MOST_MOVES = HASHES
 SMOOTHING = 0.5
 """Weight of the newest interval in the remembered rates; one busy interval shall not move everything."""
+LEAST_RATE = 1.0
+"""Octets per interval below which a hash value counts as idle; halving alone would never end."""
 _COUNTER = struct.Struct("=Q")
 
 
@@ -92,7 +94,8 @@ class Balancer:
             sent = max(0, octets - self._judged.get(hash_value, octets))
             self._judged[hash_value] = octets
             rate = self.rates[hash_value]
-            self.rates[hash_value] = sent if rate == 0.0 else rate + SMOOTHING * (sent - rate)
+            learnt = sent if rate == 0.0 else rate + SMOOTHING * (sent - rate)
+            self.rates[hash_value] = learnt if learnt >= LEAST_RATE else 0.0
 
     def _fullest(self, weights: Mapping[int, float]) -> float:
         return max(load / weights[port] for port, load in self.loads(weights).items())

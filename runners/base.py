@@ -148,6 +148,8 @@ class Runner:
     """A port whose link watchers say down is not used. If false, the kernel decides by the raw link, or by our verdict where a
     watcher frees it from that."""
 
+    sets_carrier: ClassVar[bool] = False
+    """The carrier of the team is ours, not the driver's."""
     port_interruptions: ClassVar[frozenset[str]] = frozenset()
     """Fields of PortConfig that take a port out of service for a moment when they change."""
 

@@ -21,7 +21,7 @@ from pyteamd.runners.lacp_config import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp_explain import in_fallback, in_service, out_of_service
 from pyteamd.runners.lacp_fallback import Fallback
 from pyteamd.runners.lacp_group import Group
-from pyteamd.runners.lacp_intake import LINK_NOT_UP, Complaints, answer, count_bad, malformed, read
+from pyteamd.runners.lacp_intake import LINK_NOT_UP, answer, complaint, count_bad, malformed, read
 from pyteamd.runners.lacp_parts import Link, LocalSystem, link_of
 from pyteamd.runners.lacp_port import LacpPort, mismatch
 from pyteamd.runners.lacp_reload import PORT_IDENTITY, disruption, take_over
@@ -51,6 +51,7 @@ class Lacp(Runner):
     name = "lacp"
     mode = "loadbalance"
     punctual = True
+    sets_carrier = True
     Config = LacpConfig
     PortConfig = LacpPortConfig
     heeds_watchers = False
@@ -66,7 +67,6 @@ class Lacp(Runner):
         self._roster = Roster(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self.spreader = Spreader(config)
-        self._complaints = Complaints()
         self._digests: dict[int, tuple[Any, ...]] = {}
         """What the others must know of each port, as of the last look."""
         self._wakes: dict[int, float | None] = {}
@@ -184,10 +184,8 @@ class Lacp(Runner):
             return
         if isinstance(useful, str):
             count_bad(port, useful)
-            if malformed(frame, useful):
-                text = self._complaints.text(port.ifindex, port.name, useful, now)
-                if text:
-                    self.note(Level.WARNING, text, port.name)
+            if malformed(frame, useful) and (text := complaint(port, useful, now)):
+                self.note(Level.WARNING, text, port.name)
         elif isinstance(port.receive, Disabled):
             count_bad(port, LINK_NOT_UP)
         elif isinstance(useful, Lacpdu):

@@ -55,21 +55,14 @@ def malformed(frame: FrameSeen, reason: str) -> bool:
     return reason in (DropReason.TOO_SHORT, DropReason.TLV_LENGTH) and frame.payload[:1] == bytes((slow.SUBTYPE_LACP,))
 
 
-class Complaints:
-    """Says at most once in COMPLAINT_INTERVAL_S for each port that malformed LACPDUs come."""
-
-    def __init__(self) -> None:
-        self._said_at: dict[int, float] = {}
-        self._since: dict[int, int] = {}
-
-    def text(self, ifindex: int, name: str, reason: str, now: float) -> str:
-        """The line to log, "" when it is not yet time for another one."""
-        if now < self._said_at.get(ifindex, float("-inf")) + COMPLAINT_INTERVAL_S:
-            self._since[ifindex] = self._since.get(ifindex, 0) + 1
-            return ""
-        self._said_at[ifindex] = now
-        more = self._since.pop(ifindex, 0)
-        return f"{name}: {COMPLAINT} ({reason}{f', {more} more since the last such line' if more else ''})"
+def complaint(port: LacpPort, reason: str, now: float) -> str:
+    """The line to log, "" when one for this port was logged less than COMPLAINT_INTERVAL_S ago."""
+    if now < port.complained_at + COMPLAINT_INTERVAL_S:
+        port.not_complained += 1
+        return ""
+    more, port.not_complained = port.not_complained, 0
+    port.complained_at = now
+    return f"{port.name}: {COMPLAINT} ({reason}{f', {more} more since the last such line' if more else ''})"
 
 
 def answer(port: LacpPort, request: Marker, now: float) -> bytes | None:

@@ -122,6 +122,10 @@ class LacpPort:
     """The partner that was last seen to have moved from here to another port of ours."""
     limit: RateLimit = field(default_factory=lambda: RateLimit(LACPDUS_PER_S))
     marker_limit: RateLimit = field(default_factory=lambda: RateLimit(MARKERS_PER_S))
+    complained_at: float = float("-inf")
+    """When the log last told of a malformed LACPDU."""
+    not_complained: int = 0
+    """Malformed ones since that the log did not tell of."""
     actor_churn: Churn = NO_CHURN
     partner_churn: Churn = NO_CHURN
     counters: Counters = field(default_factory=Counters)

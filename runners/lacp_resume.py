@@ -32,6 +32,8 @@ from pyteamd.wire.ethernet import MAC_LENGTH, format_mac
 from pyteamd.wire.lacpdu import LacpInfo
 
 VERSION = 1
+LONGEST_RESTORE_S = 32767
+"""Of wait_to_restore."""
 STATES = {kind.name: kind for kind in (Disabled, Current, Expired, Defaulted)}
 
 
@@ -70,7 +72,7 @@ def load(snapshot: Mapping[str, Any]) -> dict[str, SavedPort]:
         if snapshot["version"] != VERSION:
             return {}
         return {str(name): _load_port(saved) for name, saved in snapshot["ports"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return {}
 
 
@@ -113,13 +115,16 @@ def _save_port(port: LacpPort, chosen: LagId | None, now: float) -> dict[str, An
 
 
 def _load_port(saved: Mapping[str, Any]) -> SavedPort:
-    restore_s = saved["restore_s"]
+    restore_s = None if saved["restore_s"] is None else float(saved["restore_s"])
     state = saved["state"]
-    if state not in STATES:
-        raise ValueError(f"no state {state}")
+    number = int(saved["number"])
+    if state not in STATES or not 0 < number <= 0xFFFF:
+        raise ValueError(f"state {state}, port number {number}")
+    if restore_s is not None and not 0 <= restore_s <= LONGEST_RESTORE_S:
+        raise ValueError(f"{restore_s} s of wait_to_restore left")
     return SavedPort(
         ifindex=int(saved["ifindex"]),
-        number=int(saved["number"]),
+        number=number,
         source=_mac(saved["source"]),
         state=state,
         partner=_load_end(saved["partner"]),
@@ -129,7 +134,7 @@ def _load_port(saved: Mapping[str, Any]) -> SavedPort:
         selected=bool(saved["selected"]),
         speed_mbps=int(saved["speed_mbps"]),
         failed=bool(saved["failed"]),
-        restore_s=None if restore_s is None else float(restore_s),
+        restore_s=restore_s,
     )
 
 

@@ -80,7 +80,7 @@ async def port_add(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex == pump.ifindex:
         raise UserError(*PORT_ADD_FAILED)
-    refused = await pump.request(PortAdd(link.ifindex))
+    refused = await pump.request(PortAdd(link.ifindex, link))
     _check_membership(refused, link.ifindex, PORT_ADD_FAILED)
     await pump.until(lambda: link.ifindex in pump.team.ports, JOIN_TIMEOUT_S)
     return ""

@@ -305,7 +305,7 @@ class SimTeam:
             port.effective = effective
             self.kernel.link_changed(port.link)  # NETDEV_CHANGELOWERSTATE: before the port event
 
-    # Carrier, address, traffic
+    # Carrier, address
 
     def check_carrier(self) -> None:
         """The driver's own rule, until somebody sets the carrier by hand."""
@@ -322,16 +322,3 @@ class SimTeam:
         if self.mode in FOLLOWS_TEAM_MAC:
             for port in self.ports.values():
                 self.kernel.change_mac(port.link, self.link.mac)
-
-    def forwarding(self) -> tuple[int, ...]:
-        """Ports through which a frame of the host may leave now, by ifindex in ascending order; () for none."""
-        if not self.enabled_order:
-            return ()
-        if self.mode == "activebackup":
-            active = self.ports.get(self.active)
-            usable = [active] if active is not None else []
-        elif self.mode == NO_MODE:
-            usable = []
-        else:
-            usable = [self.ports[ifindex] for ifindex in sorted(self.enabled_order)]
-        return tuple(port.link.ifindex for port in usable if port.effective)

@@ -90,6 +90,17 @@ def test_a_new_port_gets_idle_values_at_once_and_busy_ones_when_judged() -> None
     assert balancer.mapping[3] == 11
 
 
+def test_a_value_that_has_been_idle_for_long_counts_as_idle() -> None:
+    balancer = Balancer()
+    balancer.place({11: 1.0})
+    for reading in (0, 1_000_000, *[2_000_000] * 30):
+        for value in range(HASHES):
+            balancer.count(value, reading)
+        balancer.judge({11: 1.0})
+    balancer.place(TWO, spread_idle=True)
+    assert list(balancer.mapping.values()).count(12) in (127, 128, 129)
+
+
 def test_few_values_move() -> None:
     balancer = Balancer()
     balancer.place(TWO)

@@ -142,8 +142,9 @@ def damaged() -> list[Any]:
         "partner": [None, {}, "x"],
         "told": [{"system": "02"}, 7],
         "source": ["02:00", None, "xx"],
-        "number": ["three", None],
-        "restore_s": ["soon"],
+        "number": ["three", None, 0, 65536],
+        "restore_s": ["soon", -1, float("nan")],
+        "speed_mbps": [float("inf")],
     }
     for key, wrong in values.items():
         for value in wrong:

@@ -1,0 +1,153 @@
+"""What a Team must not forget, and what it must: links of other devices, wishes for ports, and switches that are due."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from explain_kit import Told, backup, lacp, told
+
+from pyteamd import statetree
+from pyteamd.events import ConfigApply, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.once import MODE
+from pyteamd.runners.base import UserError
+from pyteamd.start import Setup
+
+BRIDGE = 77
+
+
+def enslaved_elsewhere(made: Told, ifindex: int, name: str) -> None:
+    """The link belongs to a bridge from now on, and then something about it changes."""
+    for running in (True, False):
+        hear(made, LinkSeen(ifindex, name, b"\2\0\0\0\3\1", BRIDGE, up=True, running=running))
+
+
+def hear(made: Told, *events: LinkSeen | LinkGone) -> None:
+    """Events as the daemon passes them on."""
+    for event in events:
+        if made.team.wants(event):
+            made.world.running().feed(event, made.world.clock)
+
+
+def apply(made: Told, config: dict[str, object]) -> None:
+    """Go over to another configuration."""
+    made.world.running().feed(ConfigApply(json.dumps(config)), made.world.clock)
+    made.world.settle()
+
+
+def test_a_switch_that_is_due_is_not_lost_when_a_request_comes_at_that_very_moment_and_fails() -> None:
+    made = told({**backup(), "link_watch": {"name": "ethtool", "delay_down": 100}})
+    made.world.pass_time(1.0)
+    made.world.set_peer("eth1", False)
+    made.world.clock = made.team.deadline() or 0.0
+    with pytest.raises(UserError):
+        made.world.running().feed(UserSet("runner.active_port", "nobody"), made.world.clock)
+    made.world.pass_time(0.01)
+    assert made.world.device().active == made.world.ifindex_of("eth2")
+
+
+def test_links_that_come_join_another_device_and_go_leave_nothing_behind() -> None:
+    made = told(backup())
+    facts = made.team.facts
+    before = len(facts.observed.macs), len(facts.observed.members), len(facts._unenslaved_macs)
+    for ifindex in range(100, 120):
+        hear(made, LinkSeen(ifindex, f"veth{ifindex}", b"\2\0\0\0\3\1"))
+        enslaved_elsewhere(made, ifindex, f"veth{ifindex}")
+        if ifindex % 2:
+            hear(made, LinkGone(ifindex))
+    dump = made.world.kernel.dump(made.team.view.ifindex)
+    made.world.running().feed(Resync(dump.links, dump.ports, dump.options), made.world.clock)
+    assert before == (len(facts.observed.macs), len(facts.observed.members), len(facts._unenslaved_macs))
+
+
+def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_is_made_anew() -> None:
+    made = told(backup())
+    ifindex = made.world.ifindex_of("eth2")
+    enslaved_elsewhere(made, ifindex, "eth2")
+    assert made.team.ports.named("eth2") is None
+    hear(made, LinkGone(ifindex))
+    assert "eth2" in made.team.members.wanted
+
+
+def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_anew() -> None:
+    made = told(backup())
+    made.world.set_master("eth2", "")
+    apply(made, {**backup(), "ports": {"eth1": {}}})
+    made.world.delete("eth2")
+    made.world.make_port("eth2", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+
+
+def test_a_port_of_another_team_can_be_asked_for() -> None:
+    made = told(backup())
+    made.world.kernel.create_team("team1")
+    made.world.make_port("eth3", 1000, 1)
+    made.world.set_admin("eth3", False)
+    made.world.set_master("eth3", "team1")
+    made.world.set_admin("eth3", False)
+    made.world.add_port("eth3")
+    assert made.team.ports.named("eth3") is not None
+    made.world.add_port("team0")
+    assert "team0" not in made.team.members.wanted
+
+
+def test_why_a_link_was_refused_is_forgotten_with_the_link() -> None:
+    made = told({**backup(), "ports": {"eth1": {}}}, "eth1", "eth3")
+    made.team.config.set_port("eth3", {"queue_id": -1})
+    made.world.set_admin("eth3", False)
+    made.world.set_master("eth3", "team0")
+    assert "is no port" in made.line("eth3")
+    made.world.delete("eth3")
+    assert "eth3" not in made.reasons()
+
+
+def test_the_carrier_is_the_drivers_again_after_lacp() -> None:
+    made = told(lacp())
+    made.world.pass_time(1.0)
+    for name in ("eth1", "eth2"):
+        made.world.remove_port(name)
+    apply(made, {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}, "eth2": {}}})
+    for name in ("eth1", "eth2"):
+        made.world.add_port(name)
+    assert made.world.carrier()
+    assert made.world.device().hash_program
+    made.world.set_peer("eth1", False)
+    assert made.world.carrier()
+    made.world.set_peer("eth2", False)
+    assert not made.world.carrier()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_carrier_of_an_empty_device_that_was_left_behind_by_lacp(refused: bool) -> None:
+    made = told({}, start=False)
+    made.world.kernel.create_team("team0")
+    device = made.world.kernel.teams[made.world.ifindex_of("team0")]
+    device.set_option(MODE, "loadbalance")
+    device.set_carrier(False)
+    if refused:
+        made.world.refuse("mode", "", None, "EINVAL")
+    config = {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}}}
+    made.world.start(json.dumps(config), adopt=True, enslave=True, keep=False)
+    made.world.set_admin("team0", True)
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+    assert made.world.carrier() is not refused
+    assert device.hash_program
+
+
+def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
+    made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
+    for name in ("eth0", "eth0.100"):
+        assert statetree.get_item(made.team, f"ports.{name}.ifinfo.ifname") == name
+
+
+@pytest.mark.parametrize(("text", "level"), [("0", 0), (" +7", 7), ("-0", 0), ("0" * 9999 + "2147483647", 2**31 - 1)])
+def test_debug_levels(text: str, level: int) -> None:
+    setup = Setup()
+    setup.set_debug_level(text)
+    assert setup.debug_level == level
+
+
+@pytest.mark.parametrize("text", ["", " ", "5 ", "5x", "1_0", "\u0663", "-1", "2147483648", "9" * 9999, "0x1"])
+def test_what_is_no_debug_level(text: str) -> None:
+    with pytest.raises(UserError):
+        Setup().set_debug_level(text)
