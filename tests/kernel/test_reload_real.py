@@ -104,3 +104,28 @@ def test_a_queue_the_driver_does_not_have_takes_all_back(tmp_path: Path) -> None
         assert "the kernel refuses: set queue_id of em2 to 4000" in said
         wait_for(lambda: on.options() == before)
         stop(on)
+
+
+def test_after_lacp_the_carrier_is_the_drivers_again(tmp_path: Path) -> None:
+    file = tmp_path / "team0.conf"
+    spread = {"runner": {"name": "loadbalance"}, "ports": {"em1": {}, "em2": {}}}
+
+    def carrier() -> str:
+        return on.on_host("cat /sys/class/net/team0/carrier").out.strip()
+
+    with bench() as on:
+        start(on, file, {**spread, "runner": {"name": "lacp"}})
+        on.on_host("ip link set team0 up")
+        wait_for(lambda: carrier() == "0")
+        for name in ("em1", "em2"):
+            assert on.on_host(f"teamdctl team0 port remove {name}").status == 0
+        assert "in force" in apply(on, file, spread)
+        on.on_host("ip link add br7 type bridge")
+        assert on.on_host("ip link set em1 master br7").status == 0
+        assert on.on_host("teamdctl team0 port add em1").status == 0, "a port of somebody else can be had"
+        wait_for(lambda: carrier() == "1")
+        assert on.options()["bpf_hash_func"]
+        on.cut(1)
+        wait_for(lambda: carrier() == "0")
+        stop(on)
+        on.on_host("ip link del br7")
