@@ -8,7 +8,7 @@
 #
 # The commands start with the absolute path of the environment's interpreter and its option -I, so that they work with an empty
 # process environment (NetworkManager's) and nobody's PYTHONPATH gets in their way; -X utf8 because such an environment has no locale.
-# Every file and diversion is noted in PREFIX/lib/pyteamd/installed; uninstall removes exactly these.
+# Every file, new directory and diversion is noted in PREFIX/lib/pyteamd/installed; uninstall removes exactly these.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 PREFIX=${PREFIX:-/usr/local}
@@ -27,11 +27,18 @@ stop() {
 }
 
 put() { # PATH [MODE]: what comes on stdin
-    mkdir -p "$DESTDIR$(dirname "$1")"
+    directory "$(dirname "$1")"
     rm -f "$DESTDIR$1"
     cat >"$DESTDIR$1"
     chmod "${2:-644}" "$DESTDIR$1"
     keep "$1"
+}
+
+directory() { # PATH, with what leads to it
+    [ ! -d "$DESTDIR$1" ] && [ "$1" != / ] || return 0
+    directory "$(dirname "$1")"
+    mkdir "$DESTDIR$1"
+    keep "directory $1"
 }
 
 keep() { grep -qxF "$1" "$note" 2>/dev/null || echo "$1" >>"$note"; }
@@ -46,21 +53,31 @@ interpreter() {
     stop "no Python 3.11 or newer with its venv module (Debian: python3-venv); name one with PYTHON="
 }
 
-environment() {
+environment() { # made beside the old one, which a failure leaves as it was, and a running daemon has until the end
     base=$(interpreter)
-    old=
-    [ ! -e "$note" ] || old=$(cat "$note")
-    rm -rf "$DESTDIR$home"
+    new=$DESTDIR$home.new
+    made=$(missing "$home")
+    rm -rf "$new"
+    trap 'rm -rf "$new"' EXIT
     mkdir -p "$DESTDIR$PREFIX/lib"
-    "$base" -m venv "$DESTDIR$home"
-    "$DESTDIR$python" -I -m pip install -q --disable-pip-version-check --no-compile --no-warn-script-location \
+    "$base" -m venv "$new"
+    "$new/bin/python3" -I -m pip install -q --disable-pip-version-check --no-compile --no-warn-script-location \
         ${PIP_FLAGS:-} "$PACKAGE"
     # pip and what it made for a shell have done their work.
-    "$DESTDIR$python" -I -m pip uninstall -q -y --disable-pip-version-check setuptools pip 2>/dev/null
-    find "$DESTDIR$home/bin" ! -type d ! -name 'python*' -exec rm -f {} +
-    "$DESTDIR$python" -I -m compileall -q ${DESTDIR:+-s "$DESTDIR"} "$DESTDIR$home/lib"
-    printf '%s' "${old:+$old
-}" >"$note"
+    "$new/bin/python3" -I -m pip uninstall -q -y --disable-pip-version-check setuptools pip 2>/dev/null
+    find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
+    "$new/bin/python3" -I -m compileall -q -s "$new" -p "$home" "$new/lib"
+    if [ -e "$note" ]; then cat "$note"; else echo "$made"; fi >"$new/installed"
+    rm -rf "$DESTDIR$home"
+    mv "$new" "$DESTDIR$home"
+    trap - EXIT
+}
+
+missing() { # PATH: the directories above it that are not there yet
+    above=$(dirname "$1")
+    [ ! -d "$DESTDIR$above" ] && [ "$above" != / ] || return 0
+    echo "directory $above"
+    missing "$above"
 }
 
 command_file() { # NAME MODULE
@@ -95,7 +112,7 @@ install_program() {
         put "$PREFIX/share/zsh/site-functions/_$name" <"$pages/$name.zsh"
     done
     rm -rf "$pages"
-    mkdir -p "$DESTDIR$sysconf/pyteamd"
+    directory $sysconf/pyteamd
     reload
     say "pyteamd, pyteamdctl and pyteamnl are in $DESTDIR$PREFIX/bin"
 }
@@ -150,20 +167,19 @@ uninstall() {
     [ -e "$note" ] || stop "nothing is installed in $DESTDIR$PREFIX"
     while read -r line; do
         case $line in
-        divert\ *) ;;
-        *)
-            rm -f "$DESTDIR$line"
-            rmdir -p --ignore-fail-on-non-empty "$DESTDIR$(dirname "$line")" 2>/dev/null || true
-            ;;
+        divert\ * | directory\ *) ;;
+        *) rm -f "$DESTDIR$line" ;;
         esac
     done <"$note"
     sed -n 's/^divert //p' "$note" | while read -r path; do
         dpkg-divert --local --rename --quiet --remove "$path"
         say "$path is the distribution's again"
     done
+    directories=$(sed -n 's/^directory //p' "$note" | sort -r) # what is below another one comes first
     rm -rf "$DESTDIR$home"
-    rmdir --ignore-fail-on-non-empty "$DESTDIR$sysconf/pyteamd" 2>/dev/null || true
-    rmdir -p --ignore-fail-on-non-empty "$DESTDIR$PREFIX/lib" 2>/dev/null || true
+    echo "$directories" | while read -r path; do
+        [ -z "$path" ] || rmdir --ignore-fail-on-non-empty "$DESTDIR$path" 2>/dev/null || true
+    done
     reload
     say "removed from $DESTDIR$PREFIX; what is in $sysconf/pyteamd stays"
 }

@@ -24,6 +24,9 @@ FILES_TEXT = """\
 .I /run/teamd/DEVICE.pid, /run/teamd/DEVICE.sock
 The daemon of a device and its control socket.
 .TP
+.I /run/teamd/DEVICE.lacp.json
+With the runner lacp: what a daemon that takes the device over goes on from.
+.TP
 .I /etc/pyteamd/DEVICE.conf, .json, .yaml
 What the unit pyteamd@DEVICE.service reads, the first that is there.
 """
@@ -38,6 +41,15 @@ Usage, configuration, or the start failed; \\-e: no daemon; \\-k: none, or it do
 .TP
 .B 2
 Failed after a good start.
+"""
+SIGNALS_TEXT = """\
+.SH SIGNALS
+.TP
+.B SIGHUP
+The configuration file is read again: all of it is taken over, or nothing and the log says why.
+.TP
+.B SIGTERM, SIGINT, SIGQUIT
+The end in good order; a second one, at once.
 """
 ENVIRONMENT_TEXT = """\
 .SH ENVIRONMENT
@@ -75,10 +87,14 @@ VERB_HELP = {
     "watch": "Show the state again and again.",
     "trace save": "Write the recorded steps to a file, for pyteamd replay.",
     "hash": "Bucket and port of a flow.",
-    "balance": "Octets by port and bucket, and where the balancer puts them.",
+    "balance": "What each port sent, and how even that is.",
 }
 Row = tuple[str, str]
 """What is typed, and what it means."""
+WITHOUT_TEAM: tuple[Row, ...] = (
+    ("list", "All teams whose daemon runs here. (Not in teamdctl.)"),
+    ("--all command", "The same command for each of them. (Not in teamdctl.)"),
+)
 
 
 def roff(text: str) -> str:
@@ -134,11 +150,13 @@ def manuals() -> dict[str, str]:
         ".SH DESCRIPTION\nRuns one team device: watches the links of its ports and tells the kernel's team driver which of them "
         "carry traffic. It takes teamd's place; the command line is the same.\n"
         f".SH OPTIONS\n{entries(daemon_rows())}.SH COMMANDS\nInstead of options, a first word:\n{entries(commands)}"
-        f"{EXIT_TEXT}{ENVIRONMENT_TEXT}{FILES_TEXT}"
+        f"{SIGNALS_TEXT}{EXIT_TEXT}{ENVIRONMENT_TEXT}{FILES_TEXT}"
     )
     control = (
-        ".SH DESCRIPTION\nAsks the daemon of a team device, or tells it something. Every word of a command may be shortened.\n"
+        ".SH DESCRIPTION\nAsks the daemon of a team device, or tells it something. Every word of a command may be shortened; those of "
+        "hash, monitor, watch and config apply only where no argument follows.\n"
         f".SH OPTIONS\n{entries(ctl_rows())}.SH COMMANDS\n{entries(verb_rows())}"
+        f".SH WITHOUT A TEAM\n{entries(WITHOUT_TEAM)}"
     )
     direct = (
         ".SH DESCRIPTION\nTalks to the kernel's team driver, past any daemon. Commands may be shortened.\n"

@@ -22,15 +22,16 @@ pytestmark = [
 ]
 
 
-def make(target: str, place: Path) -> None:
+def make(target: str, place: Path, *more: str, status: int = 0) -> None:
     """A target of the Makefile with DESTDIR."""
-    words = ["make", "-s", target, f"DESTDIR={place}", f"PYTHON={sys.executable}"]
+    words = ["make", "-s", target, f"DESTDIR={place}", f"PYTHON={sys.executable}", *more]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
 
 
 def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
     place = tmp_path / "root"
+    (place / "usr/local/bin").mkdir(parents=True)
     make("install", place)
     make("install-compat", place)
     bin_dir = place / "usr/local/bin"
@@ -50,8 +51,11 @@ def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
     assert said.stdout.startswith("teamd ")
     assert not list(place.rglob("site-packages/pip"))
     make("install", place)  # over itself: the names of before are still known
+    before = sorted(place.rglob("*"))
+    make("install", place, "PACKAGE=/nonexistent", status=2)
+    assert sorted(place.rglob("*")) == before, "a failure leaves everything as it was"
     make("uninstall", place)
-    assert [str(path) for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == []
+    assert sorted(place.rglob("*")) == [place / "usr", place / "usr/local", place / "usr/local/bin"]
 
 
 def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from pyteamd import cli, ctl_verbs, nl, options
+from pyteamd import cli, ctl, ctl_verbs, nl, options
 
 SOURCE = Path(__file__).parents[2] / "packaging/pages.py"
 
@@ -33,6 +34,8 @@ def test_manuals_mention_everything(pages: ModuleType) -> None:
         assert f".B {name}\n" in found["pyteamd.8"]
     for verb in ctl_verbs.VERBS:
         assert " ".join(verb.words) in found["pyteamdctl.8"]
+    for words in re.findall(r"^    (\S+)", ctl.EXAMPLES.partition("Examples:")[0], re.MULTILINE):
+        assert f".B {words}" in found["pyteamdctl.8"]
     for name, _, text in nl.COMMANDS:
         assert f".B {name}" in found["pyteamnl.8"]
         assert text in found["pyteamnl.8"]
