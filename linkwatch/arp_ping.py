@@ -21,7 +21,7 @@ from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, problem
 from pyteamd.model import Tap, TapKind
 from pyteamd.schema import OnBad, option
 from pyteamd.values import host4
-from pyteamd.wire import arp
+from pyteamd.wire import DropReason, PeerError, arp
 from pyteamd.wire.ethernet import ETHERTYPE_ARP
 
 
@@ -83,13 +83,20 @@ class ArpPing(Periodic):
         message = arp.parse(frame.payload)
         if frame.source in port.own_macs or message.sender_mac in port.own_macs:
             flooded = not port.enabled and port.carried and not self.config.validate_inactive
+            if message.operation is arp.Operation.REPLY:  # nobody floods those back
+                raise PeerError(DropReason.OWN_ADDRESS, f"from {message.sender_mac.hex(':')}")
             return self.targets if flooded and len(self.targets) == 1 else []
         validate = self.config.validate_active if port.enabled else self.config.validate_inactive
         if validate:
-            return [target for target in self.targets if self._is_reply(message, target)]
-        if len(self.targets) > 1:
-            return [target for target in self.targets if message.sender_ip == target.address]
-        return self.targets
+            proven = [target for target in self.targets if self._is_reply(message, target)]
+        elif len(self.targets) > 1:
+            proven = [target for target in self.targets if message.sender_ip == target.address]
+        else:
+            return self.targets
+        about = any(message.sender_ip == target.address for target in self.targets)
+        if not proven and about and message.operation is arp.Operation.REPLY:  # what others say is no concern of ours
+            raise PeerError(DropReason.NOT_ASKED, f"{message.sender_ip} to {message.target_ip}")
+        return proven
 
     def state(self) -> dict[str, Any]:
         return super().state() | {

@@ -19,7 +19,7 @@ from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target
 from pyteamd.model import Tap, TapKind
 from pyteamd.schema import OnBad, option
 from pyteamd.values import host6
-from pyteamd.wire import ndisc
+from pyteamd.wire import DropReason, PeerError, ndisc
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6, MAC_LENGTH
 
 LINK_LOCAL = 0xFE80 << 112
@@ -62,10 +62,21 @@ class NsnaPing(Periodic):
         return ndisc.NeighborSolicit(link_local(mac), target.address, mac).frame()
 
     def answers(self, port: PortNow, frame: FrameSeen) -> Iterable[Target]:
-        if frame.ethertype != ETHERTYPE_IPV6 or frame.source in port.own_macs:
+        if frame.ethertype != ETHERTYPE_IPV6 or frame.vlan:
             return []
         advert = ndisc.parse(frame.payload)
-        return [target for target in self.targets if advert.target == IPv6Address(int(target.address))]
+        if frame.source in port.own_macs:
+            raise PeerError(DropReason.OWN_ADDRESS, f"from {frame.source.hex(':')}")
+        proven = [target for target in self.targets if advert.target == IPv6Address(int(target.address))]
+        # An answer goes to who asked, with the flag that says so (RFC 4861, 7.2.4); others show no way there.
+        asked = advert.flags & ndisc.FLAG_SOLICITED and advert.destination in map(link_local, self._askers(port))
+        if proven and not asked:
+            raise PeerError(DropReason.NOT_ASKED, f"{advert.target} to {advert.destination}")
+        return proven
+
+    def _askers(self, port: PortNow) -> Iterable[bytes]:
+        """The addresses this port asks with; it may just have changed from one to the other."""
+        return {port.mac, self._spare_mac or port.mac}
 
 
 def link_local(mac: bytes) -> IPv6Address:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pyteamd import scenario
+from pyteamd.config import Config
 from pyteamd.kernel.api import KernelGone, KernelRefused
 from pyteamd.kernel.simnet import Dice
 from pyteamd.kernel.simteam import Refusal, SimTeam
@@ -69,11 +70,14 @@ class Failure:
 
 def simulate_random(config: str, seeds: Iterable[int], steps: int = STEPS) -> Iterator[Failure]:
     """Run each seed with this configuration (JSON or YAML); yields the failures, shortened. ConfigError."""
-    names = tuple(load_config(config).port_names()) or ("eth1", "eth2")
+    loaded = load_config(config)
+    names = tuple(loaded.port_names()) or ("eth1", "eth2")
+    targets = hosts_in(loaded, names)
     for seed in seeds:
         dice = Dice(seed)
         beginning = [f"port {name} speed {dice.choice(SPEEDS)}" for name in (*names, *EXTRA_PORTS)]
-        happenings = list(generate(dice, (*names, *EXTRA_PORTS), steps))
+        beginning += [f"arp {name} {target} on" for name in names for target in targets]
+        happenings = list(generate(dice, (*names, *EXTRA_PORTS), steps, targets))
         problem = perform(config, beginning, happenings)
         if problem:
             shorter = shrink(happenings, lambda rest, first=beginning: bool(perform(config, first, rest)))  # type: ignore[misc]
@@ -92,9 +96,18 @@ def script_of(config: str, beginning: Sequence[str], happenings: Sequence[str]) 
     )
 
 
-def generate(dice: Dice, names: Sequence[str], steps: int) -> Iterator[str]:
-    """Scenario commands by chance."""
+def hosts_in(config: Config, names: Sequence[str]) -> tuple[str, ...]:
+    """The hosts that these ports' watchers ask."""
+    watched = (keys for name in names for _, keys in config.port(name).watchers)
+    return tuple(sorted({host for keys in watched for host in getattr(keys, "hosts", ())}))
+
+
+def generate(dice: Dice, names: Sequence[str], steps: int, targets: Sequence[str] = ()) -> Iterator[str]:
+    """Scenario commands by chance. `targets`: hosts that answer, or do not."""
     kinds = [kind for kind, weight in KINDS for _ in range(weight)]
+    kinds += [lambda dice, name: f"arp {name} {dice.choice(targets)} {dice.choice(('on', 'off'))}"] * (
+        8 * bool(targets)
+    )
     for _ in range(steps):
         yield dice.choice(kinds)(dice, dice.choice(names))
 
@@ -252,9 +265,17 @@ def look_at_the_end(world: SimulatedWorld) -> None:
 
 
 def look_at_active_port(world: SimulatedWorld, device: SimTeam, team: Team) -> None:
-    """Judged by the kernel alone: the best port whose link is up carries the traffic, and no other. Raises Broken."""
+    """Judged by the kernel alone: the best port whose link is up carries the traffic, and no other. Raises Broken.
+
+    Whether the hosts answer that a port asks is not the kernel's knowledge; there the verdict it was told counts.
+    """
     enabled = [ifindex for ifindex, port in device.ports.items() if port.enabled]
-    usable = {i: (port.priority, port.link.speed_mbps) for i, port in device.ports.items() if port.link.running}
+    asking = {i for i, port in team.ports.items() if any(watcher.frees_kernel_link for watcher in port.watchers)}
+    usable = {
+        i: (port.priority, port.link.speed_mbps)
+        for i, port in device.ports.items()
+        if (port.user_linkup if i in asking else port.link.running)
+    }
     if not usable:
         if enabled:
             raise Broken(f"no link is up, yet {', '.join(map(world.name_of, enabled))} is enabled")

@@ -145,8 +145,21 @@ def filter_arp(vlan_id: int | None) -> bytes:
     """
     arp = (Op(LD_HALF, 12), Op(JEQ, ETHERTYPE_ARP, "", "drop"))
     operation = (Op(LD_HALF, 20), Op(JEQ, 1, "vlan"), Op(JEQ, 2, "vlan", "drop"))
+    return assemble((*_RECEIVED, *arp, *operation, *_of_vlan(vlan_id), *_ACCEPT, *_DROP))
+
+
+def filter_na() -> bytes:
+    """Received neighbour advertisements without a VLAN: IPv6 with ICMPv6 as first next header, type 136."""
+    ipv6 = (Op(LD_HALF, 12), Op(JEQ, ETHERTYPE_IPV6, "", "drop"))
+    icmp = (Op(LD_BYTE, 20), Op(JEQ, NEXT_HEADER_ICMPV6, "", "drop"))
+    advert = (Op(LD_BYTE, 54), Op(JEQ, TYPE_ADVERT, "vlan", "drop"))
+    return assemble((*_RECEIVED, *ipv6, *icmp, *advert, *_of_vlan(None), *_ACCEPT, *_DROP))
+
+
+def _of_vlan(vlan_id: int | None) -> tuple[Op | str, ...]:
+    """From "vlan" on: "accept" frames of this VLAN, "drop" others."""
     untagged = "accept" if vlan_id is None else "drop"
-    vlan = (
+    return (
         "vlan",
         Op(LD_WORD, VLAN_PRESENT),
         Op(JEQ, 0, untagged),
@@ -154,15 +167,6 @@ def filter_arp(vlan_id: int | None) -> bytes:
         Op(AND, VLAN_ID_MASK),
         Op(JEQ, vlan_id or 0, "accept", "drop"),
     )
-    return assemble((*_RECEIVED, *arp, *operation, *vlan, *_ACCEPT, *_DROP))
-
-
-def filter_na() -> bytes:
-    """Received neighbour advertisements: IPv6 with ICMPv6 as first next header, type 136."""
-    ipv6 = (Op(LD_HALF, 12), Op(JEQ, ETHERTYPE_IPV6, "", "drop"))
-    icmp = (Op(LD_BYTE, 20), Op(JEQ, NEXT_HEADER_ICMPV6, "", "drop"))
-    advert = (Op(LD_BYTE, 54), Op(JEQ, TYPE_ADVERT, "accept", "drop"))
-    return assemble((*_RECEIVED, *ipv6, *icmp, *advert, *_ACCEPT, *_DROP))
 
 
 # Acceptance rules. Classes: 0 LD, 1 LDX, 2 ST, 3 STX, 4 ALU, 5 JMP, 6 RET, 7 MISC.

@@ -298,6 +298,7 @@ def passes(tap: Tap, seen: FrameSeen) -> bool:
             octets = seen.payload
             return (
                 seen.ethertype == ethernet.ETHERTYPE_IPV6
+                and not seen.vlan
                 and len(octets) > ICMPV6_TYPE_AT
                 and octets[NEXT_HEADER_AT] == ndisc.NEXT_HEADER_ICMPV6
                 and octets[ICMPV6_TYPE_AT] == ndisc.TYPE_ADVERT

@@ -37,6 +37,9 @@ class DropReason(StrEnum):
     ICMP_CODE = "icmp_code"
     OPTION = "option"
     CHECKSUM = "checksum"
+    # well made, but no answer
+    NOT_ASKED = "not_asked"
+    OWN_ADDRESS = "own_address"
 
 
 class PeerError(ValueError):

@@ -14,7 +14,6 @@ import json
 import os
 import select
 import shutil
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from scapy.contrib.slowprot import SlowProtocol
 from scapy.layers.l2 import Ether
 
 from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, daemon, wait_for
+from tests.kernel.lab_kit import state as state
 from tests.kernel.wire_kit import Ear, Heard, Links
 
 GROUP = "01:80:c2:00:00:02"
@@ -46,18 +46,6 @@ def config(ports: int = 2, port: str = "{}", **runner: Any) -> str:
     keys = {"name": "lacp", "active": True, "fast_rate": True, "tx_hash": ["eth", "ipv4", "ipv6"], **runner}
     names = {f"em{number}": json.loads(port) for number in range(1, ports + 1)}
     return json.dumps({"runner": keys, "link_watch": {"name": "ethtool"}, "ports": names})
-
-
-def state(team: str = "team0") -> dict[str, Any]:
-    """The state as the daemon tells it on its own socket: asking takes a few milliseconds, a client program a hundred."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.settimeout(10)
-        client.connect(f"/run/teamd/{team}.sock")
-        client.send(b"REQUEST\nStateDump\n")
-        kind, _, text = client.recv(1 << 20).decode().partition("\n")
-    assert kind == "REPLY_SUCCESS", text
-    tree: dict[str, Any] = json.loads(text)
-    return tree
 
 
 def port_state(number: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, wait_for
+from tests.kernel.lab_kit import RUN_DIR, Bench, Stream, bench, wait_for
 from tests.kernel.test_stories import with_addresses
 
 pytestmark = pytest.mark.kernel
@@ -29,13 +29,13 @@ def apply(on: Bench, file: Path, config: Any, flags: str = "") -> str:
 def start(on: Bench, file: Path, config: Any) -> None:
     """A daemon with its configuration in a file."""
     file.write_text(json.dumps(config))
-    result = on.on_host(f"{PYTEAMD} -d -t team0 -f {file}")
+    result = on.pyteamd(f"-d -t team0 -f {file}")
     assert result.status == 0, result
 
 
 def stop(on: Bench) -> None:
     """End it."""
-    on.on_host(f"{PYTEAMD} -k -t team0")
+    on.pyteamd("-k -t team0")
 
 
 def test_changes_under_traffic_lose_nothing(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def kill(started: Daemon) -> None:
 
 
 def restart(on: Bench, config: str) -> None:
-    result = on.on_host(f"{PYTEAMD} -d -o -t team0 -c '{config}'")
+    result = on.pyteamd(f"-d -o -t team0 -c '{config}'")
     assert result.status == 0, result
 
 
@@ -181,4 +181,4 @@ def test_netlink_overrun_is_survived() -> None:
         )
         on.cut(1)
         shows(on, "em2", em1="down", em1_downs=1)
-        assert on.on_host(f"{PYTEAMD} -k -t team0").status == 0
+        assert on.pyteamd("-k -t team0").status == 0

@@ -25,6 +25,7 @@ ETH_P_ALL = 3
 SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_IGNORE_OUTGOING = 23
+SO_RCVBUFFORCE = 33
 AUX = struct.Struct("=IIIHHHH")
 VLAN_VALID = 0x10
 IFF_NOARP = 0x80
@@ -66,7 +67,7 @@ class Ear:
             self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             if not outgoing:
                 self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
             self.socket.bind((link, protocol))
         self.socket.setblocking(False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pyteamd import scenario
@@ -16,6 +18,15 @@ ACTIVEBACKUP = """
  "ports": {"eth1": {"prio": 10},
            "eth2": {"sticky": true, "queue_id": 2},
            "eth3": {"link_watch": {"name": "ethtool", "delay_up": 500, "delay_down": 200}}}}
+"""
+WATCHED = """
+{"runner": {"name": "activebackup"}, "link_watch_policy": "%s",
+ "link_watch": [{"name": "arp_ping", "interval": 300, "missed_max": 2, "target_hosts": ["192.0.2.1", "192.0.2.9"],
+                 "target_policy": "all", "send_always": true},
+                {"name": "ethtool", "delay_down": 200}],
+ "ports": {"eth1": {"prio": 10},
+           "eth2": {"link_watch": {"name": "nsna_ping", "interval": 500, "init_wait": 70, "target_host": "2001:db8::1"}},
+           "eth3": {}}}
 """
 
 
@@ -34,6 +45,13 @@ def test_activebackup(policy: str) -> None:
 @pytest.mark.parametrize("first", range(0, 1000, 100))
 def test_activebackup_1000_seeds(policy: str, first: int) -> None:
     assert_none_fails(ACTIVEBACKUP % policy, range(first, first + 100))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["any", "all"])
+def test_ping_watchers(policy: str) -> None:
+    """Hosts answer, or do not, on top of everything else. PYTEAMD_LONG=1: a thousand seeds."""
+    assert_none_fails(WATCHED % policy, range(500 if os.environ.get("PYTEAMD_LONG") else 8))
 
 
 @pytest.mark.slow

@@ -283,8 +283,9 @@ def test_the_lacp_filter() -> None:
     assert accepted(bpf.filter_lacp()) == {"lacp", "oam"}
 
 
-def test_the_neighbour_advertisement_filter() -> None:
-    assert accepted(bpf.filter_na()) == {"na"}
+@pytest.mark.parametrize(("tag", "passes"), [(None, True), (0x0000, True), (0xE000, True), (0x0064, False)])
+def test_the_neighbour_advertisement_filter(tag: int | None, passes: bool) -> None:
+    assert accepted(bpf.filter_na(), vlan_tci=tag) == ({"na"} if passes else set())
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ OWN = arp.request(OTHER_PORT, SOURCE, TARGET)
 
 
 @pytest.mark.parametrize(
-    ("port", "keys", "frame", "counts"),
+    ("port", "keys", "frame", "verdict"),
     [
         (PORT, {}, heard(reply()), True),
         (PORT, {}, heard(reply(STRANGER)), True),
@@ -186,7 +186,8 @@ OWN = arp.request(OTHER_PORT, SOURCE, TARGET)
         (PORT, {"validate_active": True}, heard(reply()), True),
         (PORT, {"validate_active": True}, heard(reply(SOURCE, TARGET)), True),
         (PORT, {"validate_active": True}, heard(reply(STRANGER)), False),
-        (PORT, {"validate_active": True}, heard(reply(TARGET, STRANGER)), False),
+        (PORT, {"validate_active": True}, heard(reply(TARGET, STRANGER)), "not_asked"),
+        (PORT, {"validate_active": True}, heard(reply(TARGET, TARGET)), "not_asked"),  # gratuitous
         (PORT, {"validate_active": True}, heard(REQUEST), False),
         (PORT, {"validate_inactive": True}, heard(REQUEST), True),
         (IDLE, {"validate_inactive": True}, heard(REQUEST), False),
@@ -197,6 +198,7 @@ OWN = arp.request(OTHER_PORT, SOURCE, TARGET)
         (replace(IDLE, carried=False), {}, heard(OWN), False),
         (IDLE, {"validate_inactive": True}, heard(OWN), False),
         (PORT, {}, heard(REQUEST, source=OURS), False),
+        (PORT, {"validate_active": True}, heard(reply(mac=OURS), source=PEER), "own_address"),
         # VLANs
         (PORT, {}, heard(reply(), vlan=0), True),
         (PORT, {}, heard(reply(), vlan=7), False),
@@ -207,11 +209,12 @@ OWN = arp.request(OTHER_PORT, SOURCE, TARGET)
         (PORT, {}, FrameSeen(5, OURS, PEER, 0x86DD, None, reply().build()), False),
     ],
 )
-def test_what_counts_as_an_answer(port: PortNow, keys: dict[str, Any], frame: FrameSeen, counts: bool) -> None:
+def test_what_counts_as_an_answer(port: PortNow, keys: dict[str, Any], frame: FrameSeen, verdict: bool | str) -> None:
+    """`verdict`: whether it is an answer; or why it is none, which is counted."""
     watcher = arp_watcher(**keys)
     watcher.frame(port, frame, 0.5)
-    assert watcher.targets[0].answered is counts
-    assert not watcher.drops
+    assert watcher.targets[0].answered is (verdict is True)
+    assert watcher.drops == ({verdict: 1} if isinstance(verdict, str) else {})
 
 
 @pytest.mark.parametrize("length", [0, 1, 27])
@@ -270,15 +273,30 @@ def test_solicitations_of_an_idle_port_do_not_use_the_teams_address(port: PortNo
     assert watcher.taps()[0].address == ORIGINAL
 
 
+ASKED = ndisc.NeighborAdvert(IPv6Address("fe80::1"), link_local(OURS), IPv6Address("2001:db8::1"), PEER)
+
+
 @pytest.mark.parametrize(
-    ("target", "source_mac", "counts"),
-    [("2001:db8::1", PEER, True), ("2001:db8::2", PEER, False), ("2001:db8::1", OTHER_PORT, False)],
+    ("advert", "frame", "verdict"),
+    [
+        (ASKED, {}, True),
+        (replace(ASKED, destination=link_local(ORIGINAL)), {}, True),  # asked just before the port came into service
+        (replace(ASKED, flags=ndisc.FLAG_SOLICITED), {}, True),
+        (ASKED, {"vlan": 0}, True),
+        (ASKED, {"vlan": 7}, False),
+        (replace(ASKED, target=IPv6Address("2001:db8::2")), {}, False),
+        (replace(ASKED, flags=ndisc.FLAG_OVERRIDE), {}, "not_asked"),
+        (replace(ASKED, destination=IPv6Address("ff02::1"), flags=ndisc.FLAG_OVERRIDE), {}, "not_asked"),
+        (replace(ASKED, destination=link_local(PEER)), {}, "not_asked"),
+        (ASKED, {"source": OTHER_PORT}, "own_address"),
+    ],
 )
-def test_advertisements(target: str, source_mac: bytes, counts: bool) -> None:
-    advert = ndisc.NeighborAdvert(IPv6Address("fe80::1"), link_local(OURS), IPv6Address(target), PEER)
+def test_advertisements(advert: ndisc.NeighborAdvert, frame: dict[str, Any], verdict: bool | str) -> None:
     watcher = nsna_watcher(target_host="2001:db8::1")
-    watcher.frame(PORT, FrameSeen(5, OURS, source_mac, ethernet.ETHERTYPE_IPV6, None, advert.build()), 0.5)
-    assert watcher.targets[0].answered is counts
+    watcher.start(PORT, 0.0)
+    watcher.frame(PORT, replace(FrameSeen(5, OURS, PEER, ethernet.ETHERTYPE_IPV6, None, advert.build()), **frame), 0.5)
+    assert watcher.targets[0].answered is (verdict is True)
+    assert watcher.drops == ({verdict: 1} if isinstance(verdict, str) else {})
 
 
 def test_a_scoped_target_is_the_same_host() -> None:
