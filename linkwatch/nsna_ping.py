@@ -44,6 +44,8 @@ class NsnaPing(Periodic):
     summary = "Asks an IPv6 host by neighbour solicitation; the link is up while advertisements come."
     host_fields: ClassVar[Mapping[str, str]] = {"target_host": "inet6", "target_hosts": "inet6"}
     _spare_mac = b""
+    _asked_from: tuple[IPv6Address, ...] = ()
+    """Sources of the last probes; two, because the port may have got another address while the answer was under way."""
 
     def start(self, port: PortNow, now: float) -> None:
         # Whether or not it is the present one: a new port gets the team's address only after it was told to start.
@@ -59,7 +61,10 @@ class NsnaPing(Periodic):
     def probe(self, port: PortNow, target: Target) -> bytes:
         assert isinstance(target.address, IPv6Address)
         mac = port.mac if port.enabled or not port.any_enabled else self._spare_mac or port.mac
-        return ndisc.NeighborSolicit(link_local(mac), target.address, mac).frame()
+        source = link_local(mac)
+        if source not in self._asked_from[:1]:
+            self._asked_from = (source, *self._asked_from[:1])
+        return ndisc.NeighborSolicit(source, target.address, mac).frame()
 
     def answers(self, port: PortNow, frame: FrameSeen) -> Iterable[Target]:
         if frame.ethertype != ETHERTYPE_IPV6 or frame.vlan:
@@ -69,14 +74,10 @@ class NsnaPing(Periodic):
             raise PeerError(DropReason.OWN_ADDRESS, f"from {frame.source.hex(':')}")
         proven = [target for target in self.targets if advert.target == IPv6Address(int(target.address))]
         # An answer goes to who asked, with the flag that says so (RFC 4861, 7.2.4); others show no way there.
-        asked = advert.flags & ndisc.FLAG_SOLICITED and advert.destination in map(link_local, self._askers(port))
+        asked = advert.flags & ndisc.FLAG_SOLICITED and advert.destination in self._asked_from
         if proven and not asked:
             raise PeerError(DropReason.NOT_ASKED, f"{advert.target} to {advert.destination}")
         return proven
-
-    def _askers(self, port: PortNow) -> Iterable[bytes]:
-        """The addresses this port asks with; it may just have changed from one to the other."""
-        return {port.mac, self._spare_mac or port.mac}
 
 
 def link_local(mac: bytes) -> IPv6Address:

@@ -280,7 +280,7 @@ ASKED = ndisc.NeighborAdvert(IPv6Address("fe80::1"), link_local(OURS), IPv6Addre
     ("advert", "frame", "verdict"),
     [
         (ASKED, {}, True),
-        (replace(ASKED, destination=link_local(ORIGINAL)), {}, True),  # asked just before the port came into service
+        (replace(ASKED, destination=link_local(ORIGINAL)), {}, True),  # asked before the port came into service
         (replace(ASKED, flags=ndisc.FLAG_SOLICITED), {}, True),
         (ASKED, {"vlan": 0}, True),
         (ASKED, {"vlan": 7}, False),
@@ -293,7 +293,8 @@ ASKED = ndisc.NeighborAdvert(IPv6Address("fe80::1"), link_local(OURS), IPv6Addre
 )
 def test_advertisements(advert: ndisc.NeighborAdvert, frame: dict[str, Any], verdict: bool | str) -> None:
     watcher = nsna_watcher(target_host="2001:db8::1")
-    watcher.start(PORT, 0.0)
+    watcher.start(IDLE, 0.0)
+    watcher.tick(PORT, 1.0)
     watcher.frame(PORT, replace(FrameSeen(5, OURS, PEER, ethernet.ETHERTYPE_IPV6, None, advert.build()), **frame), 0.5)
     assert watcher.targets[0].answered is (verdict is True)
     assert watcher.drops == ({verdict: 1} if isinstance(verdict, str) else {})
@@ -302,6 +303,7 @@ def test_advertisements(advert: ndisc.NeighborAdvert, frame: dict[str, Any], ver
 def test_a_scoped_target_is_the_same_host() -> None:
     advert = ndisc.NeighborAdvert(IPv6Address("fe80::1"), link_local(OURS), IPv6Address("fe80::1"), PEER)
     watcher = nsna_watcher(target_host="fe80::1%eth1")
+    watcher.start(PORT, 0.0)
     watcher.frame(PORT, FrameSeen(5, OURS, PEER, ethernet.ETHERTYPE_IPV6, None, advert.build()), 0.5)
     assert watcher.targets[0].answered
 
