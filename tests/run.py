@@ -61,6 +61,8 @@ class Outcome:
     """Node ids of the tests that failed."""
     repeated: int = 0
     """Tests that passed only when they were run again, alone."""
+    lost: int = 0
+    """Parts that failed and did not say which test: out of time, killed, not collected."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
             add(outcomes[done.lane], done)
     for lane in REAL_TIME:
         outcome = outcomes.get(lane)
-        if outcome and 0 < len(outcome.failures) <= MOST_REPEATS:
+        if outcome and not outcome.lost and 0 < len(outcome.failures) <= MOST_REPEATS:
             again = run_part(Part(lane, f"{lane}, again and alone", list(outcome.failures)))
             if again.passed == len(outcome.failures) and not again.failed:
                 outcome.status, outcome.failed = 0, 0
@@ -116,6 +118,7 @@ def run_part(part: Part) -> Outcome:
 def add(outcome: Outcome, part: Outcome) -> None:
     """Count a part to its lane; the worst exit status is the lane's."""
     outcome.status = outcome.status or part.status
+    outcome.lost += bool(part.status and not part.failed)
     outcome.reasons = tuple(sorted({*outcome.reasons, *part.reasons}))
     outcome.failures += part.failures
     outcome.seconds += part.seconds
@@ -182,7 +185,7 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
         text = f"{outcome.lane} {outcome.passed} passed in {outcome.seconds:.0f} s"
         text += f", {outcome.failed} FAILED" if outcome.failed else ""
         text += f" ({outcome.repeated} of them only when run again, alone)" if outcome.repeated else ""
-        text += f", ended with status {outcome.status}" if outcome.status and not outcome.failed else ""
+        text += f", {outcome.lost} parts ENDED WITHOUT A REPORT, status {outcome.status}" if outcome.lost else ""
         text += f", {outcome.skipped} skipped ({'; '.join(outcome.reasons)})" if outcome.skipped else ""
         parts.append(text)
     total = [sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped")]
