@@ -17,6 +17,8 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str]) -> None:
         name = environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + name[1:] if name.startswith("@") else name
+        self.ready = False
+        """READY=1 was sent, or would have been."""
         self.watchdog_s: float | None = None
         """Send WATCHDOG=1 this often: half of what the manager allows. None when it does not ask."""
         allowed_us, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
@@ -25,6 +27,7 @@ class Notifier:
 
     def send(self, **states: str) -> None:
         """For instance `send(READY="1", STATUS="two ports")`."""
+        self.ready = self.ready or "READY" in states
         if not self._address:
             return
         text = "\n".join(f"{name}={value}" for name, value in states.items())

@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -101,9 +102,11 @@ async def signals(
     """SIGHUP reads the configuration again. The first other signal ends the teams in good order, a second one at once."""
     async for number in received:
         if number == signal.SIGHUP:
-            notifier.send(RELOADING="1", MONOTONIC_USEC=str(int(trio.current_time() * 1e6)))
+            if was_ready := notifier.ready:  # before, READY would say that the start is over
+                notifier.send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
             await serving.reload()
-            notifier.send(READY="1")
+            if was_ready:
+                notifier.send(READY="1")
             continue
         log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
         notifier.send(STOPPING="1")

@@ -110,17 +110,17 @@ async def test_ports_that_do_not_leave_are_not_waited_for_for_ever(lab: Lab) -> 
 
 async def test_a_signal_during_the_start_ends_it_after_the_start(lab: Lab) -> None:
     config = {**ACTIVE_BACKUP, "link_watch": {"name": "arp_ping", "target_host": "host.invalid"}}
-    lab.nursery.start_soon(raise_soon)
+    lab.nursery.start_soon(raise_soon, signal.SIGTERM)
     daemon = await lab.start(lab.plan(config))
     await daemon.ended.wait()
     assert daemon.code == 0
     assert not lab.has("team0")
 
 
-async def raise_soon() -> None:
-    """SIGTERM while the daemon waits for its ports."""
+async def raise_soon(number: signal.Signals) -> None:
+    """A signal while the daemon waits for its ports."""
     await trio.sleep(0.001)
-    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(number)
 
 
 async def test_a_crash_of_any_task_ends_it_and_leaves_the_device(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +240,19 @@ async def test_the_service_manager_is_kept_informed(lab: Lab, tmp_path: Path) ->
         assert trio.current_time() - began == pytest.approx(10.0)
         await daemon.stop()
         assert await manager.recv(100) == b"STOPPING=1"
+
+
+async def test_a_reload_during_the_start_does_not_say_that_it_is_ready(lab: Lab, tmp_path: Path) -> None:
+    config = {**ACTIVE_BACKUP, "link_watch": {"name": "arp_ping", "target_host": "host.invalid"}}
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager:
+        await manager.bind(f"{tmp_path}/notify")
+        lab.nursery.start_soon(raise_soon, signal.SIGHUP)
+        daemon = await lab.start(lab.plan(config), environ={"NOTIFY_SOCKET": f"{tmp_path}/notify"})
+        assert [line for line in daemon.lines if "SIGHUP" in line], "it came during the start"
+        assert await manager.recv(100) == b"READY=1"
+        with trio.move_on_after(1) as patience:
+            assert await manager.recv(100) == b"nothing more"
+        assert patience.cancelled_caught
 
 
 # -- lost messages -----------------------------------------------------------------------------------------------------
