@@ -53,7 +53,8 @@ class Host:
         ports = [event.ifindex for _, event in batch if type(event) is CarrierSeen and event.ifindex in self.owners]
         concerned = {self.owners[ifindex].ifindex: self.owners[ifindex] for ifindex in ports}
         written = [
-            pump.write_ahead(event for team, event in batch if team in (0, pump.ifindex)) for pump in concerned.values()
+            self.ahead(pump, (event for team, event in batch if team in (0, pump.ifindex)))
+            for pump in concerned.values()
         ]
         return any(written)
 
@@ -91,6 +92,10 @@ class Host:
         for ifindex in [ifindex for ifindex, owner in self.owners.items() if owner is pump]:
             del self.owners[ifindex]
         self.owners.update(dict.fromkeys(ports, pump))
+
+    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
+        """One pump writes what it has thought of before, if it has."""
+        return pump.write_ahead(events)
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """One pump's part of a batch."""

@@ -55,6 +55,14 @@ class SharedHost(Host):
         super().__init__(kernel)
         self._broken = broken
 
+    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
+        """See Host."""
+        try:
+            return pump.write_ahead(events)
+        except Exception as fault:
+            self._broken(pump, fault)
+            return False
+
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """See Host."""
         try:

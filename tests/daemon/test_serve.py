@@ -175,6 +175,25 @@ async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.Mon
     made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
 
 
+async def test_a_fault_ahead_of_the_events_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    faulty = made.fleet.members["team0"].server.pump
+
+    def broken(pump: Pump, events: Any) -> bool:
+        if pump is faulty:
+            raise ZeroDivisionError("a fault of ours")
+        return False
+
+    monkeypatch.setattr(Pump, "write_ahead", broken)
+    made.lab.cut("eth1")
+    await quiet()
+    assert made.teams() == ["team1"]
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert made.codes == []
+    made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
+
+
 async def test_the_end_comes_while_a_team_rests(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = await many()
     await break_team0(made, monkeypatch)
