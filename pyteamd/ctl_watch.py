@@ -29,6 +29,7 @@ SCREEN, BACK = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 GREEN, RED, YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 INTERVAL_S = 1.0
 FEWEST_COLUMNS, FEWEST_LINES = 40, 10
+MOST_TRANSITIONS = 30
 
 
 def metrics(session: Session) -> None:
@@ -111,7 +112,9 @@ def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[
             shown += [f"    {piece}" for piece in folded(partner, columns - 4)]
     shown += ["", "last transitions:"]
     room = max(1, lines - len(shown) - 1)
-    shown += [f"{ago(row['age_s']):>8}  {row['text']}" for row in history[-min(room, 12) :]] or ["  none yet"]
+    shown += [f"{ago(row['age_s']):>8}  {row['text']}" for row in history[-min(room, MOST_TRANSITIONS) :]] or [
+        "  none yet"
+    ]
     return [line[:columns] for line in shown[: lines - 1]]
 
 
