@@ -248,7 +248,7 @@ class Daemon:
     def alive(self) -> bool:
         """Whether the process of the pid file runs; asked without starting a program, which is slow here."""
         try:
-            return Path(f"/proc/{self.pid}").exists()
+            return runs(self.pid)
         except (FileNotFoundError, ValueError):
             return False
 
@@ -256,7 +256,15 @@ class Daemon:
         """End it as its service manager would, and wait until it has."""
         pid = self.pid
         os.kill(pid, signal.SIGTERM)
-        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 15.0, f"{self.program} has ended")
+        wait_for(lambda: not runs(pid), 15.0, f"{self.program} has ended")
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and it is not only waiting for its parent to hear that it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def run_daemon(program: str, on: Bench, arguments: str) -> Result:
