@@ -26,7 +26,7 @@ from scapy.contrib.lacp import LACP, MarkerProtocol
 from scapy.contrib.slowprot import SlowProtocol
 from scapy.layers.l2 import Ether
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, daemon, wait_for
+from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, daemon, dump, wait_for
 from tests.kernel.lab_kit import state as state
 from tests.kernel.wire_kit import Ear, Heard, Links
 
@@ -46,6 +46,13 @@ def config(ports: int = 2, port: str = "{}", **runner: Any) -> str:
     keys = {"name": "lacp", "active": True, "fast_rate": True, "tx_hash": ["eth", "ipv4", "ipv6"], **runner}
     names = {f"em{number}": json.loads(port) for number in range(1, ports + 1)}
     return json.dumps({"runner": keys, "link_watch": {"name": "ethtool"}, "ports": names})
+
+
+def explained(number: int) -> str:
+    """What `explain` says of port number N."""
+    (row,) = [row for row in json.loads(dump("Explain")) if row["port"] == f"em{number}"]
+    text: str = row["text"]
+    return text
 
 
 def port_state(number: int) -> dict[str, Any]:

@@ -34,21 +34,31 @@ def backup(ports: dict[str, Any], **more: Any) -> str:
 
 
 def test_links_and_priorities() -> None:
-    with bench(3) as on, daemon(PYTEAMD, on, backup({"em1": {"prio": 100}, "em2": {"sticky": True}, "em9": {}})):
-        says(on, "em1", "team0 is administratively down (ip link set team0 up)")
-        on.on_host("ip link set team0 up")
-        says(on, "em1", "carries traffic as the active port")
-        says(on, "em2", "standby")
-        says(on, "em2", "em1 is active with prio 100 over 0")
-        says(on, "em9", "there is no such interface (it joins when it appears)")
-        on.cut(1)
-        says(on, "em1", "no carrier for")
-        on.mend(1)
-        says(on, "em1", "em2 is sticky and stays while it is up")
-        on.on_host("ip link set em1 down")
-        says(on, "em1", "is administratively down")
-        on.on_host("ip link set em2 nomaster")
-        says(on, "em2", "is no port: somebody else took it out")
+    ports: dict[str, Any] = {"em1": {"prio": 100}, "em2": {"sticky": True}, "em9": {}, "ifb1": {}}
+    with bench() as on:
+        on.on_host("ip link add ifb1 address 02:00:00:00:01:99 type ifb")  # whose address nobody can change
+        with daemon(PYTEAMD, on, backup(ports, hwaddr="02:00:00:00:01:99")):
+            _links_and_priorities(on)
+
+
+def _links_and_priorities(on: Bench) -> None:
+    says(on, "em1", "team0 is administratively down (ip link set team0 up)")
+    on.on_host("ip link set team0 up")
+    says(on, "em1", "carries traffic as the active port")
+    says(on, "em2", "standby")
+    says(on, "em2", "em1 is active with prio 100 over 0")
+    says(on, "em9", "there is no such interface (it joins when it appears)")
+    on.cut(1)
+    says(on, "em1", "no carrier for")
+    on.mend(1)
+    says(on, "em1", "em2 is sticky and stays while it is up")
+    on.on_host("ip link set em1 down")
+    says(on, "em1", "is administratively down")
+    on.on_host("ip link set em2 nomaster")
+    says(on, "em2", "is no port: somebody else took it out")
+    says(on, "ifb1", "carries traffic as the active port")
+    on.on_host("ip link set team0 address 02:00:00:00:01:98")
+    says(on, "ifb1", "the kernel refuses to set address of ifb1 to 02:00:00:00:01:98 (tried")
 
 
 def test_delays_and_silent_targets() -> None:
@@ -80,6 +90,11 @@ def test_hands_and_refusals() -> None:
         on.on_host("ip link set em2 up")
         assert on.on_host("pyteamdctl team0 port add em2").status != 0
         says(on, "em2", "a port must be down when it is added")
+        on.on_host("pyteamdctl team0 port config update em1 '{\"queue_id\": 4000}'")
+        on.on_host("ip link set em1 nomaster; ip link set em1 down; pyteamdctl team0 port add em1")
+        says(
+            on, "em1", "is no port: set queue_id of em1 to 4000: invalid argument (must be below the number of transmit"
+        )
 
 
 def lacp(ports: dict[str, Any], **runner: Any) -> str:

@@ -30,6 +30,7 @@ from tests.kernel.lacp_kit import (
     Wire,
     config,
     enabled,
+    explained,
     has,
     port_state,
     serving,
@@ -150,9 +151,12 @@ def test_t08_a_partner_that_means_somebody_else_is_not_believed(a: Wire) -> None
     ):
         peer.mistakes[f"partner_{name}"] = wrong
         a.run(3.0, lambda: serving() == {2})
-        a.run(0.5)
         assert serving() == {2}, name
         assert port_state(1)["details"]["blocked_by"] == "partner_mistaken", name
+        field = name.replace("_", " ").removesuffix(" number")
+        words = f"partner {peer.system} takes us for somebody else: it says our {field} is {wrong}, it is"
+        a.run(1.5, lambda words=words: words in explained(1))
+        assert words in explained(1)
         assert not enabled(a.on, 1)
         peer.mistakes.clear()
     a.await_service(1, 2)
@@ -163,6 +167,7 @@ def test_t09_an_individual_link_is_not_put_together_with_another(a: Wire) -> Non
     a.run(4.0, lambda: serving() == {1})
     a.run(1.0)
     assert len(serving()) == 1
+    assert "says that this link may not be aggregated" in explained(2)
     a.peers[2].state |= AGGREGATION
     a.await_service(1, 2)
 
@@ -175,6 +180,8 @@ def test_t13_attached_first_and_collecting_and_distributing_only_in_sync(a: Wire
     a.run(1.0)
     assert heard[-1][1].actor_state == IN_SERVICE & ~(COLLECTING | DISTRIBUTING)
     assert serving() == set()
+    words = f"partner {a.peers[1].system} has not set SYNC (active, short timeout, aggregatable, out of sync)"
+    assert words in explained(1)
     for peer in a.peers.values():
         peer.state = IN_SERVICE
     a.await_service(1, 2)
@@ -205,12 +212,14 @@ def test_t18_our_own_lacpdus_that_come_back_never_bring_a_port_into_service(a: W
         one.ear.say(two.frames[-1])
     assert serving() == set()
     assert [port_state(number)["details"]["blocked_by"] for number in (1, 2)] == ["loopback", "loopback"]
+    assert "loop-back: LACPDUs we send through em2 come back here" in explained(1)
     ours = one.heard[-1][1].actor_system
     one.system = two.system = ours
     one.every_s = two.every_s = 1.0
     a.run(2.5)
     assert serving() == set()
     assert [port_state(number)["details"]["blocked_by"] for number in (1, 2)] == ["same_system", "same_system"]
+    assert f"another system ({one.source}) has our system identifier {ours}" in explained(1)
 
 
 def test_t19_an_echo_that_is_wrong_about_collecting_only_brings_no_more_lacpdus(a: Wire) -> None:
