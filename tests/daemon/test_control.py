@@ -206,6 +206,7 @@ async def test_many_requests_on_one_connection_are_answered_in_order(lab: Lab) -
             assert await client.recv(1000) == b"REPLY_SUCCESS\n%d" % number
 
 
+@pytest.mark.slow
 async def test_with_too_many_connections_the_idlest_is_dropped(lab: Lab) -> None:
     daemon = await lab.start()
     with contextlib.ExitStack() as stack:

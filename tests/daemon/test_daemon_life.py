@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,19 +110,31 @@ async def test_ports_that_do_not_leave_are_not_waited_for_for_ever(lab: Lab) -> 
     assert not lab.has("team0")
 
 
-async def test_a_signal_during_the_start_ends_it_after_the_start(lab: Lab) -> None:
+def signalled_while_resolving(lab: Lab, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, word: str) -> None:
+    """The signal comes while the daemon looks a host up, which it does until it has said the word."""
+    heard = threading.Event()
+
+    def look_up(*_: object) -> None:
+        os.kill(os.getpid(), number)
+        assert heard.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def listen() -> None:
+        while not any(word in line for daemon in lab.daemons for line in daemon.lines):
+            await trio.lowlevel.checkpoint()
+        heard.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    lab.nursery.start_soon(listen)
+
+
+async def test_a_signal_during_the_start_ends_it_after_the_start(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**ACTIVE_BACKUP, "link_watch": {"name": "arp_ping", "target_host": "host.invalid"}}
-    lab.nursery.start_soon(raise_soon, signal.SIGTERM)
+    signalled_while_resolving(lab, monkeypatch, signal.SIGTERM, "SIGTERM")
     daemon = await lab.start(lab.plan(config))
     await daemon.ended.wait()
     assert daemon.code == 0
     assert not lab.has("team0")
-
-
-async def raise_soon(number: signal.Signals) -> None:
-    """A signal while the daemon waits for its ports."""
-    await trio.sleep(0.001)
-    signal.raise_signal(number)
 
 
 async def test_a_crash_of_any_task_ends_it_and_leaves_the_device(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,13 +256,15 @@ async def test_the_service_manager_is_kept_informed(lab: Lab, tmp_path: Path) ->
         assert await manager.recv(100) == b"STOPPING=1"
 
 
-async def test_a_reload_during_the_start_does_not_say_that_it_is_ready(lab: Lab, tmp_path: Path) -> None:
+async def test_a_reload_during_the_start_does_not_say_that_it_is_ready(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**ACTIVE_BACKUP, "link_watch": {"name": "arp_ping", "target_host": "host.invalid"}}
     with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager:
         await manager.bind(f"{tmp_path}/notify")
-        lab.nursery.start_soon(raise_soon, signal.SIGHUP)
+        signalled_while_resolving(lab, monkeypatch, signal.SIGHUP, "SIGHUP")
         daemon = await lab.start(lab.plan(config), environ={"NOTIFY_SOCKET": f"{tmp_path}/notify"})
-        assert [line for line in daemon.lines if "SIGHUP" in line], "it came during the start"
+        assert [line for line in daemon.lines if "SIGHUP" in line]
         assert await manager.recv(100) == b"READY=1"
         with trio.move_on_after(1) as patience:
             assert await manager.recv(100) == b"nothing more"

@@ -44,6 +44,7 @@ async def test_events_come_as_they_happen(lab: Lab) -> None:
     assert (await daemon.call("Events", "soon")).startswith("InvalidArgs")
 
 
+@pytest.mark.slow
 async def test_who_asks_too_rarely_is_told_what_was_missed(lab: Lab) -> None:
     daemon = await lab.start()
     await quiet()
