@@ -203,7 +203,9 @@ def bash(
         *) if [ -z "$team" ] && {"true" if team_first else "false"}; then team=$word; else said="${{said:+$said }}$word"; fi ;;
         esac
     done
-    if [[ $cur == -* ]]; then
+    if [ -n "$skip" ]; then
+        :  # the argument of an option
+    elif [[ $cur == -* ]]; then
         words="{" ".join(flags)}"
     elif [ -z "$team" ] && {"true" if team_first else "false"}; then
         words="{teams}"
@@ -229,13 +231,43 @@ def branches(words: Sequence[Sequence[str]]) -> list[tuple[tuple[str, ...], list
     return [(prefix, list(follow)) for prefix, follow in found.items()]
 
 
-def zsh(name: str) -> str:
-    """zsh runs the one for bash."""
+def zsh(
+    name: str,
+    flags: Sequence[str],
+    valued: Sequence[str],
+    first: Sequence[str],
+    team_first: bool,
+    words: Sequence[Sequence[str]],
+) -> str:
+    """The same for zsh, in its own words: bash's completions do not all run under bashcompinit."""
+    tree = "\n".join(f'    ("{" ".join(prefix)}") follow=({" ".join(follow)}) ;;' for prefix, follow in branches(words))
     return f"""#compdef {name}
-autoload -Uz bashcompinit && bashcompinit
-local here=${{${{(%):-%x}}:A:h}}
-source "$here/../../bash-completion/completions/{name}"
-_bash_complete -F _{name} 2>/dev/null
+local -a said follow
+local team= skip= word
+for word in "${{(@)words[2,CURRENT-1]}}"; do
+    if [[ -n $skip ]]; then skip=; continue; fi
+    case $word in
+    ({"|".join(valued) or "--"}) skip=yes ;;
+    (-*) ;;
+    (*) if [[ -z $team ]] && {"true" if team_first else "false"}; then team=$word; else said+=("$word"); fi ;;
+    esac
+done
+if [[ -n $skip ]]; then
+    _files
+    return
+elif [[ $PREFIX == -* ]]; then
+    follow=({" ".join(flags)})
+elif [[ -z $team ]] && {"true" if team_first else "false"}; then
+    for word in /sys/class/net/*(N); do
+        [[ -e $word/device ]] || follow+=("${{word:t}}")
+    done
+else
+    case "${{said[*]}}" in
+{tree}
+    esac
+    (( $#said )) || follow+=({" ".join(first)})
+fi
+compadd -a follow || [[ $PREFIX == -* ]] || _files
 """
 
 
@@ -245,12 +277,13 @@ def completions() -> dict[str, str]:
     with_value = [word for flag in options.FLAGS if flag.metavar for word in (f"-{flag.short}", f"--{flag.long}")]
     control = [word.partition("=")[0] for typed, _ in ctl_rows() for word in typed.split(", ")]
     direct = [word.partition("=")[0] for typed, _ in nl.OPTION_HELP for word in typed.split()]
-    verbs = [verb.words for verb in ctl_verbs.VERBS]
+    programs: dict[str, tuple[list[str], list[str], list[str], bool, list[tuple[str, ...]]]] = {
+        "pyteamd": (daemon, with_value, list(cli.SUBCOMMANDS), False, []),
+        "pyteamdctl": (control, ["-Z"], [], True, [verb.words for verb in ctl_verbs.VERBS]),
+        "pyteamnl": (direct, ["-p", "-a"], [], True, [(name,) for name, _, _ in nl.COMMANDS]),
+    }
     return {
-        "pyteamd.bash": bash("pyteamd", daemon, with_value, list(cli.SUBCOMMANDS), False, []),
-        "pyteamdctl.bash": bash("pyteamdctl", control, ["-Z"], [], True, verbs),
-        "pyteamnl.bash": bash("pyteamnl", direct, ["-p", "-a"], [], True, [(name,) for name, _, _ in nl.COMMANDS]),
-        **{f"{name}.zsh": zsh(name) for name in ("pyteamd", "pyteamdctl", "pyteamnl")},
+        f"{name}.{shell.__name__}": shell(name, *known) for name, known in programs.items() for shell in (bash, zsh)
     }
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -56,6 +59,14 @@ TYPED = [
     ("pyteamd --take", "--take-over"),
     ("pyteamd sim", "simulate"),
 ]
+ZSH = r"""
+PS1=; fpath=({place} $fpath); autoload -Uz compinit; compinit -u -D; cd {place}/empty
+_files() {{ :; }}
+compadd() {{ local -a found; builtin compadd -O found "$@"; print -r -- "matches $found" >{place}/told; builtin compadd "$@"; }}
+print ready >{place}/told
+"""
+"""In an interactive zsh whose own `compadd` tells which of the words offered fit what was typed."""
+WAIT_S = 20
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
@@ -67,3 +78,38 @@ def test_completion_in_bash(pages: ModuleType, tmp_path: Path, line: str, expect
     ask = f'. {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _{words[0]}; echo "${{COMPREPLY[*]}}"'
     done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_completion_in_zsh(pages: ModuleType, tmp_path: Path) -> None:
+    for name, text in pages.completions().items():
+        command, _, shell = name.partition(".")
+        if shell == "zsh":
+            (tmp_path / f"_{command}").write_text(text)
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "told")
+    told = os.open(tmp_path / "told", os.O_RDWR | os.O_NONBLOCK)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb"})
+
+    def type_and_hear(keys: str) -> str:
+        os.write(terminal, keys.encode())
+        shown = b""
+        while (ready := select.select([told, terminal], [], [], WAIT_S)[0]) and told not in ready:
+            shown += os.read(terminal, 1 << 16)
+        assert ready, f"zsh says nothing after {keys!r}, but: {shown.decode()}"
+        return os.read(told, 1 << 16).decode()
+
+    try:
+        script = tmp_path / "start"
+        script.write_text(ZSH.format(place=tmp_path))
+        assert type_and_hear(f". {script}\n") == "ready\n"
+        for line, expected in TYPED:
+            found = type_and_hear(f"\x15{line}\t").split()
+            assert (found[0], sorted(found[1:])) == ("matches", sorted(expected.split())), line
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+        os.close(told)
