@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Any
 
 PRIMARY_PRIO = 100
@@ -50,6 +51,11 @@ TX_HASH = {
 POLICY_OF = {("eth",): "layer2", ("eth", "l3"): "layer2+3", ("l3", "l4"): "layer3+4", ("eth", "vlan"): "vlan+srcmac"}
 SAME_THING = frozenset({"use_carrier", "max_bonds", "tx_queues", "active_slave", "active_port", "downdelay", "updelay"})
 """Options that need no note: read elsewhere, or without effect on traffic."""
+PINGS = ("arp_ping", "nsna_ping")
+WITHOUT_ARP = ("802.3ad", "balance-tlb", "balance-alb")
+"""Modes in which the driver refuses arp_interval (drivers/net/bonding/bond_options.c)."""
+MOST = {"num_grat_arp": 255, "resend_igmp": 255, "arp_missed_max": 255}
+SHORTEST_MIIMON_MS = 10
 
 
 class ConvertError(Exception):
@@ -231,7 +237,11 @@ def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[st
     _runner_options(kind, runner, options, notes)
     _priority_options(kind, ports, options, notes)
     watch = tree.get("link_watch") or {"name": "ethtool"}
-    _watch_options(watch if isinstance(watch, list) else [watch], tree.get("link_watch_policy", "any"), options, notes)
+    watchers = list(watch) if isinstance(watch, list) else [watch]
+    if options["mode"] in WITHOUT_ARP and any(watcher["name"] in PINGS for watcher in watchers):
+        notes.append(f"link_watch: bonding sends no requests in mode {options['mode']}; the carrier is watched")
+        watchers = [watcher for watcher in watchers if watcher["name"] not in PINGS] or [{"name": "ethtool"}]
+    _watch_options(watchers, tree.get("link_watch_policy", "any"), options, notes)
     for group, keys in (
         ("notify_peers", {"count": "num_grat_arp", "interval": "peer_notif_delay"}),
         ("mcast_rejoin", {"count": "resend_igmp"}),
@@ -241,6 +251,7 @@ def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[st
                 options[keys[key]] = str(value)
             else:
                 notes.append(f"{group}.{key}: no counterpart, left out")
+    _within_limits(options, notes)
     if "hwaddr" in tree:
         notes.append("hwaddr: set the address of the bond itself")
     return bond, notes
@@ -274,6 +285,25 @@ def _runner_options(kind: str, runner: dict[str, Any], options: dict[str, str], 
     notes += [f"runner.{key}: no counterpart, left out" for key in runner]
 
 
+def _within_limits(options: dict[str, str], notes: list[str]) -> None:
+    """The driver refuses what is above its limits and cuts delays down to multiples of miimon; nothing of that in silence."""
+    for name, most in MOST.items():
+        if int(options.get(name, 0)) > most:
+            notes.append(f"{name}={options[name]}: bonding has at most {most}")
+            options[name] = str(most)
+    if "miimon" not in options:
+        if int(options.pop("peer_notif_delay", 0)):
+            notes.append("notify_peers.interval: bonding has it only where it watches the carrier, left out")
+        return
+    delays = {name: int(options[name]) for name in ("updelay", "downdelay", "peer_notif_delay") if name in options}
+    miimon = max(SHORTEST_MIIMON_MS, gcd(int(options["miimon"]), *delays.values()))
+    options["miimon"] = str(miimon)
+    for name, delay_ms in delays.items():
+        options[name] = str(-(-delay_ms // miimon) * miimon)
+        if int(options[name]) != delay_ms:
+            notes.append(f"{name}={delay_ms}: {options[name]}, a multiple of miimon")
+
+
 def _priority_options(
     kind: str, ports: Mapping[str, Mapping[str, Any]], options: dict[str, str], notes: list[str]
 ) -> None:
@@ -293,7 +323,7 @@ def _priority_options(
 def _watch_options(
     watchers: Sequence[Mapping[str, Any]], policy: str, options: dict[str, str], notes: list[str]
 ) -> None:
-    pings = [watcher for watcher in watchers if watcher["name"] in ("arp_ping", "nsna_ping")]
+    pings = [watcher for watcher in watchers if watcher["name"] in PINGS]
     for watcher in watchers:
         if watcher["name"] == "ethtool" and not pings:
             options["miimon"] = "100"

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         return BAD
     if options.output_dir:
         for name, text in files.items():
-            Path(options.output_dir, name).write_text(text, "utf-8")
+            _write(Path(options.output_dir, name), text, FORMATS[options.target].mode if options.target else 0o644)
     else:
         sys.stdout.write(joined(files))
     for note in notes:
@@ -99,7 +99,15 @@ def _to_bond(options: argparse.Namespace) -> tuple[Files, list[str]]:
     team = str(tree.get("device", "bond0"))
     bond, notes = team_to_bond(tree, options.name or team.replace("team", "bond", 1))
     bond.ports += [port for port in options.port if port not in bond.ports]
-    return FORMATS[options.target].write(bond), notes
+    target = FORMATS[options.target]
+    return target.write(bond), notes + target.left_out(bond)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """NetworkManager reads no keyfile that others may read, and netplan warns."""
+    path.write_text("", "utf-8")
+    path.chmod(mode)
+    path.write_text(text, "utf-8")
 
 
 def _read(name: str) -> str:

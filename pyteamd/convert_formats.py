@@ -71,6 +71,19 @@ class Format:
     help: str
     read: Callable[[Mapping[str, str]], Bond]
     write: Callable[[Bond], Files]
+    mode: int = 0o644
+    """Permissions of the files."""
+    options: frozenset[str] | None = None
+    """The options that it can express; None: all."""
+
+    def left_out(self, bond: Bond) -> list[str]:
+        """One sentence for each of the bond's options that cannot be written down so."""
+        known = bond.options.keys() if self.options is None else self.options
+        return [
+            f"{name}={value}: this format has no word for it"
+            for name, value in bond.options.items()
+            if name not in known
+        ]
 
 
 def read_options(files: Mapping[str, str]) -> Bond:
@@ -293,7 +306,12 @@ def joined(files: Files) -> str:
 FORMATS: dict[str, Format] = {
     "bonding": Format("options of the bonding driver, mode=1 miimon=100 …", read_options, write_options),
     "ifcfg": Format("ifcfg files of network scripts", read_ifcfg, write_ifcfg),
-    "keyfile": Format("NetworkManager's .nmconnection files", read_keyfile, write_keyfile),
-    "networkd": Format("systemd-networkd's .netdev and .network files", read_networkd, write_networkd),
-    "netplan": Format("netplan's YAML", read_netplan, write_netplan),
+    "keyfile": Format("NetworkManager's .nmconnection files", read_keyfile, write_keyfile, 0o600),
+    "networkd": Format(
+        "systemd-networkd's .netdev and .network files",
+        read_networkd,
+        write_networkd,
+        options=frozenset({*NETWORKD.values(), "primary"}),
+    ),
+    "netplan": Format("netplan's YAML", read_netplan, write_netplan, 0o600, frozenset(NETPLAN.values())),
 }

@@ -160,6 +160,29 @@ TO_BOND: list[tuple[dict[str, Any], str, list[str]]] = [
             "link_watch.source_host: no counterpart, left out",
         ],
     ),
+    (
+        {"runner": {"name": "lacp", "tx_hash": ["eth"]}, "link_watch": ARP},
+        "mode=802.3ad xmit_hash_policy=layer2 lacp_rate=slow ad_select=stable miimon=100",
+        [
+            "runner.agg_select_policy lacp_prio: stable is the nearest",
+            "link_watch: bonding sends no requests in mode 802.3ad; the carrier is watched",
+        ],
+    ),
+    (
+        {"link_watch": {"name": "ethtool", "delay_up": 250, "delay_down": 80}},
+        "mode=balance-rr miimon=10 updelay=250 downdelay=80",
+        [],
+    ),
+    (
+        {"link_watch": {"name": "ethtool", "delay_up": 7}, "notify_peers": {"count": 300, "interval": 30}},
+        "mode=balance-rr miimon=10 updelay=10 num_grat_arp=255 peer_notif_delay=30",
+        ["num_grat_arp=300: bonding has at most 255", "updelay=7: 10, a multiple of miimon"],
+    ),
+    (
+        {"link_watch": ARP, "notify_peers": {"count": 3, "interval": 30}},
+        "mode=balance-rr arp_interval=500 arp_missed_max=2 arp_ip_target=192.0.2.1 arp_validate=none num_grat_arp=3",
+        ["notify_peers.interval: bonding has it only where it watches the carrier, left out"],
+    ),
 ]
 
 
@@ -240,6 +263,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "--from", "ifcfg", str(tmp_path / "ifcfg-bond0"), str(tmp_path / "ifcfg-eth0"), "--name", "team9"
     )
     assert (code, json.loads(out)["device"]) == (0, "team9")
+    config.write_text('{"runner": {"name": "lacp", "active": false, "agg_select_policy": "count"}}')
+    for target, mode in (("keyfile", 0o600), ("networkd", 0o644), ("netplan", 0o600)):
+        place = tmp_path / target
+        place.mkdir()
+        said = run("--to", target, str(config), "--output-dir", str(place))[2].splitlines()
+        assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {mode}
+        wordless = ["note: lacp_active=off: this format has no word for it"] if target != "keyfile" else []
+        assert [line for line in said if "lacp_active" in line] == wordless
     assert run("--to", "netplan", str(tmp_path / "none"))[0] == 1
     config.write_text("{")
     code, out, err = run("--to", "netplan", str(config))
