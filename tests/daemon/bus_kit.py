@@ -25,6 +25,7 @@ RULES = """
   <type>system</type>
   <listen>unix:path={directory}/bus</listen>
   <auth>EXTERNAL</auth>
+  <limit name="max_connections_per_user">2000</limit>
   <policy context="default">
     <allow user="*"/>
     <deny own="*"/>

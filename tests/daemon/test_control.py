@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -245,6 +246,24 @@ async def test_the_socket_is_for_root_only(lab: Lab) -> None:
     assert stat.S_ISSOCK(status.st_mode)
     assert stat.S_IMODE(status.st_mode) == 0o700
     assert os.listdir(lab.directory) == ["team0.sock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+async def test_another_user_is_not_let_in(lab: Lab) -> None:
+    await lab.start()
+    lab.directory.chmod(0o755)
+    place = os.open(lab.directory, os.O_PATH)  # whoever has this needs no way through the directories above
+    become = ctypes.CDLL(None).setfsuid  # for this thread's file accesses, and without root's capabilities for them
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+            become(65534)
+            with pytest.raises(PermissionError):
+                stranger.connect(f"/proc/self/fd/{place}/team0.sock")
+            become(0)
+            stranger.connect(f"/proc/self/fd/{place}/team0.sock")
+    finally:
+        become(0)
+        os.close(place)
 
 
 async def test_a_stale_file_is_replaced(lab: Lab) -> None:

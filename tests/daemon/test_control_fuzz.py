@@ -226,6 +226,55 @@ async def test_a_thousand_connections_at_once(lab: Lab) -> None:
     assert open_files() <= before + 1
 
 
+async def test_a_thousand_connections_to_the_bus(lab: Lab, bus: PrivateBus) -> None:
+    """Each with a question, half of them gone at once and the other half never reading."""
+    daemon = await lab.start(lab.plan(dbus=True))
+    before = open_files()
+    hello = new_method_call(
+        DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus"), "Hello"
+    )
+    question = new_method_call(DBusAddress(PATH, NAME, INTERFACE), "StateDump")
+    login = b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\nBEGIN\r\n"
+    words = login + hello.serialise(serial=1) + question.serialise(serial=2)
+    crowd: list[socket.socket] = []
+    try:
+        async with client(bus) as router:
+            regular = Client(router)
+            for number in range(CONNECTIONS):
+                one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                one.setblocking(False)
+                while True:
+                    try:
+                        one.connect(str(bus.path))
+                        break
+                    except BlockingIOError:  # the backlog is full until the bus had its turn
+                        await trio.sleep(0.001)
+                one.send(words)
+                if number % 2:
+                    crowd.append(one)
+                else:
+                    one.close()
+                if number % 100 == 0:
+                    with trio.fail_after(5):
+                        assert "runner" in await regular.call("ConfigDump")
+            lab.cut("eth1")
+            await until(lambda: failed_over(daemon))
+            with trio.fail_after(5):
+                assert await regular.call("StateItemValueGet", "runner.active_port") == "eth2"
+            await until(lambda: all_answered(crowd[:: len(crowd) // 10]))
+    finally:
+        for one in crowd:
+            one.close()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert open_files() <= before
+
+
+async def all_answered(clients: list[socket.socket]) -> bool:
+    """Whether each of these has the reply to its Hello and to its question waiting."""
+    waiting = [one.recv(1 << 20, socket.MSG_PEEK) for one in clients]
+    return all(b"runner" in octets for octets in waiting)
+
+
 async def failed_over(daemon: Running) -> bool:
     """Whether the other port carries traffic."""
     try:

@@ -78,6 +78,17 @@ def test_warnings_fail_only_when_strict(
     assert "ports" in capsys.readouterr().out
 
 
+def test_every_example_file_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    """But teamd's own one for TIPC, which is not watched here."""
+    examples = sorted((Path(__file__).parents[2] / "examples").glob("*"))
+    assert len(examples) >= 17
+    for path in examples:
+        tipc = "tipc" in path.name
+        assert run("check", "--strict", str(path)) == (1 if tipc else 0)
+        told = capsys.readouterr().out.splitlines()
+        assert all("not supported here" in line for line in told) if tipc else told == [f"{path}: good"]
+
+
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nothing = str(tmp_path / "nothing.json")
     assert run("check", nothing) == 1
