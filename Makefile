@@ -23,6 +23,7 @@ demo: lab  ## the main job, seen: fail-over on the real driver
 	@$(PYTHON) tests/lab/lab.py run -- $(PYTHON) -B tests/lab/demo.py
 
 test: lab  ## all tests, the real-kernel lane included
+	@tests/lab/setup.sh nm || echo "without it the tests in a whole Debian are skipped"
 	@$(PYTHON) tests/run.py
 
 check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; under 30 s

@@ -28,9 +28,7 @@ stop() {
 
 put() { # PATH [MODE]: what comes on stdin
     directory "$(dirname "$1")"
-    rm -f "$DESTDIR$1"
-    cat >"$DESTDIR$1"
-    chmod "${2:-644}" "$DESTDIR$1"
+    install -m "${2:-644}" /dev/stdin "$DESTDIR$1"
     keep "$1"
 }
 
@@ -63,8 +61,10 @@ environment() { # made beside the old one, which a failure leaves as it was, and
     "$base" -m venv "$new"
     "$new/bin/python3" -I -m pip install -q --disable-pip-version-check --no-compile --no-warn-script-location \
         ${PIP_FLAGS:-} "$PACKAGE"
-    # pip and what it made for a shell have done their work.
-    "$new/bin/python3" -I -m pip uninstall -q -y --disable-pip-version-check setuptools pip 2>/dev/null
+    # pip, what came with it, and what it made for a shell have done their work.
+    for part in pip setuptools pkg_resources _distutils_hack distutils-precedence.pth; do
+        rm -rf "$new"/lib/python3*/site-packages/"$part" "$new"/lib/python3*/site-packages/"$part"-*
+    done
     find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
     "$new/bin/python3" -I -m compileall -q -s "$new" -p "$home" "$new/lib"
     if [ -e "$note" ]; then cat "$note"; else echo "$made"; fi >"$new/installed"

@@ -170,7 +170,7 @@ setup_tree() {
     [ "$(cat "$tree/.setup" 2>/dev/null)" = "$want" ] && return
     need_packages nm 'debootstrap user-mode-linux busybox-static kmod' 'debootstrap linux.uml busybox modprobe'
     [ "$(id -u)" = 0 ] || stop 77 "nm: not root, and debootstrap needs to be"
-    say "nm: building a Debian tree in $tree (5 minutes)"
+    say "nm: building a Debian tree in $tree (a minute or a few)"
     rm -rf "$tree" "$tree.new" "$cache/wheels"
     mkdir -p "$cache"
     logged debootstrap --variant=minbase --include="$(echo $tree_packages | tr ' ' ,)" bookworm "$tree.new" ||

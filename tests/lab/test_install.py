@@ -81,3 +81,17 @@ def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:
             f"{name} = pyteamd"
             in zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
         )
+    runs_from_an_environment_of_its_own(wheel, tmp_path / "environment")
+
+
+def runs_from_an_environment_of_its_own(wheel: Path, place: Path) -> None:
+    """As pipx installs it: nothing of the system's packages, links to the commands, no word from the process environment."""
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    pip = [place / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
+    subprocess.run([*pip, wheel], check=True)
+    example = ROOT / "examples/lacp_1.conf"
+    for name, words in (("pyteamd", ["check", str(example)]), ("pyteamdctl", ["-h"]), ("pyteamnl", ["-h"])):
+        link = place / f"link-to-{name}"
+        link.symlink_to(place / "bin" / name)
+        said = subprocess.run([link, *words], env={}, capture_output=True, text=True, check=True, cwd="/")
+        assert (f"{example}: good" if name == "pyteamd" else "--help") in said.stdout

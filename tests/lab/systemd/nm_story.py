@@ -8,7 +8,22 @@ import signal
 import sys
 from pathlib import Path
 
-from guest import Ping, cables, command_line, daemon_pid, is_ours, item, must, run, say, wait_for
+from guest import (
+    BONDS,
+    TOO_NEW,
+    Ping,
+    cables,
+    command_line,
+    daemon_pid,
+    is_ours,
+    item,
+    must,
+    not_applied,
+    ports,
+    run,
+    say,
+    wait_for,
+)
 
 AB = '{"runner": {"name": "activebackup", "hwaddr_policy": "by_active"}}'
 GRACE_S = 6
@@ -70,8 +85,7 @@ def basic() -> None:
     up(f"port{active[2:]}")
     wait_for(lambda: item(f"ports.{active}.link.up") == "true", "the first port is back")
     assert item("runner.active_port") == standby
-    for name in ("port1", "port2", "team0"):
-        must(f"nmcli connection delete {name}")
+    must("nmcli connection delete port1 port2 team0")
     wait_for(lambda: daemon_pid() == 0, "the daemon has ended")
     wait_for(lambda: "team0" not in must("ip -br link"), "the device is gone")
     after = must("ip -br link")
@@ -85,8 +99,8 @@ def restarts() -> None:
     create()
     must("nmcli connection modify port2 team-port.config '{\"prio\": 10}'")
     up("port2")
-    wait_for(lambda: '"prio": 10' in run("teamdctl team0 port config dump em2")[1], "prio is stored")
-    wait_for(lambda: "em2" in json.loads(must("teamdctl team0 state dump")).get("ports", {}), "em2 is a port")
+    wait_for(lambda: '"prio": 10' in run("teamdctl.distrib team0 port config dump em2")[1], "prio is stored")
+    wait_for(lambda: "em2" in ports(), "em2 is a port")
     run(f"sleep {GRACE_S}")
     old = daemon_pid()
     line = command_line(old)
@@ -94,22 +108,21 @@ def restarts() -> None:
     took_s = wait_for(lambda: daemon_pid() not in (0, old) and item("runner.active_port") != "", "respawned")
     new = command_line(daemon_pid())
     assert new == line, (line, new)
-    wait_for(lambda: sorted(json.loads(must("teamdctl team0 state dump"))["ports"]) == ["em1", "em2"], "ports kept")
-    wait_for(lambda: '"prio": 10' in run("teamdctl team0 port config dump em2")[1], "prio kept")
+    wait_for(lambda: ports() == ["em1", "em2"], "ports kept")
+    wait_for(lambda: '"prio": 10' in run("teamdctl.distrib team0 port config dump em2")[1], "prio kept")
     must("ping -c 1 -W 5 192.0.2.1")
     say(f"SIGKILL: respawned with the same arguments within {took_s:.1f} s, ports and prio kept")
     first = daemon_pid()
     ping = Ping()
     must("systemctl restart NetworkManager")
     wait_for(lambda: "team0:connected" in run("nmcli -t -f DEVICE,STATE device")[1], "team0 connected again")
-    wait_for(lambda: len(json.loads(run("teamdctl team0 state dump")[1] or "{}").get("ports", {})) == 2, "both ports")
+    wait_for(lambda: ports() == ["em1", "em2"], "both ports")
     run("sleep 1")
     sent, received = ping.stop()
     say(f"NetworkManager restarted: daemon {first} → {daemon_pid()}, {sent} pings, {sent - received} lost")
     assert received > 0
     must("ping -c 1 -W 5 192.0.2.1")
-    for name in ("port1", "port2", "team0"):
-        must(f"nmcli connection delete {name}")
+    must("nmcli connection delete port1 port2 team0")
     wait_for(lambda: daemon_pid() == 0 and "team0" not in must("ip -br link"), "all is gone")
 
 
@@ -122,20 +135,39 @@ def runners() -> None:
         )
         for number in (1, 2):
             must(f"nmcli connection add type team-slave con-name port{number} ifname em{number} master team0")
-            up(f"port{number}")
-        wait_for(lambda: len(json.loads(run("teamdctl team0 state dump")[1] or "{}").get("ports", {})) == 2, name)
+        wait_for(lambda: ports() == ["em1", "em2"], name)  # connections are activated as soon as they can be
         assert item("setup.runner_name") == name
         assert is_ours(daemon_pid())
-        say(f"runner {name}: {json.loads(must('teamdctl team0 config dump'))['runner']}")
-        for connection in ("port1", "port2", "team0"):
-            must(f"nmcli connection delete {connection}")
+        say(f"runner {name}: {json.loads(must('teamdctl.distrib team0 config dump'))['runner']}")
+        must("nmcli connection delete port1 port2 team0")
         wait_for(lambda: daemon_pid() == 0 and "team0" not in must("ip -br link"), "all is gone")
+
+
+def bonds() -> None:
+    """Teams written down as bonds: NetworkManager loads the keyfiles and makes such bonds."""
+    place, config = "/etc/NetworkManager/system-connections", Path("/tmp/team0.conf")
+    for tree in BONDS:
+        config.write_text(json.dumps(tree))
+        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null")
+        must(f"pyteamd convert --to keyfile {config} --output-dir {place}")
+        said = must(
+            f"nmcli connection load {place}/bond0.nmconnection {place}/em1.nmconnection {place}/em2.nmconnection"
+        )
+        assert said == "", said
+        for name in ("em1", "em2"):
+            up(name)
+        wait_for(lambda: "em1 em2" in Path("/sys/class/net/bond0/bonding/slaves").read_text(), "both in the bond")
+        wrong = not_applied("bond0", options)
+        say(f"nmcli: keyfiles loaded, bond up with {options}; not as written: {wrong or 'nothing'}")
+        assert wrong.keys() <= TOO_NEW
+        must("nmcli connection delete em1 em2 bond0")
+        wait_for(lambda: "bond0" not in must("ip -br link"), "the bond is gone")
 
 
 def main() -> int:
     """Everything, or the parts named."""
     cables()
-    parts = {"basic": basic, "restarts": restarts, "runners": runners}
+    parts = {"basic": basic, "restarts": restarts, "runners": runners, "bonds": bonds}
     for name in sys.argv[1:] or parts:
         say(f"== {name}")
         try:

@@ -10,10 +10,26 @@ import sys
 import time
 from pathlib import Path
 
-from guest import Ping, cables, command_line, daemon_pid, is_ours, item, must, run, say, wait_for
+from guest import (
+    BONDS,
+    TOO_NEW,
+    Ping,
+    cables,
+    command_line,
+    daemon_pid,
+    is_ours,
+    item,
+    must,
+    not_applied,
+    ports,
+    run,
+    say,
+    wait_for,
+)
 
 CONFIG = {"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}}}
 MAXIMUM_EXPOSURE = 5.0
+WATCHDOG_S = 6
 
 
 def show(unit: str, what: str) -> str:
@@ -53,7 +69,7 @@ def compat() -> None:
     pid = daemon_pid()
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
-    wait_for(lambda: sorted(json.loads(must("teamdctl team0 state dump"))["ports"]) == ["em1", "em2"], "ports kept")
+    wait_for(lambda: ports() == ["em1", "em2"], "ports kept")
     for question in ("state", "state dump", "config dump", "config dump actual", "state item get setup.dbus_enabled"):
         theirs, ours = (must(f"{program} -D team0 {question}") for program in ("teamdctl.distrib", "teamdctl"))
         assert theirs == ours, question
@@ -86,6 +102,10 @@ def reload_with_prio(unit: str) -> None:
 def native() -> None:
     """pyteamd@: notify is readiness; a restart loses nothing; the device stays."""
     unit = "pyteamd@team0"
+    assert "\nWatchdogSec=30s\n" in must(f"systemctl cat {unit}")
+    drop_in = Path(f"/run/systemd/system/{unit}.service.d/watchdog.conf")
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}s\n")  # the same thing in less time
     assert run(f"systemctl start {unit}")[0] != 0, "no configuration"
     assert show(unit, "ExecMainStatus") == "1"
     must(f"systemctl reset-failed {unit}")
@@ -105,15 +125,7 @@ def native() -> None:
     reload_with_prio(unit)
     assert daemon_pid() == pid
     active = item("runner.active_port")
-    pid = daemon_pid()
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
-    assert item("runner.active_port") == active
-    hang = daemon_pid()
-    os.kill(hang, signal.SIGSTOP)
-    took_s = wait_for(lambda: daemon_pid() not in (0, hang), "the watchdog restarts a daemon that hangs", 60)
-    wait_for(lambda: show(unit, "ActiveState") == "active", "active again")
-    say(f"pyteamd@team0: SIGKILL and SIGSTOP end in a restart (watchdog after {took_s:.0f} s)")
+    crashes(unit, active)
     standby = {"em1": "em2", "em2": "em1"}[active]
     must(f"ip netns exec peer ip link set p{active[2:]} down")
     wait_for(lambda: item("runner.active_port") == standby, "fail-over under the unit's restrictions")
@@ -125,12 +137,30 @@ def native() -> None:
     assert "team0" in must("ip -br link")
     assert show(unit, "Result") == "success"
     must("ip link del team0")
+    every_runner(unit)
+
+
+def crashes(unit: str, active: str) -> None:
+    """A daemon that is killed and one that hangs are started anew, and take over what is there."""
+    pid = daemon_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")
+    assert item("runner.active_port") == active
+    hang = daemon_pid()
+    os.kill(hang, signal.SIGSTOP)
+    took_s = wait_for(lambda: daemon_pid() not in (0, hang), "the watchdog restarts a daemon that hangs", 60)
+    wait_for(lambda: show(unit, "ActiveState") == "active", "active again")
+    say(f"pyteamd@team0: SIGKILL and SIGSTOP end in a restart (watchdog after {took_s:.0f} s)")
+
+
+def every_runner(unit: str) -> None:
+    """Each runner starts and stops under the unit's restrictions."""
     for runner in ("broadcast", "roundrobin", "random", "loadbalance", "lacp"):
         more = {"loadbalance": "  tx_hash: [eth]\n", "lacp": "  tx_hash: [eth]\n"}.get(runner, "")
         text = f"runner:\n  name: {runner}\n{more}ports:\n  em1:\n  em2:\n"
         Path("/etc/pyteamd/team0.yaml").write_text(text)
         must(f"systemctl start {unit}")
-        wait_for(lambda: len(json.loads(must("teamdctl team0 state dump"))["ports"]) == 2, runner)
+        wait_for(lambda: ports() == ["em1", "em2"], runner)
         must(f"systemctl stop {unit} && ip link del team0")
     say("pyteamd@team0: all runners start under the restrictions")
 
@@ -145,6 +175,31 @@ def verify() -> None:
     assert score is not None, out
     say(f"systemd-analyze: verify clean, exposure {score[1]}")
     assert float(score[1]) <= MAXIMUM_EXPOSURE
+
+
+def networkd() -> None:
+    """Teams written down as bonds: systemd-networkd understands every line and makes such bonds."""
+    place, config = Path("/run/systemd/network"), Path("/tmp/team0.conf")
+    place.mkdir(exist_ok=True)
+    for tree in BONDS:
+        config.write_text(json.dumps(tree))
+        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null").split()
+        must(f"pyteamd convert --to networkd {config} --output-dir {place}")
+        written = "".join(file.read_text() for file in place.iterdir())
+        known = [word for word in options if f"no setting for {word}" not in written]
+        must("systemctl restart systemd-networkd")
+        wait_for(
+            lambda: len(must("ip -br link show type veth master bond0 || true").splitlines()) == 2, "both in the bond"
+        )
+        wrong = not_applied("bond0", " ".join(known))
+        say(f"networkd: bond up with {' '.join(known)}; not as written: {wrong or 'nothing'}")
+        assert wrong.keys() <= TOO_NEW
+        must("systemctl stop systemd-networkd.socket systemd-networkd && ip link del bond0")
+        for file in place.iterdir():
+            file.unlink()
+    said = must("journalctl -b --no-pager -u systemd-networkd -p warning -o cat")
+    lines = [line for line in said.splitlines() if str(place) in line]
+    assert [line for line in lines if "'ARPMissedMax'" not in line] == [], lines
 
 
 def uninstall() -> None:
@@ -164,7 +219,7 @@ def main() -> int:
     """Everything, or the parts named."""
     must("systemctl stop NetworkManager")
     cables(managed=False)
-    parts = {"verify": verify, "compat": compat, "native": native, "uninstall": uninstall}
+    parts = {"verify": verify, "compat": compat, "native": native, "networkd": networkd, "uninstall": uninstall}
     for name in sys.argv[1:] or parts:
         say(f"== {name}")
         try:
