@@ -22,7 +22,7 @@ import trio
 
 from pyteamd.config import Config
 from pyteamd.control.usock import Usock
-from pyteamd.events import FrameSeen, HostsResolved, Resync, Stop
+from pyteamd.events import FrameSeen, HostName, HostsResolved, Resync, Stop
 from pyteamd.host import Host
 from pyteamd.keepsake import Keepsake
 from pyteamd.kernel.api import KernelGone, KernelRefused
@@ -314,10 +314,10 @@ class TeamServer:
         """See Surroundings."""
         set_debug_level(self._log, level)
 
-    def resolve(self, hosts: Mapping[str, str]) -> None:
+    def resolve(self, hosts: Iterable[HostName]) -> None:
         """See Surroundings."""
-        for host, family in hosts.items():
-            self._nursery.start_soon(self._resolve, host, family)
+        for name, family in hosts:
+            self._nursery.start_soon(self._resolve, name, family)
 
     async def _resolve(self, host: str, family: str) -> None:
         try:
@@ -329,7 +329,7 @@ class TeamServer:
             self._log.error("Failed to resolve %s: %s", host, error)
             address = ""
         assert self.pump is not None
-        self.pump.feed((HostsResolved({host: address}),), trio.current_time())
+        self.pump.feed((HostsResolved({(host, family): address}),), trio.current_time())
 
     def _frames(self, frames: list[FrameSeen]) -> None:
         assert self.pump is not None

@@ -12,6 +12,9 @@ from typing import Any, TypeAlias
 
 from pyteamd.model import OptionKey, OptionValue, Write
 
+HostName: TypeAlias = tuple[str, str]
+"""A host as the configuration has it, and the address family it is wanted in ("inet", "inet6")."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
@@ -131,7 +134,7 @@ class Refused:
 class HostsResolved:
     """Numeric addresses of host names used by link watchers; "" for a name that could not be resolved."""
 
-    addresses: Mapping[str, str]
+    addresses: Mapping[HostName, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
 def of_candidate(team: Team, link: LinkSeen) -> Reason:
     """A link that is there, wanted, and no port."""
     if link.master == team.view.ifindex:
-        hosts = ", ".join(team.roster.unresolved())
+        hosts = ", ".join(name for name, _ in team.roster.unresolved())
         return Reason(False, f"is joining: resolving {hosts}" if hosts else "is joining")
     if link.master:
         return Reason(False, f"belongs to {team.facts.name_of(link.master)}", f"ip link set {link.name} nomaster")

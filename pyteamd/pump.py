@@ -24,7 +24,19 @@ from typing import Protocol, TypeAlias
 import trio
 
 from pyteamd import invariants
-from pyteamd.events import Applied, CarrierSeen, Event, LinkGone, Overrun, PortRemove, Refused, Stop, Tick
+from pyteamd.events import (
+    Applied,
+    CarrierSeen,
+    Event,
+    HostName,
+    HostsResolved,
+    LinkGone,
+    Overrun,
+    PortRemove,
+    Refused,
+    Stop,
+    Tick,
+)
 from pyteamd.forecast import foresee, leaves_valid
 from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
 from pyteamd.metrics import Gauges
@@ -70,7 +82,7 @@ class Surroundings(Protocol):
     def send(self, frame: Frame) -> None:
         """Send a frame."""
 
-    def resolve(self, hosts: Mapping[str, str]) -> None:
+    def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""
 
     def debug_level(self, level: int) -> None:
@@ -117,7 +129,8 @@ class Pump:
         self._ahead_writes: tuple[Write, ...] = ()
         self._ahead_result: Sequence[Refused] | KernelGone | None = None
         self._broken: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: set[HostName] = set()
+        """Hosts that are being looked up."""
         self._ports: tuple[int, ...] = ()
         """Those that packet sockets and prepared writes are for."""
         self._level = team.setup.debug_level
@@ -190,7 +203,7 @@ class Pump:
                 self._rest_at = math.inf
                 self._at_rest(now)
 
-    def resolve(self, hosts: Mapping[str, str]) -> None:
+    def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""
         self._around.resolve(hosts)
 
@@ -229,6 +242,8 @@ class Pump:
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast = {}
             self._rest_at = now + self._rest_s
+        if type(event) is HostsResolved:
+            self._asked.difference_update(event.addresses)
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
 
@@ -330,8 +345,8 @@ class Pump:
         if team.setup.debug_level != self._level:
             self._level = team.setup.debug_level
             around.debug_level(self._level)
-        if hosts := {host: family for host, family in team.unresolved().items() if host not in self._asked}:
-            self._asked |= hosts.keys()
+        if hosts := [host for host in team.unresolved() if host not in self._asked]:
+            self._asked.update(hosts)
             around.resolve(hosts)
         if self._alarm is not None:
             at = self._wake_at()

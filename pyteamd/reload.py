@@ -15,9 +15,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pyteamd.config import Config, PortSetup
+from pyteamd.events import HostName
 from pyteamd.model import OptionKey
 from pyteamd.port import Port
 from pyteamd.problems import ConfigError, Severity
+from pyteamd.roster import hosts_in
 from pyteamd.runners.base import UserError
 from pyteamd.schema import options_of
 
@@ -194,14 +196,12 @@ def shown(value: Any) -> str:
 # -- taking it over ----------------------------------------------------------------------------------------------------
 
 
-def hosts_of(team: Team, new: Config) -> dict[str, str]:
-    """All hosts of the watchers of the ports that stay → address family."""
-    setups = [setup for _, setup in staying(team, new)]
-    watchers = [watched for setup in setups for watched in setup.watchers]
-    return {host: family for watcher, config in watchers for host, family in watcher.hosts_in(config).items()}
+def hosts_of(team: Team, new: Config) -> list[HostName]:
+    """All hosts of the watchers of the ports that stay."""
+    return list(dict.fromkeys(host for _, setup in staying(team, new) for host in hosts_in(setup)))
 
 
-def unknown_hosts(team: Team, new: Config) -> dict[str, str]:
+def unknown_hosts(team: Team, new: Config) -> list[HostName]:
     """Those whose address has to be found before the configuration can be applied."""
     return team.roster.without_address(hosts_of(team, new))
 
@@ -213,7 +213,8 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, n
     if new is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))
     if hosts := team.roster.without_usable_address(hosts_of(team, new)):
-        raise UserError(REFUSED, f"cannot resolve host {', '.join(hosts)}")
+        team.roster.forget_failures(hosts)
+        raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
     if written is not None:
         new.written = written
     setups = list(staying(team, new))

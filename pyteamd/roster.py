@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from pyteamd.config import Config, PortSetup
+from pyteamd.events import HostName
 from pyteamd.facts import Facts
+from pyteamd.linkwatch.base import Watcher
 from pyteamd.linkwatch.periodic import is_address
 from pyteamd.membership import Membership
 from pyteamd.model import Level, Note, OptionKey
@@ -30,7 +34,8 @@ class Roster:
         self._config = config
         self._facts = facts
         self._once = once
-        self._hosts: dict[str, str] = {}
+        self._hosts: dict[HostName, str] = {}
+        """Numeric addresses, "" where there is none."""
 
     def join(self, ifindex: int, now: float, found: bool) -> bool:
         """Make a port of this link if all that must be known is known. Returns whether anything came of it.
@@ -45,12 +50,12 @@ class Roster:
         ):
             return False
         link = self._facts.links[ifindex]
-        hosts = self.hosts_of(link.name)
-        if self.without_address(hosts):
-            return True
         settings = self._config.port(link.name)
+        hosts = hosts_in(settings)
         problems = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
-        problems += [f"cannot resolve host {host}" for host in hosts if not self._hosts[host]]
+        if not problems and self.without_address(hosts):
+            return True
+        problems = problems or [f"cannot resolve host {host[0]}" for host in hosts if not self._hosts[host]]
         if problems:
             self.reject(ifindex, "; ".join(problems))
             return True
@@ -69,6 +74,8 @@ class Roster:
         port = self.ports.pop(ifindex, None)
         self.members.released.discard(ifindex)
         self._once.forget_port(ifindex)
+        if "" in self._hosts.values():
+            self.forget_failures(self.hosts_of(self._facts.name_of(ifindex)))
         if port is not None:
             self.notes += port.notes
         return port
@@ -99,36 +106,48 @@ class Roster:
         self.refused[name] = why
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name))
 
-    def unresolved(self) -> dict[str, str]:
-        """Host names without which some port cannot be watched → address family."""
-        wanted: dict[str, str] = {}
+    def unresolved(self) -> list[HostName]:
+        """Hosts without whose addresses some port cannot be watched."""
+        wanted: dict[HostName, None] = {}
         for ifindex in self._facts.port_list:
             if ifindex not in self.ports and ifindex not in self.members.released and self._facts.complete(ifindex):
-                wanted |= self.hosts_of(self._facts.name_of(ifindex))
+                wanted |= dict.fromkeys(self.hosts_of(self._facts.name_of(ifindex)))
         return self.without_address(wanted)
 
-    def resolved(self, addresses: Mapping[str, str]) -> None:
-        """Numeric addresses of host names, "" for one that has none. A port refused for it may be added again later."""
+    def resolved(self, addresses: Mapping[HostName, str]) -> None:
+        """Numeric addresses of hosts, "" for one that has none."""
         self._hosts.update(addresses)
 
-    def hosts_of(self, name: str) -> dict[str, str]:
-        """Host names the watchers of this port need → address family."""
-        wanted: dict[str, str] = {}
-        for watcher, settings in self._config.port(name).watchers:
-            wanted |= watcher.hosts_in(settings)
-        return wanted
+    def forget_failures(self, hosts: Iterable[HostName]) -> None:
+        """Who is to watch these hosts another time has them looked up another time."""
+        for host in hosts:
+            if self._hosts.get(host) == "":
+                del self._hosts[host]
 
-    def without_usable_address(self, hosts: Mapping[str, str]) -> list[str]:
+    def hosts_of(self, name: str) -> list[HostName]:
+        """Hosts the watchers of this port need."""
+        return hosts_in(self._config.port(name))
+
+    def without_usable_address(self, hosts: Iterable[HostName]) -> list[HostName]:
         """The hosts that cannot be asked: not looked up yet, or without an address."""
-        unknown = self.without_address(hosts)
-        return [host for host in hosts if host in unknown or not self._hosts[host]]
+        wanted = list(hosts)
+        unknown = self.without_address(wanted)
+        return [host for host in wanted if host in unknown or not self._hosts[host]]
 
-    def without_address(self, hosts: Mapping[str, str]) -> dict[str, str]:
+    def without_address(self, hosts: Iterable[HostName]) -> list[HostName]:
         """The hosts whose address is not known yet; one that is written as an address is its own answer."""
-        for host, family in hosts.items():
-            if host not in self._hosts and is_address(IPv4Address if family == "inet" else IPv6Address, host):
-                self._hosts[host] = host
-        return {host: family for host, family in hosts.items() if host not in self._hosts}
+        unknown = []
+        for host in hosts:
+            name, family = host
+            if host not in self._hosts and is_address(IPv4Address if family == "inet" else IPv6Address, name):
+                self._hosts[host] = name
+            if host not in self._hosts:
+                unknown.append(host)
+        return unknown
+
+    def _addresses(self, watcher: type[Watcher], config: Any) -> dict[str, str]:
+        """Addresses of this watcher's hosts, as the configuration calls them."""
+        return {name: self._hosts[name, family] for name, family in watcher.hosts_in(config).items()}
 
     def _adopt_mac(self, port: Port) -> None:
         """The first port gives the team its address, unless one was configured."""
@@ -139,13 +158,21 @@ class Roster:
         ):
             self._once.mac = port.original_mac
 
+    def reprioritise(self, name: str) -> None:
+        """The stored settings of a link were replaced: if it is a port, its priority counts at once, the rest when it joins again."""
+        if (port := self.ports.named(name)) is not None:
+            prio = self._config.port(name).config.prio
+            port.kernel_priority = port.priority  # which counts until the new one is written
+            port.config = replace(port.config, prio=prio)
+            self._once.options[OptionKey("priority", port.ifindex)] = prio
+
     def watch(self, port: Port, settings: PortSetup, now: float) -> None:
         """Other watchers for a port; one of a kind there was before begins with what that one said last."""
         left = list(port.watchers)
         fresh = []
         for kind, config in settings.watchers:
             known = next((watcher for watcher in left if type(watcher) is kind), None)
-            watcher = kind(config, self._hosts, port.up if known is None else known.up)
+            watcher = kind(config, self._addresses(kind, config), port.up if known is None else known.up)
             if known is not None:
                 left.remove(known)
                 watcher.down_count = known.down_count
@@ -156,6 +183,12 @@ class Roster:
     def _begin(self, port: Port, settings: PortSetup, now: float) -> None:
         """Have the settings written once, and start the watchers from the kernel's left-over verdict."""
         up = self._facts.observed.options.get(OptionKey("user_linkup", port.ifindex)) is True
-        watchers = [watcher(config, self._hosts, up) for watcher, config in settings.watchers]
+        watchers = [kind(config, self._addresses(kind, config), up) for kind, config in settings.watchers]
         self._once.add_port(port, watched=any(watcher.frees_kernel_link for watcher in watchers))
         port.start(watchers, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
+
+
+def hosts_in(settings: PortSetup) -> list[HostName]:
+    """Hosts that the watchers of a port with these settings need, each once."""
+    wanted = (host for watcher, config in settings.watchers for host in watcher.hosts_in(config).items())
+    return list(dict.fromkeys(wanted))

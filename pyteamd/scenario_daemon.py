@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 
 from pyteamd.drive import step
-from pyteamd.events import Event, HostsResolved, LinkGone, Overrun, Refused, Stop, Tick
+from pyteamd.events import Event, HostName, HostsResolved, LinkGone, Overrun, Refused, Stop, Tick
 from pyteamd.invariants import check
 from pyteamd.kernel.api import KernelGone
 from pyteamd.kernel.sim import SimKernel
@@ -26,12 +25,12 @@ class SimDaemon:
         self,
         kernel: SimKernel,
         team: Team,
-        hosts: Mapping[str, str],
+        hosts: Mapping[HostName, str],
         report: Report,
         sent: Callable[[Frame], None],
         name_of: Callable[[int], str],
     ) -> None:
-        """`hosts`: what the resolver knows besides numeric addresses. `sent` is told of each frame."""
+        """`hosts`: what the resolver knows. `sent` is told of each frame."""
         self.kernel = kernel
         self.team = team
         self.ended = False
@@ -57,7 +56,7 @@ class SimDaemon:
             self._report("broken", problem)
         unresolved = self.team.unresolved()
         if unresolved:
-            self.feed(HostsResolved({host: self._resolve(host) for host in unresolved}), now)
+            self.feed(HostsResolved({host: self._hosts.get(host, "") for host in unresolved}), now)
         if self.team.gone or self.team.done or self.team.failed:
             self._finish()
         else:
@@ -131,12 +130,6 @@ class SimDaemon:
         if link is not None and link.running:
             self._sent(frame)
             self.kernel.net.transmit(link, frame.octets)
-
-    def _resolve(self, host: str) -> str:
-        try:
-            return str(ip_address(host))
-        except ValueError:
-            return self._hosts.get(host, "")
 
     def _open_and_close(self) -> None:
         wanted = {(ifindex, tap) for ifindex, taps in self.team.taps().items() for tap in taps}

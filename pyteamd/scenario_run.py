@@ -10,7 +10,7 @@ from typing import Any
 
 from pyteamd.config import Config
 from pyteamd.drive import NotQuiet
-from pyteamd.events import Event, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
+from pyteamd.events import Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.kernel.sim import LINKS, TEAMS, SimKernel
 from pyteamd.kernel.simlink import SimLink
@@ -54,7 +54,7 @@ class SimulatedWorld(World):
         self._told = 0
         self._names: dict[int, str] = {}
         self._macs: dict[str, str] = {}
-        self._hosts: dict[str, str] = {}
+        self._hosts: dict[HostName, str] = {}
         self._switches: list[list[SimLink]] = []
 
     # Time
@@ -233,7 +233,7 @@ class SimulatedWorld(World):
 
     def host(self, name: str, address: str) -> None:
         """See World."""
-        self._hosts[name] = address
+        self._hosts[name, "inet6" if ":" in address else "inet"] = address
 
     # The daemon
 

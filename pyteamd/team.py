@@ -19,6 +19,7 @@ from pyteamd.events import (
     ConfigApply,
     Event,
     FrameSeen,
+    HostName,
     HostsResolved,
     LinkGone,
     LinkSeen,
@@ -157,8 +158,8 @@ class Team:
             return event.ifindex in self.ports
         return self.facts.concerned(event)
 
-    def unresolved(self) -> Mapping[str, str]:
-        """Host names that must be resolved before some port can be watched → address family ("inet", "inet6")."""
+    def unresolved(self) -> list[HostName]:
+        """Hosts whose addresses must be found before some port can be watched."""
         return self.roster.unresolved()
 
     def prepared(self) -> tuple[Write, ...]:
@@ -322,9 +323,7 @@ class Team:
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
         self.config.set_port(event.name, dict(event.tree))
-        if (port := self.ports.named(event.name)) is not None:
-            prio = self.config.port(event.name).config.prio
-            self.once.options[OptionKey("priority", port.ifindex)] = prio
+        self.roster.reprioritise(event.name)
         return True
 
     def _config_apply(self, event: ConfigApply, now: float) -> bool:

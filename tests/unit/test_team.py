@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from explain_kit import Told, backup, lacp, told
+from explain_kit import Told, backup, begin, lacp, told
 
 from pyteamd import statetree
-from pyteamd.events import ConfigApply, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.events import ConfigApply, HostsResolved, LinkGone, LinkSeen, Resync, UserSet
 from pyteamd.once import MODE
+from pyteamd.reload import unknown_hosts
 from pyteamd.runners.base import UserError
 from pyteamd.start import Setup
 
@@ -151,3 +152,53 @@ def test_debug_levels(text: str, level: int) -> None:
 def test_what_is_no_debug_level(text: str) -> None:
     with pytest.raises(UserError):
         Setup().set_debug_level(text)
+
+
+NAMED = {"name": "arp_ping", "target_host": "gw.example", "interval": 100}
+
+
+def test_a_port_refused_for_a_name_is_looked_up_anew_when_it_is_added_again() -> None:
+    config = {**backup(), "link_watch": NAMED}
+    made = told(config)
+    assert "cannot resolve host gw.example" in made.line("eth1")
+    made.world.host("gw.example", "192.0.2.1")
+    made.world.set_admin("eth1", False)
+    made.world.add_port("eth1")
+    assert list(made.reasons()) == ["eth1", "eth2"]
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+
+
+def test_a_configuration_refused_for_a_name_can_be_applied_when_the_name_is_known() -> None:
+    made = told(backup())
+    config = {**backup(), "link_watch": NAMED}
+    for address, expected in (("", False), ("192.0.2.1", True)):
+        hosts = unknown_hosts(made.team, made.team.config.again(json.dumps(config)))
+        assert hosts == [("gw.example", "inet")]
+        made.world.running().feed(HostsResolved(dict.fromkeys(hosts, address)), made.world.clock)
+        if expected:
+            apply(made, config)
+        else:
+            with pytest.raises(UserError):
+                apply(made, config)
+    assert made.team.config.dump()["link_watch"] == NAMED
+
+
+@pytest.mark.parametrize("watch", [[NAMED, {**NAMED, "name": "nsna_ping"}], [{**NAMED, "name": "nsna_ping"}, NAMED]])
+def test_one_name_in_two_address_families(watch: list[dict[str, object]]) -> None:
+    config = {"runner": {"name": "activebackup"}, "ports": {"eth1": {"link_watch": watch}}}
+    made = told(config, "eth1", start=False)
+    made.world.host("gw.example", "192.0.2.1")
+    made.world.host("gw.example", "2001:db8::1")
+    begin(made, config)
+    made.world.pass_time(1.0)
+    shown = statetree.state(made.team)["ports"]["eth1"]["link_watches"]["list"].values()
+    targets = {watcher["name"]: watcher["target_host"] for watcher in shown}
+    assert targets == {"arp_ping": "192.0.2.1", "nsna_ping": "2001:db8::1"}
+
+
+def test_a_new_configuration_takes_back_a_priority_that_was_stored_live() -> None:
+    made = told(backup())
+    made.world.port_config("eth2", {"prio": 10})
+    assert made.line("eth2").startswith("eth2: carries traffic")
+    apply(made, backup())
+    assert [port.priority for port in made.team.ports.values()] == [0, 0]

@@ -31,7 +31,9 @@ st.register_type_strategy(str, NAMES)
 st.register_type_strategy(OptionKey, st.builds(OptionKey, NAMES, st.integers(0), st.integers(0)))
 KNOWN: dict[type, st.SearchStrategy[Any]] = {
     PortConfigUpdate: st.builds(PortConfigUpdate, NAMES, st.dictionaries(NAMES, JSON, max_size=4)),
-    HostsResolved: st.builds(HostsResolved, st.dictionaries(NAMES, NAMES, max_size=3)),
+    HostsResolved: st.builds(
+        HostsResolved, st.dictionaries(st.tuples(NAMES, st.sampled_from(["inet", "inet6"])), NAMES, max_size=3)
+    ),
 }
 
 
