@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import selectors
 import socket
-from typing import TextIO
+from collections.abc import Callable
+from typing import TextIO, TypeVar
 
 from pyteamd.events import LinkSeen, OptionGone, OptionSeen, PortGone, PortSeen
 from pyteamd.kernel import rtnl, teamnl, tlv
@@ -19,6 +20,7 @@ from pyteamd.nl import Team, cut, option_line, port_line
 LINK_GROUP = 1
 BUFFER_OCTETS = 1 << 20
 _NEW_LINK, _DELETED_LINK = 16, 17
+_T = TypeVar("_T")
 
 
 def monitor(team: Team, everything: bool, out: TextIO) -> None:
@@ -62,29 +64,38 @@ def _team_message(team: Team, decoder: teamnl.Decoder, message: tlv.Message, eve
     marks: dict[object, str] = {}
     options: list[OptionSeen] = []
     ports: list[PortSeen] = []
+    gone = False
     for event in reversed(events):
         match event:
             case OptionSeen(key=key):
                 marks[key] = "*"
-                team.options = [event, *(other for other in team.options if other.key != key)]
+                team.options = _with(team.options, event, lambda option: option.key)
                 options.append(event)
             case OptionGone(key=key):
                 team.options = [other for other in team.options if other.key != key]
+                gone = True
             case PortSeen(ifindex=port):
                 marks[port] = "*"
-                team.ports = [event, *(other for other in team.ports if other.ifindex != port)]
+                team.ports = _with(team.ports, event, lambda port: port.ifindex)
                 ports.append(event)
             case PortGone(ifindex=port):
                 marks[port] = "-"
                 ports.append(PortSeen(port, False, 0, 0))  # teamnl shows a port that left without its last values
                 team.ports = [other for other in team.ports if other.ifindex != port]
-    if options:
+    if options or (gone and everything):
         shown = team.options if everything else options
-        _paragraph(out, "options", [option_line(team, option, marks.get(option.key, " ")) for option in shown])
+        lines = [option_line(team, option, marks.get(option.key, " ")) for option in shown]
+        _paragraph(out, "options", [line.removesuffix(" ") for line in lines])  # not so in `options`, nor in teamnl's
     if ports:
-        gone = [port for port in ports if marks[port.ifindex] == "-"]
-        listed = [*gone, *team.ports] if everything else ports
+        listed = [*(port for port in ports if marks[port.ifindex] == "-"), *team.ports] if everything else ports
         _paragraph(out, "ports", [port_line(team, port, marks.get(port.ifindex, " ")) for port in listed])
+
+
+def _with(known: list[_T], new: _T, key: Callable[[_T], object]) -> list[_T]:
+    """The list with the new one in the place of the old, or in front."""
+    if not any(key(one) == key(new) for one in known):
+        return [new, *known]
+    return [new if key(one) == key(new) else one for one in known]
 
 
 def _link_message(team: Team, message: tlv.Message, everything: bool, out: TextIO) -> bool:
@@ -103,9 +114,14 @@ def _link_message(team: Team, message: tlv.Message, everything: bool, out: TextI
     team.links[link.ifindex] = link
     team.names[link.ifindex] = link.name
     if before is not None and (link.mac, link.master, link.name) != (before.mac, before.master, before.name):
-        others = [other for other in team.links.values() if other is not link] if everything else []
+        ours = (team.ifindex, *(port.ifindex for port in team.ports)) if everything else ()
+        shown = [link if index == link.ifindex else team.links[index] for index in ours if index in team.links]
+        if link not in shown:
+            shown.append(link)
         _paragraph(
-            out, "ifinfos", [_link_line(link, before, "*"), *(_link_line(other, other, " ") for other in others)]
+            out,
+            "ifinfos",
+            [_link_line(one, before if one is link else one, "*" if one is link else " ") for one in shown],
         )
     return True
 

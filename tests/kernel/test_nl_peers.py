@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -129,18 +130,44 @@ def test_usage_errors_end_alike() -> None:
         ]
 
 
+def paragraphs(text: str, titles: Sequence[str]) -> list[list[str]]:
+    """The paragraphs of `monitor` that have one of these titles."""
+    found: list[list[str]] = []
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            found.append([])
+        found[-1].append(line)
+    return [paragraph for paragraph in found if paragraph[0].rstrip(":") in titles]
+
+
 def test_monitor_shows_changes() -> None:
     with bench() as made, daemon("teamd", made, AB):
-        made.on_host(f"{OURS} team0 monitor >/run/ours & echo $! >/run/ours.pid")
-        made.on_host("stdbuf -oL teamnl team0 monitor >/run/theirs & echo $! >/run/theirs.pid")
-        wait_for(lambda: "team" in run("cat /proc/net/genetlink 2>/dev/null; echo team").out)
-        run("sleep 1")  # both have to be listening, and neither says so
+        for style in ("changed", "all"):
+            made.on_host(f"{OURS} team0 monitor {style} >/run/ours-{style} & echo $! >>/run/monitors")
+            made.on_host(f"stdbuf -oL teamnl team0 monitor {style} >/run/theirs-{style} & echo $! >>/run/monitors")
+
+        def told(who: str, style: str) -> str:
+            return run(f"cat /run/{who}-{style}").out
+
+        everybody = [(who, style) for who in ("ours", "theirs") for style in ("changed", "all")]
+        count = itertools.count(1)
+
+        def all_listen() -> bool:
+            made.on_host(f"teamnl team0 setoption mcast_rejoin_interval {next(count)}")
+            return all("options:" in told(*one) for one in everybody)
+
+        wait_for(all_listen)
         made.on_host("teamnl team0 setoption mcast_rejoin_count 9")
         made.cut(1)
         made.on_host("ip link set em2 nomaster")
-        wait_for(lambda: "-" in run("cat /run/theirs").out and "  -5: em2" in run("cat /run/ours").out)
-        ours, theirs = (run(f"sort -u /run/{name}").out.splitlines() for name in ("ours", "theirs"))
-        run("kill $(cat /run/ours.pid) $(cat /run/theirs.pid)")
-    expected = [line for line in theirs if "em2: *" not in line]
-    assert [line for line in expected if line not in ours] == []
-    assert any(line.startswith("  *5: em2: *") for line in ours)
+        wait_for(lambda: all("  -5: em2" in told(*one) for one in everybody))
+        wait_for(lambda: all("  *5: em2: *" in told("ours", style) for style in ("changed", "all")))
+        run("kill $(cat /run/monitors)")
+        ours, theirs = (set(told(who, "changed").splitlines()) for who in ("ours", "theirs"))
+        late = {line for line in theirs if "em2: *" in line or "mcast_rejoin_interval" in line}
+        assert theirs - late <= ours
+        for title in ("options", "ports"):
+            lists = [paragraphs(told(who, "all"), [title]) for who in ("ours", "theirs")]
+            assert lists[0][-1] == lists[1][-1]
+            lines = [{line for part in parts for line in part if "rejoin_interval" not in line} for parts in lists]
+            assert lines[0] == lines[1]
