@@ -5,7 +5,7 @@ S ?=
 
 export PREFIX DESTDIR PACKAGE PIP_FLAGS
 
-.PHONY: help setup demo test check sim scenario rewrite kernel mutate diagrams bench fmt install uninstall install-compat clean
+.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install uninstall install-compat clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ diagrams: venv  ## draw the LACP machines from their tables: docs/lacp-machines.
 
 kernel: lab  ## only the real-kernel lane
 	@$(PYTHON) tests/run.py kernel
+
+long: lab  ## the real-kernel lane with minutes and a hundred kills where make test has seconds
+	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py kernel
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh

@@ -27,7 +27,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
-LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "1200"]
+LONG = bool(os.environ.get("PYTEAMD_LONG"))
+"""Tests that have a long form run it: minutes instead of seconds."""
+LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "3600" if LONG else "1200"]
+LAB += ["--env", "PYTEAMD_LONG=1"] if LONG else []
 EXIT_NO_WORLD = 77
 EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4

@@ -285,10 +285,10 @@ def daemon(program: str, on: Bench, config: str, *, team: str = "team0", flags: 
             started.end()
 
 
-def dump(method: str = "StateDump", team: str = "team0") -> str:
+def dump(method: str = "StateDump", team: str = "team0", *arguments: str) -> str:
     """What `teamdctl TEAM state dump` (or `config dump`: ConfigDump) prints, without starting a program."""
     with Client.connect(team, "usock") as asked:
-        return asked.fetch(method)
+        return asked.fetch(method, *arguments)
 
 
 def state(team: str = "team0") -> dict[str, Any]:

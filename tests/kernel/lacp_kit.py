@@ -28,7 +28,7 @@ from scapy.layers.l2 import Ether
 
 from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, daemon, dump, wait_for
 from tests.kernel.lab_kit import state as state
-from tests.kernel.wire_kit import Ear, Heard, Links
+from tests.kernel.wire_kit import Ear, Heard, Links, Tap
 
 GROUP = "01:80:c2:00:00:02"
 ETH_P_SLOW = 0x8809
@@ -41,10 +41,11 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 _systems = itertools.count(1)
 
 
-def config(ports: int = 2, port: str = "{}", **runner: Any) -> str:
-    """The configuration of the issue with other runner keys. `port`: what every port has."""
+def config(ports: int | Sequence[dict[str, Any]] = 2, **runner: Any) -> str:
+    """The configuration of the issue with other runner keys. `ports`: how many, or what each of them has."""
     keys = {"name": "lacp", "active": True, "fast_rate": True, "tx_hash": ["eth", "ipv4", "ipv6"], **runner}
-    names = {f"em{number}": json.loads(port) for number in range(1, ports + 1)}
+    settings = [{}] * ports if isinstance(ports, int) else ports
+    names = {f"em{number}": setting for number, setting in enumerate(settings, 1)}
     return json.dumps({"runner": keys, "link_watch": {"name": "ethtool"}, "ports": names})
 
 
@@ -53,6 +54,12 @@ def explained(number: int) -> str:
     (row,) = [row for row in json.loads(dump("Explain")) if row["port"] == f"em{number}"]
     text: str = row["text"]
     return text
+
+
+def apply(text: str) -> None:
+    """The running daemon goes over to another configuration."""
+    report = json.loads(dump("ConfigApply", "team0", text, "apply"))
+    assert report["applied"], report
 
 
 def port_state(number: int) -> dict[str, Any]:
@@ -81,6 +88,8 @@ class Peer:
     on: Bench
     number: int
     system: str
+    ear: Ear | Tap
+    """Its end of the cable."""
     key: int = 7
     port: int = 0
     state: int = IN_SERVICE
@@ -96,7 +105,6 @@ class Peer:
 
     def __post_init__(self) -> None:
         self.port = self.port or 100 + self.number
-        self.ear = Ear(self.on.switch, f"p{self.number}", ETH_P_SLOW, outgoing=False)
         self.source = f"02:00:00:00:02:{self.number:02x}"
 
     def pdu(self, **changes: Any) -> Any:
@@ -154,6 +162,10 @@ class Peer:
         moments = [at for at, _ in self.since(moment_s)]
         return [later - earlier for earlier, later in itertools.pairwise(moments)]
 
+    def first(self, bits: int, moment_s: float = 0.0) -> float:
+        """When the first LACPDU since then came that has all these bits in its state; 0 for none yet."""
+        return next((at for at, pdu in self.since(moment_s) if pdu.actor_state & bits == bits), 0.0)
+
     def markers(self) -> list[Any]:
         """Marker PDUs heard."""
         return [Ether(octets)[MarkerProtocol] for octets in self.frames if MarkerProtocol in Ether(octets)]
@@ -187,8 +199,8 @@ class Wire:
         assert serving() == set(numbers), state()["ports"]
         return took
 
-    def fresh(self, number: int = 0) -> None:
-        """Cut all cables; P is another system from now on and has forgotten everything; mend the cables."""
+    def fresh(self, *cut: int) -> None:
+        """Cut all cables; P is another system from now on and has forgotten everything; mend the cables but those of these ports."""
         system = f"02:bb:00:00:00:{next(_systems):02x}"
         for peer in self.peers.values():
             self.links.up(f"p{peer.number}", False)
@@ -201,7 +213,8 @@ class Wire:
             peer.system, peer.key, peer.state, peer.port = system, 7, IN_SERVICE, 100 + peer.number
             peer.every_s, peer.answers, peer.said_at = 1.0, True, 0.0
         for peer in self.peers.values():
-            self.links.up(f"p{peer.number}", True)
+            if peer.number not in cut:
+                self.links.up(f"p{peer.number}", True)
 
     def close(self) -> None:
         """No more."""
@@ -214,7 +227,8 @@ class Wire:
 def wire(on: Bench, ports: int = 2) -> Iterator[Wire]:
     """A scripted partner on the first ports of the bench, silent until it hears something or runs."""
     system = f"02:bb:00:00:00:{next(_systems):02x}"
-    peers = {number: Peer(on, number, system) for number in range(1, ports + 1)}
+    ears = {number: Ear(on.switch, f"p{number}", ETH_P_SLOW, outgoing=False) for number in range(1, ports + 1)}
+    peers = {number: Peer(on, number, system, ear) for number, ear in ears.items()}
     made = Wire(on, peers, Links(on.switch))
     try:
         yield made

@@ -1,49 +1,25 @@
-"""LACP on the real driver against real partners: time to service, a muted partner, the pace of LACPDUs, and crashes under load.
+"""LACP on the real driver against real partners: time to service, a muted partner, the pace of LACPDUs.
 
-PYTEAMD_LONG=1 in the environment runs the minutes and the hundred kills; without, a few of each.
+PYTEAMD_LONG=1 in the environment runs the minutes; without, seconds.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, Stream, bench, daemon, wait_for
-from tests.kernel.lacp_kit import ETH_P_SLOW, LONG, config, enabled, team
-from tests.kernel.lacp_peers import PARTNERS, Bond, Enabled, Partner, bond, missing
-from tests.kernel.wire_kit import Ear, Heard, Links
+from tests.kernel.lab_kit import Bench, bench, wait_for
+from tests.kernel.lacp_kit import LONG, config, team
+from tests.kernel.lacp_peers import PARTNERS, Enabled, bond, both_in_service, is_slow, missing
+from tests.kernel.wire_kit import Ear, Links
 
 pytestmark = pytest.mark.kernel
 
 LIMIT_S = 3.0
 TRIES = 4
 """Measurements on a machine that stood still meanwhile are repeated."""
-KILLS = 100 if LONG else 5
-RESTART_S = 1.9
-"""A guest that takes longer to start a daemon cannot show what a partner's patience of 3 s allows."""
-READY_MADE = (
-    sys.executable,
-    "-B",
-    "-c",
-    "import sys, pyteamd.launch, pyteamd.cli; print('ready', flush=True); sys.stdin.readline(); sys.exit(pyteamd.cli.main())",
-)
-"""A daemon that has loaded its modules already and starts at a word: in a slow guest that alone can take longer than a partner waits."""
-WAIT = 'echo ready; read -r _; exec "$0" "$@"'
-
-
-def both_in_service(on: Bench, partner: Partner) -> bool:
-    """Each end uses both links."""
-    return enabled(on, 1) and enabled(on, 2) and partner.in_service()
 
 
 @pytest.mark.parametrize("name", list(PARTNERS))
@@ -93,11 +69,6 @@ def test_a_muted_partner_is_out_of_service_after_three_seconds() -> None:
     assert found[-1] == pytest.approx(3.0, abs=0.1)
 
 
-def is_slow(heard: Heard) -> bool:
-    """A frame of the slow protocols."""
-    return int.from_bytes(heard.octets[12:14]) == ETH_P_SLOW
-
-
 def muted(on: Bench, em1: int) -> float:
     """Mute the partner on em1 and let it speak again; the time from its last LACPDU to the port's end of service."""
     driver = Enabled(on.host)
@@ -134,104 +105,3 @@ def test_the_pace_is_steady(rate: str) -> None:
     print(f"{rate}: pauses of " + ", ".join(f"{pause:.3f} s" for pause in pauses))
     assert lasts_s / interval_s - 1.5 <= len(moments) <= lasts_s / interval_s + 1.5
     assert pauses == pytest.approx([interval_s] * len(pauses), rel=0.1)
-
-
-class Witness(Thread):
-    """Looks at the bond's ports all the time and remembers every state octet it saw."""
-
-    def __init__(self, partner: Bond) -> None:
-        super().__init__()
-        self.partner = partner
-        self.seen: set[int] = set()
-        self.ended = Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.03):
-            self.seen |= self.partner.states()
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """While the block runs."""
-        self.start()
-        try:
-            yield
-        finally:
-            self.ended.set()
-            self.join()
-
-
-class Successors:
-    """Daemons that are ready to take over, and those that did."""
-
-    def __init__(self, on: Bench, program: str) -> None:
-        self.on = on
-        self.program = program
-        self.started: list[subprocess.Popen[str]] = []
-
-    def crash_and_restart(self, chance: random.Random) -> float:
-        """SIGKILL at a random instant, and a successor at once; how long the team was without a daemon."""
-        began_with = READY_MADE if self.program == PYTEAMD else ("sh", "-c", WAIT, self.program)
-        words = ["ip", "netns", "exec", self.on.host, *began_with, "-g", "-o", "-t", "team0", "-c", config()]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        successor = subprocess.Popen(words, text=True, **pipes)  # type: ignore[call-overload]
-        self.started.append(successor)
-        assert successor.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 1.0) + 1.0)
-        os.kill(int(Path("/run/teamd/team0.pid").read_text()), 9)
-        for dead in self.started[:-1]:
-            dead.wait(10)
-        began = time.monotonic()
-        successor.stdin.write("\n")
-        successor.stdin.flush()
-        while "successfully started" not in successor.stdout.readline():
-            assert successor.poll() is None
-        return time.monotonic() - began
-
-    def close(self) -> None:
-        """They have all been killed or stopped."""
-        for process in self.started:
-            process.communicate(timeout=10)
-
-
-def crashes(program: str, kills: int, restarts_s: list[float]) -> tuple[int, int, int, set[int]]:
-    """(kills that count, packets sent, packets lost, states of the partner's ports) of a series of crashes."""
-    chance = random.Random(5)
-    counted = sent = lost = 0
-    states: set[int] = set()
-    with bench() as on, bond(on) as partner, daemon(program, on, config()):
-        successors = Successors(on, program)
-        on.on_host("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
-        for _ in range(2 * kills):
-            wait_for(lambda: both_in_service(on, partner), 15.0)
-            wait_for(lambda: on.on_host("ping -q -c 1 -W 1 192.0.2.1").status == 0, 10.0)
-            assert isinstance(partner, Bond)
-            witness = Witness(partner)
-            with Stream(on, "192.0.2.1") as stream, witness.watching():
-                took = successors.crash_and_restart(chance)
-                time.sleep(1.5)
-            restarts_s.append(took)
-            if took <= RESTART_S:
-                counted, sent, lost = counted + 1, sent + stream.sent, lost + stream.lost
-                states |= witness.seen
-            if counted == kills:
-                break
-    successors.close()
-    return counted, sent, lost, states
-
-
-def test_a_hundred_kills_are_seen_by_nobody() -> None:
-    took: list[float] = []
-    counted, sent, lost, states = crashes(PYTEAMD, KILLS, took)
-    print("pyteamd: without a daemon for " + ", ".join(f"{seconds:.2f} s" for seconds in took))
-    print(f"pyteamd: {counted} kills, {lost} of {sent} packets lost, states of the partner {sorted(map(hex, states))}")
-    if counted < KILLS:
-        pytest.skip(f"this machine started the daemon in time only {counted} times")
-    assert states == {0x3F}
-    assert lost == 0
-
-
-def test_c_teamd_beside_it() -> None:
-    """No demand on C teamd, only its figure."""
-    counted, sent, lost, states = crashes("teamd", 2, [])
-    print(f"C teamd: {counted} kills, {lost} of {sent} packets lost, states of the partner {sorted(map(hex, states))}")
-    assert counted

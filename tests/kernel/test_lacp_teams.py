@@ -1,15 +1,14 @@
-"""LACP on the real driver, continued: tests T04, T23 and T28 to T30, which need a team of their own. See test_lacp.py."""
+"""LACP on the real driver, continued: tests T04, T22, T23 and T28 to T30, which need a team of their own. See test_lacp.py."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, bench
+from tests.kernel.lab_kit import PYTEAMD, bench, run
 from tests.kernel.lacp_kit import (
     COLLECTING,
     DISTRIBUTING,
@@ -17,15 +16,22 @@ from tests.kernel.lacp_kit import (
     LIMIT,
     LONG,
     SYNC,
+    Peer,
+    apply,
     config,
     enabled,
+    port_state,
     serving,
     team,
     wire,
     worst_second,
 )
+from tests.kernel.lacp_peers import Carrier, Enabled
+from tests.kernel.wire_kit import Tap
 
 pytestmark = pytest.mark.kernel
+
+QUICK_S = 0.1
 
 
 def test_t04_two_passive_ends_are_silent_until_one_speaks() -> None:
@@ -41,6 +47,22 @@ def test_t04_two_passive_ends_are_silent_until_one_speaks() -> None:
         assert a.peers[1].heard[-1][1].actor_state == IN_SERVICE & ~1
 
 
+def test_t22_unlike_speeds_are_kept_apart_where_keys_follow_speed_and_the_policy_chooses() -> None:
+    """em1 is a veth, which has 10 Gb/s; em2 is a tap, which has what one gives it, and whose cable ends in this process."""
+    run("modprobe tun")
+    with bench(1) as on, Tap(on.host, "em2", 1000) as tap, wire(on, 1) as a:
+        a.peers[2] = Peer(on, 2, a.peers[1].system, tap)
+        with team(on, config(2, key_policy="speed", agg_select_policy="bandwidth")):
+            a.await_service(1)
+            a.run(0.5)
+            assert serving() == {1}
+            assert port_state(2)["details"]["blocked_by"] == "other_aggregate"
+            keys = [peer.heard[-1][1].actor_key for peer in a.peers.values()]
+            assert keys[0] != keys[1]
+            apply(config(2))
+            a.await_service(1, 2)
+
+
 def test_t23_port_numbers_are_unique_and_not_zero_whatever_the_ifindex() -> None:
     with bench(0) as on:
         for number, ifindex in ((1, 65536), (2, 65537), (3, 131073)):
@@ -54,25 +76,37 @@ def test_t23_port_numbers_are_unique_and_not_zero_whatever_the_ifindex() -> None
             assert 0 not in numbers
 
 
-def test_t28_carrier_follows_min_ports() -> None:
+def test_t28_carrier_follows_min_ports_within_a_tenth_of_a_second() -> None:
     with bench(3) as on, team(on, config(3, min_ports=2)), wire(on, 3) as a:
-        carrier = Path("/sys/class/net/team0/carrier")
+        driver, carrier = Enabled(on.host), Carrier(on.host)
+        quiet = 0.0
 
-        def has_carrier() -> bool:
-            return on.on_host(f"cat {carrier}").out.strip() == "1"
+        def switched() -> bool:
+            nonlocal quiet
+            looked = time.monotonic()
+            if driver.changes(0.0):
+                return True
+            quiet = looked
+            return False
 
-        assert not has_carrier()
+        assert on.on_host("cat /sys/class/net/team0/carrier").out.strip() == "0"
+        a.run(6.0, switched)
+        assert carrier.wait(True) - quiet < QUICK_S
         a.await_service(1, 2, 3)
-        assert a.run(1.0, has_carrier) < 0.3
         a.links.up("p1", False)
-        a.run(0.5)
-        assert has_carrier()
+        assert carrier.wait(False, 0.5) == float("inf"), "two are enough"
+        cut = time.monotonic()
         a.links.up("p2", False)
-        assert a.run(1.0, lambda: not has_carrier()) < 0.3
+        assert carrier.wait(False) - cut < QUICK_S
         assert serving() == {3}
+        driver.forget()
+        quiet = time.monotonic()
         a.links.up("p2", True)
-        a.await_service(2, 3)
-        assert a.run(1.0, has_carrier) < 0.3
+        a.run(6.0, switched)
+        assert carrier.wait(True) - quiet < QUICK_S
+        assert serving() == {2, 3}
+        driver.close()
+        carrier.close()
 
 
 @pytest.mark.parametrize("flags", ["", "-N"], ids=["with -k", "with -N"])

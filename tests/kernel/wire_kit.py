@@ -2,33 +2,57 @@
 
 A socket belongs to the name space it was made in, so `inside` enters one for as long as it takes to make sockets. An Ear is a packet socket
 on the switch's side of a cable: what it hears has been on the wire (a queueing discipline such as netem drops and delays before that
-point). ActivePort listens to the driver's events on the host. Both use the clock CLOCK_MONOTONIC when they read.
+point), stamped by the kernel when it passed. ActivePort listens to the driver's events on the host, and Writes to what anybody asks the
+kernel to change. All times are on the clock CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import socket
+import stat
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bench import rawnl
 
+CHANGES = {
+    rawnl.RTM_NEWLINK: "newlink",
+    rawnl.RTM_DELLINK: "dellink",
+    rawnl.RTM_SETLINK: "setlink",
+    20: "newaddr",
+    21: "deladdr",
+}
+"""Requests of rtnetlink that change something (linux/rtnetlink.h)."""
+OPTIONS_SET = bytes((rawnl.TEAM_CMD_OPTIONS_SET,))
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_IGNORE_OUTGOING = 23
+SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
 AUX = struct.Struct("=IIIHHHH")
+TIMESPEC = struct.Struct("=qq")
 VLAN_VALID = 0x10
 IFF_NOARP = 0x80
+TUN = os.makedev(10, 200)
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x2, 0x1000
+SIOCETHTOOL = 0x8946
+ETHTOOL_SSET = 2
+DUPLEX_FULL = 1
+ETHTOOL_CMD = struct.Struct("=I8xHB29x")
+"""struct ethtool_cmd of linux/ethtool.h: the command, two masks, speed, duplex, and what is of no interest here."""
 LOOK_S = 0.005
 """Time between two looks while waiting; what it takes longer than that the whole machine stood still."""
 
@@ -53,6 +77,7 @@ class Heard:
     """One frame on the wire, its VLAN tag put back."""
 
     at_s: float
+    """When it passed, by the kernel's stamp."""
     outgoing: bool
     """Sent by the switch."""
     octets: bytes
@@ -67,6 +92,7 @@ class Ear:
             self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             if not outgoing:
                 self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
             self.socket.bind((link, protocol))
         self.socket.setblocking(False)
@@ -74,16 +100,17 @@ class Ear:
     def hear(self) -> list[Heard]:
         """All frames since the last call."""
         found = []
+        space = socket.CMSG_SPACE(AUX.size) + socket.CMSG_SPACE(TIMESPEC.size)
         with suppress(BlockingIOError):
             while True:
                 try:
-                    octets, ancillary, _, address = self.socket.recvmsg(2048, socket.CMSG_SPACE(AUX.size))
+                    octets, ancillary, _, address = self.socket.recvmsg(2048, space)
                 except OSError as problem:
                     if problem.errno != errno.ENETDOWN:  # said once when the link goes down
                         raise
                     continue
                 outgoing = address[2] == socket.PACKET_OUTGOING
-                found.append(Heard(time.monotonic(), outgoing, with_tag(octets, ancillary)))
+                found.append(Heard(stamp(ancillary), outgoing, with_tag(octets, ancillary)))
         return found
 
     def say(self, octets: bytes) -> None:
@@ -101,6 +128,15 @@ class Ear:
         self.close()
 
 
+def stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> float:
+    """The kernel's time stamp beside a frame, on CLOCK_MONOTONIC; it stamps on the real-time clock."""
+    for level, kind, payload in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = TIMESPEC.unpack_from(payload)
+            return float(seconds + nanoseconds / 1e9 - time.time() + time.monotonic())
+    raise AssertionError("a frame without a time stamp")
+
+
 def with_tag(octets: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> bytes:
     """The frame as it was on the wire: the kernel hands the tag over beside it."""
     for level, kind, payload in ancillary:
@@ -109,6 +145,44 @@ def with_tag(octets: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> byte
             if status & VLAN_VALID:
                 return octets[:12] + struct.pack("!HH", protocol or 0x8100, tci) + octets[12:]
     return octets
+
+
+class Tap:
+    """A link of a name space whose cable ends in this process: an Ear, on its other end, that can have any speed."""
+
+    def __init__(self, namespace: str, link: str, speed_mbps: int) -> None:
+        with inside(namespace), tempfile.TemporaryDirectory() as name:
+            node = Path(name, "tun")  # the lab's /dev has none and is read-only
+            os.mknod(node, stat.S_IFCHR | 0o600, TUN)
+            self.socket = node.open("r+b", buffering=0)
+            fcntl.ioctl(self.socket, TUNSETIFF, struct.pack("16sH22x", link.encode(), IFF_TAP | IFF_NO_PI))
+            speed = ETHTOOL_CMD.pack(ETHTOOL_SSET, speed_mbps, DUPLEX_FULL)
+            place = ctypes.create_string_buffer(speed, len(speed))
+            request = struct.pack("16sQ16x", link.encode(), ctypes.addressof(place))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+                fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+        os.set_blocking(self.socket.fileno(), False)
+
+    def hear(self) -> list[Heard]:
+        """All frames the link sent since the last call."""
+        found = []
+        while (octets := self.socket.read(2048)) is not None:
+            found.append(Heard(time.monotonic(), False, octets))
+        return found
+
+    def say(self, octets: bytes) -> None:
+        """Send a frame to the link."""
+        self.socket.write(octets)
+
+    def close(self) -> None:
+        """The link is gone with it."""
+        self.socket.close()
+
+    def __enter__(self) -> Tap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Links:
@@ -139,6 +213,55 @@ class Links:
     def close(self) -> None:
         """No more."""
         self.route.socket.close()
+
+
+class Writes:
+    """All that user space asks the kernel to change through netlink in a name space, whoever asks: taken from an nlmon device.
+
+    `names` holds a word for each: "option" for a write of team options, else the type of the rtnetlink request. What only asks is left out.
+    """
+
+    def __init__(self, namespace: str, link: str = "nlmon0") -> None:
+        with inside(namespace):
+            team = rawnl.Team()
+            team.socket.close()
+            self._family = team.family
+            route = rawnl.Route()
+            route.add(link, "nlmon")
+            route.set_up(route.links()[link].ifindex, up=True)
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+            self._socket.bind((link, ETH_P_ALL))
+            route.socket.close()
+        self._socket.setblocking(False)
+        self.seen()
+
+    def seen(self) -> list[str]:
+        """What was asked since the last call."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                packet, address = self._socket.recvfrom(1 << 16)
+                found += self._names(packet, address[1])
+        return found
+
+    def _names(self, packet: bytes, protocol: int) -> Iterator[str]:
+        offset = 0
+        while offset + rawnl.HEADER.size <= len(packet):
+            length, kind, flags, _, _ = rawnl.HEADER.unpack_from(packet, offset)
+            if length < rawnl.HEADER.size:
+                return
+            command = packet[offset + rawnl.HEADER.size : offset + length][:1]
+            asked = protocol if flags & rawnl.NLM_F_REQUEST else None
+            if asked == rawnl.NETLINK_ROUTE and kind in CHANGES:
+                yield CHANGES[kind]
+            elif asked == rawnl.NETLINK_GENERIC and kind == self._family and command == OPTIONS_SET:
+                yield "option"
+            offset += (length + 3) & ~3
+
+    def close(self) -> None:
+        """No more; the device goes with its name space."""
+        self._socket.close()
 
 
 class ActivePort:

@@ -1,0 +1,231 @@
+"""LACP on the real driver: killed with SIGKILL under load and started again. The partner is kernel bonding at fast rate.
+
+The successor is the ordinary command, `pyteamd -d -o`, started at once. PYTEAMD_LONG=1 in the environment makes it a hundred kills, and
+looks for the longest pause a partner bears; without, a few kills.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from tests.kernel.lab_kit import PYTEAMD, Bench, Stream, bench, daemon, wait_for
+from tests.kernel.lacp_kit import LONG, config
+from tests.kernel.lacp_peers import Bond, bond, both_in_service, is_slow
+from tests.kernel.wire_kit import Ear, Writes
+
+pytestmark = pytest.mark.kernel
+
+IN_SERVICE = 0x3F
+SERIES = 10 if LONG else 4
+"""Kills in one series: one steady stream, one witness."""
+KILLS = 100 if LONG else SERIES
+LIMIT_S = 1.9
+"""A series does not count when a guest took longer to start the successor, and a partner that lost its last LACPDU's second meanwhile
+could not bear that: the silence on the wire says so."""
+PATIENCE_S = 3.0
+"""Of a partner at fast rate."""
+TICK_S = 0.1
+"""Kernel bonding looks at its timers so often."""
+
+
+class Witness(Thread):
+    """Looks at the bond's ports all the time, and hears our LACPDUs on the wire."""
+
+    def __init__(self, on: Bench, partner: Bond) -> None:
+        super().__init__()
+        self.partner = partner
+        self.states: set[int] = set()
+        self.heard: dict[str, list[float]] = {link: [] for link in partner.links}
+        self._ears = {link: Ear(on.switch, link, outgoing=False) for link in partner.links}
+        self._ended = Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.03):
+            self.states |= self.partner.states()
+            for link, ear in self._ears.items():
+                self.heard[link] += [heard.at_s for heard in ear.hear() if is_slow(heard)]
+
+    def longest_silence(self) -> float:
+        """Between two LACPDUs of ours on one link."""
+        return max(later - earlier for moments in self.heard.values() for earlier, later in pairwise(moments))
+
+    @contextmanager
+    def watching(self) -> Iterator[Witness]:
+        """While the block runs."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self._ended.set()
+            self.join()
+            for ear in self._ears.values():
+                ear.close()
+
+
+@dataclass
+class Found:
+    """What was seen of kills and restarts."""
+
+    kills: int = 0
+    sent: int = 0
+    lost: int = 0
+    states: set[int] = field(default_factory=set)
+    restarts_s: list[float] = field(default_factory=list)
+    """From the signal until the successor said that it is ready."""
+    silences_s: list[float] = field(default_factory=list)
+    """Longest one of each series."""
+    writes: Counter[str] = field(default_factory=Counter)
+    """What was asked of the kernel meanwhile."""
+
+    def __iadd__(self, other: Found) -> Found:
+        self.kills += other.kills
+        self.sent += other.sent
+        self.lost += other.lost
+        self.states |= other.states
+        self.restarts_s += other.restarts_s
+        self.silences_s += other.silences_s
+        self.writes += other.writes
+        return self
+
+    def __str__(self) -> str:
+        times = sorted(self.restarts_s)
+        return (
+            f"{self.kills} kills, ready again after {times[len(times) // 2]:.2f} s (median), {times[-1]:.2f} s (at most), "
+            f"within 1 s {sum(one <= 1.0 for one in times)} times; "
+            f"{self.lost} of {self.sent} packets lost, longest silence {max(self.silences_s):.2f} s, "
+            f"states of the partner {sorted(map(hex, self.states))}, writes {dict(self.writes)}"
+        )
+
+
+def series(on: Bench, partner: Bond, program: str, kills: int, chance: random.Random) -> Found:
+    """Kill and restart, at random instants, while a stream goes through the team."""
+    writes = Writes(on.host, f"nlmon{chance.randrange(1 << 20)}")
+    found = Found(kills=kills)
+    with Witness(on, partner).watching() as witness, Stream(on, "192.0.2.1") as stream:
+        for _ in range(kills):
+            time.sleep(1.2 + chance.uniform(0.0, 1.0))
+            began = time.monotonic()
+            os.kill(int(Path("/run/teamd/team0.pid").read_text()), 9)
+            result = on.on_host(f"{program} -d -o -t team0 -c '{config()}'")
+            found.restarts_s.append(time.monotonic() - began)
+            assert result.status == 0, result
+        time.sleep(1.5)
+    found.sent, found.lost, found.states = stream.sent, stream.lost, witness.states
+    found.silences_s.append(witness.longest_silence())
+    found.writes.update(writes.seen())
+    writes.close()
+    return found
+
+
+@contextmanager
+def under_load(program: str) -> Iterator[tuple[Bench, Bond]]:
+    """A team in service, with an address, and its partner."""
+    with bench() as on, bond(on) as partner, daemon(program, on, config()):
+        assert isinstance(partner, Bond)
+        on.on_host("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
+        settle(on, partner)
+        yield on, partner
+
+
+def settle(on: Bench, partner: Bond) -> None:
+    """Until both ends use both links."""
+    wait_for(lambda: both_in_service(on, partner), 15.0)
+    wait_for(lambda: on.on_host("ping -q -c 1 -W 1 192.0.2.1").status == 0, 10.0)
+
+
+def test_a_hundred_kills_are_seen_by_nobody() -> None:
+    """A series in which this machine was once too slow does not count; as many as are asked for must."""
+    chance = random.Random(5)
+    total, late = Found(), Found()
+    with under_load(PYTEAMD) as (on, partner):
+        for _ in range(2 * KILLS // SERIES):
+            settle(on, partner)
+            found = series(on, partner, PYTEAMD, SERIES, chance)
+            if max(found.restarts_s) > LIMIT_S and max(found.silences_s) > PATIENCE_S - TICK_S:
+                late += found
+            else:
+                total += found
+            if total.kills == KILLS:
+                break
+    for name, some in (("pyteamd", total), ("pyteamd, started too late in this guest", late)):
+        if some.kills:
+            print(f"{name}: {some}")
+    if total.kills < KILLS:
+        pytest.skip(f"this machine restarted the daemon in time only {total.kills} times of {total.kills + late.kills}")
+    assert total.states == {IN_SERVICE}
+    assert total.lost == 0
+    assert total.writes["option"] == 0
+    assert max(total.silences_s) < PATIENCE_S
+
+
+@pytest.mark.skipif(not LONG, reason="minutes; PYTEAMD_LONG=1")
+def test_c_teamd_beside_it() -> None:
+    """No demand on C teamd, only its figure; it has time to recover after each kill."""
+    chance, total = random.Random(5), Found()
+    with under_load("teamd") as (on, partner):
+        for _ in range(KILLS // 5):
+            settle(on, partner)
+            total += series(on, partner, "teamd", 1, chance)
+    print(f"C teamd: {total}")
+    assert total.kills == KILLS // 5
+
+
+class Successor:
+    """A daemon that has loaded its modules already and starts at a word, so that a test decides how long there was none."""
+
+    CODE = "import sys, pyteamd.launch, pyteamd.cli; print('ready', flush=True); sys.stdin.readline(); sys.exit(pyteamd.cli.main())"
+
+    def __init__(self, on: Bench) -> None:
+        words = ["ip", "netns", "exec", on.host, sys.executable, "-B", "-c", self.CODE, "-g", "-o", "-t", "team0"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen([*words, "-c", config()], text=True, **pipes)  # type: ignore[call-overload]
+        assert self.process.stdout.readline() == "ready\n"
+
+    def start(self) -> None:
+        """The word; returns when it is ready."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        while "successfully started" not in self.process.stdout.readline():
+            assert self.process.poll() is None
+
+
+@pytest.mark.skipif(not LONG, reason="minutes; PYTEAMD_LONG=1")
+def test_the_longest_pause_is_what_the_partner_bears() -> None:
+    """Killed at the worst instant, when the next LACPDU is nearly due: what counts is the silence on the wire, to a tenth of a second."""
+    with under_load(PYTEAMD) as (on, partner), Ear(on.switch, "p1", outgoing=False) as ear:
+        for pause_s in (0.5, 1.0, 1.5, 1.7, 1.8, 1.9, 2.0, 2.2):
+            settle(on, partner)
+            successor = Successor(on)
+            with Witness(on, partner).watching() as witness, Stream(on, "192.0.2.1") as stream:
+                time.sleep(1.0)
+                ear.hear()
+                while not any(is_slow(heard) for heard in ear.hear()):
+                    time.sleep(0.002)
+                time.sleep(0.9)
+                os.kill(int(Path("/run/teamd/team0.pid").read_text()), 9)
+                time.sleep(pause_s)
+                successor.start()
+                time.sleep(2.0)
+            silence_s = witness.longest_silence()
+            print(
+                f"started {pause_s} s after a kill: silence {silence_s:.2f} s, {stream.lost} of {stream.sent} packets lost, "
+                f"states of the partner {sorted(map(hex, witness.states))}"
+            )
+            if silence_s < PATIENCE_S - TICK_S:
+                assert witness.states == {IN_SERVICE}
+                assert stream.lost == 0
+            elif silence_s > PATIENCE_S + TICK_S:
+                assert witness.states != {IN_SERVICE}
