@@ -51,6 +51,7 @@ ROWS = {
     ),
     "lacp": (
         Row("lacp_cpu_ms_per_s", "mean", "lacp at fast rate on 64 ports, CPU per second (ms)"),
+        Row("lacp_event_buffer_mb", "max", "event buffer it needed for that (MB), 0: its own"),
         Row("lacp_ports_in_service", "mean", "ports in service when it has settled, of 64"),
         Row("lacpdus_per_s", "mean", "LACPDUs sent per second, 64 are due"),
         Row("lacp_wakeups_per_s", "mean", "wake-ups per second"),

@@ -271,8 +271,8 @@ def test_t21_the_pace_follows_what_the_partner_asks_for(a: Wire) -> None:
         before = [at for at, _ in peer.heard if at < slow[0][0]][-1]
         assert slow[0][0] - before == pytest.approx(30.0, rel=0.1)
     peer.state |= SHORT
-    peer.say()
     fast = time.monotonic()
+    peer.say()
     a.run(3.5)
     assert peer.since(fast)[0][0] - fast < 0.3, "at once"
     assert peer.pauses(fast)[-1] == pytest.approx(1.0, abs=0.1)
