@@ -1,7 +1,8 @@
 """Scenario: 64 activebackup teams of two ports: what they cost together, and whether a fail-over is as quick as with one team.
 
 A program that serves many teams in one process (SERVES) does so; of any other one process for each team is started. All links exist
-throughout, so that the two cases differ in the number of teams only. Cuts go round the teams. Every cut is watched by an ordinary
+and are up throughout, in a team or not, so that the two cases differ in the number of teams only: the more links are up, the longer
+the kernel itself takes, whoever serves the team. Cuts go round the teams. Every cut is watched by an ordinary
 process, see failover.py.
 """
 
@@ -54,6 +55,12 @@ class Bed:
         self.peers = {links[name].ifindex: links[peer_of(name)].ifindex for name in names}
         self.pairs = [tuple(links[name].ifindex for name in pair) for pair in PAIRS]
         self.active: dict[int, int] = {}
+
+    def set_idle_links(self, count: int, up: bool) -> None:
+        """The ports that are in none of `count` teams."""
+        for pair in self.pairs[count:]:
+            for ifindex in pair:
+                self.route.set_up(ifindex, up=up)
 
     def listen(self, timeout_s: float) -> bool:
         """Take one message of the driver; false when there is none in time."""
@@ -117,8 +124,11 @@ def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
 
 def _block(bed: Bed, candidate: Candidate, count: int, cuts: int) -> dict[str, list[float]]:
     with _running(candidate, count, bed) as pids:
+        bed.set_idle_links(count, True)
+        bed.watch.settle(SETTLE_S)
         Observer.ORDINARY.become()
         took_ms = [bed.cut(number % count) for number in range(cuts)]
+        bed.set_idle_links(count, False)
         return {"failover_ms": took_ms, "rss_mb": [sum(rss_kb(pid) for pid in pids) / 1024]}
 
 
@@ -144,7 +154,7 @@ def _running(candidate: Candidate, count: int, bed: Bed) -> Iterator[list[int]]:
     with tempfile.TemporaryDirectory(prefix="many.") as directory:
         for config in configs:
             Path(directory, f"{config['device']}.conf").write_text(json.dumps(config))
-        process = subprocess.Popen([*candidate.command, "serve", directory])
+        process = subprocess.Popen([*candidate.command, "serve", directory], stderr=subprocess.DEVNULL)
         bed.await_teams(count)
         bed.watch.settle(SETTLE_S)
         yield [process.pid]
