@@ -50,8 +50,8 @@ diagrams: venv  ## draw the LACP machines from their tables: docs/lacp-machines.
 kernel: lab  ## only the real-kernel lane
 	@$(PYTHON) tests/run.py kernel
 
-long: lab  ## the real-kernel lane with minutes and a hundred kills where make test has seconds
-	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py kernel
+long: lab  ## every seed and configuration; minutes and a hundred kills where make test has seconds; an hour or two
+	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py slow kernel
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh

@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
-"""Tests that have a long form run it: minutes instead of seconds."""
+"""Tests that have a long form run it: minutes instead of seconds, every configuration instead of one of a kind."""
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "3600" if LONG else "1200"]
 LAB += ["--env", "PYTEAMD_LONG=1"] if LONG else []
 EXIT_NO_WORLD = 77
@@ -204,6 +204,8 @@ def main() -> int:
         return 2
     began = time.monotonic()
     text, well = summary(run_lanes(lanes))
+    if not LONG and {"slow", "kernel"} & set(lanes):
+        text += " · more seeds, configurations and longer forms: make long"
     print(f"{text} · {time.monotonic() - began:.0f} s in all")
     return 0 if well else 1
 

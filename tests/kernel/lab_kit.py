@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -283,6 +283,11 @@ def daemon(program: str, on: Bench, config: str, *, team: str = "team0", flags: 
     finally:
         if started.alive():
             started.end()
+
+
+def chosen(names: Iterable[str], later: Collection[str]) -> list[str]:
+    """What to run: everything with PYTEAMD_LONG=1 in the environment (`make long`), else all but the `later` ones."""
+    return [name for name in names if os.environ.get("PYTEAMD_LONG") or name not in later]
 
 
 def dump(method: str = "StateDump", team: str = "team0", *arguments: str) -> str:
