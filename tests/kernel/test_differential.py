@@ -142,7 +142,7 @@ def settle(quiet_s: float) -> None:
 
 def await_carrier(on: Bench) -> None:
     """Give the driver, which looks at its ports' carriers once a second, the time to take up the team's."""
-    give_up = time.monotonic() + 1.5
+    give_up = time.monotonic() + 4.0
     while "LOWER_UP" not in on.on_host("ip -o link show team0").out and time.monotonic() < give_up:
         time.sleep(0.05)
 
