@@ -75,8 +75,8 @@ def test_t01_the_first_lacpdu_comes_at_once_and_is_right(a: Wire) -> None:
     for peer in a.peers.values():
         peer.every_s = None
     began = time.monotonic()
-    a.run(4.5, lambda: port_state(1)["state"] == "defaulted")
     heard = a.peers[1].heard
+    a.run(6.0, lambda: port_state(1)["state"] == "defaulted" and heard[-1][1].actor_state == 0x47)
     assert heard[0][0] - began < 1.0
     assert (heard[0][1].actor_state, heard[-1][1].actor_state) == (0x87, 0x47)
     assert {len(octets) for octets in a.peers[1].frames} == {124}
