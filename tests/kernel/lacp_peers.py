@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-import select
-import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench import rawnl
 from tests.kernel import lab_kit
 from tests.kernel.lab_kit import PYTEAMD, Bench, run
 from tests.kernel.lacp_kit import ETH_P_SLOW, config, enabled, has
-from tests.kernel.wire_kit import Heard, inside
+from tests.kernel.wire_kit import Heard
 
 OVS = "/run/openvswitch"
 OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
-OPTION_CHANGED, OPTION_DATA, OPTION_PORT = 2, 4, 6
 
 
 class Partner:
@@ -127,69 +122,3 @@ def both_in_service(on: Bench, partner: Partner) -> bool:
 def is_slow(heard: Heard) -> bool:
     """A frame of the slow protocols."""
     return int.from_bytes(heard.octets[12:14]) == ETH_P_SLOW
-
-
-class Enabled:
-    """The driver's announcements about the option "enabled" of ports, as they come, on the clock CLOCK_MONOTONIC."""
-
-    def __init__(self, namespace: str) -> None:
-        with inside(namespace):
-            team = rawnl.Team()
-            team.socket.close()
-            self.socket = rawnl.open_socket(rawnl.NETLINK_GENERIC, team.event_group)
-
-    def changes(self, timeout_s: float) -> list[tuple[float, int, bool]]:
-        """(moment, ifindex of the port, enabled) of the first announcements within so long; [] for none."""
-        while select.select([self.socket], [], [], timeout_s)[0]:
-            packet, at_s = self.socket.recv(1 << 16), time.monotonic()
-            if found := [(at_s, port, on) for port, on in _enabled_in(packet)]:
-                return found
-            timeout_s = 0.0
-        return []
-
-    def forget(self) -> None:
-        """Drop what came so far."""
-        while self.changes(0.0):
-            pass
-
-    def close(self) -> None:
-        """No more."""
-        self.socket.close()
-
-
-def _enabled_in(packet: bytes) -> Iterator[tuple[int, bool]]:
-    """(ifindex of the port, enabled) for each change of the option in one read from the driver's group."""
-    for kind, body in rawnl.messages(packet):
-        if kind == rawnl.NLMSG_DONE or body[0] != rawnl.TEAM_CMD_OPTIONS_GET:
-            continue
-        options = dict(rawnl.attributes(body[4:])).get(rawnl.TEAM_ATTR_LIST_OPTION, b"")
-        for _, item in rawnl.attributes(options):
-            values = dict(rawnl.attributes(item))
-            if values.get(rawnl.OPTION_NAME) == b"enabled\0" and OPTION_CHANGED in values:
-                yield struct.unpack("=I", values[OPTION_PORT])[0], OPTION_DATA in values
-
-
-class Carrier:
-    """The kernel's announcements of the carrier of a link, as they come."""
-
-    def __init__(self, namespace: str, link: str = "team0") -> None:
-        self.link = link
-        with inside(namespace):
-            self.socket = rawnl.open_socket(rawnl.NETLINK_ROUTE, rawnl.RTNLGRP_LINK)
-
-    def wait(self, carrier: bool, timeout_s: float = 1.0) -> float:
-        """When it was announced to be so, on the clock CLOCK_MONOTONIC; infinite when it was not in time."""
-        began = time.monotonic()
-        while select.select([self.socket], [], [], max(0.0, began + timeout_s - time.monotonic()))[0]:
-            found = [
-                rawnl.parse_link(body)
-                for kind, body in rawnl.messages(self.socket.recv(1 << 16))
-                if kind == rawnl.RTM_NEWLINK
-            ]
-            if any(link.name == self.link and link.carrier is carrier for link in found):
-                return time.monotonic()
-        return float("inf")
-
-    def close(self) -> None:
-        """No more."""
-        self.socket.close()

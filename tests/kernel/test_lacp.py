@@ -46,7 +46,7 @@ from tests.kernel.lacp_kit import (
     worst_second,
     write_pcap,
 )
-from tests.kernel.lacp_peers import Enabled
+from tests.kernel.wire_kit import Announcements
 
 pytestmark = pytest.mark.kernel
 
@@ -280,19 +280,13 @@ def test_t21_the_pace_follows_what_the_partner_asks_for(a: Wire) -> None:
 
 def test_t07_a_partner_that_stops_is_out_of_service_after_three_seconds(a: Wire) -> None:
     a.await_service(1, 2)
-    driver = Enabled(a.on.host)
-    for peer in a.peers.values():
-        peer.every_s = None
-        peer.say()
-    last = [peer.said_at for peer in a.peers.values()]
-    off: list[float] = []
-
-    def done() -> bool:
-        off.extend(at for at, _, on in driver.changes(0.0) if not on)
-        return all(peer.first(DEFAULTED, last[0]) for peer in a.peers.values())
-
-    a.run(8.0, done)
-    driver.close()
+    with Announcements(a.on.host) as driver:
+        for peer in a.peers.values():
+            peer.every_s = None
+            peer.say()
+        last = [peer.said_at for peer in a.peers.values()]
+        a.run(8.0, lambda: all(peer.first(DEFAULTED, last[0]) for peer in a.peers.values()))
+        off = [at for at, _, on in driver.enabled() if not on]
     assert [at - last[0] for at in off] == pytest.approx([3.0, 3.0], abs=0.1), "the driver"
     for peer, said in zip(a.peers.values(), last, strict=True):
         assert peer.first(EXPIRED, said) - said == pytest.approx(3.0, abs=0.1), "on the wire"

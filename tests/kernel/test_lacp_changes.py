@@ -31,8 +31,7 @@ from tests.kernel.lacp_kit import (
     wire,
     worst_second,
 )
-from tests.kernel.lacp_peers import Enabled
-from tests.kernel.wire_kit import Ear
+from tests.kernel.wire_kit import Announcements, Ear
 
 pytestmark = pytest.mark.kernel
 
@@ -153,14 +152,12 @@ def test_t24_the_system_identifier_follows_the_team_unless_it_is_configured(a: W
 
 
 def test_t26_fallback_as_configured_and_left_at_the_first_lacpdu(a: Wire) -> None:
-    driver = Enabled(a.on.host)
     for peer in a.peers.values():
         peer.every_s = None
     ports = [{"prio": 0}, {"prio": 10}]
     apply(config(ports, fallback="individual", fallback_delay=500))
     a.run(5.0, lambda: port_state(1)["state"] == port_state(2)["state"] == "defaulted")
     defaulted = time.monotonic()
-    driver.forget()
     a.run(0.4)
     assert serving() == set(), "the delay"
     a.run(1.0, serving)
@@ -169,12 +166,11 @@ def test_t26_fallback_as_configured_and_left_at_the_first_lacpdu(a: Wire) -> Non
     apply(config(ports, fallback="static"))
     assert a.run(1.0, lambda: serving() == {1, 2}) < QUICK_S
     assert {peer.heard[-1][1].actor_state for peer in a.peers.values()} == {0x47}, "nothing is claimed on the wire"
-    driver.forget()
-    said = time.monotonic()
-    a.peers[1].say()
-    found: list[tuple[float, int, bool]] = []
-    a.run(1.0, lambda: found.extend(driver.changes(0.0)) or len(found) == 2)
-    driver.close()
+    with Announcements(a.on.host) as driver:
+        said = time.monotonic()
+        a.peers[1].say()
+        a.run(1.0, lambda: len(driver.enabled()) == 2)
+        found = driver.enabled()
     assert [on for _, _, on in found] == [False, False]
     assert found[-1][0] - said < 0.1
     for peer in a.peers.values():

@@ -12,8 +12,8 @@ import pytest
 
 from tests.kernel.lab_kit import Bench, bench, wait_for
 from tests.kernel.lacp_kit import LONG, config, team
-from tests.kernel.lacp_peers import PARTNERS, Enabled, bond, both_in_service, is_slow, missing
-from tests.kernel.wire_kit import Ear, Links
+from tests.kernel.lacp_peers import PARTNERS, bond, both_in_service, is_slow, missing
+from tests.kernel.wire_kit import Announcements, Ear, Links
 
 pytestmark = pytest.mark.kernel
 
@@ -71,8 +71,7 @@ def test_a_muted_partner_is_out_of_service_after_three_seconds() -> None:
 
 def muted(on: Bench, em1: int) -> float:
     """Mute the partner on em1 and let it speak again; the time from its last LACPDU to the port's end of service."""
-    driver = Enabled(on.host)
-    with Ear(on.switch, "p1") as ear:
+    with Announcements(on.host) as driver, Ear(on.switch, "p1") as ear:
         last = 0.0
         while not last:
             time.sleep(0.005)
@@ -81,9 +80,9 @@ def muted(on: Bench, em1: int) -> float:
         began = time.monotonic()
         out = 0.0
         while time.monotonic() < began + 5.0 and not out:
-            out = next((at for at, port, on_ in driver.changes(0.01) if port == em1 and not on_), 0.0)
+            time.sleep(0.005)
+            out = next((at for at, port, on_ in driver.enabled() if port == em1 and not on_), 0.0)
             last = max([last, *(heard.at_s for heard in ear.hear() if heard.outgoing and is_slow(heard))])
-    driver.close()
     on.on_switch("ip link set q1 type bridge_slave group_fwd_mask 4")
     return out - last
 

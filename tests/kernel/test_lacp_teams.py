@@ -26,8 +26,7 @@ from tests.kernel.lacp_kit import (
     wire,
     worst_second,
 )
-from tests.kernel.lacp_peers import Carrier, Enabled
-from tests.kernel.wire_kit import Tap
+from tests.kernel.wire_kit import Announcements, Tap
 
 pytestmark = pytest.mark.kernel
 
@@ -77,36 +76,32 @@ def test_t23_port_numbers_are_unique_and_not_zero_whatever_the_ifindex() -> None
 
 
 def test_t28_carrier_follows_min_ports_within_a_tenth_of_a_second() -> None:
-    with bench(3) as on, team(on, config(3, min_ports=2)), wire(on, 3) as a:
-        driver, carrier = Enabled(on.host), Carrier(on.host)
-        quiet = 0.0
+    with bench(3) as on, Announcements(on.host) as said, team(on, config(3, min_ports=2)), wire(on, 3) as a:
 
-        def switched() -> bool:
-            nonlocal quiet
-            looked = time.monotonic()
-            if driver.changes(0.0):
-                return True
-            quiet = looked
-            return False
+        def second(since: float) -> float:
+            """When the second port came into service."""
+            return [at for at, _, enabled in said.enabled() if enabled and at > since][1]
 
         assert on.on_host("cat /sys/class/net/team0/carrier").out.strip() == "0"
-        a.run(6.0, switched)
-        assert carrier.wait(True) - quiet < QUICK_S
+        began = time.monotonic()
+        a.run(6.0, lambda: said.carrier(True))
+        assert abs(said.carrier(True) - second(began)) < QUICK_S
         a.await_service(1, 2, 3)
         a.links.up("p1", False)
-        assert carrier.wait(False, 0.5) == float("inf"), "two are enough"
+        a.await_service(2, 3)
+        a.run(0.3)
+        assert said.carrier(True), "two are enough"
         cut = time.monotonic()
         a.links.up("p2", False)
-        assert carrier.wait(False) - cut < QUICK_S
+        a.run(2.0, lambda: said.carrier(False))
+        assert said.carrier(False) - cut < QUICK_S
         assert serving() == {3}
-        driver.forget()
-        quiet = time.monotonic()
+        said.forget()
         a.links.up("p2", True)
-        a.run(6.0, switched)
-        assert carrier.wait(True) - quiet < QUICK_S
+        a.run(6.0, lambda: said.carrier(True))
+        [(added, _, _)] = said.enabled()
+        assert abs(said.carrier(True) - added) < QUICK_S
         assert serving() == {2, 3}
-        driver.close()
-        carrier.close()
 
 
 @pytest.mark.parametrize("flags", ["", "-N"], ids=["with -k", "with -N"])

@@ -2,8 +2,8 @@
 
 A socket belongs to the name space it was made in, so `inside` enters one for as long as it takes to make sockets. An Ear is a packet socket
 on the switch's side of a cable: what it hears has been on the wire (a queueing discipline such as netem drops and delays before that
-point), stamped by the kernel when it passed. ActivePort listens to the driver's events on the host, and Writes to what anybody asks the
-kernel to change. All times are on the clock CLOCK_MONOTONIC.
+point), stamped by the kernel when it passed. ActivePort and Announcements listen to the driver's events on the host, and Writes to what
+anybody asks the kernel to change. All times are on the clock CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import itertools
 import os
 import select
 import socket
@@ -33,7 +34,9 @@ CHANGES = {
     21: "deladdr",
 }
 """Requests of rtnetlink that change something (linux/rtnetlink.h)."""
-OPTIONS_SET = bytes((rawnl.TEAM_CMD_OPTIONS_SET,))
+OPTIONS_SET, OPTIONS_GET = (bytes((command,)) for command in (rawnl.TEAM_CMD_OPTIONS_SET, rawnl.TEAM_CMD_OPTIONS_GET))
+OPTION_CHANGED, OPTION_DATA, OPTION_PORT = 2, 4, 6
+"""Attributes of one option (linux/if_team.h)."""
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 SOL_PACKET = 263
@@ -55,6 +58,7 @@ ETHTOOL_CMD = struct.Struct("=I8xHB29x")
 """struct ethtool_cmd of linux/ethtool.h: the command, two masks, speed, duplex, and what is of no interest here."""
 LOOK_S = 0.005
 """Time between two looks while waiting; what it takes longer than that the whole machine stood still."""
+_taps = itertools.count()
 
 
 @contextmanager
@@ -215,6 +219,99 @@ class Links:
         self.route.socket.close()
 
 
+def netlink_tap(namespace: str, link: str) -> tuple[int, socket.socket]:
+    """The team family's number, and a packet socket on a new nlmon device: all netlink messages of the name space, each with its time."""
+    with inside(namespace):
+        team = rawnl.Team()
+        team.socket.close()
+        route = rawnl.Route()
+        route.add(link, "nlmon")
+        route.set_up(route.links()[link].ifindex, up=True)
+        route.socket.close()
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        tap.bind((link, ETH_P_ALL))
+    tap.setblocking(False)
+    return team.family, tap
+
+
+class Announcements:
+    """What the kernel announced in a name space about the option "enabled" of ports and about carriers.
+
+    The moments are the kernel's own stamps, on CLOCK_MONOTONIC: whoever reads them late reads them right.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._family, self._socket = netlink_tap(namespace, f"said{next(_taps)}")
+        self._seen: dict[int | str, bool] = {}
+        self._changes: list[tuple[float, int | str, bool]] = []
+
+    def enabled(self) -> list[tuple[float, int, bool]]:
+        """(moment, ifindex of the port, enabled), one for each change."""
+        return [(at, key, on) for at, key, on in self._listen() if isinstance(key, int)]
+
+    def carrier(self, up: bool, link: str = "team0") -> float:
+        """When the carrier of a link was last announced to be so; 0.0 when it was not, or is no more."""
+        last = next(((at, on) for at, key, on in reversed(self._listen()) if key == link), (0.0, up))
+        return last[0] if last[1] is up else 0.0
+
+    def forget(self) -> None:
+        """Drop what came so far."""
+        self._listen().clear()
+
+    def _listen(self) -> list[tuple[float, int | str, bool]]:
+        space = socket.CMSG_SPACE(TIMESPEC.size)
+        with suppress(BlockingIOError):
+            while True:
+                packet, ancillary, _, address = self._socket.recvmsg(1 << 16, space)
+                for key, on in self._said(packet, address[1]):
+                    if self._seen.get(key) is not on:  # each listener's copy passes here
+                        self._seen[key] = on
+                        self._changes.append((stamp(ancillary), key, on))
+        return self._changes
+
+    def _said(self, packet: bytes, protocol: int) -> Iterator[tuple[int | str, bool]]:
+        for kind, flags, body in tapped(packet):
+            if flags & rawnl.NLM_F_REQUEST:
+                continue
+            if protocol == rawnl.NETLINK_ROUTE and kind == rawnl.RTM_NEWLINK:
+                link = rawnl.parse_link(body)
+                yield link.name, link.carrier
+            elif protocol == rawnl.NETLINK_GENERIC and kind == self._family and body[:1] == OPTIONS_GET:
+                yield from enabled_in(body)
+
+    def close(self) -> None:
+        """No more; the device goes with its name space."""
+        self._socket.close()
+
+    def __enter__(self) -> Announcements:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def tapped(packet: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(type, flags, body) of every message of one frame of an nlmon device."""
+    offset = 0
+    while offset + rawnl.HEADER.size <= len(packet):
+        length, kind, flags, _, _ = rawnl.HEADER.unpack_from(packet, offset)
+        if length < rawnl.HEADER.size:
+            return
+        yield kind, flags, packet[offset + rawnl.HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def enabled_in(body: bytes) -> Iterator[tuple[int, bool]]:
+    """(ifindex of the port, enabled) for each announced change of the option."""
+    options = dict(rawnl.attributes(body[4:])).get(rawnl.TEAM_ATTR_LIST_OPTION, b"")
+    for _, item in rawnl.attributes(options):
+        values = dict(rawnl.attributes(item))
+        if values.get(rawnl.OPTION_NAME) == b"enabled\0" and OPTION_CHANGED in values:
+            yield struct.unpack("=I", values[OPTION_PORT])[0], OPTION_DATA in values
+
+
 class Writes:
     """All that user space asks the kernel to change through netlink in a name space, whoever asks: taken from an nlmon device.
 
@@ -222,18 +319,7 @@ class Writes:
     """
 
     def __init__(self, namespace: str, link: str = "nlmon0") -> None:
-        with inside(namespace):
-            team = rawnl.Team()
-            team.socket.close()
-            self._family = team.family
-            route = rawnl.Route()
-            route.add(link, "nlmon")
-            route.set_up(route.links()[link].ifindex, up=True)
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-            self._socket.bind((link, ETH_P_ALL))
-            route.socket.close()
-        self._socket.setblocking(False)
+        self._family, self._socket = netlink_tap(namespace, link)
         self.seen()
 
     def seen(self) -> list[str]:
@@ -246,18 +332,12 @@ class Writes:
         return found
 
     def _names(self, packet: bytes, protocol: int) -> Iterator[str]:
-        offset = 0
-        while offset + rawnl.HEADER.size <= len(packet):
-            length, kind, flags, _, _ = rawnl.HEADER.unpack_from(packet, offset)
-            if length < rawnl.HEADER.size:
-                return
-            command = packet[offset + rawnl.HEADER.size : offset + length][:1]
+        for kind, flags, body in tapped(packet):
             asked = protocol if flags & rawnl.NLM_F_REQUEST else None
             if asked == rawnl.NETLINK_ROUTE and kind in CHANGES:
                 yield CHANGES[kind]
-            elif asked == rawnl.NETLINK_GENERIC and kind == self._family and command == OPTIONS_SET:
+            elif asked == rawnl.NETLINK_GENERIC and kind == self._family and body[:1] == OPTIONS_SET:
                 yield "option"
-            offset += (length + 3) & ~3
 
     def close(self) -> None:
         """No more; the device goes with its name space."""
