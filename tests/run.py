@@ -22,7 +22,7 @@ import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,34 +38,15 @@ GUESTS_EACH = 3
 """Parts of the kernel lane for each process."""
 PRINTING = threading.Lock()
 REAL_TIME = ("kernel", "lab")
-MOST_REPEATS = 15
-"""More failures than this are no accident."""
+REPEATS = 2
+MOST_REPEATS, MOST_LOST = 12, 2
+"""More failures than this, or parts without a report, are no accident."""
 LANES = {
     "fast": "not slow and not kernel and not lab",
     "lab": "lab",
     "kernel": "kernel",
     "slow": "slow and not kernel and not lab",  # last: its parts fill the processors beside the last guest
 }
-
-
-@dataclass
-class Outcome:
-    """Counts of one lane."""
-
-    lane: str
-    status: int = 0
-    seconds: float = 0.0
-    """Of all parts together, also where they ran at the same time."""
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    reasons: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
-    """Node ids of the tests that failed."""
-    repeated: int = 0
-    """Tests that passed only when they were run again, alone."""
-    lost: int = 0
-    """Parts that failed and did not say which test: out of time, killed, not collected."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +58,76 @@ class Part:
     files: list[str]
 
 
-def run_lanes(lanes: list[str]) -> list[Outcome]:
-    """Run the parts of all lanes, some at the same time, and count what their reports say.
+@dataclass
+class Outcome:
+    """Counts of one lane."""
 
-    The real kernel is a real-time world: there, a test that failed beside another guest is run once more, alone, and the last
-    line says of how many that was true.
-    """
+    lane: str
+    status: int = 0
+    """The exit status, of one part."""
+    seconds: float = 0.0
+    """Of all parts together, also where they ran at the same time."""
+    passed: int = 0
+    skipped: int = 0
+    reasons: set[str] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+    """Node ids of the tests that failed."""
+    repeated: list[str] = field(default_factory=list)
+    """Those of tests that passed only when they were run again, alone."""
+    lost: list[Part] = field(default_factory=list)
+    """Parts that failed and did not say which test: out of time, killed, not collected."""
+    no_world: bool = False
+    """There was no kernel to run them on."""
+
+    def add(self, part: Part, done: Outcome) -> None:
+        """Count a part."""
+        self.no_world = self.no_world or done.status == EXIT_NO_WORLD
+        if done.status and not done.failures:
+            self.lost.append(part)
+        self.reasons |= done.reasons
+        self.failures += done.failures
+        self.seconds += done.seconds
+        self.passed += done.passed
+        self.skipped += done.skipped
+
+    def well(self) -> bool:
+        """Nothing failed, and nothing is missing."""
+        return not self.failures and not self.lost
+
+
+def run_lanes(lanes: list[str]) -> list[Outcome]:
+    """Run the parts of all lanes, some at the same time, and count what their reports say."""
     outcomes = {lane: Outcome(lane) for lane in lanes}
     with ThreadPoolExecutor(processes()) as pool:
-        for done in pool.map(run_part, [part for lane in lanes for part in parts_of(lane)]):
-            add(outcomes[done.lane], done)
+        parts = [part for lane in lanes for part in parts_of(lane)]
+        for part, done in zip(parts, pool.map(run_part, parts), strict=True):
+            outcomes[part.lane].add(part, done)
     for lane in REAL_TIME:
-        outcome = outcomes.get(lane)
-        if outcome and not outcome.lost and 0 < len(outcome.failures) <= MOST_REPEATS:
-            again = run_part(Part(lane, f"{lane}, again and alone", list(outcome.failures)))
-            if again.passed == len(outcome.failures) and not again.failed:
-                outcome.status, outcome.failed = 0, 0
-                outcome.passed += again.passed
-                outcome.repeated = again.passed
-            outcome.seconds += again.seconds
+        if lane in outcomes and not outcomes[lane].no_world:
+            repeat(outcomes[lane])
     return list(outcomes.values())
+
+
+def repeat(outcome: Outcome) -> None:
+    """Run again, alone, what failed beside other guests: the real kernel is a real-time world, and this machine has other masters too.
+
+    Twice at most, and the last line names it. A part that ended without a report is run again as a whole.
+    """
+    lost, outcome.lost = outcome.lost, []
+    for part in lost[:MOST_LOST]:
+        outcome.add(part, run_part(replace(part, title=f"{part.title}, again and alone")))
+    outcome.lost += lost[MOST_LOST:]
+    failures, outcome.failures = outcome.failures, []
+    for number, name in enumerate(failures):
+        for attempt in range(REPEATS if number < MOST_REPEATS else 0):
+            again = run_part(Part(outcome.lane, f"{outcome.lane}, again and alone, {attempt + 1}: {name}", [name]))
+            outcome.seconds += again.seconds
+            if again.status == 0 and again.passed:
+                outcome.passed += again.passed
+                outcome.repeated.append(name)
+                break
+        else:
+            outcome.failures.append(name)
 
 
 def run_part(part: Part) -> Outcome:
@@ -116,18 +147,6 @@ def run_part(part: Part) -> Outcome:
     with PRINTING:
         print(said, flush=True)
     return outcome
-
-
-def add(outcome: Outcome, part: Outcome) -> None:
-    """Count a part to its lane; the worst exit status is the lane's."""
-    outcome.status = outcome.status or part.status
-    outcome.lost += bool(part.status and not part.failed)
-    outcome.reasons = tuple(sorted({*outcome.reasons, *part.reasons}))
-    outcome.failures += part.failures
-    outcome.seconds += part.seconds
-    outcome.passed += part.passed
-    outcome.failed += part.failed
-    outcome.skipped += part.skipped
 
 
 def processes() -> int:
@@ -161,18 +180,15 @@ def quote(word: str) -> str:
 
 def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element | None]) -> None:
     """Counts and reasons from a JUnit report."""
-    reasons = []
     for case in report.iter("testcase"):
         skipped = case.find("skipped")
         if skipped is not None:
             outcome.skipped += 1
-            reasons.append(skipped.get("message", "no reason given"))
+            outcome.reasons.add(skipped.get("message", "no reason given"))
         elif case.find("failure") is not None or case.find("error") is not None:
-            outcome.failed += 1
-            outcome.failures += (f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}",)
+            outcome.failures.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}")
         else:
             outcome.passed += 1
-    outcome.reasons = tuple(sorted({*outcome.reasons, *reasons}))
 
 
 def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
@@ -180,20 +196,20 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
     well = True
     parts = []
     for outcome in outcomes:
-        if outcome.lane == "kernel" and outcome.status == EXIT_NO_WORLD:
+        if outcome.no_world:
             well = well and not os.environ.get("CI")
-            parts.append("kernel NOT RUN (no kernel with the team driver to be had here, see above)")
+            parts.append(f"{outcome.lane} NOT RUN (no kernel with the team driver to be had here, see above)")
             continue
-        well = well and outcome.status == 0
+        well = well and outcome.well()
         text = f"{outcome.lane} {outcome.passed} passed in {outcome.seconds:.0f} s"
-        text += f", {outcome.failed} FAILED" if outcome.failed else ""
-        text += f" ({outcome.repeated} of them only when run again, alone)" if outcome.repeated else ""
-        text += f", {outcome.lost} parts ENDED WITHOUT A REPORT, status {outcome.status}" if outcome.lost else ""
-        text += f", {outcome.skipped} skipped ({'; '.join(outcome.reasons)})" if outcome.skipped else ""
+        text += f", FAILED: {', '.join(outcome.failures)}" if outcome.failures else ""
+        text += f" (only when run again, alone: {', '.join(outcome.repeated)})" if outcome.repeated else ""
+        text += f", ENDED WITHOUT A REPORT: {'; '.join(part.title for part in outcome.lost)}" if outcome.lost else ""
+        text += f", {outcome.skipped} skipped ({'; '.join(sorted(outcome.reasons))})" if outcome.skipped else ""
         parts.append(text)
-    total = [sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped")]
-    failed = total[1] or int(not well)
-    return f"{total[0]} passed, {failed} failed, {total[2]} skipped\nran: {' · '.join(parts)}", well
+    passed, skipped = (sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "skipped"))
+    failed = sum(len(outcome.failures) for outcome in outcomes) or int(not well)
+    return f"{passed} passed, {failed} failed, {skipped} skipped\nran: {' · '.join(parts)}", well
 
 
 def main() -> int:
