@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import trio
 from daemon_kit import Lab, jumping
 
-from pyteamd import writer
+from pyteamd import service, service_many, writer
 
 REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py")
 """Threads and other processes do not wait for a clock that jumps."""
@@ -31,6 +30,13 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "PATIENCE_S", 0.5)
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon settles its memory at its start; here that is the memory of all tests."""
+    for module in (service, service_many):
+        monkeypatch.setattr(module, "settle_memory", lambda: None)
+
+
 @pytest.fixture
 async def lab(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lab]:
     """A kernel with eth1 and eth2, both down, their other ends up."""
@@ -39,7 +45,6 @@ async def lab(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lab]:
     world.kernel.add_pair("eth2", "peer2")
     nursery.start_soon(world.run_net)
     yield world
-    gc.unfreeze()  # the daemon freezes what it finds at its start
     assert [daemon.crash for daemon in world.daemons if daemon.crash and not daemon.crash_expected] == []
     assert [line for daemon in world.daemons for line in daemon.lines if "This is a bug" in line] == []
     nursery.cancel_scope.cancel()

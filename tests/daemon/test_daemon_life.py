@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 from pyteamd.events import Refused, Resync
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.model import OptionKey, SetMember, SetOption
+from pyteamd.service import settle_memory
 
 
 async def test_who_comes_when_it_is_ready_sees_all_ports(lab: Lab) -> None:
@@ -316,3 +318,10 @@ async def test_a_dump_that_fails_is_tried_again(lab: Lab, monkeypatch: pytest.Mo
     await trio.sleep(1.5)
     assert any(line.startswith("list links: ") for line in daemon.lines)
     assert (await daemon.state())["runner"] == {"active_port": "eth2"}
+
+
+def test_what_is_there_at_the_start_is_left_alone_by_later_collections() -> None:
+    before = gc.get_freeze_count()
+    kept: list[list[int]] = [[] for _ in range(1000)]
+    settle_memory()
+    assert gc.get_freeze_count() >= before + len(kept)
