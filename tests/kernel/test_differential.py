@@ -94,6 +94,7 @@ ALLOWED = [
     (re.compile(r"\b(?!02:00:00:00:0|00:00:00:00)[0-9a-f]{2}(:[0-9a-f]{2}){5}\b"), "GENERATED"),
 ]
 
+LINK_FLAGS = re.compile(r"^\d+: ([^@:]+).*?<(.*?)>", re.MULTILINE)
 LATER = ("only-active, announcements", "all watchers must agree", "random", "nothing said", "loadbalance")
 QUIET_S = 0.1
 DELAYED_S = 0.3
@@ -141,10 +142,16 @@ def settle(quiet_s: float) -> None:
 
 
 def await_carrier(on: Bench) -> None:
-    """Give the driver, which looks at its ports' carriers once a second, the time to take up the team's."""
+    """Give the driver, which looks at its ports' carriers once a second, the time to take up the team's; and the kernel, which looks at
+    operational states as rarely, the time to see what carriers make of them."""
     give_up = time.monotonic() + 4.0
-    while "LOWER_UP" not in on.on_host("ip -o link show team0").out and time.monotonic() < give_up:
-        time.sleep(0.05)
+
+    def calm() -> bool:
+        flags = {name: words.split(",") for name, words in LINK_FLAGS.findall(on.on_host("ip -o link").out)}
+        seen = all(("LOWER_UP" in words) is not ("NO-CARRIER" in words) for words in flags.values() if "UP" in words)
+        return seen and ("LOWER_UP" in flags.get("team0", ()) or time.monotonic() >= give_up)
+
+    wait_for(calm, 10.0)
 
 
 def perform(on: Bench, step: str, transcript: Transcript) -> None:

@@ -40,6 +40,8 @@ PATIENCE_S = 3.0
 """Of a partner at fast rate."""
 TICK_S = 0.1
 """Kernel bonding looks at its timers so often."""
+RECOVERY_S = 180.0
+"""C teamd forgets its partner, which then goes over to an LACPDU in 30 s, and waits for 90 s before it gives up."""
 LATE_S = 0.6
 """So much too late it may be, where the machine is busy; three ticks were seen."""
 
@@ -258,14 +260,25 @@ def test_the_ordinary_command() -> None:
 
 @pytest.mark.skipif(not LONG, reason="minutes; PYTEAMD_LONG=1")
 def test_c_teamd_beside_it() -> None:
-    """No demand on C teamd, only its figure; it has time to recover after each kill."""
-    chance, total = random.Random(5), Found()
+    """No demand on C teamd, only its figure, under the same stream; it has time to recover after each kill."""
+    chance, found = random.Random(5), Found()
+    outages_s: list[float] = []
     with under_load("teamd") as (on, partner):
-        for _ in range(KILLS // 5):
-            settle(on, partner, 60.0)
-            total += series(on, partner, Ordinary(on, "teamd"), 1, chance)
-    print(f"C teamd: {total}")
-    assert total.kills == KILLS // 5
+        restart = Ordinary(on, "teamd")
+        for _ in range(KILLS // 20):
+            with Witness(on, partner).watching() as witness, Stream(on, "192.0.2.1") as stream:
+                time.sleep(1.2 + chance.uniform(0.0, 1.0))
+                began = kill()
+                restart.start()
+                found.restarts_s.append(time.monotonic() - began)
+                time.sleep(1.5)
+                settle(on, partner, RECOVERY_S)
+                outages_s.append(time.monotonic() - began)
+            found += Found(1, stream.sent, stream.lost, witness.states, silences_s=[witness.longest_silence()])
+    print(
+        f"C teamd: {found}; both ends in service again after " + ", ".join(f"{seconds:.0f} s" for seconds in outages_s)
+    )
+    assert found.kills == KILLS // 20
 
 
 @pytest.mark.skipif(not LONG, reason="minutes; PYTEAMD_LONG=1")
