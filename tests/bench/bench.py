@@ -45,10 +45,11 @@ def main(argv: Sequence[str]) -> int:
     spec = {"candidates": candidates, "scenarios": args.scenario or list(guest.SCENARIOS), "plan": asdict(plan)}
     with tempfile.TemporaryDirectory(prefix="bench.") as out_dir:
         status = _in_lab(args, spec, out_dir)
-        if status:
-            return status
-        measured = json.loads(Path(out_dir, "samples.json").read_text())
-    return _report(args, spec, measured)
+        samples = Path(out_dir, "samples.json")
+        if not samples.exists():
+            return status or 1
+        measured = json.loads(samples.read_text())
+    return _report(args, spec, measured) or status
 
 
 def _in_lab(args: argparse.Namespace, spec: object, out_dir: str) -> int:
@@ -67,7 +68,7 @@ def _counted(args: argparse.Namespace) -> bool:
 
 
 def _report(args: argparse.Namespace, spec: dict[str, object], measured: dict[str, Any]) -> int:
-    scenarios = measured["scenarios"]
+    scenarios, failed = measured["scenarios"], measured["failed"]
     missed: list[str] = []
     summaries = {}
     where = {**measured["where"], "clock": "counted" if _counted(args) else "real"}
@@ -79,11 +80,16 @@ def _report(args: argparse.Namespace, spec: dict[str, object], measured: dict[st
             missed += report.missed_limits(name, samples, args.reference, args.judged)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     answer = {**spec, "reference": args.reference, "where": where, "summary": summaries}
-    args.out.write_text(json.dumps({**answer, "missed": missed, "samples": scenarios}, indent=1) + "\n")
-    for line in missed:
-        print(f"bench: limit missed: {line}")
-    print(f"bench: written to {args.out}; {len(missed)} limits missed")
-    return 3 if missed and args.strict else 0
+    args.out.write_text(
+        json.dumps({**answer, "missed": missed, "failed": failed, "samples": scenarios}, indent=1) + "\n"
+    )
+    for line in [
+        *(f"limit missed: {line}" for line in missed),
+        *(f"{name} failed: {why}" for name, why in failed.items()),
+    ]:
+        print(f"bench: {line}")
+    print(f"bench: written to {args.out}; {len(missed)} limits missed, {len(failed)} scenarios failed")
+    return 1 if failed else 3 if missed and args.strict else 0
 
 
 def _candidate(text: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The bench's part inside the lab: runs scenarios and writes the samples to $LAB_OUT/samples.json.
+"""The bench's part inside the lab: runs scenarios and writes the samples, and why a scenario has none, to $LAB_OUT/samples.json.
 
 Called by bench.py with one argument, a JSON object: `candidates` (name → command), `scenarios` (names from SCENARIOS)
 and `plan` (fields of failover.Plan). A new scenario is a module with `run(candidates, plan)` and one line in SCENARIOS.
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import failover
 import lacp
@@ -24,15 +25,13 @@ def main(request: str) -> int:
     spec = json.loads(request)
     candidates = [Candidate(name, tuple(command)) for name, command in spec["candidates"].items()]
     plan = failover.Plan(**spec["plan"])
-    samples = {}
-    try:
-        for name in spec["scenarios"]:
-            samples[name] = SCENARIOS[name](candidates, plan)
-    except BenchError as problem:
-        print(f"bench: {problem}", file=sys.stderr)
-        return 1
-    answer = {"where": failover.where(), "scenarios": samples}
-    Path(os.environ["LAB_OUT"], "samples.json").write_text(json.dumps(answer))
+    answer: dict[str, Any] = {"where": failover.where(), "scenarios": {}, "failed": {}}
+    for name in spec["scenarios"]:
+        try:
+            answer["scenarios"][name] = SCENARIOS[name](candidates, plan)
+        except BenchError as problem:
+            answer["failed"][name] = str(problem)
+        Path(os.environ["LAB_OUT"], "samples.json").write_text(json.dumps(answer))
     return 0
 
 

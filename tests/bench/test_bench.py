@@ -39,12 +39,29 @@ def test_the_bench_measures_and_writes_what_it_found(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 @pytest.mark.slow
-def test_a_candidate_that_does_not_start_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCH), "--world", "uml", "--out", str(tmp_path / "no.json")]
-    command += ["--candidate", "teamd=sh -c 'echo no such luck; exit 3'"]
+def test_a_scenario_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    once = "test -e /tmp/ran || { touch /tmp/ran; echo no such luck; exit 3; }; exec teamd"
+    command = [
+        sys.executable,
+        str(BENCH),
+        "--world",
+        "uml",
+        "--out",
+        str(file),
+        "--cuts",
+        "2",
+        "--blocks",
+        "1",
+        "--idle",
+        "0.1",
+    ]
+    command += ["--scenario", "lacp", "--scenario", "failover", "--candidate", f"teamd=sh -c '{once} \"$@\"' sh"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if ended.returncode == 77:
         pytest.skip(ended.stderr.strip())
     assert ended.returncode == 1
-    assert "bench: teamd: did not start, exit status 3: no such luck" in ended.stderr
-    assert not (tmp_path / "no.json").exists()
+    assert "bench: lacp failed: teamd: did not start, exit status 3: no such luck" in ended.stdout
+    found = json.loads(file.read_text())
+    assert list(found["failed"]) == ["lacp"]
+    assert len(found["samples"]["failover"]["teamd"]["failover_ms"]) == 1
