@@ -14,6 +14,7 @@ from pyteamd.config import Config
 from pyteamd.daemon import Plan, StartFailed
 from pyteamd.host import Host
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
+from pyteamd.limits import ENOUGH_FOR_ONE, raise_open_files
 from pyteamd.log import choose_output, open_log
 from pyteamd.notify import Notifier
 from pyteamd.options import Options
@@ -72,6 +73,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
 
 def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> int:
     """Run the event loop. StartFailed."""
+    raise_open_files(ENOUGH_FOR_ONE, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     host = Host(kernel)
 

@@ -12,6 +12,7 @@ import pyteamd._nl  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__, helptext
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.launch import event_buffer
+from pyteamd.limits import ENOUGH_FOR_MANY, raise_open_files
 from pyteamd.log import choose_output, open_log, set_debug_level
 from pyteamd.notify import Notifier
 from pyteamd.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         log.error('Failed to create directory "%s": %s', run_dir, os.strerror(error.errno or 0))
         return EXIT_START
     reset_signals()
+    raise_open_files(ENOUGH_FOR_MANY, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     settings = Settings(run_dir, options.take_over, options.no_quit_destroy, not options.no_ports)
     fleet = Fleet(options.sources, settings, kernel, log)

@@ -233,3 +233,35 @@ def test_a_missing_manager_is_no_error() -> None:
     Notifier({}).send(READY="1")
     Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).send(READY="1")
     Notifier({"NOTIFY_SOCKET": "@pyteamd-nobody"}).send(READY="1")
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+LIMITED = """
+import resource
+from pyteamd import cli
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+code = cli.main(["pyteamd", *sys.argv[2:], "-l", "stderr"], sys.argv[1] + "/")
+print(code, *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "soft", "hard", "after", "warned"),
+    [
+        (["serve", "/nonexistent"], 100, 8192, 8192, False),
+        (["serve", "/nonexistent"], 100, 2000, 2000, True),
+        (["-t", "lo"], 100, 2000, 2000, False),
+        (["-t", "lo"], 1024, 1024, 1024, False),
+        (["-t", "lo"], 100, 200, 200, True),
+    ],
+)
+def test_files_that_may_be_open(
+    tmp_path: Path, words: list[str], soft: int, hard: int, after: int, warned: bool
+) -> None:
+    """Neither comes as far as a device: there is no such file, and lo is no team."""
+    done = script(LIMITED.format(soft=soft, hard=hard), str(tmp_path), *words)
+    assert done.stdout == f"1 {after} {hard}\n"
+    told = [line for line in done.stderr.splitlines() if "files can be open" in line]
+    assert [line.startswith(f"Only {after} ") for line in told] == [True] * warned
