@@ -214,6 +214,7 @@ class TeamServer:
     def _be_punctual(self, pump: Pump) -> None:
         """A thread for the writes, and something for the next daemon to go on from."""
         pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
+        self._nursery.start_soon(self._writer.report)
         if self.plan.keepsake_stem is None:
             return
         path = f"{self.plan.keepsake_stem}.{pump.team.runner.name}.json"

@@ -123,9 +123,8 @@ class Fleet:
         if self._stopping:
             return False
         self._stopping = True
-        for member in self.members.values():
-            member.gone = True
-            member.server.stop()
+        for device, member in self.members.items():
+            self._end(device, member)
         for rest in self._resting.values():
             rest.wanted = False
         self._change()
@@ -142,10 +141,28 @@ class Fleet:
             plan = plans.get(device)
             if plan is None:
                 self._log.info("%s: no configuration any more, ending it.", device)
-                member.gone = True
-                member.server.stop()
-            elif member.server.pump is not None:
-                await read_again(member.server.pump, plan.config_file, self._log)
+                self._end(device, member)
+            elif plan is member.server.plan:
+                self._log.error("%s: refused, nothing changes.", plan.config_file)
+            else:
+                await self._read_again(device, member, plan.config_file)
+
+    async def _read_again(self, device: str, member: Member, file: str) -> None:
+        """One team goes over to what its file says now."""
+        if member.server.pump is None:
+            return
+        try:
+            await read_again(member.server.pump, file, self._log)
+        except Exception as fault:
+            self._broken(device, member, fault)
+
+    def _end(self, device: str, member: Member) -> None:
+        """Begin the end of one team, and for good."""
+        member.gone = True
+        try:
+            member.server.stop()
+        except Exception as fault:
+            self._broken(device, member, fault)
 
     def _look(self) -> dict[str, Plan]:
         """Start what is not running yet. Returns what there shall be."""
@@ -179,6 +196,9 @@ class Fleet:
         except OSError as error:
             self._log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
             return None
+        except Exception:
+            self._log.exception("%s: This is a bug, please report it.", path)
+            return None
         if config.team.device is None:
             config.set_device(path.stem)
         device = config.team.device or path.stem
@@ -210,7 +230,7 @@ class Fleet:
             again = False
             try:
                 if plan.config.team.metrics_listen is not None:
-                    self._nursery.start_soon(self._metrics, plan.config.team.metrics_listen, member, log)
+                    self._nursery.start_soon(self._metrics, plan.config.team.metrics_listen, device, member, log)
                 with member.scope:
                     await member.server.run(lambda: self._started(device))
                 again = member.scope.cancelled_caught
@@ -231,9 +251,12 @@ class Fleet:
             del self._resting[device]
             plan, wanted = replace(rest.plan, take_over=True), rest.wanted
 
-    async def _metrics(self, address: str, member: Member, log: logging.Logger) -> None:
-        with member.metrics:
-            await serve_metrics(address, member.server, log)
+    async def _metrics(self, address: str, device: str, member: Member, log: logging.Logger) -> None:
+        try:
+            with member.metrics:
+                await serve_metrics(address, member.server, log)
+        except Exception as fault:
+            self._broken(device, member, fault)
 
     def _started(self, device: str) -> None:
         self._starting.pop(device, None)
@@ -243,8 +266,12 @@ class Fleet:
         """A team could not digest an event: its life ends here."""
         for device, member in self.members.items():
             if member.server.pump is pump:
-                named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
-                member.scope.cancel()
+                self._broken(device, member, fault)
+
+    def _broken(self, device: str, member: Member, fault: Exception) -> None:
+        """A fault of ours: the team ends as it is, and unless it shall be gone it is taken over anew."""
+        named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
+        member.scope.cancel()
 
     def _change(self) -> None:
         self._changed.set()

@@ -2,13 +2,16 @@
 
 How it works: a write needs the kernel's lock for network devices, and whoever holds that may hold it for seconds. The thread does one
 batch of writes after the other. The event loop waits for each a moment, in which nearly all of them are done, and goes on as if it had
-written itself; a batch that takes longer is reported to the loop when it is done, and until then the loop does everything else.
+written itself; a batch that takes longer is reported when it is done, by a task of the team, and until then the loop does everything else.
+A fault is raised where the outcome is reported, so it is the team's. Of a batch that is done after the team's end nobody is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Final, TypeAlias
@@ -54,7 +57,7 @@ class Batch:
             return not self._left
 
     def report(self) -> None:
-        """Tell who wanted the writes, in the event loop."""
+        """Tell who wanted the writes, in the event loop. A fault is raised."""
         outcome = self._outcome
         assert outcome is not None
         if isinstance(outcome, BaseException) and not isinstance(outcome, KernelGone):
@@ -69,6 +72,7 @@ class Writer:
         self._kernel = kernel
         self._ifindex = ifindex
         self._loop = trio.lowlevel.current_trio_token()
+        self._late, self._reports = trio.open_memory_channel[Batch](math.inf)
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=f"writer-{ifindex}", daemon=True)
         self._thread.start()
@@ -77,6 +81,11 @@ class Writer:
         batch = Batch(writes, done)
         self._queue.put(batch)
         if batch.wait():
+            batch.report()
+
+    async def report(self) -> None:
+        """A task of the team: tell of the writes that the loop did not wait for, until the thread ends."""
+        async for batch in self._reports:
             batch.report()
 
     def close(self) -> None:
@@ -91,5 +100,9 @@ class Writer:
             except BaseException as problem:
                 outcome = problem  # the event loop's to judge
             if batch.finish(outcome):
-                with suppress(trio.RunFinishedError):
-                    self._loop.run_sync_soon(batch.report)
+                self._tell(partial(self._late.send_nowait, batch))
+        self._tell(self._late.close)
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):
+            self._loop.run_sync_soon(what)

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 from daemon_kit import Lab, jumping
+from serve_kit import many
 
 from pyteamd import service, service_many, writer
+
+__all__ = ["many"]
 
 REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py")
 """Threads and other processes do not wait for a clock that jumps."""

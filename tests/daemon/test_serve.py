@@ -2,86 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from daemon_kit import Lab, Lines, Running, quiet
+from daemon_kit import quiet
+from serve_kit import break_team0, team
 
-from pyteamd.host import Host
-from pyteamd.notify import Notifier
-from pyteamd.pump import Pump
-from pyteamd.service_many import RESTART_S, Fleet, Settings, serve_many
-
-
-@dataclass
-class Many:
-    """The process."""
-
-    lab: Lab
-    directory: Path
-    fleet: Fleet
-    lines: list[str]
-    codes: list[int] = field(default_factory=list)
-
-    def write(self, name: str, config: Any) -> None:
-        """A configuration file."""
-        (self.directory / name).write_text(config if isinstance(config, str) else json.dumps(config))
-
-    def client(self, team: str) -> Running:
-        """Somebody who asks a team."""
-        path = str(self.lab.directory / f"{team}.sock")
-        return Running(Host(self.lab.kernel), path, logging.getLogger("client"), [])
-
-    async def hang_up(self) -> None:
-        """SIGHUP."""
-        signal.raise_signal(signal.SIGHUP)
-        await trio.sleep(0.5)
-
-    def teams(self) -> list[str]:
-        """Those with a control socket."""
-        return sorted(name.removesuffix(".sock") for name in os.listdir(self.lab.directory) if name.endswith(".sock"))
-
-
-def team(port: str, **more: Any) -> dict[str, Any]:
-    """activebackup with one port."""
-    return {"runner": {"name": "activebackup"}, "ports": {port: {}}, **more}
-
-
-@pytest.fixture
-async def many(lab: Lab) -> Callable[[], Any]:
-    """Starts the process with what is in the directory."""
-    directory = lab.directory / "teams"
-    directory.mkdir()
-    log, handler = logging.getLogger("many"), Lines()
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
-    fleet = Fleet([str(directory)], Settings(f"{lab.directory}/"), lab.kernel, log)
-    made = Many(lab, directory, fleet, handler.lines)
-    made.write("team0.conf", team("eth1"))
-    made.write("team1.json", team("eth2"))
-
-    async def run() -> None:
-        made.codes.append(await serve_many(fleet, log, Notifier({}), ready.set))
-        ready.set()
-
-    ready = trio.Event()
-
-    async def start() -> Many:
-        lab.nursery.start_soon(run)
-        await ready.wait()
-        await quiet()
-        return made
-
-    start.made = made  # type: ignore[attr-defined]
-    return start
+from pyteamd.service_many import RESTART_S
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -143,55 +72,6 @@ async def test_a_device_that_is_deleted_ends_its_team_only(many: Any) -> None:
     assert made.codes == []
     await made.hang_up()
     assert made.teams() == ["team0", "team1"]
-
-
-async def break_team0(made: Many, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of ours: team0 rests before its next life."""
-    feed = Pump.feed
-    faulty = made.fleet.members["team0"].server.pump
-
-    def broken(pump: Pump, events: Any, now: float) -> None:
-        if pump is faulty and list(events):
-            raise ZeroDivisionError("a fault of ours")
-        feed(pump, events, now)
-
-    monkeypatch.setattr(Pump, "feed", broken)
-    made.lab.cut("eth1")
-    await quiet()
-    monkeypatch.setattr(Pump, "feed", feed)
-    assert made.teams() == ["team1"]
-
-
-async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await many()
-    await break_team0(made, monkeypatch)
-    assert (await made.client("team1").state())["runner"] == {"active_port": "eth2"}
-    await trio.sleep(2 * RESTART_S)
-    assert made.teams() == ["team0", "team1"]
-    assert made.lab.has("team0")
-    made.lab.cut("eth1", True)
-    await trio.sleep(0.1)
-    assert (await made.client("team0").state())["runner"] == {"active_port": "eth1"}
-    made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
-
-
-async def test_a_fault_ahead_of_the_events_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await many()
-    faulty = made.fleet.members["team0"].server.pump
-
-    def broken(pump: Pump, events: Any) -> bool:
-        if pump is faulty:
-            raise ZeroDivisionError("a fault of ours")
-        return False
-
-    monkeypatch.setattr(Pump, "write_ahead", broken)
-    made.lab.cut("eth1")
-    await quiet()
-    assert made.teams() == ["team1"]
-    await trio.sleep(2 * RESTART_S)
-    assert made.teams() == ["team0", "team1"]
-    assert made.codes == []
-    made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
 
 
 async def test_the_end_comes_while_a_team_rests(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:

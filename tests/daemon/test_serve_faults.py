@@ -1,0 +1,229 @@
+"""Many teams in one process: a fault of ours in one of them is its own, wherever it happens; the others do not notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import Lab, RecordingKernel, quiet
+from serve_kit import Many, break_team0, team
+
+from pyteamd import service_many
+from pyteamd.control import inspection
+from pyteamd.daemon import RELEASE_TIMEOUT_S
+from pyteamd.events import Refused
+from pyteamd.model import Write
+from pyteamd.pump import Pump
+from pyteamd.service_many import RESTART_S
+
+
+async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    await break_team0(made, monkeypatch)
+    assert (await made.client("team1").state())["runner"] == {"active_port": "eth2"}
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert made.lab.has("team0")
+    made.lab.cut("eth1", True)
+    await trio.sleep(0.1)
+    assert (await made.client("team0").state())["runner"] == {"active_port": "eth1"}
+    made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
+
+
+async def test_a_fault_ahead_of_the_events_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    faulty = made.fleet.members["team0"].server.pump
+
+    def broken(pump: Pump, events: Any) -> bool:
+        if pump is faulty:
+            raise ZeroDivisionError("a fault of ours")
+        return False
+
+    monkeypatch.setattr(Pump, "write_ahead", broken)
+    made.lab.cut("eth1")
+    await quiet()
+    assert made.teams() == ["team1"]
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert made.codes == []
+    made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
+
+
+def only_bugs(made: Many) -> int:
+    """How many bugs the log tells of; they were meant."""
+    told = [line for line in made.lines if "This is a bug" in line]
+    made.lines[:] = [line for line in made.lines if line not in told]
+    return len(told)
+
+
+async def test_a_fault_in_a_reload_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    pump = made.fleet.members["team0"].server.pump
+    request = Pump.request
+
+    async def broken(asked: Pump, event: Any) -> tuple[Refused, ...]:
+        return () if asked is pump and 1 // 0 else await request(asked, event)
+
+    monkeypatch.setattr(Pump, "request", broken)
+    for number in (0, 1):
+        name = f"team{number}.{('conf', 'json')[number]}"
+        made.write(name, team(f"eth{number + 1}", notify_peers={"count": 7}))
+    await made.hang_up()
+    assert made.teams() == ["team1"]
+    assert "notify_peers" in await made.client("team1").call("ConfigDump")
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert "notify_peers" in await made.client("team0").call("ConfigDump")
+    assert (made.codes, only_bugs(made)) == ([], 1)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+async def test_a_fault_at_the_end_is_one_teams_own(
+    many: Any, monkeypatch: pytest.MonkeyPatch, all_of_them: bool
+) -> None:
+    made = await many()
+    pump = made.fleet.members["team0"].server.pump
+    feed = Pump.feed
+    monkeypatch.setattr(Pump, "feed", lambda fed, events, now: 1 // 0 if fed is pump else feed(fed, events, now))
+    if all_of_them:
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep(2 * RESTART_S)
+    else:
+        (made.directory / "team0.conf").unlink()
+        await made.hang_up()
+        await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ([] if all_of_them else ["team1"])
+    assert made.codes == ([0] if all_of_them else [])
+    assert not all_of_them or not made.lab.has("team1")
+    assert only_bugs(made) >= 1
+
+
+async def test_a_fault_in_the_metrics_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{many.made.lab.directory}/metrics"
+    many.made.write("team0.conf", team("eth1", metrics_listen=path))
+    faults = [ZeroDivisionError("a fault of ours")]
+    text = inspection.metrics_text
+
+    def broken(pump: Pump) -> str:
+        if faults:
+            raise faults.pop()
+        return text(pump)
+
+    monkeypatch.setattr(inspection, "metrics_text", broken)
+    made = await many()
+    with trio.socket.socket(trio.socket.AF_UNIX) as reader:
+        await reader.connect(path)
+        await reader.send(b"GET / HTTP/1.0\r\n\r\n")
+        await quiet()
+    assert made.teams() == ["team1"]
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert ("metrics" in os.listdir(many.made.lab.directory), made.codes, only_bugs(made)) == (True, [], 1)
+
+
+async def test_a_fault_while_a_file_is_read_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    load = service_many.Config.load
+
+    def broken(text: bytes, **settings: Any) -> Any:
+        return 1 // 0 if settings["file"].endswith("team0.conf") else load(text, **settings)
+
+    monkeypatch.setattr(service_many.Config, "load", broken)
+    made.write("team1.json", team("eth2", notify_peers={"count": 7}))
+    await made.hang_up()
+    assert made.teams() == ["team0", "team1"]
+    assert made.lab.option("notify_peers_count") == 1, "as before"
+    assert "notify_peers" in await made.client("team1").call("ConfigDump")
+    assert (made.codes, only_bugs(made)) == ([], 1)
+
+
+class Stalling(RecordingKernel):
+    """Keeps the threads that write waiting while the gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.problem: Exception | None = None
+
+    def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
+        """See kernel.api."""
+        if threading.current_thread() is not threading.main_thread():
+            assert self.gate.wait(60)
+            if self.problem is not None:
+                raise self.problem
+        return super().apply(team, writes)
+
+
+@pytest.fixture
+def stalling(lab: Lab) -> Stalling:
+    """The kernel of the lab, in which writes can stall."""
+    lab.kernel = kernel = Stalling()
+    for number in (1, 2):
+        kernel.add_pair(f"eth{number}", f"peer{number}")
+    lab.nursery.start_soon(lab.run_net)
+    return kernel
+
+
+async def begin_writing(made: Many, kernel: Stalling) -> threading.Thread:
+    """A write of team0's thread stalls. Returns the thread."""
+    made.lab.kernel.set_up(made.lab.link("team0").ifindex, True)
+    await trio.sleep(5)
+    kernel.gate.clear()
+    made.lab.cut("eth1")
+    await quiet()
+    name = f"writer-{made.lab.link('team0').ifindex}"
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == name]
+    return thread
+
+
+@pytest.mark.slow
+async def test_a_fault_in_a_writing_thread_is_one_teams_own(stalling: Stalling, many: Any) -> None:
+    many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
+    made = await many()
+    thread = await begin_writing(made, stalling)
+    stalling.problem = ZeroDivisionError("a fault of ours")
+    stalling.gate.set()
+    for _ in range(1000):
+        if made.teams() == ["team1"]:
+            break
+        await trio.sleep(0.0001)
+    assert made.teams() == ["team1"]
+    stalling.problem = None
+    await trio.sleep(2 * RESTART_S)
+    assert made.teams() == ["team0", "team1"]
+    assert (await made.client("team0").state())["setup"]["runner_name"] == "lacp"
+    thread.join(10)
+    assert (made.codes, only_bugs(made)) == ([], 1)
+
+
+@pytest.mark.slow
+async def test_a_write_that_is_done_after_its_teams_end_is_told_nobody(
+    stalling: Stalling, many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
+    made = await many()
+    thread = await begin_writing(made, stalling)
+    (made.directory / "team0.conf").unlink()
+    await made.hang_up()
+    await trio.sleep(2 * RELEASE_TIMEOUT_S)
+    assert made.teams() == ["team1"]
+    feed, fed = Pump.feed, []
+
+    def remembered(pump: Pump, events: Any, now: float) -> None:
+        fed.append(pump.ifindex)
+        feed(pump, events, now)
+
+    monkeypatch.setattr(Pump, "feed", remembered)
+    stalling.gate.set()
+    thread.join(10)
+    made.lab.cut("eth2")
+    await quiet()
+    assert set(fed) == {made.lab.link("team1").ifindex}
+    assert (await made.client("team1").state())["runner"] == {"active_port": ""}
+    assert (made.codes, only_bugs(made)) == ([], 0)
