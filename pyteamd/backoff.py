@@ -56,8 +56,15 @@ class Attempt:
 
     def until_s(self, write: Write) -> float:
         """When this value may be written to the place."""
-        crowd = self.paid_until_s - FREE_CHANGES * STEADY_S if self.crowded else 0.0
-        return max(crowd, self.hold_until_s) if write == self.write else crowd
+        return max(self.moments_s()) if write == self.write else self.crowd_until_s()
+
+    def crowd_until_s(self) -> float:
+        """When any other value may be written to the place."""
+        return self.paid_until_s - FREE_CHANGES * STEADY_S if self.crowded else 0.0
+
+    def moments_s(self) -> tuple[float, float]:
+        """When another value, and when the last one, may have its turn; which is wanted by then, only reconcile knows."""
+        return self.crowd_until_s(), self.hold_until_s
 
 
 class Backoff:
@@ -121,9 +128,9 @@ class Backoff:
         """When the next held write may be tried; None when nothing is held."""
         if not self._holding:
             return None
-        held = [attempt.until_s(attempt.write) for attempt in self.held(now)]
-        self._holding = bool(held)
-        return min(held, default=None)
+        moments = [moment for attempt in self._attempts.values() for moment in attempt.moments_s() if moment > now]
+        self._holding = bool(moments)
+        return min(moments, default=None)
 
     def _held(self, write: Write, now: float) -> bool:
         attempt = self._attempts.get(place_of(write))

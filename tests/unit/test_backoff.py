@@ -65,6 +65,23 @@ def test_switching_between_what_is_taken_and_what_is_refused_is_bounded() -> Non
     assert FREE_CHANGES < written <= FREE_CHANGES + 5.0 / STEADY_S
 
 
+def test_another_value_does_not_wait_for_the_end_of_a_refusal() -> None:
+    backoff = Backoff()
+    fight(backoff, (ON, OFF), 1.1, refused=True)
+    for step in range(3):
+        backoff.refused(OFF, 1.1 + step / 1000)
+    now = 1.103
+    assert backoff.allowed((ON, OFF), now) == ()
+    wake = backoff.deadline(now)
+    assert wake is not None
+    assert wake - now < 5 * STEADY_S
+    assert backoff.allowed((ON, OFF), wake) == (ON,)
+    later = backoff.deadline(wake)
+    assert later is not None
+    assert later - now > 1.0
+    assert backoff.allowed((ON, OFF), later) == (ON, OFF)
+
+
 def test_ten_switches_a_second_are_no_fight() -> None:
     backoff = Backoff()
     for step in range(200):
