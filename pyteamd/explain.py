@@ -158,6 +158,10 @@ def of_candidate(team: Team, link: LinkSeen) -> Reason:
         return Reason(False, f"is joining: resolving {hosts}" if hosts else "is joining")
     if link.master:
         return Reason(False, f"belongs to {team.facts.name_of(link.master)}", f"ip link set {link.name} nomaster")
+    if link.ifindex in team.members.out:
+        return Reason(
+            False, "was taken out under another name", f"pyteamdctl {team.facts.team.name} port add {link.name}"
+        )
     if link.up:
         return Reason(False, "is up, and a port must be down when it is added", f"ip link set {link.name} down")
     return Reason(False, "is about to be added")

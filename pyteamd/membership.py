@@ -2,13 +2,14 @@
 
 teamd enslaves the configured ports once, at its start. Here the wish stays: a configured link that is missing, or is deleted
 and made anew, joins when it is there, free and down. Taking a port out by hand, by command, or because its settings are
-unusable ends the wish.
+unusable ends the wish, and for this very link it ends whatever its name is by then, or will be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+from pyteamd.events import LinkSeen
 from pyteamd.facts import Facts
 
 
@@ -24,19 +25,33 @@ class Membership:
         """Links that cannot be had or were taken out by somebody else, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
+        self.out: set[int] = set()
+        """Links that were taken out. One that had another name then does not come back when it gets the wanted one again."""
 
     def want(self, name: str, ifindex: int) -> None:
         """A user wants the link in."""
         self._taken.pop(ifindex, None)
         self.wanted[name] = None
         self.released.discard(ifindex)
+        self.out.discard(ifindex)
         self.asked.add(ifindex)
+
+    def name(self, name: str, links: Iterable[LinkSeen]) -> None:
+        """The configuration names a link it did not name before, one of those there are or one to come."""
+        self.wanted[name] = None
+        self.out.difference_update([link.ifindex for link in links if link.name == name])
+
+    def joined(self, ifindex: int) -> None:
+        """The link is a port."""
+        self.asked.discard(ifindex)
+        self.out.discard(ifindex)
 
     def release(self, name: str, ifindex: int) -> None:
         """The link shall leave."""
         self._taken.pop(ifindex, None)
         self.wanted.pop(name, None)
         self.asked.discard(ifindex)
+        self.out.add(ifindex)
         self.released.add(ifindex)
 
     def unwant(self, name: str) -> None:
@@ -49,12 +64,14 @@ class Membership:
         if name in self.wanted:
             del self.wanted[name]
             self._taken[ifindex] = name
+        self.out.add(ifindex)
         self.asked.discard(ifindex)
 
     def link_gone(self, ifindex: int) -> None:
         """The link was deleted. (Its port left first, as if it had been taken out.)"""
         self.released.discard(ifindex)
         self.asked.discard(ifindex)
+        self.out.discard(ifindex)
         name = self._taken.pop(ifindex, None)
         if name is not None:
             self.wanted[name] = None
@@ -65,7 +82,7 @@ class Membership:
         members = {}
         for name in self.wanted:
             link = by_name.get(name)
-            if link is None:
+            if link is None or link.ifindex in self.out:
                 continue
             as_it_is = starting or link.ifindex in ports or link.ifindex in self.asked
             if as_it_is or not (link.master or link.up):

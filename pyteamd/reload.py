@@ -253,7 +253,7 @@ def membership(team: Team, before: tuple[str, ...], now: float) -> None:
         team.roster.refused.pop(name, None)
     for name in names:
         if name not in before and team.ports.named(name) is None:
-            team.members.wanted[name] = None
+            team.members.name(name, team.facts.links.values())
 
 
 def port_settings(team: Team, port: Port, setup: PortSetup, now: float) -> None:

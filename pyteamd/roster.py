@@ -62,7 +62,7 @@ class Roster:
         self._config.ensure_watcher(link.name)
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
-        self.members.asked.discard(ifindex)
+        self.members.joined(ifindex)
         self.refused.pop(link.name, None)
         if not found:
             self._adopt_mac(port)

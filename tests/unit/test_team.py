@@ -79,6 +79,40 @@ def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_a
     assert [port.name for port in made.team.ports.values()] == ["eth1"]
 
 
+def rename(made: Told, old: str, new: str) -> None:
+    """Give a link another name."""
+    made.world.set_admin(old, False)
+    made.world.rename(old, new)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_port_that_left_under_another_name_stays_out_when_it_gets_its_own_back(by_hand: bool) -> None:
+    made = told(backup())
+    rename(made, "eth2", "lan2")
+    (made.world.set_master("lan2", "") if by_hand else made.world.remove_port("lan2"))
+    rename(made, "lan2", "eth2")
+    made.world.pass_time(5.0)
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+    assert "taken out under another name" in made.line("eth2")
+    made.world.add_port("eth2")
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
+
+
+@pytest.mark.parametrize("way", ["anew", "reload"])
+def test_a_link_that_was_taken_out_under_another_name_comes_back(way: str) -> None:
+    made = told(backup())
+    rename(made, "eth2", "lan2")
+    made.world.remove_port("lan2")
+    if way == "reload":
+        apply(made, {**backup(), "ports": {"eth1": {}}})
+        rename(made, "lan2", "eth2")
+        apply(made, backup())
+    else:
+        made.world.delete("lan2")
+        made.world.make_port("eth2", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
+
+
 def test_a_port_of_another_team_can_be_asked_for() -> None:
     made = told(backup())
     made.world.kernel.create_team("team1")
