@@ -91,6 +91,7 @@ class TeamServer:
         self._writer: Writer | None = None
         self._keepsake: Keepsake | None = None
         self._keeping = trio.CancelScope()
+        self._waiting = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
@@ -136,6 +137,7 @@ class TeamServer:
             self._forced = True
             return False
         self._stopping = True
+        self._waiting.cancel()
         if self.pump is not None:
             self.pump.feed((), trio.current_time())
         return True
@@ -183,20 +185,30 @@ class TeamServer:
 
         bus = Bus(self.plan.device, self._log)
         try:
-            await bus.connect()
+            with self._unless_stopping():
+                await bus.connect()
+                return bus
         except BusError as error:
             raise StartFailed(errno.ECONNREFUSED, f"Failed to init dbus.\n{error}") from None
-        return bus
+        return None
 
     async def _own_name(self, bus: Bus) -> StartFailed | None:
         """The name tells everybody that we are ready, so it comes last. Returns what went wrong, if anything."""
         from pyteamd.control.busline import BusError
 
         try:
-            await bus.own_name()
+            with self._unless_stopping():
+                await bus.own_name()
         except BusError as error:
             return StartFailed(errno.EEXIST, f"Failed to expose dbus name.\n{error}")
         return None
+
+    def _unless_stopping(self) -> trio.CancelScope:
+        """What the start waits for in here, the end does not: it is abandoned when that begins."""
+        self._waiting = trio.CancelScope()
+        if self._stopping:
+            self._waiting.cancel()
+        return self._waiting
 
     def _make_pump(self, ifindex: int, adopted: bool, dump: Resync) -> Pump:
         plan = self.plan
@@ -249,7 +261,9 @@ class TeamServer:
         pump.feed((dump,), trio.current_time())
         if not team.failed:
             self._host.pumps[pump.ifindex] = pump
-            await pump.until(lambda: bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S)
+            await pump.until(
+                lambda: self._stopping or bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S
+            )
         if team.gone:
             return StartFailed(errno.ENODEV, "Team device removal detected.")
         if team.failed:

@@ -15,6 +15,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -99,19 +100,35 @@ async def signals(
     notifier: Notifier,
     log: logging.Logger,
 ) -> None:
-    """SIGHUP reads the configuration again. The first other signal ends the teams in good order, a second one at once."""
-    async for number in received:
-        if number == signal.SIGHUP:
+    """SIGHUP reads the configuration again. The first other signal ends the teams in good order, a second one at once.
+
+    The end does not wait for a reload, which may be looking up a host: it is abandoned.
+    """
+    wanted, heard = trio.open_memory_channel[None](1)
+    reloading = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reloads, heard, serving, reloading, notifier)
+        async for number in received:
+            if number == signal.SIGHUP:
+                with suppress(trio.WouldBlock):  # the next reload, which is still to come, will see what is there then
+                    wanted.send_nowait(None)
+                continue
+            log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
+            reloading.cancel()
+            notifier.send(STOPPING="1")
+            if not serving.stop():
+                everything.cancel()
+
+
+async def reloads(heard: AsyncIterator[None], serving: Serving, scope: trio.CancelScope, notifier: Notifier) -> None:
+    """One reload after the other, until the end begins."""
+    with scope:
+        async for _ in heard:
             if was_ready := notifier.ready:  # before, READY would say that the start is over
                 notifier.send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
             await serving.reload()
             if was_ready:
                 notifier.send(READY="1")
-            continue
-        log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
-        notifier.send(STOPPING="1")
-        if not serving.stop():
-            everything.cancel()
 
 
 async def watchdog(notifier: Notifier) -> None:

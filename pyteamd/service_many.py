@@ -137,15 +137,16 @@ class Fleet:
         for device, rest in self._resting.items():
             rest.plan = plans.get(device, rest.plan)
             rest.wanted = device in plans
-        for device, member in known:
-            plan = plans.get(device)
-            if plan is None:
-                self._log.info("%s: no configuration any more, ending it.", device)
-                self._end(device, member)
-            elif plan is member.server.plan:
-                self._log.error("%s: refused, nothing changes.", plan.config_file)
-            else:
-                await self._read_again(device, member, plan.config_file)
+        async with trio.open_nursery() as nursery:  # a team that looks up a host does not hold up the others
+            for device, member in known:
+                plan = plans.get(device)
+                if plan is None:
+                    self._log.info("%s: no configuration any more, ending it.", device)
+                    self._end(device, member)
+                elif plan is member.server.plan:
+                    self._log.error("%s: refused, nothing changes.", plan.config_file)
+                else:
+                    nursery.start_soon(self._read_again, device, member, plan.config_file)
 
     async def _read_again(self, device: str, member: Member, file: str) -> None:
         """One team goes over to what its file says now."""

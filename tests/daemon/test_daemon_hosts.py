@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+import trio
 from daemon_kit import ACTIVE_BACKUP, Lab
+
+from pyteamd.service import QUIT_SIGNALS
 
 ARP_PING = {"name": "arp_ping", "interval": 100}
 NO_HOST = "x" * 64
@@ -26,3 +39,92 @@ async def test_a_name_without_an_address_costs_the_port_only(lab: Lab) -> None:
     assert lab.link("eth2").master == 0
     await daemon.call("PortAdd", "eth2")
     assert sum(line.startswith("Failed to resolve") for line in daemon.lines) > 1, "asked for again, looked up again"
+
+
+# -- the end does not wait for a name server ---------------------------------------------------------------------------
+
+SOON_S = 1.0
+"""The waits that there were took 2 s at a start and 4 s in a reload."""
+SLOW = {**ACTIVE_BACKUP, "link_watch": {**ARP_PING, "target_host": "slow.invalid"}}
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A name server that does not answer; the event tells that somebody asks."""
+    asked, over = threading.Event(), threading.Event()
+
+    def look_up(*_: object) -> None:
+        asked.set()
+        over.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    yield asked
+    over.set()
+
+
+async def test_a_reload_that_looks_up_a_host_is_abandoned(lab: Lab, silent: threading.Event, tmp_path: Path) -> None:
+    file = tmp_path / "team0.conf"
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    file.write_text(json.dumps(SLOW))
+    signal.raise_signal(signal.SIGHUP)
+    await trio.to_thread.run_sync(silent.wait, 10)
+    began = trio.current_time()
+    assert await daemon.stop() == 0
+    assert trio.current_time() - began < SOON_S
+    assert not lab.has("team0")
+
+
+@pytest.mark.parametrize("number", QUIT_SIGNALS)
+async def test_a_start_that_looks_up_a_host_is_abandoned(
+    lab: Lab, silent: threading.Event, number: signal.Signals
+) -> None:
+    async def interrupt() -> None:
+        await trio.to_thread.run_sync(silent.wait, 10)
+        signal.raise_signal(number)
+
+    lab.nursery.start_soon(interrupt)
+    began = trio.current_time()
+    daemon = await lab.start(lab.plan(SLOW))
+    await daemon.ended.wait()
+    assert trio.current_time() - began < SOON_S
+    assert daemon.code == 0
+    assert not lab.has("team0")
+    assert lab.link("eth1").master == 0
+
+
+PROCESS = """
+import json, signal, socket, sys, time, trio
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from daemon_kit import Lab
+from test_daemon_hosts import SLOW
+
+def look_up(*_):
+    print("asked", flush=True)
+    time.sleep(60)
+
+async def main():
+    socket.getaddrinfo = look_up
+    async with trio.open_nursery() as nursery:
+        lab = Lab(Path(sys.argv[2]), nursery)
+        lab.kernel.add_pair("eth1", "peer1")
+        lab.kernel.add_pair("eth2", "peer2")
+        nursery.start_soon(lab.run_net)
+        daemon = await lab.start(lab.plan(SLOW))
+        await daemon.ended.wait()
+        nursery.cancel_scope.cancel()
+    sys.exit(daemon.code)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.slow
+def test_the_process_does_not_wait_for_the_thread_that_looks_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROCESS, os.path.dirname(__file__), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"asked\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SOON_S) == 0

@@ -14,6 +14,8 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
+from pyteamd.control.busline import ANSWER_TIMEOUT_S
+from pyteamd.control.dbus import Bus
 from pyteamd.events import Refused, Resync
 from pyteamd.kernel.api import KernelRefused
 from pyteamd.model import OptionKey, SetMember, SetOption
@@ -136,6 +138,26 @@ async def test_a_signal_during_the_start_ends_it_after_the_start(lab: Lab, monke
     daemon = await lab.start(lab.plan(config))
     await daemon.ended.wait()
     assert daemon.code == 0
+    assert not lab.has("team0")
+
+
+@pytest.mark.parametrize("silent", ["connect", "own_name"])
+async def test_a_start_that_waits_for_a_silent_bus_is_abandoned(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    async def at_once(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def never(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep(ANSWER_TIMEOUT_S)
+
+    for name in ("connect", "own_name", "serve"):
+        monkeypatch.setattr(Bus, name, never if name == silent else at_once)
+    began = trio.current_time()
+    daemon = await lab.start(lab.plan(dbus=True))
+    await daemon.ended.wait()
+    assert (daemon.code, trio.current_time() - began) == (0, 0.0)
     assert not lab.has("team0")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -107,6 +109,37 @@ async def test_a_second_signal_ends_all_at_once(many: Any) -> None:
     await trio.sleep(1)
     assert made.codes == [2]
     assert made.teams() == []
+
+
+async def test_the_end_comes_during_the_start(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = many.made.lab.kernel.create_team
+
+    def signalled(name: str) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return int(create(name))
+
+    monkeypatch.setattr(many.made.lab.kernel, "create_team", signalled)
+    made = await many()
+    assert made.codes == [0]
+    assert not made.lab.has("team0")
+    assert not [line for line in made.lines if "No team could be started" in line]
+
+
+async def test_a_team_that_looks_up_a_host_holds_up_neither_the_others_nor_the_end(
+    many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [()] * answered.wait(60))
+    made = await many()
+    made.write("team0.conf", team("eth1", link_watch={"name": "arp_ping", "target_host": "slow.invalid"}))
+    made.write("team1.json", team("eth2", notify_peers={"count": 7}))
+    await made.hang_up()
+    assert '"count": 7' in await made.client("team1").call("ConfigDump")
+    began = trio.current_time()
+    signal.raise_signal(signal.SIGTERM)
+    await trio.sleep(0.1)
+    answered.set()
+    assert (made.codes, trio.current_time() - began) == ([0], pytest.approx(0.1))
 
 
 async def test_nothing_to_serve_is_a_failure(many: Any) -> None:
