@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyteamd import jansson
 from pyteamd.config import Config
 from pyteamd.events import Applied, Event, Refused
 from pyteamd.linkwatch import WATCHERS
@@ -42,7 +42,7 @@ class Difference:
 def begin(beginning: Mapping[str, Any]) -> Team:
     """The team as it was when the trace began. ValueError: the first line lacks something."""
     try:
-        text = jansson.dumps(beginning["config"])
+        text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
         config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
         team = Team(config, decode(beginning["link"]), adopted=beginning["adopted"], enslave=beginning["enslave"])
         if beginning.get("resumed"):

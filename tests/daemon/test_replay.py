@@ -14,6 +14,7 @@ from pyteamd import commands
 from pyteamd.replay import replay
 from pyteamd.runners.lacp import Lacp
 
+BACKWARDS = {**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {}}}
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
 PINGED = {**ACTIVE_BACKUP, "link_watch": [{"name": "arp_ping", "target_host": "192.0.2.1", "interval": 100}]}
 
@@ -50,7 +51,9 @@ async def eventful(lab: Lab, config: dict[str, Any]) -> list[str]:
     return await saved(daemon)
 
 
-@pytest.mark.parametrize("config", [ACTIVE_BACKUP, PINGED, LACP], ids=["activebackup", "arp_ping", "lacp"])
+@pytest.mark.parametrize(
+    "config", [ACTIVE_BACKUP, BACKWARDS, PINGED, LACP], ids=["activebackup", "backwards", "arp_ping", "lacp"]
+)
 async def test_the_same_code_decides_the_same(
     lab: Lab, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
