@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pyteamd import pidfile
 from pyteamd.notify import Notifier
 from pyteamd.pidfile import PidFile, running, why_not
 from pyteamd.process import Foreground, kill
@@ -186,6 +187,97 @@ def test_the_file_of_a_successor_stays(tmp_path: Path) -> None:
     assert path.read_text() == "1\n"
 
 
+def test_no_rival_finds_the_file_without_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write = tmp_path / "pid", os.write
+    ours = PidFile(str(path))
+    monkeypatch.setattr(os, "getpid", lambda: 4711)
+    rival = PidFile(str(path))
+
+    def interrupted(descriptor: int, octets: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        rival.create()
+        return write(descriptor, octets)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(FileExistsError):
+        ours.create()
+    ours.remove()
+    assert path.read_text() == "4711\n"
+    rival.remove()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_rival_that_took_a_stale_file_over_keeps_his(
+    tmp_path: Path, daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pid"
+    path.write_text("99999\n")
+    rival = f"{daemon.pid}\n"
+
+    def slow(pid: int) -> str:
+        monkeypatch.setattr(pidfile, "why_not", why_not)
+        path.unlink()
+        path.write_text(rival)
+        return "dead"
+
+    monkeypatch.setattr(pidfile, "why_not", slow)
+    assert running(str(path), LOG) == daemon.pid
+    assert path.read_text() == rival
+
+
+RACE = """
+import time
+from pyteamd.pidfile import PidFile, running
+path = sys.argv[1] + "/pid"
+for round in range(24):
+    with open(path, "w") as file:
+        file.write(["99999", "junk", "0", ""][round % 4])
+    if round % 5 == 4:
+        os.unlink(path)
+    result, tell = os.pipe()
+    wait, end = os.pipe()
+    start = time.monotonic() + 0.005
+    children = []
+    for _ in range(6):
+        if child := os.fork():
+            children.append(child)
+            continue
+        os.close(end)
+        while time.monotonic() < start:
+            pass
+        mine = PidFile(path)
+        try:
+            won = not running(path, log)
+            if won:
+                mine.create()
+        except FileExistsError:
+            won = False
+        os.write(tell, f"{os.getpid()} {won};".encode())
+        os.read(wait, 1)
+        if not won:
+            mine.remove()
+        os._exit(0)
+    told = ""
+    while told.count(";") < len(children):
+        told += os.read(result, 1000).decode()
+    winners = [words.split()[0] for words in told.split(";") if words.endswith("True")]
+    assert winners == [open(path).read().strip()], (round, told, open(path).read())
+    os.close(end)
+    for child in children:
+        os.waitpid(child, 0)
+    assert winners == [open(path).read().strip()]
+    for descriptor in (result, tell, wait):
+        os.close(descriptor)
+assert os.listdir(sys.argv[1]) == ["pid"]
+"""
+
+
+@pytest.mark.slow
+def test_of_daemons_that_start_at_once_one_gets_the_file(tmp_path: Path) -> None:
+    done = script(RACE, str(tmp_path), "teamd")
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "PID file" not in line]) == (0, [])
+
+
 def test_the_umask_does_not_matter(tmp_path: Path) -> None:
     old = os.umask(0o077)
     PidFile(f"{tmp_path}/pid").create()
@@ -253,8 +345,6 @@ print(code, *resource.getrlimit(resource.RLIMIT_NOFILE))
         (["serve", "/nonexistent"], 100, 8192, 8192, False),
         (["serve", "/nonexistent"], 100, 2000, 2000, True),
         (["-t", "lo"], 100, 2000, 2000, False),
-        (["-t", "lo"], 1024, 1024, 1024, False),
-        (["-t", "lo"], 100, 200, 200, True),
     ],
 )
 def test_files_that_may_be_open(
