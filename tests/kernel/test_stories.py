@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, wait_for
+from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, runs, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -74,7 +74,7 @@ def kill(started: Daemon) -> None:
     """End it as a crash does."""
     pid = started.pid
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+    wait_for(lambda: not runs(pid))
 
 
 def restart(on: Bench, config: str) -> None:
