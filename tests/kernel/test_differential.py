@@ -99,7 +99,7 @@ LATER = ("only-active, announcements", "all watchers must agree", "random", "not
 QUIET_S = 0.1
 DELAYED_S = 0.3
 """Longer than the delays in the configurations."""
-FULL = ("by-active, no ports", "sticky and prio")
+FULL = chosen(("by-active, no ports", "sticky and prio"), ("sticky and prio",))
 """Configurations that go through every question and step; the others are asked the main ones."""
 
 
