@@ -234,6 +234,9 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, n
     for key, _ in team.once.options.items() - once.items():
         team.backoff.forget(key)
     if choice:
+        for port, setup in setups:
+            if OptionKey("priority", port.ifindex) in team.once.options:
+                port.kernel_priority = setup.config.prio  # the old one again, for whoever chooses by it
         team.runner.choose_again(choice, team.view, now)
 
 

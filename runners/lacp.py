@@ -98,8 +98,7 @@ class Lacp(Runner):
         touched = list(ports) if settle else self._concerned(event, team, now)
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
-        for ifindex in touched:
-            self._refresh(ports[ifindex], team, now)
+        self._refresh(touched, team, now)
         fallback_at = self._fallback.begins_at()
         settle = settle or self._unsettled or (fallback_at is not None and now >= fallback_at)
         differing = [ifindex for ifindex in touched if self._differs(ports[ifindex], now)]
@@ -147,17 +146,19 @@ class Lacp(Runner):
         wanted = {*due, *direct}
         return [ifindex for ifindex in ports if ifindex in wanted]
 
-    def _refresh(self, port: LacpPort, team: TeamView, now: float) -> None:
-        """Follow the link, and let timers run out."""
-        view, before = team.ports[port.ifindex], port.receive
-        port.name = view.name
+    def _refresh(self, touched: Iterable[int], team: TeamView, now: float) -> None:
+        """Follow the links of these ports, and let timers run out."""
+        for ifindex in touched:
+            self._refresh_port(self._group.ports[ifindex], team.ports[ifindex], team, now)
+
+    def _refresh_port(self, port: LacpPort, view: PortView, team: TeamView, now: float) -> None:
+        before, port.name = port.receive, view.name
         port.kernel_priority = view.priority
         port.sticky = view.config.sticky
         if view.speed_mbps or (view.running and view.speed_unknown):
             port.speed_mbps = view.speed_mbps
-        options = team.observed.options
-        apart = ("rx_enabled", "tx_enabled")
-        port.set_mode(all(OptionKey(name, port.ifindex) in options for name in apart))
+        apart = [OptionKey(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
+        port.set_mode(all(key in team.observed.options for key in apart))
         link = link_of(view, team.up and self._group.addressed(port), self._leaving or port.link is Link.LEAVING)
         if link is not port.link:
             self._set_link(port, link, view.running, now)
@@ -280,9 +281,7 @@ class Lacp(Runner):
         self._mixed = mixed
 
     def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
-        before = self._carrier
-        if before is None and team.adopted:
-            before = team.observed.carrier
+        before = team.observed.carrier if self._carrier is None and team.adopted else self._carrier
         if carrier is not None and before is not None and carrier != before:
             self.note(Level.INFO, f"carrier changed to {'UP' if carrier else 'DOWN'}")
         self._carrier = carrier
@@ -341,13 +340,11 @@ class Lacp(Runner):
         return None if ifindex in self._fallback.ports else blocking(port, self._place(port))
 
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
-        known = self._group.ports[port.ifindex]
+        known, blocked = self._group.ports[port.ifindex], self.blocking(port.ifindex)
+        since = known.served_since
         if port.ifindex in self._fallback.ports:
-            return in_fallback(self.config.fallback, known.served_since)
-        blocked = self.blocking(port.ifindex)
-        if blocked is None:
-            return in_service(known, known.served_since)
-        return out_of_service(known, blocked, now, known.served_since)
+            return in_fallback(self.config.fallback, since)
+        return in_service(known, since) if blocked is None else out_of_service(known, blocked, now, since)
 
     def explain_carrier(self) -> str:
         return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}"
@@ -359,11 +356,8 @@ class Lacp(Runner):
         return found
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
-        port = self._group.ports.get(selected_port(path, value))
-        lag = port.member_of(self._group.local) if port else None
-        if lag is None:
+        if not self._group.select_by_user(selected_port(path, value), now):
             raise UserError(*SET_FAILED)
-        self._group.select_by_user(lag, now)
         self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:
@@ -388,6 +382,14 @@ class Lacp(Runner):
         self.config, self._unsettled = config, True
         take_over(config, self._group, self._roster, self._fallback, team)
         self.spreader.reconfigure(config)
+
+    def choice(self) -> str:
+        return self._group.choice()
+
+    def choose_again(self, choice: str, team: TeamView, now: float) -> None:
+        self._follow_team(team, now)
+        self._refresh(self._group.ports, team, now)
+        self._group.choose_again(choice, now)
 
     # -- a successor ---------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from pyteamd.runners.lacp_tables import Current, Defaulted, Mux, MuxInput, Selec
 SETTLE_LIMIT = 16
 """Rounds after which selection and mux machines must have come to rest; the longest real way is detach, wait, attach, serve."""
 
+BY_USER = "user"
+
 
 class Group:
     """Owned by one runner. `ports` is in ifindex order."""
@@ -56,10 +58,33 @@ class Group:
         """Both the team and the port have an Ethernet address to speak with."""
         return any(self.local.mac) and any(port.source)
 
-    def select_by_user(self, lag: LagId, now: float) -> None:
-        """Use this aggregate until a port or an aggregate comes, goes, or changes."""
-        self.chosen = lag
-        self._pinned = self._candidates(now)
+    def select_by_user(self, ifindex: int, now: float) -> bool:
+        """Use this port's aggregate until a port or an aggregate comes, goes, or changes. Returns whether there is one."""
+        port = self.ports.get(ifindex)
+        lag = port.member_of(self.local) if port else None
+        if lag is not None:
+            self.chosen = lag
+            self._pinned = self._candidates(now)
+        return lag is not None
+
+    def choice(self) -> str:
+        """The ports of the aggregate in use, and whether a user chose it; "" when there is none."""
+        ports = [str(port.ifindex) for port in self.ports.values() if port.member_of(self.local) == self.chosen]
+        return "" if self.chosen is None else " ".join([*ports, BY_USER] if self._pinned is not None else ports)
+
+    def choose_again(self, choice: str, now: float) -> None:
+        """Use the aggregate of these ports again, and at once: a moment ago they were in service."""
+        by_user = choice.endswith(BY_USER)
+        for ifindex in map(int, choice.removesuffix(BY_USER).split()):
+            if self.select_by_user(ifindex, now):
+                break
+        else:
+            return
+        if not by_user:
+            self._pinned = None
+        for port in self.ports.values():
+            if port.mux is Mux.WAITING and port.lag == self.chosen:
+                port.wait_until = now
 
     # -- which aggregate -----------------------------------------------------------------------------------------------
 

@@ -8,13 +8,30 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab_kit import PYTEAMD, RUN_DIR, Stream, bench, wait_for
+from tests.kernel.lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, wait_for
 
 pytestmark = pytest.mark.kernel
 
 
 def lacp(*ports: str, **runner: Any) -> str:
     return json.dumps({"runner": {"name": "lacp", "fast_rate": True, **runner}, "ports": {port: {} for port in ports}})
+
+
+def a_chosen_aggregate_survives_a_refusal(on: Bench, file: Path) -> None:
+    """Two aggregates by their keys; a user chose the second, and a new key comes together with a queue the driver does not have."""
+    config: dict[str, Any] = {
+        "runner": {"name": "lacp", "fast_rate": True},
+        "ports": {"em1": {}, "em2": {"lacp_key": 5}},
+    }
+    file.write_text(json.dumps(config))
+    assert "in force" in on.on_host(f"pyteamdctl team0 config apply {file}").out
+    selected = "ports.em2.runner.aggregator.selected"
+    wait_for(lambda: on.on_host(f"pyteamdctl team0 state item set {selected} true").status == 0)
+    config["ports"]["em2"] = {"lacp_key": 6, "queue_id": 4000}
+    file.write_text(json.dumps(config))
+    result = on.on_host(f"pyteamdctl team0 config apply {file}")
+    assert "the kernel refuses: set queue_id of em2 to 4000" in result.out + result.err
+    assert on.on_host(f"pyteamdctl team0 state item get {selected}").out.strip() == "true"
 
 
 def test_lacp_settings_change_under_traffic(tmp_path: Path) -> None:
@@ -39,6 +56,7 @@ def test_lacp_settings_change_under_traffic(tmp_path: Path) -> None:
         file.write_text(lacp("em1", "em2", min_ports=3))
         assert "the team is interrupted" in on.on_host(f"pyteamdctl team0 config apply {file}").out
         wait_for(lambda: "min_ports is 3" in on.on_host("pyteamdctl team0 explain em1").out)
+        a_chosen_aggregate_survives_a_refusal(on, file)
         for team, run in (("team0", on.on_host), ("team9", on.on_switch)):
             run(f"{PYTEAMD} -k -t {team}")
         assert not (RUN_DIR / "team9.pid").exists()

@@ -321,6 +321,34 @@ def test_lacp_goes_on_with_its_partner() -> None:
     assert "our key 5" in made.line("eth2")
 
 
+@pytest.mark.parametrize(
+    ("policy", "ports", "runner", "patience_s"),
+    [
+        ("lacp_prio", {"eth1": {"prio": 9}, "eth2": {}}, {}, 0.1),
+        ("lacp_prio_stable", {"eth1": {"prio": 9}, "eth2": {}}, {"agg_select_policy": "port_config"}, 0.1),
+        ("lacp_prio", {"eth1": {}, "eth2": {"lacp_key": 5}}, {}, 4.0),
+    ],
+)
+def test_an_aggregate_that_a_user_chose_is_in_use_again_when_all_is_taken_back(
+    policy: str, ports: dict[str, Any], runner: dict[str, Any], patience_s: float
+) -> None:
+    made, _, _ = two_partners(lacp(agg_select_policy=policy), {"system": b"\x02\xcc\0\0\0\1"})
+    made.world.set_item("ports.eth2.runner.aggregator.selected", "true")
+    made.world.pass_time(3.0)
+    assert made.reasons()["eth2"].carrying
+    text, written, choice = json.dumps(made.team.config.dump()), made.team.config.written, made.team.runner.choice()
+    feed = made.world.running().feed
+    feed(ConfigApply(json.dumps(lacp(ports, **{"agg_select_policy": policy} | runner))), made.world.clock)
+    made.world.settle()
+    assert not made.reasons()["eth2"].carrying
+    feed(ConfigApply(text, written, choice), made.world.clock)
+    made.world.pass_time(patience_s)
+    assert made.reasons()["eth2"].carrying
+    made.world.pass_time(5.0)
+    assert made.reasons()["eth2"].carrying
+    assert made.team.runner.choice() == choice
+
+
 def test_a_host_without_an_address_refuses_everything() -> None:
     made = told(backup())
     named = {**backup(), "link_watch": {**PING, "target_host": "gateway"}}
