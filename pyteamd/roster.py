@@ -31,6 +31,10 @@ class Roster:
         """Why a link was taken out again, by name, until it joins."""
         self.closed = False
         """The team is stopping: nobody joins any more."""
+        self.awaited: set[int] = set()
+        """See TeamView."""
+        self._found: set[int] = set()
+        """Links that were ports before the daemon started, and are still to join."""
         self._config = config
         self._facts = facts
         self._once = once
@@ -42,6 +46,7 @@ class Roster:
 
         `found`: the link was a port before the daemon started, so that the team's address is not to change.
         """
+        self.awaited.discard(ifindex)
         if (
             ifindex in self.ports
             or ifindex in self.members.released
@@ -50,10 +55,14 @@ class Roster:
         ):
             return False
         link = self._facts.links[ifindex]
+        if found:
+            self._found.add(ifindex)
         settings = self._config.port(link.name)
         hosts = hosts_in(settings)
         problems = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
         if not problems and self.without_address(hosts):
+            if link.running:
+                self.awaited.add(ifindex)
             return True
         problems = problems or [f"cannot resolve host {host[0]}" for host in hosts if not self._hosts[host]]
         if problems:
@@ -64,20 +73,18 @@ class Roster:
         self.ports.add(port)
         self.members.joined(ifindex)
         self.refused.pop(link.name, None)
-        if not found:
+        if ifindex not in self._found:
             self._adopt_mac(port)
+        self._found.discard(ifindex)
         self._begin(port, settings, now)
         return True
 
     def leave(self, ifindex: int) -> Port | None:
         """The link is no port of ours any more, for whatever reason."""
-        port = self.ports.pop(ifindex, None)
+        port = self._pop(ifindex)
         self.members.released.discard(ifindex)
-        self._once.forget_port(ifindex)
         if "" in self._hosts.values():
             self.forget_failures(self.hosts_of(self._facts.name_of(ifindex)))
-        if port is not None:
-            self.notes += port.notes
         return port
 
     def link_gone(self, ifindex: int) -> None:
@@ -88,10 +95,17 @@ class Roster:
     def release(self, ifindex: int) -> None:
         """The link shall leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
         self.members.release(self._facts.name_of(ifindex), ifindex)
+        self._pop(ifindex)
+
+    def _pop(self, ifindex: int) -> Port | None:
+        """The link counts no more as a port, or as one to be."""
         port = self.ports.pop(ifindex, None)
+        self.awaited.discard(ifindex)
+        self._found.discard(ifindex)
         self._once.forget_port(ifindex)
         if port is not None:
             self.notes += port.notes
+        return port
 
     def lost(self, name: str, ifindex: int, why: str) -> None:
         """The link cannot be had, or somebody else took it out: it is no longer wanted, and people may ask why."""

@@ -64,7 +64,8 @@ class Team:
         self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
         self.ports = self.roster.ports
         self.members = self.roster.members
-        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, self.facts.observed, adopted)
+        observed, awaited = self.facts.observed, self.roster.awaited
+        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, observed, adopted, awaited)
         self.gone = False
         """The device was deleted."""
         self.done = False

@@ -79,7 +79,7 @@ class ActiveBackup(Runner):
         elif self._own_macs:
             self._drop_returned(team)
         facts = tuple([(p.ifindex, p.up, p.priority, p.config.sticky, *self._media_of(p)) for p in team.ports.values()])
-        if facts == self._judged:
+        if facts == self._judged or self._awaits(team):
             return
         if not self._judged and team.adopted:
             self._take_over(team)
@@ -90,7 +90,7 @@ class ActiveBackup(Runner):
 
     def desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
-        for ifindex in team.ports:
+        for ifindex in () if self._awaits(team) else team.ports:
             options[OptionKey("enabled", ifindex)] = ifindex == self.active
         if self.active is not None and self.active in team.ports:
             options[ACTIVEPORT] = self.active
@@ -103,7 +103,9 @@ class ActiveBackup(Runner):
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
         active = team.ports.get(self.active) if self.active is not None else None
         if active is None:
-            return Reason(False, "standby: no port is active")
+            return Reason(
+                False, f"standby: {'the active port is joining' if self._awaits(team) else 'no port is active'}"
+            )
         if port.ifindex == active.ifindex:
             chosen = ", chosen by a user" if self.chosen_by_user else ""
             return Reason(True, f"carries traffic as the active port{chosen}", since=self._active_since)
@@ -128,6 +130,8 @@ class ActiveBackup(Runner):
         return Reason(False, f"standby: {active.name} {why}", hint, self._active_since)
 
     def broken(self, team: TeamView) -> list[str]:
+        if self.active is None and self._awaits(team):
+            return []
         if self.active is None:
             return [f"{port.name} is up, yet no port is active" for port in team.ports.values() if port.up]
         active = team.ports.get(self.active)
@@ -169,6 +173,14 @@ class ActiveBackup(Runner):
         if port.config.sticky or all((other.config.prio, *self._media_of(other)) <= merit for other in others):
             self._activate(port, now)
             self.chosen_by_user = bool(by_user)
+
+    def _awaits(self, team: TeamView) -> bool:
+        """The port that the predecessor used is still to join: until then it goes on carrying the traffic, and nothing is chosen."""
+        if self._judged or not team.adopted or self.active is not None:
+            return False
+        options = team.observed.options
+        active = options.get(ACTIVEPORT)
+        return isinstance(active, int) and active in team.awaited and options.get(OptionKey("enabled", active)) is True
 
     def _take_over(self, team: TeamView) -> None:
         """Keep the port the kernel already uses: a restart must not touch traffic."""

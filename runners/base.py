@@ -6,7 +6,7 @@ like (`desired`), which it computes from the ports each time. It remembers only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -117,6 +117,8 @@ class TeamView:
     observed: Observed
     adopted: bool
     """The device existed, and may have had ports, when the daemon started (`-o`)."""
+    awaited: Collection[int] = ()
+    """Ports of the kernel that have a link and are to be ours as soon as the names of their watchers' hosts are resolved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,13 +138,19 @@ def test_a_write_would_have_been_seen() -> None:
 
 
 def test_a_killed_daemon_is_taken_over_without_a_write() -> None:
-    pid = start("-c", TEXT)
+    """Also where the name of a host has to be looked up before the active port can join."""
+    watchers = [{"name": "ethtool"}, {"name": "arp_ping", "target_host": "localhost", "missed_max": 100}]
+    config = json.loads(TEXT)
+    config["ports"]["eth1"] |= {"prio": 10, "link_watch": watchers}
+    text = json.dumps(config)
+    pid = start("-c", text)
+    wait_for(lambda: item("runner.active_port") == "eth1")
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not alive(pid))
     assert SOCKET.exists()
     before = options()
     with Events() as events:
-        done = pyteamd("-d", "-o", "-c", TEXT)
+        done = pyteamd("-d", "-o", "-c", text)
         assert done.returncode == 0
         assert f"Process {pid} died: No such process; trying to remove PID file." in done.stderr
         assert options() == before

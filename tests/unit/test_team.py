@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from explain_kit import Told, backup, begin, lacp, told
 
 from pyteamd import statetree
 from pyteamd.events import ConfigApply, HostsResolved, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.model import OptionKey, SetOption
 from pyteamd.once import MODE
 from pyteamd.reload import unknown_hosts
 from pyteamd.runners.base import UserError
 from pyteamd.start import Setup
+from pyteamd.team import Team
 
 BRIDGE = 77
 
@@ -189,6 +192,71 @@ def test_what_is_no_debug_level(text: str) -> None:
 
 
 NAMED = {"name": "arp_ping", "target_host": "gw.example", "interval": 100}
+
+
+def again(made: Told) -> list[str]:
+    """Kill the daemon and start another; returns what that wrote and said."""
+    config = json.dumps(made.team.config.dump())
+    made.world.kill()
+    made.world.happened()
+    made.world.start(config, adopt=True, enslave=True, keep=False)
+    return [f"{happened.kind} {happened.text}" for happened in made.world.happened()]
+
+
+def named(*with_a_name: str) -> Told:
+    """eth1 carries the traffic, and what watches some of the ports has to be looked up by each daemon."""
+    settings = {
+        name: {"link_watch": {**NAMED, "send_always": True}} if name in with_a_name else {} for name in ("eth1", "eth2")
+    }
+    settings["eth1"]["prio"] = 10
+    made = told(backup(**settings), start=False)
+    made.world.host("gw.example", "192.0.2.1")
+    begin(made, backup(**settings))
+    for name in with_a_name:
+        made.world.answer(name, "192.0.2.1", True, None)
+    made.world.pass_time(1.0)
+    assert made.world.device().active == made.world.ifindex_of("eth1")
+    return made
+
+
+@pytest.mark.parametrize("with_a_name", [("eth1",), ("eth1", "eth2"), ("eth2",)])
+def test_a_restart_keeps_the_active_port_while_names_are_looked_up(with_a_name: tuple[str, ...]) -> None:
+    made = named(*with_a_name)
+    assert again(made) == ['info Took over with active port "eth1".']
+    made.world.pass_time(2.0)
+    assert made.world.happened() == []
+
+
+def test_a_restart_without_the_name_of_the_active_port_goes_on_with_another() -> None:
+    made = named("eth1")
+    made.world.host("gw.example", "")
+    said = again(made)
+    assert 'info Changed active port to "eth2".' in said
+    assert "write release port eth1" in said
+
+
+def test_the_address_of_a_team_stays_when_its_only_port_is_looked_up_after_a_restart() -> None:
+    made = named("eth1")
+    made.world.kernel.links[made.world.ifindex_of("eth1")].permanent_mac = b"\2\xee\0\0\0\1"
+    made.world.remove_port("eth2")
+    made.world.set_mac("team0", b"\2\xaa\0\0\0\1")
+    made.world.pass_time(1.0)
+    again(made)
+    assert made.team.view.mac == b"\2\xaa\0\0\0\1"
+
+
+def test_an_active_port_that_fails_while_its_names_are_looked_up_is_replaced() -> None:
+    made = named("eth1")
+    one, two = map(made.world.ifindex_of, ("eth1", "eth2"))
+    config, link = made.team.config, made.world.kernel.find_link("team0")
+    assert link is not None
+    made.world.kill()
+    team = Team(config, link, adopted=True)
+    team.handle(made.world.kernel.dump(link.ifindex), 0.0)
+    assert team.writes(0.0) == ()
+    assert team.view.awaited == {one}
+    team.handle(replace(team.facts.links[one], running=False), 0.1)
+    assert SetOption(OptionKey("activeport"), two) in team.writes(0.1)
 
 
 def test_a_port_refused_for_a_name_is_looked_up_anew_when_it_is_added_again() -> None:
