@@ -67,6 +67,17 @@ class Ports(dict[int, Port]):
             if port.tick(self.now_of(port), now):
                 yield port
 
+    def settle(self) -> None:
+        """All that was to be written is written."""
+        for port in self.values():
+            port.settled = True
+
+    def read_priorities(self) -> None:
+        """A dump told the options anew."""
+        for ifindex, port in self.items():
+            priority = self._observed.options.get(OptionKey("priority", ifindex))
+            port.kernel_priority = priority if isinstance(priority, int) else None
+
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""
         return min((d for port in self.values() if (d := port.deadline()) is not None), default=None)

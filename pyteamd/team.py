@@ -12,6 +12,7 @@ from typing import Any
 
 from pyteamd import reload
 from pyteamd.backoff import Backoff
+from pyteamd.carrier import Carrier
 from pyteamd.config import Config
 from pyteamd.events import (
     Applied,
@@ -59,13 +60,13 @@ class Team:
         self.setup = setup or Setup()
         self.enslave = enslave
         self.runner = config.runner_class(config.runner)
-        self.facts = Facts(link)
+        facts = self.facts = Facts(link)
         self.once = Once(self.runner, config.team)
         self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
         self.ports = self.roster.ports
         self.members = self.roster.members
-        observed, awaited = self.facts.observed, self.roster.awaited
-        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, observed, adopted, awaited)
+        awaited, self.carrier = self.roster.awaited, Carrier(facts)
+        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited)
         self.gone = False
         """The device was deleted."""
         self.done = False
@@ -97,6 +98,8 @@ class Team:
             self._taps = None
             if not self.stopping:
                 self.runner.handle(event, self.view, now)
+                if self.view.adopted and not self.runner.sets_carrier:
+                    self.carrier.look(now)
             self._next = self._earliest(now)
         elif due:
             self._next = self._earliest(now)
@@ -113,8 +116,7 @@ class Team:
             self._dirty = False
             self._next = self._earliest(now)
             self.started = True
-            for port in self.ports.values():
-                port.settled = True
+            self.ports.settle()
             self.done = self.stopping and (self._keep or not self.ports)
         return allowed
 
@@ -124,8 +126,8 @@ class Team:
 
     def take(self) -> Outputs:
         """Frames and notes since the last call: the team's, each port's in order, the runner's."""
-        notes = [*self._notes, *self.roster.notes, *self.outcomes.notes]
-        for taken in (self._notes, self.roster.notes, self.outcomes.notes):
+        notes = [*self._notes, *self.roster.notes, *self.outcomes.notes, *self.carrier.notes]
+        for taken in (self._notes, self.roster.notes, self.outcomes.notes, self.carrier.notes):
             taken.clear()
         probes, heard = self.ports.take()
         sent, said = self.runner.take()
@@ -143,8 +145,9 @@ class Team:
         macs = dict(base.macs)
         if self.once.mac is not None:
             macs[self.view.ifindex] = self.once.mac
+        carrier = self.carrier.desired() if base.carrier is None else base.carrier
         members = self.members.desired(self.facts, self.ports, starting=not self.started)
-        return Desired(options=options, macs=macs, members=members, carrier=base.carrier)
+        return Desired(options=options, macs=macs, members=members, carrier=carrier)
 
     def taps(self) -> Mapping[int, frozenset[Tap]]:
         """Packet sockets wanted, by port."""
@@ -171,6 +174,7 @@ class Team:
         """The configuration names another runner now. Only for a team without ports."""
         took_carrier, self.runner = self.runner.sets_carrier, self.config.runner_class(self.config.runner)
         self.once.set_up(self.runner)
+        self.carrier = Carrier(self.facts)  # which goes back to the driver with the mode
         self.once.leave_mode = took_carrier and not self.runner.sets_carrier
         self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
 
@@ -253,9 +257,7 @@ class Team:
         for ifindex in self.facts.links_missing_from(event):
             self._link_gone(LinkGone(ifindex), now)
         self.facts.replace_options(event)
-        for ifindex, port in self.ports.items():
-            priority = self.facts.observed.options.get(OptionKey("priority", ifindex))
-            port.kernel_priority = priority if isinstance(priority, int) else None
+        self.ports.read_priorities()
         for listed in event.ports:
             self._port_seen(listed, now)
         for link in sorted(event.links, key=lambda link: link.ifindex):
@@ -266,8 +268,8 @@ class Team:
             self._synced = True
             self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
             present = {link.name for link in event.links}
-            for name in [name for name in self.members.wanted if name not in present]:
-                self._notes.append(Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name))
+            missing = [name for name in self.members.wanted if name not in present]
+            self._notes += [Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name) for name in missing]
         return True
 
     def _nothing(self, event: Event, now: float) -> bool:
@@ -369,11 +371,9 @@ class Team:
         return stirred
 
     def _earliest(self, now: float) -> float | None:
-        deadlines = [at for at in (self.runner.deadline(), self.backoff.deadline(now)) if at is not None]
-        self._stirs_at = min(deadlines, default=None)
-        if (at := self.ports.deadline()) is not None:
-            deadlines.append(at)
-        return min(deadlines, default=None)
+        moments = self.runner.deadline(), self.backoff.deadline(now), self.carrier.deadline()
+        self._stirs_at = min([at for at in moments if at is not None], default=None)
+        return min([at for at in (self._stirs_at, self.ports.deadline()) if at is not None], default=None)
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {

@@ -61,8 +61,8 @@ def layer(name: str) -> str:
 
 
 CORE = {
-    "backoff", "explain", "facts", "invariants", "membership", "metrics", "once", "outcomes", "port", "ports", "reconcile",
-    "refusals", "reload", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
+    "backoff", "carrier", "explain", "facts", "invariants", "membership", "metrics", "once", "outcomes", "port", "ports",
+    "reconcile", "refusals", "reload", "roster", "start", "statetree", "team", "trace", "drive", "inspect_team",
 }  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},

@@ -128,6 +128,13 @@ def test_keep_and_take_over_write_nothing() -> None:
         assert options() == before
         assert pyteamd("-k", "-t", "team0").returncode == 0
         assert events.seen() == []
+    carrier = Path("/sys/class/net/team0/carrier")
+    carrier.write_text("0")
+    start("-o", "-c", TEXT)
+    wait_for(lambda: carrier.read_text() == "1\n")
+    for far_end in ("p1", "p2"):
+        ip(f"link set {far_end} down")
+    wait_for(lambda: carrier.read_text() == "0\n")
 
 
 def test_a_write_would_have_been_seen() -> None:

@@ -172,6 +172,61 @@ def test_the_carrier_of_an_empty_device_that_was_left_behind_by_lacp(refused: bo
     assert device.hash_program
 
 
+SPREAD = {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}, "eth2": {}}}
+
+
+@pytest.mark.parametrize("config", [SPREAD, backup(), lacp()], ids=["loadbalance", "activebackup", "lacp"])
+@pytest.mark.parametrize("up", [False, True])
+def test_a_carrier_that_was_set_by_hand_before_a_take_over_is_put_right(config: dict[str, object], up: bool) -> None:
+    made = told(config)
+    made.world.pass_time(5.0)
+    right = made.world.carrier()
+    made.world.kill()
+    made.world.device().set_carrier(up)
+    made.world.start(json.dumps(config), adopt=True, enslave=True, keep=False)
+    made.world.pass_time(3.0)
+    assert made.world.carrier() is right
+    for name, running in (("eth1", False), ("eth2", False), ("eth2", True)):
+        made.world.set_peer(name, running)
+        made.world.pass_time(3.0)
+        assert made.world.carrier() is (right and (name == "eth1" or running))
+    made.world.set_peer("eth2", False)
+    assert not made.world.carrier(), "known to be ours by now, so at once"
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_carrier_that_somebody_sets_while_we_run_is_left_alone(up: bool) -> None:
+    made = told(SPREAD)
+    again(made)
+    for name in ("eth1", "eth2"):
+        made.world.set_peer(name, not up)
+    made.world.pass_time(3.0)
+    assert made.world.carrier() is not up
+    made.world.device().set_carrier(up)
+    made.world.settle()
+    made.world.pass_time(3.0)
+    for running in (up, not up):
+        made.world.set_peer("eth1", running)
+        made.world.pass_time(3.0)
+        assert made.world.carrier() is up
+    assert "carrier" not in " ".join(happened.text for happened in made.world.happened())
+
+
+def test_a_carrier_that_the_driver_sets_is_left_to_it() -> None:
+    made = told(SPREAD)
+    again(made)
+    for running in (False, True, False):
+        for name in ("eth1", "eth2"):
+            made.world.set_peer(name, running)
+        made.world.pass_time(3.0)
+        assert made.world.carrier() is running
+    made.world.set_admin("team0", False)
+    made.world.set_peer("eth1", True)
+    made.world.pass_time(3.0)
+    assert not any("carrier" in happened.text for happened in made.world.happened())
+    assert made.team.deadline() is None
+
+
 def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
     made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
     for name in ("eth0", "eth0.100"):
