@@ -93,7 +93,10 @@ Row = tuple[str, str]
 """What is typed, and what it means."""
 WITHOUT_TEAM: tuple[Row, ...] = (
     ("list", "All teams whose daemon runs here. (Not in teamdctl.)"),
-    ("--all command", "The same command for each of them. (Not in teamdctl.)"),
+    (
+        "--all command",
+        "The same command for each of them; status: the worst, and 0 with a line where none runs. (Not in teamdctl.)",
+    ),
 )
 
 

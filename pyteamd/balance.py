@@ -9,6 +9,7 @@ port; where it has no link the next one in the driver's list that has one is tak
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -25,6 +26,7 @@ Tree: TypeAlias = dict[str, Any]
 
 KEYS = ("frame", "src", "dst", "sport", "dport", "proto", "vlan", "smac", "dmac")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
+NUMBER = re.compile("0*([0-9]{1,9})")
 EXPERIMENTAL = 0x88B5
 """EtherType of a frame that is neither IPv4 nor IPv6; the hash does not care which."""
 LEAST_OCTETS = 60
@@ -168,9 +170,10 @@ def number(flow: Mapping[str, str], key: str, least: int, most: int) -> int | No
     """A number of the flow, None when it has none."""
     if key not in flow:
         return None
-    if not flow[key].isascii() or not flow[key].isdigit() or not least <= int(flow[key]) <= most:
+    found = NUMBER.fullmatch(flow[key])
+    if found is None or not least <= int(found[1]) <= most:
         raise ValueError(f"{key}: {flow[key]!r} is not a number from {least} to {most}")
-    return int(flow[key])
+    return int(found[1])
 
 
 def packet_of(flow: Mapping[str, str]) -> tuple[int, bytes, bytes | None]:

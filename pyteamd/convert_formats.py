@@ -58,6 +58,7 @@ NETPLAN = {
 TIMES = frozenset({"miimon", "updelay", "downdelay", "arp_interval"})
 """Milliseconds in the driver; networkd and netplan take units."""
 _UNITS = {"": 1000.0, "s": 1000.0, "sec": 1000.0, "ms": 1.0, "msec": 1.0, "us": 0.001, "min": 60_000.0}
+_DIGITS_MAX = 20
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)\Z")
 
 Files = dict[str, str]
@@ -290,6 +291,8 @@ def _from_unit(option: str, value: str, bare_ms: float) -> str:
     match = _TIME.match(value.strip().lower())
     if match is None or match[2] not in _UNITS:
         raise ConvertError(f"{option}: {value!r} is no time; for instance 100ms")
+    if len(match[1]) > _DIGITS_MAX:
+        raise ConvertError(f"{option}: {value!r} is longer than any time the driver takes")
     return str(round(float(match[1]) * (_UNITS[match[2]] if match[2] else bare_ms)))
 
 

@@ -66,6 +66,7 @@ Examples:
 """
 _SIOCGIFINDEX = 0x8933
 _LOG_ERR, _LOG_DEBUG = 3, 7
+_LOG_DIGITS = 20
 _LOG_NAMES = {"err": _LOG_ERR, "info": 6, "debug": _LOG_DEBUG}
 
 
@@ -112,7 +113,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
 
         if args == ["list"]:
             return ctl_many.list_teams(out, err)
-        return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out)
+        return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out, err)
     args, tail = split_tail(verbs, args)
     options = _Options(hints=program != "teamdctl")
     operands: list[str] = []
@@ -308,7 +309,7 @@ def _log_level() -> int:
     first = (text.split() or [""])[0]
     digits = first[1:] if first[:1] in ("+", "-") else first
     if digits.isascii() and digits.isdecimal():
-        return int(first)
+        return int(first[:_LOG_DIGITS])  # more would be above all levels, or below
     return next((level for name, level in _LOG_NAMES.items() if text.startswith(name)), 0)
 
 

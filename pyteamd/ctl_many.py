@@ -26,6 +26,14 @@ def teams() -> list[str]:
     return sorted(name.removesuffix(SUFFIX) for name in names if is_socket(os.path.join(directory, name)))
 
 
+def found(err: TextIO) -> list[str]:
+    """The same, and a line when there are none."""
+    names = teams()
+    if not names:
+        err.write(f"no team daemon has a socket in {default_run_dir()}; start one with: pyteamd -d -t team0 -f FILE\n")
+    return names
+
+
 def is_socket(path: str) -> bool:
     """Whether there is a socket of that name."""
     try:
@@ -37,15 +45,15 @@ def is_socket(path: str) -> bool:
 def list_teams(out: TextIO, err: TextIO) -> int:
     """One line for each team: runner, carrier of its ports, active port. Returns the exit code."""
     status = 0
-    found = teams()
-    if not found:
-        err.write(f"no team daemon has a socket in {default_run_dir()}; start one with: pyteamd -d -t team0 -f FILE\n")
-    for team in found:
+    for team in found(err):
         try:
             with Client.connect(team, "usock") as client:
                 out.write(f"{line(team, json.loads(client.fetch('StateDump')))}\n")
         except ClientError as error:
             err.write(f"{team}: {error}\n")
+            status = 1
+        except (ValueError, KeyError, TypeError, AttributeError):
+            err.write(f"{team}: its daemon answers with what is no state\n")
             status = 1
     return status
 
@@ -62,10 +70,10 @@ def line(team: str, state: dict[str, dict[str, dict[str, object]]]) -> str:
     return f"{team}: {state['setup']['runner_name']}; {', '.join(words) or 'no ports'}{shown}"
 
 
-def each_team(run: Callable[[Sequence[str]], int], args: Sequence[str], out: TextIO) -> int:
-    """Do the same for every team, under a line with its name. Returns the worst exit code."""
+def each_team(run: Callable[[Sequence[str]], int], args: Sequence[str], out: TextIO, err: TextIO) -> int:
+    """Do the same for every team, under a line with its name. Returns the worst exit code: 0 when there is no team."""
     worst = 0
-    for team in teams():
+    for team in found(err):
         out.write(f"== {team}\n")
         worst = max(worst, run([team, *args]))
     return worst

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pyteamd.client import CallFailed
@@ -21,13 +22,13 @@ from pyteamd.ctl_verbs import Session, VerbError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 SCREEN, BACK = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 GREEN, RED, YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
-INTERVAL_S = 1.0
+INTERVAL_S, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 1.0, 0.1, 86400.0
 FEWEST_COLUMNS, FEWEST_LINES = 40, 10
 MOST_TRANSITIONS = 30
 
@@ -65,10 +66,7 @@ def events(session: Session) -> Iterator[dict[str, Any]]:
 
 def watch(session: Session) -> None:
     """The live view, or one picture of it into a pipe."""
-    try:
-        interval_s = float(session.args[0]) if session.args else INTERVAL_S
-    except ValueError:
-        raise VerbError(22, "usage: watch [SECONDS]   for instance: pyteamdctl team0 watch 0.5") from None
+    interval_s = seconds(session.args)
     if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         for line in picture(session, shutil.get_terminal_size((80, 24)).columns, 1000, {}):
             session.print(line)
@@ -84,12 +82,23 @@ def watch(session: Session) -> None:
             coloured = "".join(f"{paint(line, not number)}{CLEAR_LINE}\r\n" for number, line in enumerate(shown))
             session.out.write(f"{HOME}{coloured}{CLEAR_BELOW}")
             session.out.flush()
-            time.sleep(max(0.1, interval_s))
+            time.sleep(interval_s)
     except (KeyboardInterrupt, CallFailed):
         return
     finally:
         session.out.write(BACK)
         session.out.flush()
+
+
+def seconds(words: Sequence[str]) -> float:
+    """How long `watch` waits between two pictures. Raises VerbError."""
+    with suppress(ValueError):
+        interval_s = float(words[0]) if words else INTERVAL_S
+        if len(words) < 2 and 0 <= interval_s <= LONGEST_INTERVAL_S:  # not so for nan
+            return max(SHORTEST_INTERVAL_S, interval_s)
+    raise VerbError(
+        22, f"usage: watch [SECONDS], up to {LONGEST_INTERVAL_S:.0f}   for instance: pyteamdctl team0 watch 0.5"
+    )
 
 
 def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[float, int, int]]) -> list[str]:

@@ -23,6 +23,9 @@ from pyteamd.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
 from pyteamd.service import serve
 from pyteamd.start import Setup
 
+MAXIMUM_BUFFER = 2**31 - 1
+"""What a socket option holds. The kernel gives what it has."""
+
 
 def launch(options: Options, config: Config, device: str, pid_path: str, background: Background | None) -> int:
     """Run the daemon in this process until its end. Returns the exit code."""
@@ -98,9 +101,9 @@ def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> in
 
 
 def event_buffer(wanted: str) -> int:
-    """Octets for the receive buffers of events; what is no number counts as not said."""
+    """Octets for the receive buffers of events, as many as the kernel can be asked for; what is no number counts as not said."""
     try:
-        return int(wanted)
+        return min(int(wanted), MAXIMUM_BUFFER)
     except ValueError:
         return DEFAULT_BUFFER
 

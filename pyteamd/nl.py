@@ -45,7 +45,9 @@ COMMANDS = (
     ("monitor", "[changed|all]", "Show changes as they come; all: the whole lists each time"),
 )
 EXAMPLES = ("ports", "getoption activeport", "setoption -p eth1 priority 10", "monitor changed")
-_NUMBER = re.compile(r"\s*([+-]?\d+)\Z", re.ASCII)
+_NUMBER = re.compile(r"\s*([+-]?)0*(\d+)\Z", re.ASCII)
+_DIGITS_MAX = 20
+"""A number with more of them is beyond everything that an option or an array has."""
 _OCTETS = re.compile(r"(?:\\[0-9a-fA-F]{2})*\Z")
 
 
@@ -206,9 +208,7 @@ class Team:
             if all(port.ifindex != self.port for port in self.ports):
                 raise Failed(errno.ENODEV, f'Netdevice "{arguments.port}" is not port of this team.')
         if arguments.index_text is not None:
-            if not arguments.index_text.isascii() or not arguments.index_text.isdigit():
-                raise Failed(errno.EINVAL, "Failed to parse array index.")
-            self.index = int(arguments.index_text)
+            self.index = index_of(arguments.index_text)
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
@@ -317,6 +317,13 @@ def value_text(value: OptionValue) -> str:
     return str(value)
 
 
+def index_of(text: str) -> int:
+    """The number of an element. Failed."""
+    if not text.isascii() or not text.isdigit():
+        raise Failed(errno.EINVAL, "Failed to parse array index.")
+    return int(text.lstrip("0")[:_DIGITS_MAX] or "0")
+
+
 def value_of(kind: int, text: str) -> OptionValue:
     """What the text means for an option of this type. Failed."""
     from pyteamd.kernel.option_table import Kind
@@ -329,7 +336,7 @@ def value_of(kind: int, text: str) -> OptionValue:
         case Kind.BINARY if _OCTETS.match(text):
             return bytes.fromhex(text.replace("\\", ""))
         case Kind.U32 | Kind.S32 if found := _NUMBER.match(text or "0"):
-            number = int(found[1])
+            number = int(found[1] + found[2][:_DIGITS_MAX])
             lowest, highest = (0, 2**32 - 1) if kind == Kind.U32 else (-(2**31), 2**31 - 1)
             if lowest <= number <= highest:
                 return number

@@ -7,8 +7,12 @@ for a sign of life at least that often. See sd_notify(3) and sd_watchdog_enabled
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
+
+MICROSECONDS = re.compile("0*[1-9][0-9]{0,19}")
+"""Up to what 64 bits hold."""
 
 
 class Notifier:
@@ -22,7 +26,7 @@ class Notifier:
         self.watchdog_s: float | None = None
         """Send WATCHDOG=1 this often: half of what the manager allows. None when it does not ask."""
         allowed_us, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
-        if self._address and allowed_us.isdigit() and int(allowed_us) and pid in (None, str(os.getpid())):
+        if self._address and MICROSECONDS.fullmatch(allowed_us) and pid in (None, str(os.getpid())):
             self.watchdog_s = int(allowed_us) / 2e6
 
     def send(self, **states: str) -> None:

@@ -7,11 +7,16 @@ notes, writes, refusals.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from pyteamd.model import OptionKey, OptionValue
 from pyteamd.scenario_session import Session
 from pyteamd.scenario_world import CommandError
+
+WHOLE = re.compile("-?[0-9]{1,20}")
 
 
 def words(rest: str, least: int, most: int, usage: str) -> list[str]:
@@ -30,11 +35,12 @@ def on_off(word: str, yes: str, no: str) -> bool:
 
 
 def number(text: str, unit: str = "") -> float:
-    """A number, with or without its unit."""
-    try:
-        return float(text.removesuffix(unit))
-    except ValueError:
-        raise CommandError(f"{text!r} is not a number") from None
+    """A number from 0 on, with or without its unit."""
+    with suppress(ValueError):
+        value = float(text.removesuffix(unit))
+        if 0 <= value < math.inf:
+            return value
+    raise CommandError(f"{text!r} is not a number from 0 on")
 
 
 def integer(text: str) -> int:
@@ -119,7 +125,7 @@ def option(session: Session, rest: str) -> None:
         parsed = session.world.ifindex_of(value)
     elif value in ("true", "false"):
         parsed = value == "true"
-    elif value.lstrip("-").isdigit():
+    elif WHOLE.fullmatch(value):
         parsed = int(value)
     session.world.set_option(OptionKey(name, ifindex, integer(place.get("at", "0"))), parsed)
 

@@ -19,7 +19,9 @@ from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 
 from pyteamd import ctl, ctl_watch
 from pyteamd.ctl_verbs import VERBS
+from tests.unit.ctl_mock import MockDaemon
 
+WATCH_USAGE = "usage: watch [SECONDS], up to 86400   for instance: pyteamdctl team0 watch 0.5"
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
 
 
@@ -80,13 +82,19 @@ async def test_config_apply(lab: Lab) -> None:
 
 
 async def test_list_and_all(lab: Lab) -> None:
-    assert "start one with: pyteamd -d" in (await say("list"))[2]
+    none = f"no team daemon has a socket in {lab.directory}; start one with: pyteamd -d -t team0 -f FILE\n"
+    for words in (("list",), ("--all", "explain"), ("--all", "state", "dump")):
+        assert await say(*words) == (0, "", none)
     await lab.start()
     await quiet()
     (lab.directory / "stale.sock").write_text("")
     assert await say("list") == (0, "team0: activebackup; eth1 up, eth2 up; active port eth1\n", "")
     assert await say("--all", "state", "item", "get", "runner.active_port") == (0, "== team0\neth1\n", "")
     assert (await say("--all", "state", "item", "get", "nothing"))[0] == 1
+    with MockDaemon(f"{lab.directory}/team1.sock", {"StateDump": b"REPLY_SUCCESS\n[]\n"}):
+        listed = await say("list")
+    assert (listed[0], listed[2]) == (1, "team1: its daemon answers with what is no state\n")
+    assert listed[1].startswith("team0: activebackup; ")
 
 
 async def test_metrics_and_trace(lab: Lab) -> None:
@@ -108,7 +116,12 @@ async def test_a_picture_for_a_pipe_fits_80_columns(lab: Lab) -> None:
     assert max(map(len, lines)) <= 80
     assert any("eth1" in line for line in lines)
     assert "last transitions:" in lines
-    assert "usage: watch" in (await say("team0", "watch", "soon"))[2]
+    for words in (["soon"], ["inf"], ["nan"], ["1e300"], ["-1"], ["9" * 5000], ["1", "2"]):
+        assert await say("team0", "watch", *words) == (
+            1,
+            "",
+            f"{WATCH_USAGE}\ncommand call failed (Invalid argument)\n",
+        )
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])

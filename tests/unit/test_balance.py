@@ -98,6 +98,7 @@ def test_a_group_has_its_own_address(dst: str, mac: str) -> None:
             "sport: '65536' is not a number from 0 to 65535",
         ),
         ('{"src": "192.0.2.2", "dst": "192.0.2.1", "dport": "-1"}', "dport: '-1' is not a number"),
+        (f'{{"src": "192.0.2.2", "dst": "192.0.2.1", "dport": "{"9" * 5000}"}}', "is not a number from 0 to 65535"),
         ('{"src": "192.0.2.2", "dst": "192.0.2.1", "proto": "gre"}', "proto: 'gre' is unknown (allowed: icmp, tcp"),
         ('{"sport": "5"}', "sport needs src and dst"),
         ('{"frame": "zz"}', "written in hex"),

@@ -227,6 +227,8 @@ def test_units_of_time() -> None:
         assert FORMATS["networkd"].read({"b.netdev": netdev.format(text)}).options == {"miimon": expected}
     with pytest.raises(ConvertError, match="no time"):
         FORMATS["networkd"].read({"b.netdev": netdev.format("soon")})
+    with pytest.raises(ConvertError, match="longer than any time"):
+        FORMATS["networkd"].read({"b.netdev": netdev.format("9" * 400 + "ms")})
 
 
 def test_every_example_goes_to_a_bond_and_back_into_a_valid_team() -> None:

@@ -68,6 +68,17 @@ def test_an_interface_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
     assert (out.getvalue(), err.getvalue()) == ("", text)
 
 
+@pytest.mark.parametrize(("sign", "told"), [("", True), ("-", False)])
+def test_a_level_of_the_log_beyond_all_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str, told: bool
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("TEAMDCTL_LOG", sign + "9" * 5000)
+    err = io.StringIO()
+    assert ctl.run("teamdctl", [TEAM, "state"], io.StringIO(), err) == 1
+    assert ("libteamdctl: " in err.getvalue()) is told
+
+
 def test_under_another_name_only_the_name_differs_and_help_is_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,6 +314,8 @@ def test_kill_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 1.5),
         ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "0"}, None),
         ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, None),
+        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "\u00b2"}, None),
+        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "9" * 5000}, None),
         ({"WATCHDOG_USEC": "3000000"}, None),
     ],
 )

@@ -98,6 +98,12 @@ ERRORS = [
     ("port eth1\nmac eth1 01:00:00:00:00:01", "line 2: mac: the kernel refuses: EADDRNOTAVAIL"),
     ("at 5", "line 1: at: write: at +SECONDS"),
     ("at +soon", "line 1: at: 'soon' is not a number"),
+    ("at +inf", "line 1: at: 'inf' is not a number from 0 on"),
+    ("at +-1", "line 1: at: '-1' is not a number from 0 on"),
+    ("port eth1\ndelay eth1 nan", "line 2: delay: 'nan' is not a number from 0 on"),
+    ("start\noption notify_peers_count --5", "line 2: option: the kernel refuses: ENOENT"),
+    ("start\noption notify_peers_count \u00b2", "line 2: option: the kernel refuses: ENOENT"),
+    (f"start\noption notify_peers_count {'9' * 5000}", "line 2: option: the kernel refuses: ENOENT"),
     ("until noon", "line 1: until: write: until quiet"),
     ("state", "line 1: state: the daemon does not run"),
     ("options", "line 1: options: there is no team0"),
@@ -117,7 +123,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), ERRORS, ids=[error[0].replace("\n", " ; ") for error in ERRORS])
+@pytest.mark.parametrize(("text", "message"), ERRORS, ids=[error[0].replace("\n", " ; ")[:60] for error in ERRORS])
 def test_errors_are_one_line_with_the_place(text: str, message: str) -> None:
     with pytest.raises(ScriptError) as caught:
         scenario.run(text, SimulatedWorld)
