@@ -155,8 +155,13 @@ class ActiveBackup(Runner):
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:
         if config.hwaddr_policy != self.config.hwaddr_policy:
             whole = [port for port in team.ports.values() if len(port.original_mac) == len(team.mac)]
-            lent = self.config.hwaddr_policy != "by_active" and config.hwaddr_policy != "same_all"
-            self._own_macs = {port.ifindex: port.original_mac for port in whole} if lent else {}
+            match self.config.hwaddr_policy, config.hwaddr_policy:
+                case _, "same_all":
+                    self._own_macs = {}
+                case "by_active", _:
+                    self._own_macs = {port.ifindex: port.mac for port in team.ports.values()}
+                case _:
+                    self._own_macs = {port.ifindex: port.original_mac for port in whole}
         self.config = config
 
     def choice(self) -> str:
@@ -214,14 +219,18 @@ class ActiveBackup(Runner):
         return self._media.get(port.ifindex, (0, 0))
 
     def _learn_macs(self, team: TeamView) -> None:
-        """An idle port's address is its own unless it is still the one we lent it.
+        """An idle port's address is its own unless it is still the one we lent it; a new port cannot have been lent one.
 
         What is observed counts, not the last message: one from before our own write would be learnt, written, announced, learnt …
         """
+        in_use = (self.active, team.observed.options.get(ACTIVEPORT))  # a predecessor's, when a team is taken over
         for ifindex, port in team.ports.items():
             mac = team.observed.macs.get(ifindex, port.mac)
-            if ifindex != self.active and mac != team.mac:
+            idle = ifindex not in in_use
+            if idle and mac != team.mac:
                 self._own_macs[ifindex] = mac
+            elif ifindex not in self._own_macs and (own := mac if idle else port.original_mac):
+                self._own_macs[ifindex] = own
         for ifindex in self._own_macs.keys() - team.ports.keys():
             del self._own_macs[ifindex]
 
