@@ -170,7 +170,7 @@ class Fleet:
         plans: dict[str, Plan] = {}
         there = {device: member.server.plan for device, member in self.members.items()}
         there |= {device: rest.plan for device, rest in self._resting.items()}
-        for path in files(self._sources, self._log):
+        for path in files(self._sources, [old.config_file for old in there.values()], self._log):
             plan = self._plan(path)
             if plan is None:
                 plans |= {device: old for device, old in there.items() if old.config_file == str(path)}
@@ -283,18 +283,22 @@ class Fleet:
             await self._changed.wait()
 
 
-def files(sources: Iterable[str], log: logging.Logger) -> Iterator[Path]:
-    """Configuration files, those of a directory in order of their names."""
+def files(sources: Iterable[str], known: Iterable[str], log: logging.Logger) -> Iterator[Path]:
+    """Configuration files, those of a directory in order of their names; the `known` ones of a directory that cannot be read."""
     for source in sources:
         path = Path(source)
-        if path.is_dir():
-            yield from sorted(
-                entry for entry in path.iterdir() if entry.suffix in ENDINGS and not entry.name.startswith(".")
-            )
-        elif path.exists():
-            yield path
-        else:
-            log.warning("%s: there is no such file.", path)
+        try:
+            if path.is_dir():
+                yield from sorted(
+                    entry for entry in path.iterdir() if entry.suffix in ENDINGS and not entry.name.startswith(".")
+                )
+            elif path.exists():
+                yield path
+            else:
+                log.warning("%s: there is no such file.", path)
+        except OSError as error:
+            log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
+            yield from sorted(file for file in map(Path, known) if path in (file, file.parent))
 
 
 def named(log: logging.Logger, device: str) -> logging.Logger:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +54,19 @@ async def test_a_file_that_became_bad_changes_nothing(many: Any) -> None:
     await made.hang_up()
     assert made.teams() == ["team0", "team1"]
     assert list((await made.client("team0").state())["ports"]) == ["eth1"]
+
+
+async def test_a_directory_that_cannot_be_read_ends_nothing(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+
+    def refused(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    await made.hang_up()
+    assert made.teams() == ["team0", "team1"]
+    assert f"{made.directory}: cannot be read: Permission denied" in made.lines
+    assert made.codes == []
 
 
 async def test_a_team_that_cannot_start_does_not_hinder_the_others(many: Any) -> None:
