@@ -65,11 +65,15 @@ class Usock:
             os.rename(temporary, path)
 
     def close(self) -> None:
-        """Close the socket and remove its name if it is ours."""
+        """Close the socket and remove its name if it is ours; one that stays does no harm, for nobody listens."""
         self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
+        try:
             if identity_of(self.path) == self._identity:
                 os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._log.warning("Control socket: %s is left behind: %s", self.path, os.strerror(error.errno or 0))
 
     async def serve(self, pump: Pump) -> None:
         """Accept connections and answer requests until cancelled."""

@@ -282,6 +282,19 @@ async def test_the_file_of_a_successor_is_left_alone(lab: Lab) -> None:
     assert not daemon.has_file()
 
 
+async def test_a_file_that_cannot_be_removed_does_not_hinder_the_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(path: str) -> None:
+        raise OSError(errno.EROFS, "")
+
+    daemon = await lab.start()
+    monkeypatch.setattr("pyteamd.control.usock.os.unlink", unlink)
+    assert await daemon.stop() == 0
+    monkeypatch.undo()
+    assert not lab.has("team0")
+    assert f"Control socket: {daemon.path} is left behind: Read-only file system" in daemon.lines
+    assert await (await lab.start()).stop() == 0, "and a successor replaces it"
+
+
 async def test_the_socket_of_a_running_daemon_is_left_alone(lab: Lab) -> None:
     """`serve` has no pid file that would keep a second daemon away."""
     daemon = await lab.start()
