@@ -129,6 +129,8 @@ class Periodic(Watcher):
         self._sent_at: float | None = None
         self._slowest_s = 0.0
         self._begun = False
+        self._asks = True
+        """Whether the last probes were due on this port, too."""
 
     # -- what a ping watcher is made of --------------------------------------------------------------------------------
 
@@ -179,7 +181,8 @@ class Periodic(Watcher):
             for target in self.targets:
                 self._judge(target)
             self._decide()
-        if self.may_send(port) and len(port.mac) == MAC_LENGTH:
+        self._asks = self.may_send(port)
+        if self._asks and len(port.mac) == MAC_LENGTH:
             for target in self.targets:
                 self.send(port.ifindex, self.probe(port, target))
             self._sent_at = now
@@ -200,18 +203,22 @@ class Periodic(Watcher):
             return Verdict(True, f"{self.name}: answered by {self._names(alive=True)}")
         worst = max((target.missed for target in self.targets), default=0)
         words = f"{self.name}: no answer from {self._names(alive=False)}, {worst} missed of {self.config.missed_max} allowed"
-        return Verdict(False, words)
+        return Verdict(
+            False,
+            words if self._asks else f"{words}; while another port is in service this one asks only with send_always",
+        )
 
     def proven(self) -> bool:
         """Some target answered in the present or the last interval: what is behind this port is alive."""
         return any(target.answered or (target.alive and target.missed == 0) for target in self.targets)
 
     def state(self) -> dict[str, Any]:
+        decides = max if self.config.target_policy == "all" else min
         shown: dict[str, Any] = {
             "interval": self.config.interval,
             "init_wait": self.config.init_wait,
             "missed_max": self.config.missed_max,
-            "missed": min((target.missed for target in self.targets), default=0),
+            "missed": decides((target.missed for target in self.targets), default=0),
             "target_host": str(self.targets[0].address) if self.targets else "",
         }
         if len(self.targets) > 1:

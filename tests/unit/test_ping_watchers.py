@@ -163,6 +163,7 @@ def test_who_sends_arp(port: PortNow, keys: dict[str, Any], sends: bool) -> None
     watcher = arp_watcher(**keys)
     watcher.start(port, 0.0)
     assert bool(sent(watcher)) is sends
+    assert ("asks only with send_always" in watcher.verdict().text) is not sends
 
 
 @pytest.mark.parametrize("vlan", [None, 0, 7])
@@ -241,6 +242,7 @@ def test_several_targets(policy: str, answering: list[IPv4Address], up: bool) ->
             watcher.tick(PORT, watcher.deadline() or 0.0)
     assert watcher.up is up
     assert watcher.state()["targets"][str(SECOND)]["up"] is (SECOND in answering)
+    assert (watcher.state()["missed"] > 2) is not up
 
 
 def test_state_has_teamds_members() -> None:
