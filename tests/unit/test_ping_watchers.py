@@ -163,6 +163,7 @@ def test_who_sends_arp(port: PortNow, keys: dict[str, Any], sends: bool) -> None
     watcher = arp_watcher(**keys)
     watcher.start(port, 0.0)
     assert bool(sent(watcher)) is sends
+    watcher.up = False
     assert ("asks only with send_always" in watcher.verdict().reason) is not sends
 
 
