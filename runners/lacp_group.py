@@ -93,8 +93,11 @@ class Group:
         if aggregates != self._pinned:
             self._pinned = None
             self._choose(tuple(one for one in aggregates if self._can_take_over(one, aggregates, now)))
-        members = (member_of(port, self.local) for port in self.ports.values() if self._may_serve(port, now))
-        self._usable = in_use(members, self._max_ports)
+        ports = self.ports.values()
+        members = (member_of(port, self.local) for port in ports if self._may_serve(port, now))
+        serving = {port.ifindex for port in ports if port.mux.distributing}
+        arrived = {port.ifindex for port in ports if self._partner_ready(port)}
+        self._usable = in_use(members, self._max_ports, serving, arrived)
 
     def _choose(self, aggregates: tuple[Aggregate, ...]) -> None:
         if aggregates == self._judged:
@@ -134,6 +137,10 @@ class Group:
         if port.lag is None or port.lag != self.chosen or self._held_back(port, now):
             return False
         return port.mux.in_sync or (isinstance(port.receive, Current) and now >= port.ready_at)
+
+    def _partner_ready(self, port: LacpPort) -> bool:
+        """Once attached, it is in service."""
+        return port.partner_sync(self.local) and (port.partner_collecting() or not port.independent)
 
     def _held_back(self, port: LacpPort, now: float) -> bool:
         """wait_to_restore keeps it out; a port that is needed need not wait."""
@@ -177,6 +184,9 @@ class Group:
                 found.append(f"{port.name}: in service, and the partner is not in sync")
             if port.lag != self.chosen:
                 found.append(f"{port.name}: in service in an aggregate that is not in use")
+        serving = [port.name for port in self.ports.values() if port.mux.distributing]
+        if self._max_ports is not None and len(serving) > self._max_ports:
+            found.append(f"{', '.join(serving)} in service, max_ports is {self._max_ports}")
         if len(partners) > 1:
             found.append("ports in service have different partners or keys")
         return found

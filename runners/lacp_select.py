@@ -8,7 +8,7 @@ the smallest `order` leads: its ifindex is the aggregate's id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,13 +111,20 @@ def choose(policy: Policy, aggregates: Sequence[Aggregate], used: LagId | None) 
     return min(aggregates, key=lambda one: policy.worth(one, one.lag == used), default=None)
 
 
-def in_use(members: Iterable[Member], max_ports: int | None) -> frozenset[int]:
-    """Those of an aggregate's members that may carry traffic; the others are hot standby. Ports that are well go first.
+def in_use(
+    members: Iterable[Member], max_ports: int | None, serving: Container[int] = (), arrived: Container[int] = ()
+) -> frozenset[int]:
+    """Those of an aggregate's members that may attach; the others are hot standby. Ports that are well go first.
 
-    Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same.
+    Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same. Make before
+    break: a port of `serving` keeps its place until a better one is in `arrived`, which are those whose partner is in sync. Both
+    are attached until then, but no more than `max_ports` carry traffic.
     """
     ordered = sorted(members, key=lambda member: (not member.current, by_rank(member)))
-    return frozenset(member.ifindex for member in ordered[:max_ports])
+    best = [member.ifindex for member in ordered[:max_ports]]
+    under_way = sum(ifindex not in arrived for ifindex in best)
+    keep = [member.ifindex for member in ordered[len(best) :] if member.ifindex in serving]
+    return frozenset(best + keep[:under_way])
 
 
 def ready_at(waits: Iterable[tuple[float, float]], own_until: float) -> float:

@@ -109,6 +109,11 @@ class Bench:
         """Ports that are to carry traffic."""
         return {key.port for key, value in self.runner.desired(self.view).options.items() if value is True}
 
+    def sending(self) -> set[int]:
+        """Ports through which the kernel is to send."""
+        options = self.runner.desired(self.view).options
+        return {key.port for key, value in options.items() if value is True and key.name in ("enabled", "tx_enabled")}
+
     def said(self, ifindex: int) -> list[Lacpdu]:
         """LACPDUs sent through a port, and forget them."""
         sent = [octets for port, octets in self.frames if port == ifindex]

@@ -291,23 +291,6 @@ def test_an_address_of_another_length_keeps_every_port_disabled() -> None:
     assert (bench.rx(3), bench.frames) == ("disabled", [])
 
 
-def test_max_ports_and_hot_standby() -> None:
-    ports = [FakePort(i, config=LacpPortConfig(lacp_prio=prio)) for i, prio in ((3, 30), (4, 20), (5, 10))]
-    bench = Bench(*ports, max_ports=2, sys_prio=1)
-    for _ in range(4):
-        for ifindex in bench.ports:
-            bench.hear(ifindex)
-        bench.wait(1.0)
-    assert bench.enabled() == {4, 5}
-    blocked = bench.runner.blocking(3)
-    assert blocked is not None
-    assert (blocked.reason.value, blocked.facts) == ("standby", {"max_ports": 2})
-    bench.ports[5].running = False
-    bench.changed(5)
-    assert bench.actor(3).state == 0x3F, "the standby port is ready and in service at once"
-    assert bench.enabled() == {3, 4}
-
-
 def test_wait_to_restore_and_its_exception() -> None:
     ports = [FakePort(i, config=LacpPortConfig(wait_to_restore=10)) for i in (3, 4)]
     bench = Bench(*ports)

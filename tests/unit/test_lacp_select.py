@@ -108,6 +108,29 @@ def test_hot_standby_by_the_standards_order_the_well_first(max_ports: int | None
 
 
 @pytest.mark.parametrize(
+    ("max_ports", "serving", "arrived", "expected"),
+    [
+        (1, {4}, {4}, {3, 4}),
+        (1, {4}, {3, 4}, {3}),
+        (1, {5}, {5}, {3, 5}),
+        (1, set(), set(), {3}),
+        (1, set(), {5}, {3}),
+        (2, {4, 5}, {4, 5}, {3, 4, 5}),
+        (2, {4, 5}, {3, 4, 5}, {3, 4}),
+        (2, {5, 6}, {5, 6}, {3, 4, 5, 6}),
+        (2, {5, 6}, {4, 5, 6}, {3, 4, 5}),
+        (2, {3, 4}, {3}, {3, 4}),
+        (None, {4}, set(), {3, 4, 5, 6}),
+    ],
+)
+def test_a_better_port_takes_a_place_when_its_partner_is_ready(
+    max_ports: int | None, serving: set[int], arrived: set[int], expected: set[int]
+) -> None:
+    members = [member(ifindex, ifindex) for ifindex in (6, 3, 5, 4)]
+    assert in_use(members, max_ports, serving, arrived) == expected
+
+
+@pytest.mark.parametrize(
     ("waits", "own_until", "expected"),
     [
         ([(0.0, 2.0)], 2.0, 2.0),
