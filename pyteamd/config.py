@@ -208,12 +208,6 @@ class Config:
             self.tree["ports"] = {}
         self.tree["ports"][name] = dict(tree)
 
-    def update_port(self, name: str, text: str | bytes, *, live: bool) -> dict[str, Any]:
-        """`read_port`, then `set_port`: the stored settings change only when the new ones are good."""
-        tree = self.read_port(name, text, live=live)
-        self.set_port(name, tree)
-        return tree
-
     # -- the team ------------------------------------------------------------------------------------------------
 
     def set_device(self, name: str) -> None:

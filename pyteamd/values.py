@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from pyteamd.wire.ethernet import parse_mac
+
 NAME_MAX = 15
 """Bytes of an interface name (IFNAMSIZ less the terminator)."""
-
-MAC_LENGTH = 6
 
 SOCKET_PATH_MAX = 107
 """Octets of a unix socket's path (sun_path less the terminator)."""
@@ -20,7 +20,6 @@ SOCKET_PATH_MAX = 107
 MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*){5}$"
 """The usual ways to write a hardware address, for editors."""
 
-_MAC_BYTE = re.compile(r"\s*\+?(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*\Z")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
 _DOTTED = re.compile(r"[0-9.]+\Z")
 _DOTTED_QUAD = re.compile(r"(?:(?:0[0-9]+|25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
@@ -38,14 +37,14 @@ def interface_name(text: str) -> str:
 
 
 def hardware_address(text: str) -> bytes:
-    """Six hexadecimal bytes with colons between them, one or two digits each; blanks around them do no harm, as in teamd.
+    """A hardware address that a team can have, written as `parse_mac` reads it.
 
-    The team driver takes no multicast address and not zero (is_valid_ether_addr).
+    The driver takes no multicast address and not zero (is_valid_ether_addr).
     """
-    pieces = [_MAC_BYTE.match(piece) for piece in text.split(":")]
-    if len(pieces) != MAC_LENGTH or None in pieces:
-        raise ValueError("is no hardware address (six bytes like 02:00:5e:00:53:01)")
-    address = bytes([int(piece[1], 16) for piece in pieces if piece])
+    try:
+        address = parse_mac(text)
+    except ValueError:
+        raise ValueError("is no hardware address (six bytes like 02:00:5e:00:53:01)") from None
     if address[0] & 1:
         raise ValueError("is a multicast address, the team cannot have it")
     if not any(address):

@@ -29,7 +29,7 @@ BROADCAST: Final = b"\xff" * MAC_LENGTH
 
 _HEADER: Final = struct.Struct("!6s6sH")
 _TAG: Final = struct.Struct("!HH")
-_HEX_BYTE: Final = re.compile(r"\s*(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*", re.ASCII)
+_HEX_BYTE: Final = re.compile(r"\s*\+?(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def parse(frame: bytes) -> Frame:
 def parse_mac(text: str) -> bytes:
     """A hardware address as a configuration may write it: six hex numbers 0..ff between colons.
 
-    As in teamd, single digits, leading zeros, a `0x` and spaces around a number are accepted. A number left
+    As in teamd, single digits, leading zeros, a sign, a `0x` and spaces around a number are accepted. A number left
     out is refused: teamd reads it as zero, which turns a typing error into another address. Raises
     ValueError.
     """

@@ -177,3 +177,8 @@ def told(text: str | bytes, *, device: str | None = "team0") -> list[str]:
             f"! {problem.text('f')}" if problem.severity.name == "START" else problem.text("f")
             for problem in error.problems
         ]
+
+
+def update_port(config: Config, name: str, text: str, *, live: bool) -> None:
+    """New settings of a link, read and stored as the daemon does it."""
+    config.set_port(name, config.read_port(name, text, live=live))

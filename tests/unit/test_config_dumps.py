@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from config_kit import BackupPortConfig, load
+from config_kit import BackupPortConfig, load, update_port
 
 from pyteamd import jansson
 from pyteamd.problems import ConfigError
@@ -113,7 +113,7 @@ def test_the_dump_of_a_port(written: Any, dumped: Any) -> None:
 
 def ports_after(update: str, *, live: bool, name: str = "eth2") -> Any:
     config = load(BASE)
-    config.update_port(name, update, live=live)
+    update_port(config, name, update, live=live)
     return config.tree["ports"]
 
 
@@ -130,18 +130,18 @@ def test_an_update_of_an_unknown_port_is_stored_for_later() -> None:
         "eth0.5": {"prio": 9},
     }
     config = load("{}")
-    config.update_port("em1", "{}", live=True)
+    update_port(config, "em1", "{}", live=True)
     assert config.tree["ports"] == {"em1": {}}
     odd = load('{"ports": 5}')
-    odd.update_port("em1", '{"prio": 1}', live=False)
+    update_port(odd, "em1", '{"prio": 1}', live=False)
     assert odd.tree["ports"] == {"em1": {"prio": 1}}
 
 
 def test_an_update_is_in_force() -> None:
     config = load(BASE)
-    config.update_port("eth2", '{"prio": 9, "sticky": true}', live=True)
+    update_port(config, "eth2", '{"prio": 9, "sticky": true}', live=True)
     assert config.port("eth2").config == BackupPortConfig(9, None, True)
-    config.update_port("eth2", "{}", live=True)
+    update_port(config, "eth2", "{}", live=True)
     assert config.port("eth2").config.prio == 0
     assert config.port("eth2").implicit
 
@@ -164,7 +164,7 @@ def test_a_broken_update_changes_nothing(text: str, line: str | None, live: bool
     config = load(BASE)
     before = json.dumps(config.tree)
     with pytest.raises(ConfigError) as caught:
-        config.update_port("eth2", text, live=live)
+        update_port(config, "eth2", text, live=live)
     assert caught.value.teamd_lines == ([line] if line else [])
     assert json.dumps(config.tree) == before
 
@@ -176,9 +176,9 @@ def test_a_bad_prio_is_refused_while_it_would_take_effect(prio: str) -> None:
     with pytest.raises(
         ConfigError, match=r"ports\.eth2\.prio: must be an integer from -2147483648 to 2147483647, not "
     ):
-        config.update_port("eth2", f'{{"prio": {prio}}}', live=True)
+        update_port(config, "eth2", f'{{"prio": {prio}}}', live=True)
     assert json.dumps(config.tree) == before
-    config.update_port("eth2", f'{{"prio": {prio}}}', live=False)
+    update_port(config, "eth2", f'{{"prio": {prio}}}', live=False)
     assert config.tree["ports"]["eth2"] == {"prio": json.loads(prio)}
 
 

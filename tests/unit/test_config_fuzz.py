@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 import pytest
-from config_kit import load
+from config_kit import load, update_port
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -237,7 +237,7 @@ def test_any_update_of_a_port(tree: Any, live: bool) -> None:
     config = load('{"runner": {"name": "lacp"}, "ports": {"em1": {"prio": 5}}}')
     before = json.dumps(config.tree)
     try:
-        config.update_port("em1", json.dumps(tree), live=live)
+        update_port(config, "em1", json.dumps(tree), live=live)
     except ConfigError:
         after = before
     else:
