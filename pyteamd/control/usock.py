@@ -99,6 +99,8 @@ class Usock:
         with client, scope:
             try:
                 while packet := await client.recv(MAXIMUM_REQUEST_OCTETS):
+                    if scope.cancel_called:
+                        return  # dropped while the packet was on its way
                     self._clients[scope] = self._clients.pop(scope)
                     reply = await answer(pump, packet, self._log)
                     if reply is not None and not await send(client, reply):

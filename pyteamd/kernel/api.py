@@ -23,6 +23,7 @@ WORDS = {
     codes.EADDRNOTAVAIL: "cannot assign requested address",
     codes.ENOENT: "no such option",
     codes.ENODEV: "no such device",
+    codes.EMFILE: "too many open files",
     codes.ENOBUFS: "no buffer space available",
 }
 

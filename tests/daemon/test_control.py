@@ -14,6 +14,7 @@ import pytest
 import trio
 from daemon_kit import Lab, Running, quiet
 
+from pyteamd.control import usock
 from pyteamd.control.usock import MAXIMUM_CONNECTIONS, SEND_TIMEOUT_S, Usock, split, unescape
 from pyteamd.model import SetMember
 from pyteamd.runners.base import UserError
@@ -222,6 +223,29 @@ async def test_with_too_many_connections_the_idlest_is_dropped(lab: Lab) -> None
         assert await clients[1].recv(10) == b""
         await clients[0].send(b"REQUEST\nConfigDump\n")
         assert await clients[0].recv(10000)
+
+
+async def test_a_client_that_is_dropped_while_it_asks_hurts_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packet and the connection too many are there at the same time; which the daemon sees first is left to chance."""
+    monkeypatch.setattr(usock, "MAXIMUM_CONNECTIONS", 1)
+    daemon = await lab.start()
+    for _ in range(20):
+        with connected(daemon.path) as first:
+            await quiet()
+            first.send(b"REQUEST\nConfigDump\n")
+            with connected(daemon.path):
+                await quiet()
+            assert daemon.code is None
+            assert first.recv(10) in (b"", b"REPLY_SUCC")
+    assert await daemon.call("StateItemValueGet", "runner.active_port") == "eth1"
+
+
+def connected(path: str) -> socket.socket:
+    """A client that does not wait for the event loop."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.settimeout(1)
+    client.connect(path)
+    return client
 
 
 async def test_a_large_reply_is_one_packet(lab: Lab) -> None:
