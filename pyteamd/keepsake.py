@@ -118,8 +118,9 @@ class Keepsake:
         self._spoke = False
         try:
             if runner.revision != self._revision or not self._touched():
-                self._revision = runner.revision
+                revision = runner.revision
                 self._save(runner.snapshot(now))
+                self._revision = revision  # only now: an old snapshot must not be made to look new
         except OSError as error:
             if not self._complained:
                 self._log.warning("%s: %s; a restart will interrupt traffic", self.path, os.strerror(error.errno or 0))
@@ -142,10 +143,15 @@ class Keepsake:
     def _save(self, snapshot: dict[str, Any] | None) -> None:
         tree = {"boot": self._boot, "ifindex": self._ifindex, "snapshot": snapshot}
         new = f"{self.path}.new"
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-            json.dump(tree, file)
-        self._touch(new)
-        os.replace(new, self.path)
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                json.dump(tree, file)
+            self._touch(new)
+            os.replace(new, self.path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
 
     def _touch(self, path: str) -> None:
         now_ns = int(self._clock() * 1e9)

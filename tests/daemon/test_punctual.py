@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -323,3 +324,25 @@ async def test_the_partner_is_told_before_the_port_is_released(
     await daemon.call("PortRemove", "eth1")
     await daemon.stop()
     assert when_released == dict.fromkeys(ports, ACTIVE_ALONE)
+
+
+async def test_what_could_not_be_written_does_not_make_the_old_file_look_new(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(old: str, new: str) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    log, clock, receiver = (await lab.start()).log, Clock(), Receiver()
+    path = lab.directory / "file"
+    keepsake = Keepsake(str(path), 9, log, clock=clock, boot="b")
+    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    monkeypatch.setattr("pyteamd.keepsake.os.replace", no_space)
+    receiver.revision = 2
+    for _ in range(2):
+        clock.now_s += 1.0
+        keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    assert path.stat().st_mtime == 1000.0
+    assert not path.with_name("file.new").exists()
+    monkeypatch.undo()
+    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    assert path.stat().st_mtime == 1002.0
