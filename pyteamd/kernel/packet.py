@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import array
 import errno
+import fcntl
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -34,6 +36,8 @@ _ETH_P_SLOW: Final = 0x8809
 _TAGS: Final = (0x8100, 0x88A8)
 _VLAN_ID: Final = 0x0FFF
 
+_SIOCGIFNAME: Final = 0x8910
+_IFREQ: Final = struct.Struct("=16si20x")  # name, ifindex
 _SO_ATTACH_FILTER: Final = 26
 _SOL_PACKET: Final = 263
 _ADD_MEMBERSHIP, _AUXDATA, _IGNORE_OUTGOING = 1, 8, 23
@@ -110,7 +114,7 @@ class PacketSocket:
             except OSError as problem:
                 if problem.errno != errno.ENETDOWN:
                     raise
-                self._gone = not _name(self.ifindex)
+                self._gone = not name_of(self._socket, self.ifindex)
                 break
             if address[2] == socket.PACKET_OUTGOING:
                 continue
@@ -170,7 +174,7 @@ def _prepare(sock: socket.socket, tap: Tap) -> None:
 def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
     """Python binds by name only: look at the name again afterwards, in case the link was renamed in between."""
     for _ in range(_BIND_ATTEMPTS):
-        name = _name(ifindex)
+        name = name_of(sock, ifindex)
         if not name:
             break
         try:
@@ -179,16 +183,21 @@ def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
             if problem.errno == errno.ENODEV:
                 continue
             raise
-        if _name(ifindex) == name:
+        if name_of(sock, ifindex) == name:
             return
     raise KernelGone(f"link {ifindex} does not exist")
 
 
-def _name(ifindex: int) -> str:
+def name_of(sock: socket.socket, ifindex: int) -> str:
+    """The link's name, "" when there is none. OSError. (if_indextoname would need one more socket, and lacks of it look like no link.)"""
+    request = bytearray(_IFREQ.pack(b"", ifindex))
     try:
-        return socket.if_indextoname(ifindex)
-    except OSError:
+        fcntl.ioctl(sock, _SIOCGIFNAME, request)
+    except OSError as problem:
+        if problem.errno != errno.ENODEV:
+            raise
         return ""
+    return os.fsdecode(_IFREQ.unpack(request)[0].rstrip(b"\0"))
 
 
 def _tag(ancillary: list[tuple[int, int, bytes]]) -> int | None:

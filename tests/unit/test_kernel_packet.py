@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 
 import pytest
 
 from pyteamd.events import FrameSeen
 from pyteamd.kernel.api import KernelRefused
-from pyteamd.kernel.packet import PacketSocket, parse
+from pyteamd.kernel.packet import PacketSocket, name_of, parse
 from pyteamd.model import Tap, TapKind
 
 TO, FROM = b"\xff" * 6, b"\x02\x5e\0\0\0\1"
@@ -47,3 +48,15 @@ def test_a_lack_of_descriptors_is_a_refusal() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert refusal.value.errno in (errno.EMFILE, errno.EPERM)  # the latter for a user without CAP_NET_RAW
+
+
+def test_the_name_of_a_link_needs_no_descriptor() -> None:
+    """Without one it seemed to be gone, and no other socket was opened on it ever."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
+        try:
+            assert name_of(last, 1) == "lo"
+            assert name_of(last, 2**31 - 1) == ""
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
