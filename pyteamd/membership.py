@@ -25,11 +25,15 @@ class Membership:
         """Links that cannot be had or were taken out by somebody else, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
+        self._new: set[int] = set()
+        """Those of them that nobody had named before: a refusal ends the wish, for the user was told."""
         self.out: set[int] = set()
         """Links that were taken out. One that had another name then does not come back when it gets the wanted one again."""
 
     def want(self, name: str, ifindex: int) -> None:
         """A user wants the link in."""
+        if name not in self.wanted and self._taken.get(ifindex) != name:
+            self._new.add(ifindex)
         self._taken.pop(ifindex, None)
         self.wanted[name] = None
         self.released.discard(ifindex)
@@ -43,14 +47,14 @@ class Membership:
 
     def joined(self, ifindex: int) -> None:
         """The link is a port."""
-        self.asked.discard(ifindex)
+        self._answered(ifindex)
         self.out.discard(ifindex)
 
     def release(self, name: str, ifindex: int) -> None:
         """The link shall leave."""
         self._taken.pop(ifindex, None)
         self.wanted.pop(name, None)
-        self.asked.discard(ifindex)
+        self._answered(ifindex)
         self.out.add(ifindex)
         self.released.add(ifindex)
 
@@ -63,18 +67,24 @@ class Membership:
         """The link cannot be had, or was taken out by somebody else. A new link of that name is another matter."""
         if name in self.wanted:
             del self.wanted[name]
-            self._taken[ifindex] = name
+            if ifindex not in self._new:
+                self._taken[ifindex] = name
         self.out.add(ifindex)
-        self.asked.discard(ifindex)
+        self._answered(ifindex)
 
     def link_gone(self, ifindex: int) -> None:
         """The link was deleted. (Its port left first, as if it had been taken out.)"""
         self.released.discard(ifindex)
-        self.asked.discard(ifindex)
+        self._answered(ifindex)
         self.out.discard(ifindex)
         name = self._taken.pop(ifindex, None)
         if name is not None:
             self.wanted[name] = None
+
+    def _answered(self, ifindex: int) -> None:
+        """What a user asked for is settled."""
+        self.asked.discard(ifindex)
+        self._new.discard(ifindex)
 
     def desired(self, facts: Facts, ports: Container[int], starting: bool) -> dict[int, bool]:
         """Ifindex → member. At the start every configured link is tried as it is; later only one that can be had."""
