@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.kernel.lab_kit import Bench, bench, wait_for
-from tests.kernel.lacp_kit import LONG, config, team
+from tests.kernel.lab_kit import Bench, Stream, bench, wait_for
+from tests.kernel.lacp_kit import LONG, config, enabled, team
 from tests.kernel.lacp_peers import PARTNERS, bond, both_in_service, is_slow, missing
 from tests.kernel.wire_kit import Announcements, Ear, Links
 
@@ -104,3 +104,27 @@ def test_the_pace_is_steady(rate: str) -> None:
     print(f"{rate}: pauses of " + ", ".join(f"{pause:.3f} s" for pause in pauses))
     assert lasts_s / interval_s - 1.5 <= len(moments) <= lasts_s / interval_s + 1.5
     assert pauses == pytest.approx([interval_s] * len(pauses), rel=0.1)
+
+
+@pytest.mark.skipif(not LONG, reason="half a minute; PYTEAMD_LONG=1")
+def test_a_better_port_takes_the_place_of_one_in_service_without_a_gap() -> None:
+    """max_ports 1 against kernel bonding, which comes to be in sync later than we could attach."""
+    text = config([{"lacp_prio": 20}, {"lacp_prio": 10}], max_ports=1, sys_prio=1)
+    with bench() as on, bond(on), team(on, text):
+        on.on_host("ip addr add 192.0.2.2/24 dev team0")
+        links = Links(on.host)
+        wait_for(lambda: enabled(on, 2), 15.0)
+        for _ in range(TRIES):
+            links.up("em2", False)
+            wait_for(lambda: enabled(on, 1), 15.0)
+            wait_for(lambda: on.on_host("ping -q -c 1 -W 1 192.0.2.1").status == 0, 20.0)
+            time.sleep(1.0)
+            with Announcements(on.host) as said, Stream(on, "192.0.2.1") as stream:
+                links.up("em2", True)
+                wait_for(lambda: enabled(on, 2) and not enabled(on, 1), 15.0)
+                time.sleep(1.0)
+                changes = said.enabled()
+            print(f"{stream.lost} of {stream.sent} lost", [(at - changes[0][0], value) for at, _, value in changes])
+            assert [value for _, _, value in changes] == [True, False]
+            assert stream.lost <= 10, "bonding looks every tenth of a second"
+        links.close()
