@@ -33,6 +33,8 @@ def interface_name(text: str) -> str:
         raise ValueError(f"is longer than {NAME_MAX} characters, no interface can have that name")
     if text in (".", "..") or any(char in "/:" or char.isspace() for char in text):
         raise ValueError('is no interface name: blanks, "/" and ":" are not allowed in one')
+    if "%" in text:
+        raise ValueError('is no interface name: for the kernel "%" stands for a number that it chooses')
     return text
 
 

@@ -76,6 +76,9 @@ def test_a_bad_device_name_counts_only_when_it_is_used() -> None:
     assert told("{}", device="a/b") == [
         '! f:1:1: device: "a/b" is no interface name: blanks, "/" and ":" are not allowed in one'
     ]
+    assert told("{}", device="team%d") == [  # the kernel would make team0, and nobody would find it or take it away
+        '! f:1:1: device: "team%d" is no interface name: for the kernel "%" stands for a number that it chooses'
+    ]
 
 
 def test_a_port_no_interface_can_be_is_told() -> None:

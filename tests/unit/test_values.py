@@ -9,7 +9,7 @@ import pytest
 from pyteamd.values import MAC_PATTERN, hardware_address, host4, host6, interface_name
 
 
-@pytest.mark.parametrize("name", ["em1", "eth0.100", "a" * 15, "ä" * 7, "team%d", "-x", "tést"])
+@pytest.mark.parametrize("name", ["em1", "eth0.100", "a" * 15, "ä" * 7, "-x", "tést"])
 def test_interface_names(name: str) -> None:
     assert interface_name(name) == name
 
