@@ -154,6 +154,8 @@ class Facts:
 
     def replace_options(self, dump: Resync) -> None:
         """The options of a complete dump are all there are. Announcements may have been lost: wait for none."""
+        if not self.observed.options:  # the first one; a daemon before us may have set the carrier of a team that has ports
+            self.observed.carrier_free = not dump.ports
         self._echoes.clear()
         self.observed.options.clear()
         self.observed.options.update({option.key: option.value for option in dump.options})
@@ -165,6 +167,7 @@ class Facts:
             case SetOption(key=key, value=value):
                 self._expect(key, observed.options.get(key), value, now)
                 observed.options[key] = value
+                observed.carrier_free |= key.name == "mode"
             case SetMac(ifindex=ifindex, mac=mac):
                 self._expect(("mac", ifindex), observed.macs.get(ifindex), mac, now)
                 observed.macs[ifindex] = mac
@@ -173,7 +176,7 @@ class Facts:
                 observed.members[ifindex] = member
             case SetCarrier(up=up):
                 self._expect("carrier", observed.carrier, up, now)
-                observed.carrier = up
+                observed.carrier, observed.carrier_free = up, False
 
     def _expect(self, place: Hashable, before: OptionValue | None, value: OptionValue, now: float) -> None:
         """An announcement of `value` is on its way, unless it came already."""

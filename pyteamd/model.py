@@ -43,6 +43,8 @@ class Observed:
     macs: dict[int, bytes] = field(default_factory=dict)
     members: dict[int, bool] = field(default_factory=dict)
     carrier: bool | None = None
+    carrier_free: bool = False
+    """Nobody has set the carrier in this mode: the driver makes it follow the links of the ports, and tells a second later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,9 @@ def reconcile(desired: Desired, observed: Observed) -> tuple[Write, ...]:
     for ifindex, member in desired.members.items():
         if observed.members.get(ifindex, False) != member:
             found.append((ENSLAVE if member else RELEASE, SetMember(ifindex, member)))
-    if desired.carrier is not None and observed.carrier is not desired.carrier:
-        found.append((CARRIER, SetCarrier(desired.carrier)))
+    if desired.carrier is not None and (observed.carrier is not desired.carrier or observed.carrier_free):
+        # Once it is set the driver keeps its hands off; before the first port, or the team has carrier as soon as a link has.
+        found.append((TEAM_OPTION if observed.carrier_free else CARRIER, SetCarrier(desired.carrier)))
     if len(found) > 1:
         found.sort(key=rank_of)
     return tuple([write for _, write in found])
