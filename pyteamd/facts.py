@@ -154,9 +154,8 @@ class Facts:
 
     def replace_options(self, dump: Resync) -> None:
         """The options of a complete dump are all there are. Announcements may have been lost: wait for none."""
-        if (
-            not self.observed.options
-        ):  # the first dump; of a team with ports a daemon before us may have set the carrier
+        if not self.observed.options:
+            # The first dump. Of a team with ports a daemon before us may have set the carrier.
             self.observed.carrier_free = not dump.ports
         self._echoes.clear()
         self.observed.options.clear()
