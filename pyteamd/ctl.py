@@ -234,7 +234,13 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
                     _log(error, err)
                 elif str(error):
                     err.write(f"{error}\n")
-                raise Refusal(f"command call failed ({os.strerror(error.errno)})") from None
+                silent = verb.extra and error.errno == errno.ETIMEDOUT
+                hint = (
+                    f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
+                    if silent
+                    else ""
+                )
+                raise Refusal(f"command call failed ({os.strerror(error.errno)})", hint) from None
     except Refusal as error:
         err.write(f"{error}\n")
         if error.hint and options.hints:

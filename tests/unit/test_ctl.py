@@ -16,7 +16,7 @@ import pytest
 from pyteamd import client, ctl
 from pyteamd.ctl_verbs import VERBS, Session, Verb
 from tests.unit.ctl_cases import DEAD_SOCKET, NO_SOCKET, TEAM, Case, cases, replies
-from tests.unit.ctl_mock import MockDaemon
+from tests.unit.ctl_mock import SILENT, MockDaemon
 from tests.unit.ctl_record import SOCKET_ANSWERS, asks_the_kernel, load
 
 CASES = {case.name: case for case in cases()}
@@ -127,3 +127,17 @@ def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest
         assert ctl.run(program, [TEAM, "configur", "x"], io.StringIO(), err) == 1
         hint = f"did you mean: {program} {TEAM} configuration?\n" if shown else ""
         assert err.getvalue() == f'Unknown command "{"x" if shown else "configur"}".\n{hint}'
+
+
+def test_a_daemon_that_does_not_know_our_verbs_is_named_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.05)
+    err = io.StringIO()
+    with MockDaemon(str(tmp_path / f"{TEAM}.sock"), {**replies("lacp"), "Explain": SILENT}):
+        assert ctl.run("pyteamdctl", [TEAM, "explain"], io.StringIO(), err) == 1
+    assert err.getvalue().endswith(
+        "command call failed (Connection timed out)\n"
+        "explain is pyteamd's own; another daemon, such as C teamd, does not answer it\n"
+    )
