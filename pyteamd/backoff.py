@@ -141,10 +141,11 @@ class Backoff:
         if attempt.paid_until_s <= now:
             attempt.forget_changes()
         attempt.paid_until_s = max(attempt.paid_until_s, now) + STEADY_S
-        if attempt.crowded or attempt.paid_until_s - FREE_CHANGES * STEADY_S <= now:
+        if attempt.paid_until_s - FREE_CHANGES * STEADY_S <= now:
             return False
+        begins = not attempt.crowded
         attempt.crowded = self._holding = True
-        return True
+        return begins
 
     def _hold(self, attempt: Attempt, now: float) -> None:
         attempt.delay_s = min(attempt.delay_s * GROWTH or FIRST_DELAY_S, LONGEST_DELAY_S)

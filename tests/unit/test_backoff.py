@@ -39,6 +39,7 @@ def fight(
     written, said = 0, []
     for step in range(round(seconds * 1000)):
         now, write = start + step / 1000, writes[step % len(writes)]
+        backoff.deadline(now)  # the team asks before it writes, and afterwards
         if backoff.allowed((write,), now):
             written += 1
             if refused and write == OFF:
