@@ -96,27 +96,41 @@ class PidFile:
         """Write the file; it must not exist, unless it is empty or says 0. OSError."""
         with suppress(FileNotFoundError):
             os.unlink(self._new)  # who had our number before crashed
-        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                os.fchmod(descriptor, 0o644)
-                os.write(descriptor, self._text)
-            finally:
-                os.close(descriptor)
-            self._link()
+            self._write(self._new)
+            self._name()
         finally:
-            os.unlink(self._new)
+            with suppress(FileNotFoundError):
+                os.unlink(self._new)
 
     def remove(self) -> None:
         """Remove it, unless somebody else has put his own in its place."""
         remove(self.path, self._text)
 
-    def _link(self) -> None:
+    def _write(self, path: str) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            os.link(self._new, self.path)
+            os.fchmod(descriptor, 0o644)
+            os.write(descriptor, self._text)
+        finally:
+            os.close(descriptor)
+
+    def _name(self) -> None:
+        try:
+            self._link()
         except FileExistsError:
             text = read(self.path)
             if text.strip() not in (b"", b"0"):
                 raise
             remove(self.path, text)
+            self._link()
+
+    def _link(self) -> None:
+        try:
             os.link(self._new, self.path)
+        except FileExistsError:
+            raise
+        except OSError:
+            self._write(
+                self.path
+            )  # no hard links on this file system (FAT): for a moment the file is empty, as teamd's is

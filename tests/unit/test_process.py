@@ -171,10 +171,22 @@ def test_create_and_remove(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0\n"])
-def test_an_empty_file_is_in_nobodys_way(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_an_empty_file_is_in_nobodys_way(
+    tmp_path: Path, text: str, hard_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(old: str, new: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))  # what FAT answers
+
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refused)
     path = tmp_path / "pid"
     path.write_text(text)
     PidFile(str(path)).create()
+    assert path.read_text() == f"{os.getpid()}\n"
+    assert os.listdir(tmp_path) == ["pid"]
+    with pytest.raises(FileExistsError):
+        PidFile(str(path)).create()
     assert path.read_text() == f"{os.getpid()}\n"
 
 
