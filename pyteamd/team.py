@@ -371,8 +371,8 @@ class Team:
         return stirred
 
     def _earliest(self, now: float) -> float | None:
-        moments = self.runner.deadline(), self.backoff.deadline(now), self.carrier.deadline()
-        self._stirs_at = min([at for at in moments if at is not None], default=None)
+        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline())  # or due for ever
+        self._stirs_at = min([at for at in (self.backoff.deadline(now), *others) if at is not None], default=None)
         return min([at for at in (self._stirs_at, self.ports.deadline()) if at is not None], default=None)
 
 

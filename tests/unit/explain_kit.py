@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyteamd.events import ConfigApply
 from pyteamd.explain import explain, sentence
 from pyteamd.runners.base import Reason
 from pyteamd.scenario_run import SimulatedWorld
@@ -131,6 +132,21 @@ def two_partners(
     begin(made, config)
     made.world.pass_time(5.0)
     return made, one, two
+
+
+def apply(made: Told, config: dict[str, object]) -> None:
+    """Go over to another configuration."""
+    made.world.running().feed(ConfigApply(json.dumps(config)), made.world.clock)
+    made.world.settle()
+
+
+def again(made: Told) -> list[str]:
+    """Kill the daemon and start another; returns what that wrote and said."""
+    config = json.dumps(made.team.config.dump())
+    made.world.kill()
+    made.world.happened()
+    made.world.start(config, adopt=True, enslave=True, keep=False)
+    return [f"{happened.kind} {happened.text}" for happened in made.world.happened()]
 
 
 INDIVIDUAL = OURS & ~AGGREGATION

@@ -6,12 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from explain_kit import Told, backup, begin, lacp, told
+from explain_kit import Told, again, apply, backup, begin, told
 
 from pyteamd import statetree
-from pyteamd.events import ConfigApply, HostsResolved, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.events import HostsResolved, LinkGone, LinkSeen, Resync, UserSet
 from pyteamd.model import OptionKey, SetOption
-from pyteamd.once import MODE
 from pyteamd.reload import unknown_hosts
 from pyteamd.runners.base import UserError
 from pyteamd.start import Setup
@@ -31,12 +30,6 @@ def hear(made: Told, *events: LinkSeen | LinkGone) -> None:
     for event in events:
         if made.team.wants(event):
             made.world.running().feed(event, made.world.clock)
-
-
-def apply(made: Told, config: dict[str, object]) -> None:
-    """Go over to another configuration."""
-    made.world.running().feed(ConfigApply(json.dumps(config)), made.world.clock)
-    made.world.settle()
 
 
 def test_a_switch_that_is_due_is_not_lost_when_a_request_comes_at_that_very_moment_and_fails() -> None:
@@ -139,94 +132,6 @@ def test_why_a_link_was_refused_is_forgotten_with_the_link() -> None:
     assert "eth3" not in made.reasons()
 
 
-def test_the_carrier_is_the_drivers_again_after_lacp() -> None:
-    made = told(lacp())
-    made.world.pass_time(1.0)
-    for name in ("eth1", "eth2"):
-        made.world.remove_port(name)
-    apply(made, {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}, "eth2": {}}})
-    for name in ("eth1", "eth2"):
-        made.world.add_port(name)
-    assert made.world.carrier()
-    assert made.world.device().hash_program
-    made.world.set_peer("eth1", False)
-    assert made.world.carrier()
-    made.world.set_peer("eth2", False)
-    assert not made.world.carrier()
-
-
-@pytest.mark.parametrize("refused", [False, True])
-def test_the_carrier_of_an_empty_device_that_was_left_behind_by_lacp(refused: bool) -> None:
-    made = told({}, start=False)
-    made.world.kernel.create_team("team0")
-    device = made.world.kernel.teams[made.world.ifindex_of("team0")]
-    device.set_option(MODE, "loadbalance")
-    device.set_carrier(False)
-    if refused:
-        made.world.refuse("mode", "", None, "EINVAL")
-    config = {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}}}
-    made.world.start(json.dumps(config), adopt=True, enslave=True, keep=False)
-    made.world.set_admin("team0", True)
-    assert [port.name for port in made.team.ports.values()] == ["eth1"]
-    assert made.world.carrier() is not refused
-    assert device.hash_program
-
-
-SPREAD = {"runner": {"name": "loadbalance"}, "ports": {"eth1": {}, "eth2": {}}}
-
-
-@pytest.mark.parametrize("config", [SPREAD, backup(), lacp()], ids=["loadbalance", "activebackup", "lacp"])
-@pytest.mark.parametrize("up", [False, True])
-def test_a_carrier_that_was_set_by_hand_before_a_take_over_is_put_right(config: dict[str, object], up: bool) -> None:
-    made = told(config)
-    made.world.pass_time(5.0)
-    right = made.world.carrier()
-    made.world.kill()
-    made.world.device().set_carrier(up)
-    made.world.start(json.dumps(config), adopt=True, enslave=True, keep=False)
-    made.world.pass_time(3.0)
-    assert made.world.carrier() is right
-    for name, running in (("eth1", False), ("eth2", False), ("eth2", True)):
-        made.world.set_peer(name, running)
-        made.world.pass_time(3.0)
-        assert made.world.carrier() is (right and (name == "eth1" or running))
-    made.world.set_peer("eth2", False)
-    assert not made.world.carrier(), "known to be ours by now, so at once"
-
-
-@pytest.mark.parametrize("up", [False, True])
-def test_a_carrier_that_somebody_sets_while_we_run_is_left_alone(up: bool) -> None:
-    made = told(SPREAD)
-    again(made)
-    for name in ("eth1", "eth2"):
-        made.world.set_peer(name, not up)
-    made.world.pass_time(3.0)
-    assert made.world.carrier() is not up
-    made.world.device().set_carrier(up)
-    made.world.settle()
-    made.world.pass_time(3.0)
-    for running in (up, not up):
-        made.world.set_peer("eth1", running)
-        made.world.pass_time(3.0)
-        assert made.world.carrier() is up
-    assert "carrier" not in " ".join(happened.text for happened in made.world.happened())
-
-
-def test_a_carrier_that_the_driver_sets_is_left_to_it() -> None:
-    made = told(SPREAD)
-    again(made)
-    for running in (False, True, False):
-        for name in ("eth1", "eth2"):
-            made.world.set_peer(name, running)
-        made.world.pass_time(3.0)
-        assert made.world.carrier() is running
-    made.world.set_admin("team0", False)
-    made.world.set_peer("eth1", True)
-    made.world.pass_time(3.0)
-    assert not any("carrier" in happened.text for happened in made.world.happened())
-    assert made.team.deadline() is None
-
-
 def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
     made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
     for name in ("eth0", "eth0.100"):
@@ -247,15 +152,6 @@ def test_what_is_no_debug_level(text: str) -> None:
 
 
 NAMED = {"name": "arp_ping", "target_host": "gw.example", "interval": 100}
-
-
-def again(made: Told) -> list[str]:
-    """Kill the daemon and start another; returns what that wrote and said."""
-    config = json.dumps(made.team.config.dump())
-    made.world.kill()
-    made.world.happened()
-    made.world.start(config, adopt=True, enslave=True, keep=False)
-    return [f"{happened.kind} {happened.text}" for happened in made.world.happened()]
 
 
 def named(*with_a_name: str) -> Told:
