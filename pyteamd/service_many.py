@@ -87,6 +87,8 @@ class Member:
     server: TeamServer
     scope: trio.CancelScope
     metrics: trio.CancelScope = field(default_factory=trio.CancelScope)
+    reload: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Of the last reload: it ends with the team, or it would wait for ever for an answer to what it asked."""
     gone: bool = False
     """It shall not be started again."""
 
@@ -152,8 +154,10 @@ class Fleet:
         """One team goes over to what its file says now."""
         if member.server.pump is None:
             return
+        member.reload = trio.CancelScope()
         try:
-            await read_again(member.server.pump, file, self._log)
+            with member.reload:
+                await read_again(member.server.pump, file, self._log)
         except Exception as fault:
             self._broken(device, member, fault)
 
@@ -243,6 +247,7 @@ class Fleet:
                 again = True
             del self.members[device]
             member.metrics.cancel()
+            member.reload.cancel()
             self._started(device)
             if not again or member.gone or self._stopping:
                 log.info("Ended.")

@@ -227,3 +227,22 @@ async def test_a_write_that_is_done_after_its_teams_end_is_told_nobody(
     assert set(fed) == {made.lab.link("team1").ifindex}
     assert (await made.client("team1").state())["runner"] == {"active_port": ""}
     assert (made.codes, only_bugs(made)) == ([], 0)
+
+
+@pytest.mark.slow
+async def test_a_reload_of_a_team_that_ends_meanwhile_is_abandoned(stalling: Stalling, many: Any) -> None:
+    many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
+    made = await many()
+    thread = await begin_writing(made, stalling)
+    made.write("team0.conf", team("eth1", runner={"name": "lacp", "min_ports": 2}))
+    await made.hang_up()
+    made.lab.kernel.delete_link(made.lab.link("team0").ifindex)
+    await trio.sleep(1.0)
+    assert made.teams() == ["team1"]
+    made.write("team1.json", team("eth2", notify_peers={"count": 7}))
+    (made.directory / "team0.conf").unlink()
+    await made.hang_up()
+    assert '"count": 7' in await made.client("team1").call("ConfigDump"), "this reload does not wait for that one"
+    stalling.gate.set()
+    thread.join(10)
+    assert (made.codes, only_bugs(made)) == ([], 0)
