@@ -62,7 +62,7 @@ class Keepsake:
         self._log = log
         self._clock = clock
         self._boot = boot or boot_id()
-        self._revision = 0
+        self._revision = self._tried = 0
         self._spoke = self._complained = self._removed = False
 
     def hand_over(self, runner: Runner, now: float) -> None:
@@ -107,7 +107,7 @@ class Keepsake:
         """Keep the file as new as the runner, until cancelled."""
         runner = pump.team.runner
         while True:
-            await pump.until(lambda: self._spoke or runner.revision != self._revision, math.inf)
+            await pump.until(lambda: self._spoke or runner.revision != self._tried, math.inf)
             self.update(runner, trio.current_time())
             await trio.sleep(PAUSE_S)
 
@@ -116,11 +116,11 @@ class Keepsake:
         if self._removed:
             return
         self._spoke = False
+        self._tried = runner.revision
         try:
-            if runner.revision != self._revision or not self._touched():
-                revision = runner.revision
+            if self._tried != self._revision or not self._touched():
                 self._save(runner.snapshot(now))
-                self._revision = revision  # only now: an old snapshot must not be made to look new
+                self._revision = self._tried  # only now: an old snapshot must not be made to look new
         except OSError as error:
             if not self._complained:
                 self._log.warning("%s: %s; a restart will interrupt traffic", self.path, os.strerror(error.errno or 0))

@@ -111,8 +111,6 @@ class Lacp(Runner):
         self._roster.begun = self._roster.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
-        if self._leaving:
-            return None
         moments = [*self._wakes.values(), self._fallback.begins_at(), self.spreader.deadline()]
         return min((moment for moment in moments if moment is not None), default=None)
 

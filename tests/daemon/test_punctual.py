@@ -346,3 +346,21 @@ async def test_what_could_not_be_written_does_not_make_the_old_file_look_new(
     monkeypatch.undo()
     keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
     assert path.stat().st_mtime == 1002.0
+
+
+async def test_what_cannot_be_written_is_tried_again_when_there_is_something_to_tell(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    def no_space(old: str, new: str) -> None:
+        tried.append(trio.current_time())
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr("pyteamd.keepsake.os.replace", no_space)
+    partners(lab)
+    await in_service(lab)
+    began = len(tried)
+    await trio.sleep(60.0)
+    assert began > 0
+    assert 1 <= len(tried) - began <= 2 * 60 + 10, "two ports speak once a second"
