@@ -1,7 +1,8 @@
 """The values the core computes: what the kernel should look like, what it looks like, and what to do about it.
 
-Desired and Observed have the same fields. A key left out of Desired means "no opinion, never touched"; a key left out of
-Observed means "not known yet". A Write is one difference between the two. Frames and notes are the things that happen once.
+Desired and Observed have the same fields, but for what only the kernel knows (`carrier_free`). A key left out of
+Desired means "no opinion, never touched"; a key left out of Observed means "not known yet". A Write is one difference between the
+two. Frames and notes are the things that happen once.
 """
 
 from __future__ import annotations

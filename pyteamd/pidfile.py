@@ -5,8 +5,9 @@ behind may name a stranger; teamd then refuses to start, and `-k` kills the stra
 ours or teamd: its command line has the word, and it is not a zombie.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
-linked. A file is removed only by who has locked it and sees that its name still leads to it and that it says what it said, so nobody
-removes what a rival has just put in the place of a stale file. The lock (fcntl, as in teamd) takes the right to write the file.
+linked (where that can be done). A file is removed only by who has locked it and sees that its name still leads to it and that it says
+what it said, so nobody removes what a rival has just put in the place of a stale file. The lock (fcntl, as in teamd) takes the right to
+write the file.
 """
 
 from __future__ import annotations
