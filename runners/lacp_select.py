@@ -116,15 +116,17 @@ def in_use(
 ) -> frozenset[int]:
     """Those of an aggregate's members that may attach; the others are hot standby. Ports that are well go first.
 
-    Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same. Make before
-    break: a port of `serving` keeps its place until a better one is in `arrived`, which are those whose partner is in sync. Both
-    are attached until then, but no more than `max_ports` carry traffic.
+    Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same. `arrived` are
+    those whose partner is in sync. A place whose port has not arrived is kept by one of `serving`, make before break, or else lent to
+    the next that has arrived: both are attached until then, but no more than `max_ports` carry traffic.
     """
     ordered = sorted(members, key=lambda member: (not member.current, by_rank(member)))
     best = [member.ifindex for member in ordered[:max_ports]]
     under_way = sum(ifindex not in arrived for ifindex in best)
-    keep = [member.ifindex for member in ordered[len(best) :] if member.ifindex in serving]
-    return frozenset(best + keep[:under_way])
+    rest = [member.ifindex for member in ordered[len(best) :]]
+    ready = [ifindex for ifindex in rest if ifindex in serving]
+    ready += [ifindex for ifindex in rest if ifindex in arrived and ifindex not in serving]
+    return frozenset(best + ready[:under_way])
 
 
 def ready_at(waits: Iterable[tuple[float, float]], own_until: float) -> float:

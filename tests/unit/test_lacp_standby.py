@@ -53,3 +53,34 @@ def test_a_better_port_displaces_the_one_in_service_when_its_partner_is_in_sync(
     assert bench.sending() == {4}
     assert bench.enabled() == {4}
     assert (bench.actor(3).state, bench.actor(4).state) == (0x07, 0x3F)
+
+
+def test_a_standby_port_takes_over_from_one_whose_partner_goes_out_of_sync() -> None:
+    ports = [FakePort(i, config=LacpPortConfig(lacp_prio=prio)) for i, prio in ((3, 20), (4, 10))]
+    bench = Bench(*ports, max_ports=1, sys_prio=1)
+    for _ in range(4):
+        for ifindex in bench.ports:
+            bench.hear(ifindex)
+        bench.wait(1.0)
+    assert bench.enabled() == {4}
+    bench.hear(4, state=0x07)
+    assert bench.enabled() == {3}
+    assert (bench.actor(3).state, bench.actor(4).state) == (0x3F, 0x0F)
+    assert bench.runner.broken(bench.view) == []
+    bench.hear(4)
+    assert bench.enabled() == {4}
+    assert bench.actor(3).state == 0x07
+
+
+def test_a_better_port_that_is_never_in_sync_does_not_keep_a_standby_port_from_taking_over() -> None:
+    ports = [FakePort(i, config=LacpPortConfig(lacp_prio=prio)) for i, prio in ((3, 30), (4, 20), (5, 10))]
+    bench = Bench(*ports, max_ports=1, sys_prio=1)
+    for _ in range(4):
+        bench.hear(3)
+        bench.hear(4)
+        bench.hear(5, state=0x07)
+        bench.wait(1.0)
+    assert bench.enabled() == {4}
+    bench.ports[4].running = False
+    bench.changed(4)
+    assert bench.enabled() == {3}
