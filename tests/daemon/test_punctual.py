@@ -265,6 +265,20 @@ async def test_a_bad_file_is_one_line_in_the_log(what: str, lab: Lab) -> None:
     assert receiver.resumed == []
 
 
+@pytest.mark.parametrize(("written", "boot"), [("", "b"), ("b", "")])
+async def test_where_one_of_them_did_not_know_the_boot_the_file_is_good(
+    written: str, boot: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit that shows only processes in /proc, and a daemon without such a unit, follow each other."""
+    monkeypatch.setattr("pyteamd.keepsake.boot_id", lambda: boot)
+    path = lab.directory / "file"
+    path.write_text(json.dumps({"boot": written, "ifindex": 9, "snapshot": {"a": 1}}))
+    os.utime(path, (999, 999))
+    receiver = Receiver()
+    Keepsake(str(path), 9, (await lab.start()).log, clock=Clock()).hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    assert [snapshot for snapshot, _ in receiver.resumed] == [{"a": 1}]
+
+
 async def test_age_counts_from_the_last_sign_of_life(lab: Lab) -> None:
     log, clock, receiver = (await lab.start()).log, Clock(), Receiver()
     lines = lab.daemons[0].lines
