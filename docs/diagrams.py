@@ -16,13 +16,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pyteamd.runners.lacp_tables import CHURN, COUPLED, INDEPENDENT, RECEIVE, MuxTable  # noqa: E402
+from pyteamd.runners.lacp.machines import CHURN, COUPLED, INDEPENDENT, RECEIVE, MuxTable  # noqa: E402
 
 PAGE = ROOT / "docs/lacp-machines.md"
 
 HEAD = """# The LACP machines
 
-Made by `make diagrams` from the tables in `runners/lacp_tables.py`; do not edit. Clauses are those of IEEE 802.1AX-2014. An event
+Made by `make diagrams` from the tables in `runners/lacp/machines.py`; do not edit. Clauses are those of IEEE 802.1AX-2014. An event
 that has no arrow changes nothing.
 """
 

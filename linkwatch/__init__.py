@@ -4,7 +4,7 @@ if __name__ != "pyteamd.linkwatch":
     raise ImportError("import pyteamd.linkwatch, not linkwatch")
 
 from pyteamd.linkwatch.base import Watcher
-from pyteamd.registry import Registry
+from pyteamd.model.registry import Registry
 
 WATCHERS: Registry[Watcher] = Registry(
     {

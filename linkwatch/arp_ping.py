@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, problem_of
-from pyteamd.model import Tap, TapKind
-from pyteamd.schema import OnBad, option
-from pyteamd.values import host4
+from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.events import FrameSeen
+from pyteamd.schema.option import OnBad, option
+from pyteamd.schema.values import host4
 from pyteamd.wire import DropReason, PeerError, arp
 from pyteamd.wire.ethernet import ETHERTYPE_ARP
 

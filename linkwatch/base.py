@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pyteamd.events import FrameSeen
-from pyteamd.model import Frame, Level, Note, Tap, Verdict
+from pyteamd.model.desired import Frame, Level, Note, Tap, Verdict
+from pyteamd.model.events import FrameSeen
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.linkwatch.base import PortNow, Watcher
-from pyteamd.model import Verdict
-from pyteamd.schema import OnBad, option
+from pyteamd.model.desired import Verdict
+from pyteamd.schema.option import OnBad, option
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar
 
-from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target
-from pyteamd.model import Tap, TapKind
-from pyteamd.schema import OnBad, option
-from pyteamd.values import host6
+from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.events import FrameSeen
+from pyteamd.schema.option import OnBad, option
+from pyteamd.schema.values import host6
 from pyteamd.wire import DropReason, PeerError, ndisc
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6, MAC_LENGTH
 

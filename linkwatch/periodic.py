@@ -22,10 +22,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import floor
 from typing import Any, ClassVar
 
-from pyteamd.events import FrameSeen
 from pyteamd.linkwatch.base import PortNow, Watcher
-from pyteamd.model import Level, Verdict
-from pyteamd.schema import OnBad, option
+from pyteamd.model.desired import Level, Verdict
+from pyteamd.model.events import FrameSeen
+from pyteamd.schema.option import OnBad, option
 from pyteamd.wire import PeerError
 from pyteamd.wire.ethernet import MAC_LENGTH
 
@@ -82,7 +82,7 @@ class PeriodicConfig:
 
 
 def problem_of(host: str, check: Callable[[str], str]) -> str:
-    """What a check of `pyteamd.values` has against a host, "" for nothing."""
+    """What a check of `pyteamd.schema.values` has against a host, "" for nothing."""
     try:
         check(host)
     except ValueError as error:

@@ -95,9 +95,9 @@ unit() { sed "s|@bindir@|$2|g" "$here/systemd/$1.in" | put "$PREFIX/lib/systemd/
 
 install_program() {
     environment
-    command_file pyteamd pyteamd.cli
-    command_file pyteamdctl pyteamd.ctl
-    command_file pyteamnl pyteamd.nl
+    command_file pyteamd pyteamd.cli.pyteamd.main
+    command_file pyteamdctl pyteamd.cli.pyteamdctl.main
+    command_file pyteamnl pyteamd.cli.pyteamnl.main
     unit pyteamd@.service "$PREFIX/bin"
     put "$PREFIX/lib/tmpfiles.d/pyteamd.conf" <"$here/systemd/tmpfiles/pyteamd.conf"
     put "$dbus/pyteamd.conf" <"$here/systemd/dbus/pyteamd.conf"

@@ -13,8 +13,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pyteamd import __version__, cli, ctl, ctl_verbs, nl, options
-from pyteamd.config_doc import reference
+from pyteamd import __version__
+from pyteamd.cli.pyteamd import main as cli
+from pyteamd.cli.pyteamd import options
+from pyteamd.cli.pyteamdctl import main as ctl
+from pyteamd.cli.pyteamdctl import verbs as ctl_verbs
+from pyteamd.cli.pyteamnl import main as nl
+from pyteamd.config.document import reference
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 

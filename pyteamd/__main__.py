@@ -2,6 +2,6 @@
 
 import sys
 
-from pyteamd.cli import main
+from pyteamd.cli.pyteamd.main import main
 
 sys.exit(main())

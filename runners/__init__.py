@@ -3,7 +3,7 @@
 if __name__ != "pyteamd.runners":
     raise ImportError("import pyteamd.runners, not runners")
 
-from pyteamd.registry import Registry
+from pyteamd.model.registry import Registry
 from pyteamd.runners.base import Runner
 
 RUNNERS: Registry[Runner] = Registry(
@@ -12,7 +12,7 @@ RUNNERS: Registry[Runner] = Registry(
         "roundrobin": "pyteamd.runners.basic:RoundRobin",
         "random": "pyteamd.runners.basic:Random",
         "activebackup": "pyteamd.runners.activebackup:ActiveBackup",
-        "loadbalance": "pyteamd.runners.loadbalance:LoadBalance",
-        "lacp": "pyteamd.runners.lacp:Lacp",
+        "loadbalance": "pyteamd.runners.spread.loadbalance:LoadBalance",
+        "lacp": "pyteamd.runners.lacp.runner:Lacp",
     }
 )

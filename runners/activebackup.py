@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyteamd.events import Event
-from pyteamd.model import Desired, Level, OptionKey, OptionValue
-from pyteamd.runners.base import NOT_SUPPORTED, SET_FAILED, PortConfig, PortView, Reason, Runner, TeamView, UserError
-from pyteamd.schema import OnBad, option
+from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
+from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
+from pyteamd.model.events import Event
+from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
+from pyteamd.schema.option import OnBad, option
 
 ACTIVEPORT = OptionKey("activeport")
 POLICIES = ("same_all", "by_active", "only_active")

@@ -10,22 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from pyteamd.events import Event
-from pyteamd.model import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
-from pyteamd.schema import OnBad, option
-
-
-class UserError(Exception):
-    """A request of a user that cannot be met. `code` and `text` are those of the control protocol."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-
-NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")
-SET_FAILED = ("ItemValueSetFail", "Failed to set item value.")
+from pyteamd.model.desired import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
+from pyteamd.model.errors import NOT_SUPPORTED, UserError
+from pyteamd.model.events import Event
+from pyteamd.schema.option import OnBad, option
 
 
 @dataclass(frozen=True, slots=True)

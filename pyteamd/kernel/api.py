@@ -6,45 +6,11 @@ caller chooses the thread. Only events are awaited.
 
 from __future__ import annotations
 
-import errno as codes
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyteamd.events import FrameSeen, KernelEvent, LinkSeen, Refused, Resync
-from pyteamd.model import Tap, Write
-
-WORDS = {
-    codes.EPERM: "operation not permitted",
-    codes.EACCES: "permission denied",
-    codes.EEXIST: "file exists",
-    codes.EBUSY: "device or resource busy",
-    codes.EINVAL: "invalid argument",
-    codes.EOPNOTSUPP: "operation not supported",
-    codes.EADDRNOTAVAIL: "cannot assign requested address",
-    codes.ENOENT: "no such option",
-    codes.ENODEV: "no such device",
-    codes.EMFILE: "too many open files",
-    codes.ENOBUFS: "no buffer space available",
-}
-
-
-def reason_for(code: int) -> str:
-    """An errno of the kernel in words."""
-    return WORDS.get(code) or codes.errorcode.get(code, f"error {code}")
-
-
-class KernelGone(Exception):
-    """The device or port named in the request does not exist (any more)."""
-
-
-class KernelRefused(Exception):
-    """The kernel said no. `errno` is its reason, `what` the request in words, `hint` what a person can check."""
-
-    def __init__(self, errno: int, what: str, hint: str = "") -> None:
-        super().__init__(f"{what}: {reason_for(errno)}" + (f" ({hint})" if hint else ""))
-        self.errno = errno
-        self.what = what
-        self.hint = hint
+from pyteamd.model.desired import Tap, Write
+from pyteamd.model.events import FrameSeen, KernelEvent, LinkSeen, Refused, Resync
 
 
 class PortSocket(Protocol):

@@ -22,14 +22,15 @@ from typing import Final
 
 import trio
 
-from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, Overrun, PortGone, PortSeen, Resync
 from pyteamd.kernel import rtnl
-from pyteamd.kernel.api import Kernel, KernelGone, KernelRefused
-from pyteamd.kernel.nlsocket import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
+from pyteamd.kernel.api import Kernel
+from pyteamd.kernel.framing import Malformed, Message, messages
 from pyteamd.kernel.packet import PacketSocket
 from pyteamd.kernel.requests import Requests
-from pyteamd.kernel.tlv import Malformed, Message, messages
-from pyteamd.model import Tap
+from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
+from pyteamd.model.desired import Tap
+from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, Overrun, PortGone, PortSeen, Resync
 
 DEFAULT_BUFFER: Final = 1 << 21
 SMALLEST_BUFFER: Final = 32768

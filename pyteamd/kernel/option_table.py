@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pyteamd.model import OptionValue
+from pyteamd.model.desired import OptionValue
 
 MAX_STRING: Final = 32
 MAX_BINARY: Final = 32768

@@ -21,9 +21,9 @@ from typing import Final
 
 import trio
 
-from pyteamd.events import FrameSeen
-from pyteamd.kernel.api import KernelGone, KernelRefused
-from pyteamd.model import Tap, TapKind
+from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.model.events import FrameSeen
 
 LONGEST_FRAME: Final = 2048
 """Octets received of a frame; what we listen to is much shorter, the rest of a longer one is cut off."""
@@ -143,7 +143,7 @@ def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:
 
 
 def _filter(tap: Tap) -> bytes:
-    from pyteamd.kernel import bpf  # not every team listens to frames
+    from pyteamd.wire import bpf  # not every team listens to frames
 
     match tap.kind:
         case TapKind.SLOW_PROTOCOLS:

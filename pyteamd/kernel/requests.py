@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from pyteamd.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
-from pyteamd.kernel import rtnl, teamnl
-from pyteamd.kernel.api import KernelGone, KernelRefused
-from pyteamd.kernel.nlsocket import GENERIC, ROUTE, Refusal, RequestSocket
-from pyteamd.kernel.tlv import Malformed, Message
-from pyteamd.model import SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.kernel import rtnl
+from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel.framing import Malformed, Message
+from pyteamd.kernel.sockets import GENERIC, ROUTE, Refusal, RequestSocket
+from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 

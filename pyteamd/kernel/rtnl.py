@@ -12,9 +12,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
-from pyteamd._nl import nla, nlmsg
-from pyteamd.events import LinkSeen
-from pyteamd.kernel.tlv import (
+from pyteamd.kernel.framing import (
     F_ACK,
     F_CREATE,
     F_DUMP,
@@ -26,6 +24,8 @@ from pyteamd.kernel.tlv import (
     number,
     text,
 )
+from pyteamd.kernel.pyroute2_codec import nla, nlmsg
+from pyteamd.model.events import LinkSeen
 
 NEWLINK: Final = 16
 DELLINK: Final = 17

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pyteamd.kernel import rtnl, teamnl
-from pyteamd.kernel.tlv import messages
-from pyteamd.model import OptionKey, OptionValue
+from pyteamd.kernel import rtnl
+from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel.framing import messages
+from pyteamd.model.desired import OptionKey, OptionValue
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDED = json.loads((ROOT / "tests/unit/golden/netlink-6.1.json").read_text())
+RECORDED = json.loads((ROOT / "tests/kit/golden/netlink-6.1.json").read_text())
 FAILOVER: list[tuple[OptionKey, OptionValue]] = [
     (OptionKey("enabled", 4), True),
     (OptionKey("activeport"), 4),

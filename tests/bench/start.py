@@ -26,15 +26,15 @@ CONFIG = '{"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}
 LINES = ["-o", "-U", "-D", "-N", "-t", "team0", "-c", CONFIG]
 DAEMON = """
 import sys
-import pyteamd.launch
-from pyteamd.kernel.simasync import WaitingSimKernel
+import pyteamd.cli.pyteamd.run
+from pyteamd.sim.waiting import WaitingSimKernel
 def kernel(buffer_bytes):
     made = WaitingSimKernel()
     for number in (1, 2):
         made.add_pair(f"eth{number}", f"peer{number}")
     return made
-pyteamd.launch.NetlinkKernel = kernel
-from pyteamd.cli import main
+pyteamd.cli.pyteamd.run.NetlinkKernel = kernel
+from pyteamd.cli.pyteamd.main import main
 sys.exit(main(sys.argv, sys.argv.pop(1)))
 """
 
@@ -76,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time from the start of the daemon until its D-Bus name is owned.")
     parser.add_argument("--count", type=int, default=11, help="how many starts (default 11, the first is not counted)")
     count = parser.parse_args().count
-    sys.path.insert(0, str(ROOT / "tests/daemon"))
+    sys.path.insert(0, str(ROOT / "tests/kit"))
     from bus_kit import private_bus
 
     with tempfile.TemporaryDirectory(prefix="pyteamd-start-") as run_dir, private_bus() as bus:

@@ -10,7 +10,9 @@ import trio
 from daemon_kit import Lab, jumping
 from serve_kit import many
 
-from pyteamd import service, service_many, writer
+from pyteamd.daemon import fleet as service_many
+from pyteamd.daemon import service
+from pyteamd.daemon import write_thread as writer
 
 __all__ = ["many"]
 

@@ -14,10 +14,10 @@ import pytest
 import trio
 from daemon_kit import Lab, Running, quiet
 
-from pyteamd.control import usock
-from pyteamd.control.usock import MAXIMUM_CONNECTIONS, SEND_TIMEOUT_S, Usock, split, unescape
-from pyteamd.model import SetMember
-from pyteamd.runners.base import UserError
+from pyteamd.daemon.control import usock
+from pyteamd.daemon.control.usock import MAXIMUM_CONNECTIONS, SEND_TIMEOUT_S, Usock, split, unescape
+from pyteamd.model.desired import SetMember
+from pyteamd.model.errors import UserError
 
 INVALID = b"REPLY_ERROR\nInvalidArgs\nDid not receive correct message arguments.\n"
 NO_DEVICE = b"REPLY_ERROR\nNoSuchDev\nNo such device.\n"
@@ -311,7 +311,7 @@ async def test_a_file_that_cannot_be_removed_does_not_hinder_the_end(lab: Lab, m
         raise OSError(errno.EROFS, "")
 
     daemon = await lab.start()
-    monkeypatch.setattr("pyteamd.control.usock.os.unlink", unlink)
+    monkeypatch.setattr("pyteamd.daemon.control.usock.os.unlink", unlink)
     assert await daemon.stop() == 0
     monkeypatch.undo()
     assert not lab.has("team0")

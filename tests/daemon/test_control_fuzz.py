@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as some
 from jeepney import DBusAddress, new_method_call
 
-from pyteamd.control import methods
-from pyteamd.control.usock import MAXIMUM_CONNECTIONS
+from pyteamd.daemon.control import methods
+from pyteamd.daemon.control.usock import MAXIMUM_CONNECTIONS
 
 pytestmark = pytest.mark.slow
 

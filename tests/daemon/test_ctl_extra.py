@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import trio
+from ctl_mock import MockDaemon
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 
-from pyteamd import ctl, ctl_watch
-from pyteamd.ctl_verbs import VERBS
-from tests.unit.ctl_mock import MockDaemon
+from pyteamd.cli.pyteamdctl import main as ctl
+from pyteamd.cli.pyteamdctl import watch as ctl_watch
+from pyteamd.cli.pyteamdctl.verbs import VERBS
 
 WATCH_USAGE = "usage: watch [SECONDS], up to 86400   for instance: pyteamdctl team0 watch 0.5"
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
@@ -147,7 +148,7 @@ def in_terminal(columns: int, lines: int, directory: str) -> str:
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    code = "import sys; from pyteamd import ctl; sys.argv[1:] = ['team0', 'watch', '0.1']; sys.exit(ctl.main())"
+    code = "import sys; from pyteamd.cli.pyteamdctl import main as ctl; sys.argv[1:] = ['team0', 'watch', '0.1']; sys.exit(ctl.main())"
     environ = {**os.environ, "PYTEAMD_RUN_DIR": directory}
     with subprocess.Popen(
         [sys.executable, "-B", "-c", code], stdin=slave, stdout=slave, stderr=slave, env=environ

@@ -17,7 +17,7 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab
 
-from pyteamd.service import QUIT_SIGNALS
+from pyteamd.daemon.service import QUIT_SIGNALS
 
 ARP_PING = {"name": "arp_ping", "interval": 100}
 NO_HOST = "x" * 64
@@ -122,7 +122,13 @@ trio.run(main)
 
 @pytest.mark.slow
 def test_the_process_does_not_wait_for_the_thread_that_looks_up(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROCESS, os.path.dirname(__file__), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        PROCESS,
+        os.path.join(os.path.dirname(os.path.dirname(__file__)), "kit"),
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"asked\n"

@@ -14,12 +14,12 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
-from pyteamd.control.busline import ANSWER_TIMEOUT_S
-from pyteamd.control.dbus import Bus
-from pyteamd.events import Refused, Resync
-from pyteamd.kernel.api import KernelRefused
-from pyteamd.model import OptionKey, SetMember, SetOption
-from pyteamd.service import settle_memory
+from pyteamd.daemon.control.bus_line import ANSWER_TIMEOUT_S
+from pyteamd.daemon.control.dbus import Bus
+from pyteamd.daemon.service import settle_memory
+from pyteamd.model.desired import OptionKey, SetMember, SetOption
+from pyteamd.model.errors import KernelRefused
+from pyteamd.model.events import Refused, Resync
 
 
 async def test_who_comes_when_it_is_ready_sees_all_ports(lab: Lab) -> None:

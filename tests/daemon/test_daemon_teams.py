@@ -11,11 +11,11 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
-from pyteamd.daemon import TeamServer
-from pyteamd.events import CarrierSeen
-from pyteamd.host import Host
-from pyteamd.kernel.api import KernelRefused
-from pyteamd.model import OptionKey, SetOption, Tap
+from pyteamd.daemon.reader import Host
+from pyteamd.daemon.team_server import TeamServer
+from pyteamd.model.desired import OptionKey, SetOption, Tap
+from pyteamd.model.errors import KernelRefused
+from pyteamd.model.events import CarrierSeen
 
 ARP_PING = {"name": "arp_ping", "target_host": "192.0.2.1", "interval": 100, "missed_max": 3}
 

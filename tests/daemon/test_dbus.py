@@ -20,10 +20,10 @@ from daemon_kit import Lab
 from jeepney import DBusAddress, HeaderFields, MessageFlag, new_method_call
 from jeepney.bus_messages import message_bus
 
-from pyteamd.control import methods
-from pyteamd.control.dbus import MAXIMUM_CALLS
-from pyteamd.daemon import Plan
-from pyteamd.pump import Pump
+from pyteamd.daemon.control import methods
+from pyteamd.daemon.control.dbus import MAXIMUM_CALLS
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.team_server import Plan
 
 pytestmark = pytest.mark.skipif(not shutil.which("dbus-daemon"), reason="no dbus-daemon (Debian: dbus)")
 

@@ -15,11 +15,11 @@ import trio
 from daemon_kit import Lab, RecordingKernel, Running, quiet
 from lacp_partner import LacpPartner, attach
 
-from pyteamd.daemon import Plan
-from pyteamd.events import Refused
-from pyteamd.keepsake import Keepsake
-from pyteamd.kernel.simasync import WaitingSocket
-from pyteamd.model import SetMember, Write
+from pyteamd.daemon.snapshot_file import Keepsake
+from pyteamd.daemon.team_server import Plan
+from pyteamd.model.desired import SetMember, Write
+from pyteamd.model.events import Refused
+from pyteamd.sim.waiting import WaitingSocket
 from pyteamd.wire import ethernet, lacpdu
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
@@ -270,7 +270,7 @@ async def test_where_one_of_them_did_not_know_the_boot_the_file_is_good(
     written: str, boot: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A unit that shows only processes in /proc, and a daemon without such a unit, follow each other."""
-    monkeypatch.setattr("pyteamd.keepsake.boot_id", lambda: boot)
+    monkeypatch.setattr("pyteamd.daemon.snapshot_file.boot_id", lambda: boot)
     path = lab.directory / "file"
     path.write_text(json.dumps({"boot": written, "ifindex": 9, "snapshot": {"a": 1}}))
     os.utime(path, (999, 999))
@@ -350,7 +350,7 @@ async def test_what_could_not_be_written_does_not_make_the_old_file_look_new(
     path = lab.directory / "file"
     keepsake = Keepsake(str(path), 9, log, clock=clock, boot="b")
     keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
-    monkeypatch.setattr("pyteamd.keepsake.os.replace", no_space)
+    monkeypatch.setattr("pyteamd.daemon.snapshot_file.os.replace", no_space)
     receiver.revision = 2
     for _ in range(2):
         clock.now_s += 1.0
@@ -371,7 +371,7 @@ async def test_what_cannot_be_written_is_tried_again_when_there_is_something_to_
         tried.append(trio.current_time())
         raise OSError(errno.ENOSPC, "")
 
-    monkeypatch.setattr("pyteamd.keepsake.os.replace", no_space)
+    monkeypatch.setattr("pyteamd.daemon.snapshot_file.os.replace", no_space)
     partners(lab)
     await in_service(lab)
     began = len(tried)

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd.model import OptionKey, SetOption
+from pyteamd.model.desired import OptionKey, SetOption
 
 
 async def apply(daemon: Running, config: Any, how: str = "apply") -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd import commands
-from pyteamd.replay import replay
-from pyteamd.runners.lacp import Lacp
+from pyteamd.cli.pyteamd import check as commands
+from pyteamd.core.replay import replay
+from pyteamd.runners.lacp.runner import Lacp
 
 BACKWARDS = {**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {}}}
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}

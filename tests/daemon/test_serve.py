@@ -15,7 +15,7 @@ import trio
 from daemon_kit import quiet
 from serve_kit import break_team0, team
 
-from pyteamd.service_many import RESTART_S
+from pyteamd.daemon.fleet import RESTART_S
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:

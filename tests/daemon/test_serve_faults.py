@@ -13,13 +13,13 @@ import trio
 from daemon_kit import Lab, RecordingKernel, quiet
 from serve_kit import Many, break_team0, team
 
-from pyteamd import service_many
-from pyteamd.control import inspection
-from pyteamd.daemon import RELEASE_TIMEOUT_S
-from pyteamd.events import Refused
-from pyteamd.model import Write
-from pyteamd.pump import Pump
-from pyteamd.service_many import RESTART_S
+from pyteamd.daemon import fleet as service_many
+from pyteamd.daemon.control import inspection
+from pyteamd.daemon.fleet import RESTART_S
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.team_server import RELEASE_TIMEOUT_S
+from pyteamd.model.desired import Write
+from pyteamd.model.events import Refused
 
 
 async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:

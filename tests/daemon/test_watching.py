@@ -11,7 +11,7 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd import ctl_watch
+from pyteamd.cli.pyteamdctl import watch as ctl_watch
 
 
 async def events(daemon: Running, start: object) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from tests.kernel.sim_world import SimWorld
-from tests.kernel.worlds import World
+from contract_world import World
+from sim_world import SimWorld
 
 
 @pytest.fixture(params=["sim", pytest.param("real", marks=pytest.mark.kernel)])
@@ -16,7 +15,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "sim":
         made: World = SimWorld()
     else:
-        from tests.kernel.real_world import RealWorld
+        from real_world import RealWorld
 
         made = RealWorld()
     yield made

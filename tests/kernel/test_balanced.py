@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
+from lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
+from wire_kit import Ear
 
-from pyteamd.kernel.tx_hash import fold, reference_hash
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
-from tests.kernel.wire_kit import Ear
+from pyteamd.runners.spread.hash_program import fold, reference_hash
 
 pytestmark = pytest.mark.kernel
 
@@ -262,8 +262,8 @@ def test_passive_hashing_keeps_each_flow_on_the_port_that_the_hash_says() -> Non
 @pytest.mark.parametrize("balancer", ["", ', "tx_balancer": {"name": "basic", "balancing_interval": 600}'])
 def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
     """Asked of the daemon by the client library, one connection for all; also after a port was gone and came back."""
-    from pyteamd import jansson
-    from pyteamd.client import Client
+    from pyteamd.client.connection import Client
+    from pyteamd.schema import json_text as jansson
 
     with wires(runner("loadbalance", TX_HASH + balancer, ports=3), 3) as at:
         at.cut(1)

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from daemon_process import alive
+from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
+from test_balanced import GATEWAY, Wires, flows, plain, runner, wires
 
-from pyteamd.kernel import bpf
-from pyteamd.kernel.tx_hash import fold, reference_hash
-from tests.kernel.daemon_process import alive
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
-from tests.kernel.test_balanced import GATEWAY, Wires, flows, plain, runner, wires
+from pyteamd.runners.spread.hash_program import fold, reference_hash
+from pyteamd.wire import bpf
 
 pytestmark = pytest.mark.kernel
 

@@ -24,10 +24,9 @@ from itertools import combinations
 
 import pytest
 
-from pyteamd.kernel import bpf
-from pyteamd.kernel.bpf import Instruction
-from pyteamd.kernel.tx_hash import reference_hash, tx_hash
-from pyteamd.wire import arp, ethernet, lacpdu, ndisc, slow
+from pyteamd.runners.spread.hash_program import reference_hash, tx_hash
+from pyteamd.wire import arp, bpf, ethernet, lacpdu, ndisc, slow
+from pyteamd.wire.bpf import Instruction
 
 SO_ATTACH_FILTER = 26
 CLONE_NEWNET = 0x40000000

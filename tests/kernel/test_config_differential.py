@@ -1,6 +1,6 @@
 """C teamd and our loader, given the same configuration: who starts, which port is taken, what is stored.
 
-Each row is given to a C teamd of its own, and to pyteamd.config. Left out are the rows of docs/differences.md: interface names
+Each row is given to a C teamd of its own, and to pyteamd.config.config. Left out are the rows of docs/differences.md: interface names
 with dots, integers beyond 32 bits, `link_watch_policy` (newer than the teamd 1.31 of the lab), watchers we do not have. And a list
 of watchers of which only a later one is bad: that leaves teamd in a state in which it answers nothing and does not end.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_kit import must, wait_for
 
-from pyteamd import jansson
-from pyteamd.config import Config
+from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
-from pyteamd.problems import ConfigError
 from pyteamd.runners import RUNNERS
-from tests.kernel.lab_kit import must, wait_for
+from pyteamd.schema import json_text as jansson
+from pyteamd.schema.problems import ConfigError
 
 pytestmark = pytest.mark.kernel
 

@@ -9,8 +9,12 @@ import errno
 import random
 
 import pytest
+from contract_world import World
+from facts import Facts
 
-from pyteamd.events import (
+from pyteamd.model.desired import OptionKey, SetCarrier, SetMac, SetMember, SetOption
+from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.model.events import (
     CarrierSeen,
     LinkGone,
     LinkSeen,
@@ -21,10 +25,6 @@ from pyteamd.events import (
     PortSeen,
     Refused,
 )
-from pyteamd.kernel.api import KernelGone, KernelRefused
-from pyteamd.model import OptionKey, SetCarrier, SetMac, SetMember, SetOption
-from tests.kernel.facts import Facts
-from tests.kernel.worlds import World
 
 MAC = bytes.fromhex("025e00000042")
 

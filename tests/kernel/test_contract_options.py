@@ -6,12 +6,12 @@ import errno
 import struct
 
 import pytest
+from contract_world import World
+from facts import Facts
 
-from pyteamd.events import OptionGone, OptionSeen, Refused
 from pyteamd.kernel.option_table import OPTIONS, TeamOption
-from pyteamd.model import OptionKey, OptionValue, SetMember, SetOption, Write
-from tests.kernel.facts import Facts
-from tests.kernel.worlds import World
+from pyteamd.model.desired import OptionKey, OptionValue, SetMember, SetOption, Write
+from pyteamd.model.events import OptionGone, OptionSeen, Refused
 
 MODES = ("broadcast", "roundrobin", "random", "activebackup", "loadbalance")
 RETURN_7 = struct.pack("=HBBI", 0x06, 0, 0, 7)

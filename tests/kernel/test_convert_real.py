@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_kit import must
 
-from pyteamd.config import Config
-from pyteamd.convert import Bond, bond_to_team, team_to_bond
+from pyteamd.cli.convert.bonding import Bond, bond_to_team, team_to_bond
+from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
-from tests.kernel.lab_kit import must
 
 pytestmark = pytest.mark.kernel
 

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import Bench, Result, bench, daemon, dump, run, wait_for
-from tests.unit.ctl_bus import PrivateBus
+from ctl_bus import PrivateBus
+from lab_kit import Bench, Result, bench, daemon, dump, run, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -51,7 +50,7 @@ CHANGES = (
 
 LOOP = """
 import io, json, os, sys
-from pyteamd import ctl
+from pyteamd.cli.pyteamdctl import main as ctl
 for line in sys.stdin:
     settings, argv = json.loads(line)
     os.environ.update(settings)
@@ -195,7 +194,7 @@ def test_over_dbus(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["sample", "devices"])
 def test_the_written_answers(mode: str) -> None:
     """`sample`: teamdctl still says what the unit tests expect of us. `devices`: so do we, about interfaces."""
-    command = f"cd {ROOT} && unshare -nm --propagation private {sys.executable} -B -m tests.unit.ctl_record {mode}"
+    command = f"cd {ROOT} && unshare -nm --propagation private {sys.executable} -B -m ctl_record {mode}"
     result = run(command)
     assert result.status == 0, result.out + result.err
     assert "answers are as written" in result.out

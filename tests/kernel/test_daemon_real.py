@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.daemon_process import (
+from daemon_process import (
     DAEMON,
     PID_FILE,
     RUN_DIR,

@@ -7,8 +7,7 @@ import socket
 import subprocess
 
 import pytest
-
-from tests.kernel.daemon_process import (
+from daemon_process import (
     RUN_DIR,
     TEXT,
     Foreground,

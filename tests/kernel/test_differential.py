@@ -13,8 +13,7 @@ import time
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, chosen, daemon, dump, wait_for
+from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, dump, wait_for
 
 pytestmark = pytest.mark.kernel
 

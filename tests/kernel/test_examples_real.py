@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import bench, must
-from tests.kernel.lacp_kit import LONG
+from lab_kit import bench, must
+from lacp_kit import LONG
 
 pytestmark = pytest.mark.kernel
 
@@ -21,7 +20,9 @@ PLACE = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(PLACE.glob("*.conf")) if LONG else [PLACE / "activebackup_multi_lw_1.conf"]
 STARTER = """
 import json, os, select, subprocess, sys
-from pyteamd import cli, launch, linkwatch, runners
+from pyteamd import linkwatch, runners
+from pyteamd.cli.pyteamd import main as cli
+from pyteamd.cli.pyteamd import run as launch
 for file in sys.argv[1:]:
     if os.fork() == 0:
         os._exit(cli.main(["teamd", "-d", "-f", file]))

@@ -8,8 +8,7 @@ import signal
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, RUN_DIR, Bench, bench, daemon, wait_for
+from lab_kit import PYTEAMD, RUN_DIR, Bench, bench, daemon, wait_for
 
 pytestmark = pytest.mark.kernel
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
 
 import pytest
-
-from tests.kernel.hostile_frames import (
+from hostile_frames import (
     SOURCE,
     TARGET,
     TARGET6,
@@ -19,8 +18,8 @@ from tests.kernel.hostile_frames import (
     hostile_arp,
     hostile_na,
 )
-from tests.kernel.lab_kit import PYTEAMD, bench, daemon, state, wait_for
-from tests.kernel.wire_kit import Ear
+from lab_kit import PYTEAMD, bench, daemon, state, wait_for
+from wire_kit import Ear
 
 pytestmark = pytest.mark.kernel
 

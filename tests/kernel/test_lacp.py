@@ -2,7 +2,7 @@
 
 A is pyteamd, P the scripted partner of `lacp_kit`. Short timeout unless said. PYTEAMD_LONG=1 in the environment runs the minutes too.
 The others of the list: T10 to T12, T24, T26, T31, T32 and T35 in test_lacp_changes.py, T04, T22, T23 and T28 to T30 in
-test_lacp_teams.py, T30 again in test_lacp_crashes.py, T33 in test_lacp_peers.py. Two cannot be shown here and are in tests/sim: T14 and
+test_lacp_teams.py, T30 again in test_lacp_crashes.py, T33 in test_lacp_peers.py. Two are in tests/runners/lacp: T14 and
 T15 need a kernel whose team driver switches both directions of a port apart (`rx_enabled`, `tx_enabled`), which that of the lab cannot,
 and the hour of T32 passes on simulated time only.
 """
@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.contrib.lacp import LACP, MarkerProtocol
-from scapy.contrib.slowprot import SlowProtocol
-from scapy.layers.l2 import Ether
-
-from tests.kernel.lab_kit import bench, wait_for
-from tests.kernel.lacp_kit import (
+from lab_kit import bench, wait_for
+from lacp_kit import (
     AGGREGATION,
     COLLECTING,
     DEFAULTED,
@@ -46,7 +42,10 @@ from tests.kernel.lacp_kit import (
     worst_second,
     write_pcap,
 )
-from tests.kernel.wire_kit import Announcements
+from scapy.contrib.lacp import LACP, MarkerProtocol
+from scapy.contrib.slowprot import SlowProtocol
+from scapy.layers.l2 import Ether
+from wire_kit import Announcements
 
 pytestmark = pytest.mark.kernel
 

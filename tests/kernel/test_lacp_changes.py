@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-
-from tests.kernel.lab_kit import bench
-from tests.kernel.lacp_kit import (
+from lab_kit import bench
+from lacp_kit import (
     ACTIVE,
     AGGREGATION,
     DEFAULTED,
@@ -31,7 +30,7 @@ from tests.kernel.lacp_kit import (
     wire,
     worst_second,
 )
-from tests.kernel.wire_kit import Announcements, Ear
+from wire_kit import Announcements, Ear
 
 pytestmark = pytest.mark.kernel
 

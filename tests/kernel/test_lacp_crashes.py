@@ -22,11 +22,10 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, Stream, bench, daemon, wait_for
-from tests.kernel.lacp_kit import LONG, config
-from tests.kernel.lacp_peers import Bond, bond, both_in_service, is_slow
-from tests.kernel.wire_kit import Ear, Writes
+from lab_kit import PYTEAMD, Bench, Stream, bench, daemon, wait_for
+from lacp_kit import LONG, config
+from lacp_peers import Bond, bond, both_in_service, is_slow
+from wire_kit import Ear, Writes
 
 pytestmark = pytest.mark.kernel
 
@@ -137,7 +136,10 @@ class Ordinary:
 class ReadyMade(Ordinary):
     """Restarts by a process that has loaded its modules already and starts at a word."""
 
-    CODE = "import sys, pyteamd.launch, pyteamd.cli; print('ready', flush=True); sys.stdin.readline(); sys.exit(pyteamd.cli.main())"
+    CODE = (
+        "import sys, pyteamd.cli.pyteamd.run; from pyteamd.cli.pyteamd.main import main; "
+        "print('ready', flush=True); sys.stdin.readline(); sys.exit(main())"
+    )
 
     def __init__(self, on: Bench) -> None:
         super().__init__(on)

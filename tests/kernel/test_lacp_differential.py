@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, chosen, daemon, dump, wait_for
-from tests.kernel.lacp_peers import bond
-from tests.kernel.test_differential import ALLOWED
+from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, dump, wait_for
+from lacp_peers import bond
+from test_differential import ALLOWED
 
 pytestmark = pytest.mark.kernel
 

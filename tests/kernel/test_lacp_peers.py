@@ -9,11 +9,10 @@ import time
 from itertools import pairwise
 
 import pytest
-
-from tests.kernel.lab_kit import Bench, Stream, bench, wait_for
-from tests.kernel.lacp_kit import LONG, config, enabled, team
-from tests.kernel.lacp_peers import PARTNERS, bond, both_in_service, is_slow, missing
-from tests.kernel.wire_kit import Announcements, Ear, Links
+from lab_kit import Bench, Stream, bench, wait_for
+from lacp_kit import LONG, config, enabled, team
+from lacp_peers import PARTNERS, bond, both_in_service, is_slow, missing
+from wire_kit import Announcements, Ear, Links
 
 pytestmark = pytest.mark.kernel
 

@@ -7,9 +7,8 @@ import subprocess
 import time
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, bench, run
-from tests.kernel.lacp_kit import (
+from lab_kit import PYTEAMD, bench, run
+from lacp_kit import (
     COLLECTING,
     DISTRIBUTING,
     IN_SERVICE,
@@ -26,7 +25,7 @@ from tests.kernel.lacp_kit import (
     wire,
     worst_second,
 )
-from tests.kernel.wire_kit import Announcements, Tap
+from wire_kit import Announcements, Tap
 
 pytestmark = pytest.mark.kernel
 

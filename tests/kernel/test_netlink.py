@@ -12,15 +12,16 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+from facts import Facts
+from real_world import RealWorld, run
 
-from pyteamd.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun
-from pyteamd.kernel import netlink, rtnl, tlv
-from pyteamd.kernel.api import KernelGone
+from pyteamd.kernel import framing as tlv
+from pyteamd.kernel import netlink, rtnl
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
-from pyteamd.model import OptionKey, SetMac, SetMember, SetOption
-from tests.kernel.facts import Facts
-from tests.kernel.real_world import RealWorld, run
+from pyteamd.model.desired import OptionKey, SetMac, SetMember, SetOption
+from pyteamd.model.errors import KernelGone
+from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun
 
 pytestmark = pytest.mark.kernel
 
@@ -219,7 +220,7 @@ def test_dump_while_links_change(real: RealWorld) -> None:
 
 
 ATTEMPT = """
-from pyteamd.kernel.api import KernelRefused
+from pyteamd.model.errors import KernelRefused
 from pyteamd.kernel.requests import Requests
 requests = Requests()
 try:
@@ -243,7 +244,7 @@ def test_without_privileges(real: RealWorld) -> None:
     assert said.startswith(f"{errno.EPERM} read team device {facts.team}: operation not permitted (")
     assert "initial user namespace" in said
     said = attempt(
-        "from pyteamd.kernel.packet import PacketSocket; from pyteamd.model import Tap, TapKind;"
+        "from pyteamd.kernel.packet import PacketSocket; from pyteamd.model.desired import Tap, TapKind;"
         f"PacketSocket({facts.team}, Tap(TapKind.ARP))",
         *NO_PRIVILEGES,
     )

@@ -10,15 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-
-from tests.kernel.lab_kit import Bench, Result, bench, daemon, must, run, wait_for
+from lab_kit import Bench, Result, bench, daemon, must, run, wait_for
 
 pytestmark = pytest.mark.kernel
 
-OURS = f"{sys.executable} -B -m pyteamd.nl"
+OURS = f"{sys.executable} -B -m pyteamd.cli.pyteamnl.main"
 SERVER = """
 import io, json, shlex, sys
-from pyteamd.nl import run
+from pyteamd.cli.pyteamnl.main import run
 for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
     status = run("pyteamnl", shlex.split(line), out, err)

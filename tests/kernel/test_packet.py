@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+from real_world import RealWorld, run
 
-from pyteamd.events import FrameSeen
-from pyteamd.kernel.api import KernelGone
 from pyteamd.kernel.packet import PacketSocket
-from pyteamd.model import OptionKey, SetMember, SetOption, Tap, TapKind
-from tests.kernel.real_world import RealWorld, run
+from pyteamd.model.desired import OptionKey, SetMember, SetOption, Tap, TapKind
+from pyteamd.model.errors import KernelGone
+from pyteamd.model.events import FrameSeen
 
 pytestmark = pytest.mark.kernel
 

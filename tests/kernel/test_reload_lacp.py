@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, wait_for
+from lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, wait_for
 
 pytestmark = pytest.mark.kernel
 

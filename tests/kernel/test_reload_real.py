@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import RUN_DIR, Bench, Stream, bench, wait_for
-from tests.kernel.test_stories import with_addresses
+from lab_kit import RUN_DIR, Bench, Stream, bench, wait_for
+from test_stories import with_addresses
 
 pytestmark = pytest.mark.kernel
 

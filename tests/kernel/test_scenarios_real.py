@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lab_kit import chosen
 
-from pyteamd import scenario
-from tests.kernel.lab_kit import chosen
+from pyteamd.scenario import script as scenario
 
 pytestmark = pytest.mark.kernel
 PLACE = Path(__file__).parent.parent / "scenarios"
@@ -24,7 +24,7 @@ LATER = (
 
 @pytest.mark.parametrize("name", chosen([path.stem for path in SCRIPTS], LATER))
 def test_scenario(name: str) -> None:
-    from tests.kernel.scenario_world import RealScenarioWorld
+    from scenario_world import RealScenarioWorld
 
     path = PLACE / f"{name}.txt"
     differences = scenario.check(path.read_text(), RealScenarioWorld, exact=False)

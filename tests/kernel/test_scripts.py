@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import RUN_DIR, Bench, bench, wait_for
+from lab_kit import RUN_DIR, Bench, bench, wait_for
 
 pytestmark = pytest.mark.kernel
 
-NAMES = {"teamd": "pyteamd.cli", "teamdctl": "pyteamd.ctl", "teamnl": "pyteamd.nl"}
+NAMES = {
+    "teamd": "pyteamd.cli.pyteamd.main",
+    "teamdctl": "pyteamd.cli.pyteamdctl.main",
+    "teamnl": "pyteamd.cli.pyteamnl.main",
+}
 PLACE = Path("/run/compat")
 AB = {"device": "team0", "runner": {"name": "activebackup"}, "link_watch": {"name": "ethtool"}}
 

@@ -10,8 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, bench, wait_for
+from lab_kit import PYTEAMD, bench, wait_for
 
 pytestmark = pytest.mark.kernel
 

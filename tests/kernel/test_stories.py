@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, runs, wait_for
+from lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, runs, wait_for
 
 pytestmark = pytest.mark.kernel
 

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, bench, daemon, wait_for
-from tests.kernel.test_watchers import (
+from lab_kit import PYTEAMD, bench, daemon, wait_for
+from test_watchers import (
     ARP,
     INTERVAL_S,
     LONG,
@@ -21,7 +20,7 @@ from tests.kernel.test_watchers import (
     no_arp,
     ways,
 )
-from tests.kernel.wire_kit import Ear, Heard
+from wire_kit import Ear, Heard
 
 pytestmark = pytest.mark.kernel
 

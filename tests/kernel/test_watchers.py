@@ -18,9 +18,8 @@ from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, daemon, state, wait_for
-from tests.kernel.wire_kit import ActivePort, Ear, Heard, Links
+from lab_kit import PYTEAMD, Bench, bench, daemon, state, wait_for
+from wire_kit import ActivePort, Ear, Heard, Links
 
 pytestmark = pytest.mark.kernel
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
-from tests.kernel.lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
+from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
 
 pytestmark = pytest.mark.kernel
 

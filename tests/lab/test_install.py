@@ -44,7 +44,7 @@ def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
     assert "ExecStart=/usr/local/bin/teamd -U -D -o -t %i -f /run/teamd/%i.conf\n" in unit
     assert (place / "etc/dbus-1/system.d/pyteamd.conf").exists()
     python = place / "usr/local/lib/pyteamd/bin/python3"
-    code = "import sys; from pyteamd.cli import main; sys.exit(main(['teamd', '-v'], sys.argv[1] + '/'))"
+    code = "import sys; from pyteamd.cli.pyteamd.main import main; sys.exit(main(['teamd', '-v'], sys.argv[1] + '/'))"
     said = subprocess.run(
         [python, "-I", "-c", code, tmp_path], env={}, capture_output=True, text=True, check=True, cwd="/"
     )
@@ -68,8 +68,8 @@ def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
         str(file.relative_to(ROOT))
-        for pattern in ("*.py", "kernel/*.py", "wire/*.py", "control/*.py", "runners/*.py", "linkwatch/*.py")
-        for file in (ROOT / "pyteamd").glob(pattern)
+        for package in (ROOT / "pyteamd", ROOT / "pyteamd/runners", ROOT / "pyteamd/linkwatch")
+        for file in package.rglob("*.py")
     }
     assert modules <= names
     (sdist,) = tmp_path.glob("*.tar.gz")

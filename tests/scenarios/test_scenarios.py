@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pyteamd import scenario
-from pyteamd.scenario_run import SimulatedWorld
+from pyteamd.scenario import script as scenario
+from pyteamd.scenario.simulated import SimulatedWorld
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,1 @@
+"""Bonding configurations to teams and back."""

@@ -1,0 +1,1 @@
+"""pyteamd: the command line of the daemon and its sub-commands."""

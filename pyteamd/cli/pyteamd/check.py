@@ -1,0 +1,111 @@
+"""Commands of our own that need no daemon: check, schema, example, replay. Each returns an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyteamd.cli.pyteamd import help as helptext
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+
+OK, BAD, USAGE = 0, 1, 2
+WRITTEN_BY = "a trace is written by: pyteamdctl team0 trace save FILE"
+
+
+def check(arguments: Sequence[str], program: str) -> int:
+    """`check FILE…`: every problem of every file, one line each; status 1 if a daemon would not start with one of them."""
+    from pyteamd.config.config import Config
+    from pyteamd.schema.problems import ConfigError, Severity
+
+    parser = helptext.parser(
+        program,
+        "Check configuration files, JSON or YAML, and say all problems at once with file, line and path.",
+        f"{program} /etc/pyteamd/team0.conf && systemctl restart pyteamd@team0",
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a configuration file; - for standard input")
+    parser.add_argument("-s", "--strict", action="store_true", help="status 1 for warnings too")
+    options = parser.parse_args(arguments)
+    status, beginning = OK, f"{program.removesuffix('check')}example activebackup > FILE"
+    for name in options.files:
+        try:
+            config = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name)
+            problems = config.problems
+        except ConfigError as error:
+            problems = error.problems
+        except OSError as error:
+            print(f"{name}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
+            status = BAD
+            continue
+        for problem in problems:
+            print(problem.text(name))
+        worst = {problem.severity for problem in problems}
+        if Severity.START in worst or Severity.PORT in worst or (worst and options.strict):
+            status = BAD
+        if not problems:
+            print(f"{name}: good")
+    return status
+
+
+def schema(arguments: Sequence[str], program: str) -> int:
+    """`schema`: the JSON Schema of the configuration, for editors."""
+    import json
+
+    from pyteamd.config.document import json_schema
+
+    parser = helptext.parser(
+        program,
+        "Print the JSON Schema of the configuration; editors complete and check with it.",
+        f"{program} > team.schema.json",
+    )
+    parser.parse_args(arguments)
+    print(json.dumps(json_schema(RUNNERS, WATCHERS), indent=2))
+    return OK
+
+
+def example(arguments: Sequence[str], program: str) -> int:
+    """`example RUNNER [WATCHER]`: a commented configuration."""
+    from pyteamd.config import document as config_doc
+
+    parser = helptext.parser(
+        program,
+        "Print a commented configuration for a runner, in YAML, ready to be edited.",
+        f"{program} activebackup arp_ping > /etc/pyteamd/team0.yaml",
+    )
+    parser.add_argument("runner", metavar="RUNNER", choices=RUNNERS, help=", ".join(RUNNERS))
+    parser.add_argument(
+        "watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS)
+    )
+    options = parser.parse_args(arguments)
+    print(config_doc.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
+    return OK
+
+
+def replay(arguments: Sequence[str], program: str) -> int:
+    """`replay TRACE`: status 0 when the code of today decides the same, 1 with the first difference."""
+    from pyteamd.core.replay import replay as run
+
+    parser = helptext.parser(
+        program,
+        f"Feed a trace through this code: the same decisions, or the first difference; {WRITTEN_BY}",
+        "pyteamdctl team0 trace save bug.jsonl",
+        f"{program} bug.jsonl",
+    )
+    parser.add_argument("trace", metavar="TRACE", help="a trace")
+    options = parser.parse_args(arguments)
+    try:
+        steps, difference = run(_read(options.trace).decode("utf-8", "replace").splitlines())
+    except (OSError, ValueError) as error:
+        reason = f"{error.strerror}; {WRITTEN_BY}" if isinstance(error, OSError) else error
+        print(f"{options.trace}: {reason}", file=sys.stderr)
+        return USAGE
+    if difference is None:
+        print(f"{options.trace}: {steps} steps, the same decisions")
+        return OK
+    print(f"{options.trace}: {steps} steps the same, then a difference\n{difference.text()}")
+    return BAD
+
+
+def _read(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

@@ -1,0 +1,275 @@
+"""The command line: teamd's, exactly, and commands of our own when the first word is one of theirs.
+
+teamd takes no operands, so a word in the first place cannot be meant for it. What teamd does before it does what it was asked to is
+part of its interface, errors included: the run directory is made, the options are read, and everything but `-h` and `-v` needs
+a readable configuration and the name of a device. Modules are imported where they are needed: only a daemon needs an event loop.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyteamd import __version__
+from pyteamd.cli.pyteamd.options import Command, Options, UsageError, parse, usage
+from pyteamd.daemon.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
+
+if TYPE_CHECKING:
+    import logging
+
+    from pyteamd.config.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """One row of the table: `run(arguments, program) -> exit code` is looked up in the module when the command is given."""
+
+    module: str
+    help: str
+    function: str = "main"
+
+
+SUBCOMMANDS = {
+    "check": Subcommand("pyteamd.cli.pyteamd.check", "Check configuration files", "check"),
+    "convert": Subcommand("pyteamd.cli.pyteamd.convert", "Turn a bond's configuration into a team's, and back"),
+    "example": Subcommand("pyteamd.cli.pyteamd.check", "Print a commented configuration for a runner", "example"),
+    "replay": Subcommand("pyteamd.cli.pyteamd.check", "Feed a recorded trace through the code of today", "replay"),
+    "schema": Subcommand("pyteamd.cli.pyteamd.check", "Print the JSON Schema of the configuration", "schema"),
+    "serve": Subcommand("pyteamd.cli.pyteamd.serve", "Run many teams in one process"),
+    "simulate": Subcommand("pyteamd.cli.pyteamd.simulate", "Run scenario files on simulated links, without root"),
+}
+
+
+def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
+    """Entry point of `pyteamd`, `python -m pyteamd` and `teamd`. Returns the exit code."""
+    argv = sys.argv if argv is None else argv
+    open_standard()
+    try:
+        code = obey(program_name(argv[0]), argv, run_dir)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_START
+    return code
+
+
+def obey(program: str, argv: list[str], run_dir: str) -> int:
+    """Do what the command line says. Returns the exit code."""
+    if len(argv) > 1 and argv[1] in SUBCOMMANDS:
+        row = SUBCOMMANDS[argv[1]]
+        code: int = getattr(importlib.import_module(row.module), row.function)(argv[2:], f"{program} {argv[1]}")
+        return code
+    try:
+        make_run_dir(run_dir)
+        options = parse(program, argv[1:], run_dir)
+    except UsageError as error:
+        no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and program != "teamd"
+        return complain(f"{error}\n{no_such_command(program, argv[1])}" if no_command else str(error))
+    except OSError as error:
+        return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}')
+    match options.command:
+        case Command.HELP:
+            print(help_text(program))
+            return EXIT_OK
+        case Command.VERSION:
+            print(program, __version__)
+            return EXIT_OK
+        case Command.RUN:
+            return run(options)
+    return other_instance(options)
+
+
+def program_name(argv0: str) -> str:
+    """What messages, the version and the log call us: the last part of argv[0], without Python's trappings."""
+    name = os.path.basename(argv0)
+    return name if name not in ("__main__.py", "") else "pyteamd"
+
+
+def complain(text: str) -> int:
+    """Say why nothing is done. Returns the exit code."""
+    print(text, file=sys.stderr)
+    return EXIT_START
+
+
+def no_such_command(program: str, word: str) -> str:
+    """What to type instead."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, SUBCOMMANDS, 1)
+    meant = f"did you mean: {program} {near[0]}?" if near else f"{program} -h lists the commands"
+    return f'"{word}" is no command; {meant}'
+
+
+def help_text(program: str) -> str:
+    """What `-h` prints."""
+    from pyteamd.runners import RUNNERS
+
+    commands = [f"    {program} {name:<12}{row.help}" for name, row in SUBCOMMANDS.items()]
+    return "\n".join(
+        [usage(program), "Available runners: " + ", ".join(RUNNERS), "Other commands:", *commands, *examples(program)]
+    )
+
+
+def examples(program: str) -> list[str]:
+    """What most people type."""
+    client = "teamdctl" if program == "teamd" else "pyteamdctl"
+    lines = (
+        f"{program} example activebackup > team0.yaml",
+        f"{program} check team0.yaml",
+        f"{program} -d -t team0 -f team0.yaml",
+        f"{client} team0 state",
+        f"{program} -k -t team0",
+    )
+    return ["Examples:", *[f"    {line}" for line in lines]]
+
+
+# -- -k and -e ---------------------------------------------------------------------------------------------------------
+
+
+def other_instance(options: Options) -> int:
+    """`-k` and `-e`. The configuration has to be readable, but need not be one that a daemon could start with."""
+    from pyteamd.daemon import process
+    from pyteamd.schema.problems import ConfigError
+    from pyteamd.schema.text import read
+
+    log = early_log(options)
+    try:
+        tree = read(config_text(options, log), options.config_file or "").tree
+    except ConfigError as error:
+        return config_failed(error, log)
+    use_debug_level(options, tree.get("debug_level"), log)
+    device = options.device
+    if device is None and "device" in tree:
+        device = tree["device"]
+        if type(device) is not str:
+            log.error("Failed to get string from non-string object")
+            device = None
+    if device is None:
+        log.error("Team device name not specified.")
+        return EXIT_START
+    pid_path = say_what_is_used(options, device, log)
+    act = process.kill if options.command is Command.KILL else process.check
+    return act(pid_path, log)
+
+
+# -- the daemon --------------------------------------------------------------------------------------------------------
+
+
+def run(options: Options) -> int:
+    """Be the daemon, or start it in the background and wait until it is ready."""
+    from pyteamd.daemon import pid_file as pidfile
+    from pyteamd.daemon import process
+    from pyteamd.schema.problems import ConfigError
+
+    log = early_log(options)
+    try:
+        config = load_config(options, log)
+    except ConfigError as error:
+        return config_failed(error, log)
+    use_debug_level(options, config.team.debug_level, log)
+    device = config.team.device or free_device_name()
+    config.set_device(device)
+    pid_path = say_what_is_used(options, device, log)
+    for problem in config.problems:
+        log.warning("%s", problem.text(options.config_file or "configuration"))
+    process.reset_signals()
+    if pid := pidfile.running(pid_path, log):
+        log.error("Daemon already running on PID %d.", pid)
+        log.error("Failed: File exists")
+        return EXIT_START
+    background = None
+    if options.config_file is not None:
+        options.config_file = os.path.abspath(options.config_file)  # the background has another directory
+    if options.daemonize:
+        side = process.go_to_background(log)
+        if isinstance(side, process.Foreground):
+            return side.wait()
+        background = side
+    process.close_inherited(background.pipe_fd if background else None)
+
+    from pyteamd.cli.pyteamd.run import launch
+
+    return launch(options, config, device, pid_path, background)
+
+
+def load_config(options: Options, log: logging.Logger) -> Config:
+    """The configuration of `-c` or `-f`, or an empty one. ConfigError."""
+    from pyteamd.config.config import Config
+    from pyteamd.linkwatch import WATCHERS
+    from pyteamd.runners import RUNNERS
+
+    text, file = config_text(options, log), options.config_file or ""
+    return Config.load(text, runners=RUNNERS, watchers=WATCHERS, file=file, device=options.device)
+
+
+def config_text(options: Options, log: logging.Logger) -> str | bytes:
+    """The text of the configuration. ConfigError when the file cannot be read."""
+    if options.config_text is not None:
+        if options.config_file is not None:
+            log.warning("Command line config string is present, ignoring given config file.")
+            options.config_file = None
+        return options.config_text
+    if options.config_file is None:
+        return "{}"
+    try:
+        with open(options.config_file, "rb") as file:
+            return file.read()
+    except IsADirectoryError:
+        return ""
+    except OSError as error:
+        from pyteamd.schema.problems import ConfigError
+
+        reason = f"unable to open {options.config_file}: {os.strerror(error.errno or 0)}"
+        raise ConfigError([], options.config_file, [f"Failed to parse config: {reason}"]) from None
+
+
+def config_failed(error: Any, log: logging.Logger) -> int:
+    """Tell everything that is wrong with the configuration. Returns the exit code."""
+    hints = [problem.hint for problem in error.problems if problem.hint]
+    for line in [*error.teamd_lines, *hints] if error.teamd_lines else str(error).splitlines():
+        log.error("%s", line)
+    log.error("Failed to load config.")
+    return EXIT_START
+
+
+def use_debug_level(options: Options, configured: object, log: logging.Logger) -> None:
+    """The greater of the two counts."""
+    from pyteamd.daemon.log import set_debug_level
+
+    if type(configured) is int and configured > options.debug_level:
+        options.debug_level = configured
+    set_debug_level(log, options.debug_level)
+
+
+def free_device_name() -> str:
+    """The first teamN for which there is no link."""
+    import socket
+
+    taken = {name for _, name in socket.if_nameindex()}
+    number = 0
+    while f"team{number}" in taken:
+        number += 1
+    return f"team{number}"
+
+
+def say_what_is_used(options: Options, device: str, log: logging.Logger) -> str:
+    """Returns the path of the pid file."""
+    pid_path = options.pid_file if options.pid_file is not None else f"{options.run_dir}{device}.pid"
+    log.debug('Using team device "%s".', device)
+    log.debug('Using PID file "%s"', pid_path)
+    if options.config_file is not None:
+        log.debug('Using config file "%s"', options.config_file)
+    return pid_path
+
+
+def early_log(options: Options) -> logging.Logger:
+    """Until it is known where the log goes, it goes to stderr."""
+    from pyteamd.daemon.log import open_log, set_debug_level
+
+    log = open_log("stderr", options.program, os.environ)
+    set_debug_level(log, options.debug_level)
+    return log

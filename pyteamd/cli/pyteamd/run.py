@@ -1,0 +1,116 @@
+"""From a decided command line to a running daemon: pid file, log, kernel, event loop; and how each of them can fail."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+
+import trio
+
+import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
+from pyteamd import __version__
+from pyteamd.cli.pyteamd.options import Options
+from pyteamd.config.config import Config
+from pyteamd.daemon.log import choose_output, open_log
+from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
+from pyteamd.daemon.pid_file import PidFile
+from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
+from pyteamd.daemon.reader import Host
+from pyteamd.daemon.sd_notify import Notifier
+from pyteamd.daemon.service import serve
+from pyteamd.daemon.team_server import Plan, StartFailed
+from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
+from pyteamd.model.setup import Setup
+
+MAXIMUM_BUFFER = 2**31 - 1
+"""What a socket option holds. The kernel gives what it has."""
+
+
+def launch(options: Options, config: Config, device: str, pid_path: str, background: Background | None) -> int:
+    """Run the daemon in this process until its end. Returns the exit code."""
+    output = choose_output(options.log_output, os.environ, options.daemonize)
+    log = open_log(output, f"{options.program}_{device}", os.environ)
+    pid_file = PidFile(pid_path)
+    try:
+        pid_file.create()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        log.error("open(%s): %s", pid_path, reason)
+        log.error("Could not create PID file.")
+        return failed(error.errno or 0, log, background)
+    with ExitStack() as stack:
+        stack.callback(pid_file.remove)
+        try:
+            return daemon(plan_for(options, config, device, pid_path), log, background)
+        except StartFailed as error:
+            for line in str(error).splitlines():
+                log.error("%s", line)
+            log.error("teamd_init() failed.")
+            return failed(error.errno, log, background)
+
+
+def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Plan:
+    """The command line as a plan for one team."""
+    setup = Setup(
+        pid=os.getpid(),
+        pid_file=pid_path,
+        daemonized=options.daemonize,
+        dbus_enabled=options.dbus,
+        debug_level=options.debug_level,
+    )
+    return Plan(
+        device,
+        config,
+        setup,
+        take_over=options.take_over,
+        recreate=options.force_recreate,
+        keep=options.keep_device,
+        config_file=options.config_file or "",
+        enslave=options.enslave,
+        usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
+        dbus=options.dbus,
+        keepsake_stem=f"{options.run_dir}{device}",
+    )
+
+
+def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> int:
+    """Run the event loop. StartFailed."""
+    raise_open_files(ENOUGH_FOR_ONE, log)
+    kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
+    host = Host(kernel)
+
+    def ready() -> None:
+        log.info("%s successfully started.", __version__)
+        if background is not None:
+            background.report(0)
+
+    def last_words() -> int:
+        for trace in host.traces.values():
+            for line in trace.lines():
+                log.critical("%s", line)
+        return EXIT_RUNTIME if host.serving else EXIT_START
+
+    on_crash(last_words, log)
+    try:
+        code = trio.run(serve, plan, host, log, Notifier(os.environ), ready)
+    finally:
+        kernel.close()
+    log.info("Exiting...")
+    return code
+
+
+def event_buffer(wanted: str) -> int:
+    """Octets for the receive buffers of events, as many as the kernel can be asked for; what is no number counts as not said."""
+    try:
+        return min(int(wanted), MAXIMUM_BUFFER)
+    except ValueError:
+        return DEFAULT_BUFFER
+
+
+def failed(number: int, log: logging.Logger, background: Background | None) -> int:
+    """The start failed: tell the log, and the process that waits for us. Returns the exit code."""
+    log.error("Failed: %s", os.strerror(number))
+    if background is not None:
+        background.report(number)
+    return EXIT_START

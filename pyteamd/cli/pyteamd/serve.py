@@ -1,0 +1,72 @@
+"""`pyteamd serve`: many teams in one process, from the command line to the event loop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+import trio
+
+import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
+from pyteamd import __version__
+from pyteamd.cli.pyteamd import help as helptext
+from pyteamd.cli.pyteamd.run import event_buffer
+from pyteamd.daemon.fleet import Fleet, Settings, serve_many
+from pyteamd.daemon.log import choose_output, open_log, set_debug_level
+from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
+from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
+from pyteamd.daemon.sd_notify import Notifier
+from pyteamd.kernel.netlink import NetlinkKernel
+
+
+def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = helptext.parser(
+        program,
+        "Run many teams in one process, each with its own control socket. A directory means all *.conf, *.json, *.yaml "
+        "and *.yml in it. The device is named in the file, or is the file's name. SIGHUP reads everything again: "
+        "teams are added, removed and changed as the files are. There is no pid file, no D-Bus name and no -d: -k and -e mean one "
+        "process for each team, and so do NetworkManager and teamd@.service; use `pyteamd -t TEAM` for those.",
+        f"{program} /etc/pyteamd &",
+        "pyteamdctl list",
+        "pyteamdctl --all explain",
+    )
+    parser.add_argument("sources", metavar="FILE-or-DIR", nargs="+", help="configurations")
+    parser.add_argument("-o", "--take-over", action="store_true", help="take over devices that exist")
+    parser.add_argument("-N", "--no-quit-destroy", action="store_true", help="leave the devices at the end")
+    parser.add_argument("-n", "--no-ports", action="store_true", help="do not add the configured ports")
+    parser.add_argument(
+        "-l", "--log-output", metavar="OUTPUT", choices=("stdout", "stderr", "syslog"), help="where to log"
+    )
+    return parser.parse_args(list(arguments))
+
+
+def main(arguments: Sequence[str], program: str) -> int:
+    """Returns the exit code."""
+    options = parse(arguments, program)
+    log = open_log(choose_output(options.log_output, os.environ, False), "pyteamd", os.environ)
+    set_debug_level(log, 0)
+    run_dir = os.environ.get("PYTEAMD_RUN_DIR", "") or RUN_DIR
+    run_dir = f"{run_dir.rstrip('/')}/"
+    try:
+        make_run_dir(run_dir)
+    except OSError as error:
+        log.error('Failed to create directory "%s": %s', run_dir, os.strerror(error.errno or 0))
+        return EXIT_START
+    reset_signals()
+    raise_open_files(ENOUGH_FOR_MANY, log)
+    kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
+    settings = Settings(run_dir, options.take_over, options.no_quit_destroy, not options.no_ports)
+    fleet = Fleet(options.sources, settings, kernel, log)
+    on_crash(lambda: EXIT_RUNTIME, log)
+
+    def ready() -> None:
+        log.info("%s serves %s.", __version__, ", ".join(fleet.members))
+
+    try:
+        code = trio.run(serve_many, fleet, log, Notifier(os.environ), ready)
+    finally:
+        kernel.close()
+    log.info("Exiting...")
+    return code

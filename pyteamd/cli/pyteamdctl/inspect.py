@@ -1,0 +1,106 @@
+"""The verbs of pyteamdctl that teamdctl does not have: explain, diff, history, trace save."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+
+from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+GREEN, RED, YELLOW, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+
+
+def explain(session: Session) -> None:
+    """One sentence per port, or for the port named."""
+    rows = _fetch(session, "Explain")
+    if session.args:
+        rows = [row for row in rows if row["port"] == session.args[0]]
+        if not rows:
+            raise VerbError(errno.ENODEV, f"{session.args[0]} is neither a port nor to be one.")
+    if session.oneline:
+        session.print_json(rows)
+        return
+    for row in rows:
+        session.print(_coloured(row["text"], GREEN if row["carrying"] else YELLOW))
+    if not rows:
+        session.print("no ports: add one with `port add NAME`, or name them in the configuration")
+
+
+def diff(session: Session) -> None:
+    """What the kernel has against what we want; with -v also what agrees. Exit status 1 when something differs."""
+    found = _fetch(session, "Diff")
+    if session.oneline:
+        session.print_json(found)
+    else:
+        for row in found["values"]:
+            if not row["same"]:
+                session.print(_coloured(f"! {row['what']}: wanted {_text(row['wanted'])}, is {_text(row['has'])}", RED))
+            elif session.verbosity:
+                session.print(f"  {row['what']}: {_text(row['has'])}")
+        if not found["missing"]:
+            session.print("the kernel is as wanted")
+    if found["missing"]:
+        raise VerbError(errno.EAGAIN, f"{len(found['missing'])} values differ")
+
+
+def history(session: Session) -> None:
+    """What happened, oldest first, with the time since and the kind of event it followed from."""
+    rows = _fetch(session, "History")
+    if session.oneline:
+        session.print_json(rows)
+        return
+    for row in rows:
+        session.print(f"{_ago(row['age_s']):>10}  {row['text']}  [{row['cause']}]")
+
+
+def trace_save(session: Session) -> None:
+    """Write the trace of the daemon to a file, for `pyteamd replay`."""
+    lines: list[str] = []
+    start: int | None = 0
+    while start is not None:
+        piece = json.loads(session.client.fetch("Trace", str(start)))
+        lines += piece["lines"]
+        start = piece["next"]
+    text = "\n".join(lines) + "\n"
+    path = session.args[0]
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise VerbError(error.errno or errno.EIO, f"cannot write {path}: {error.strerror}") from None
+    session.print(f"{text.count(chr(10)) - 1} steps written to {path}; look at them with: pyteamd replay {path}")
+
+
+def _fetch(session: Session, method: str) -> Any:
+    return json.loads(session.client.fetch(method))
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "unknown"
+        case bool():
+            return "true" if value else "false"
+    return str(value)
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def colourful() -> bool:
+    """Whether there is somebody to see colours, who did not say no (no-color.org)."""
+    environ = os.environ
+    return sys.stdout.isatty() and environ.get("TERM", "dumb") != "dumb" and not environ.get("NO_COLOR")
+
+
+def _coloured(text: str, colour: str) -> str:
+    return f"{colour}{text}{PLAIN}" if colourful() else text

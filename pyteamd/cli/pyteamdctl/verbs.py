@@ -1,0 +1,187 @@
+"""The verbs of pyteamdctl: one table, one short function each.
+
+A verb is called by its words, each shortened to any prefix; where several fit, the first row of the table wins. The
+configuration and the state are those fetched at connecting, as in teamdctl; the other verbs call the daemon. A new
+verb is a row at the end of VERBS and a function that imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyteamd.client.connection import Client, to_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+_IFNAME_BYTES = 16
+
+
+class VerbError(Exception):
+    """A verb could not do its work: `errno` names the cause, the text (may be empty) comes before it."""
+
+    def __init__(self, errno_: int, text: str = "") -> None:
+        super().__init__(text)
+        self.errno = errno_
+
+
+class Session:
+    """What a verb gets: the connected client, its parameters, the options, and where to write."""
+
+    __slots__ = ("args", "client", "in_words", "oneline", "out", "verbosity")
+
+    def __init__(
+        self, client: Client, args: Sequence[str], oneline: bool, verbosity: int, out: TextIO, in_words: bool
+    ) -> None:
+        self.client = client
+        self.args = args
+        self.oneline = oneline
+        self.verbosity = verbosity
+        self.out = out
+        self.in_words = in_words
+        """Explain what teamdctl shows as a number; not under its name."""
+
+    def print(self, line: str) -> None:
+        self.out.write(f"{line}\n")
+
+    def print_json(self, value: object) -> None:
+        from pyteamd.schema import json_text as jansson
+
+        self.print(jansson.dumps_oneline(value) if self.oneline else jansson.dumps(value))
+
+
+class Verb:
+    """One thing the program can do: the words that call it, the names of its parameters, the function."""
+
+    __slots__ = ("extra", "params", "run", "tail", "words")
+
+    def __init__(
+        self, words: str, params: str, run: Callable[[Session], None], extra: bool = False, tail: str = ""
+    ) -> None:
+        self.words = tuple(words.split())
+        self.params = tuple(params.split())
+        self.run = run
+        self.extra = extra
+        """teamdctl does not have it."""
+        self.tail = tail
+        """If not empty, all that stands behind the word is the verb's, options too; this is what the help says of it."""
+
+
+def load_json(text: str) -> object:
+    """Read what the daemon sent. Raises VerbError."""
+    from pyteamd.schema import json_text as jansson
+
+    try:
+        return jansson.loads(text)
+    except jansson.JanssonError:
+        raise VerbError(errno.EINVAL, "Failed to parse JSON dump.") from None
+
+
+def _config_dump(session: Session) -> None:
+    session.print_json(load_json(session.client.config))
+
+
+def _config_dump_noports(session: Session) -> None:
+    config = load_json(session.client.config)
+    if isinstance(config, dict):
+        config.pop("ports", None)
+    session.print_json(config)
+
+
+def _config_dump_actual(session: Session) -> None:
+    session.print_json(load_json(session.client.config_actual))
+
+
+def _state_view(session: Session) -> None:
+    from pyteamd.cli.pyteamdctl import state_text as ctl_state
+
+    try:
+        for line in ctl_state.view(load_json(session.client.state), session.verbosity, session.in_words):
+            session.print(line)
+    except ctl_state.ViewError as error:
+        raise VerbError(errno.EINVAL, str(error)) from None
+
+
+def _state_dump(session: Session) -> None:
+    session.print_json(load_json(session.client.state))
+
+
+def _state_item_get(session: Session) -> None:
+    session.print(session.client.fetch("StateItemValueGet", *session.args))
+
+
+def _state_item_set(session: Session) -> None:
+    session.client.call("StateItemValueSet", *session.args)
+
+
+def _port_add(session: Session) -> None:
+    session.client.call("PortAdd", *session.args)
+
+
+def _port_remove(session: Session) -> None:
+    session.client.call("PortRemove", *session.args)
+
+
+def _port_present(session: Session) -> None:
+    state = load_json(session.client.state)
+    ports = state.get("ports") if isinstance(state, dict) else None
+    if not isinstance(ports, dict) or session.args[0] not in ports:
+        raise VerbError(errno.ENODEV)
+
+
+def _port_config_update(session: Session) -> None:
+    session.client.call("PortConfigUpdate", *session.args)
+
+
+def _port_config_dump(session: Session) -> None:
+    if len(to_bytes(session.args[0])) > _IFNAME_BYTES:
+        raise VerbError(errno.EINVAL)
+    session.print_json(load_json(session.client.fetch("PortConfigDump", *session.args)))
+
+
+def _lazy(name: str, module: str = "cli.pyteamdctl.inspect") -> Callable[[Session], None]:
+    """A verb of another module, imported when it is called."""
+
+    def run(session: Session) -> None:
+        from importlib import import_module
+
+        getattr(import_module(f"pyteamd.{module}"), name)(session)
+
+    return run
+
+
+VERBS = (
+    Verb("config dump", "", _config_dump),
+    Verb("config dump noports", "", _config_dump_noports),
+    Verb("config dump actual", "", _config_dump_actual),
+    Verb("state", "", _state_view),
+    Verb("state dump", "", _state_dump),
+    Verb("state view", "", _state_view),
+    Verb("state item get", "ITEMPATH", _state_item_get),
+    Verb("state item set", "ITEMPATH VALUE", _state_item_set),
+    Verb("port add", "PORTDEV", _port_add),
+    Verb("port remove", "PORTDEV", _port_remove),
+    Verb("port present", "PORTDEV", _port_present),
+    Verb("port config update", "PORTDEV PORTCONFIG", _port_config_update),
+    Verb("port config dump", "PORTDEV", _port_config_dump),
+    Verb("explain", "", _lazy("explain"), extra=True),
+    Verb("explain", "[PORTDEV]", _lazy("explain"), extra=True),
+    Verb("diff", "", _lazy("diff"), extra=True),
+    Verb("history", "", _lazy("history"), extra=True),
+    Verb("trace save", "FILE", _lazy("trace_save"), extra=True),
+    Verb(
+        "hash",
+        "",
+        _lazy("hash_flow", "cli.pyteamdctl.balance"),
+        extra=True,
+        tail="FRAME|[--src A --dst A --sport N --dport N …]",
+    ),
+    Verb("balance", "", _lazy("balance", "cli.pyteamdctl.balance"), extra=True),
+    Verb("metrics", "", _lazy("metrics", "cli.pyteamdctl.watch"), extra=True),
+    Verb("monitor", "", _lazy("monitor", "cli.pyteamdctl.watch"), extra=True, tail="[--json]"),
+    Verb("watch", "", _lazy("watch", "cli.pyteamdctl.watch"), extra=True, tail="[SECONDS]"),
+    Verb("config apply", "", _lazy("config_apply", "cli.pyteamdctl.config"), extra=True, tail="FILE [--dry-run]"),
+)
+"""The order decides what a prefix means, so extra verbs come last."""

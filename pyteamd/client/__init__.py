@@ -1,0 +1,1 @@
+"""A library to talk to a running daemon, pyteamd or teamd."""

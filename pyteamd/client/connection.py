@@ -1,0 +1,265 @@
+"""Talk to a running team daemon, pyteamd or teamd: connect, call a method, get its text.
+
+    with Client.connect("team0") as daemon:
+        state = jansson.loads(daemon.fetch("StateDump"))
+        daemon.call("PortAdd", "eth1")
+
+How it works: a request is one packet on a SOCK_SEQPACKET unix socket, `REQUEST`, the method and each argument on a
+line of its own, backslash and newline escaped; the answer is one packet too, `REPLY_SUCCESS` and a payload taken as it
+is, or `REPLY_ERROR`, a code and a message. The same methods exist on D-Bus (client_dbus), tried when there is no socket.
+
+Text is str throughout; bytes that are no UTF-8 travel as surrogate escapes. Every error keeps what libteamdctl would
+have logged about it and the errno it would have returned, because teamdctl prints both.
+Only what is needed is imported: a client starts for every command typed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+RUN_DIR = "/var/run/teamd"
+REPLY_TIMEOUT_S = 5.0
+TRANSPORTS = ("usock", "dbus")
+"""In the order they are tried."""
+
+_SOCKET_PATH_MAX = 107
+_MALFORMED = ("cli_usock_process_msg", "usock: Incomplete message.\n")
+
+
+class ClientError(Exception):
+    """A call or a connection that failed.
+
+    `errno` is what libteamdctl returns for it; `trail` is what it logs, as (function, text) per line.
+    """
+
+    def __init__(self, text: str, errno_: int = errno.EINVAL, trail: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(text)
+        self.errno = errno_
+        self.trail = tuple(trail)
+
+
+class NoDaemon(ClientError):
+    """No transport reaches a daemon for this team; `failures` has each transport's own error, in the order tried."""
+
+    def __init__(self, team: str, failures: dict[str, ClientError], forced: str | None) -> None:
+        reasons = "; ".join(f"{name}: {failure}" for name, failure in failures.items())
+        if forced:
+            final = f'Failed to connect using CLI "{forced}".'
+            code = failures[forced].errno
+        else:
+            final = "Failed to connect using all CLIs."
+            code = errno.EINVAL
+        super().__init__(f"no daemon answers for {team} ({reasons})", code, [("teamdctl_connect", final)])
+        self.failures = failures
+
+
+class DaemonError(ClientError):
+    """The daemon refused the call, with a code such as NoSuchDev and a message."""
+
+    def __init__(self, code: str, message: str, trail: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(f"{message} ({code})", errno.EINVAL, trail)
+        self.code = code
+        self.message = message
+
+
+class CallFailed(ClientError):
+    """No usable answer came: time-out (ETIMEDOUT), the daemon closed the connection (EPIPE), a malformed reply."""
+
+
+class TransportMissing(ClientError):
+    """This installation lacks what the transport needs."""
+
+
+class Transport:
+    """One way to reach a daemon."""
+
+    name = ""
+    probes = False
+    """True when opening says nothing about the daemon, so that a first call has to."""
+
+    def call(self, method: str, args: tuple[str, ...], need_payload: bool) -> str:
+        """Call and wait; the payload is "" where none came. `need_payload`: raise CallFailed instead."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class UnixSocket(Transport):
+    """The unix socket of one team in `run_dir`. Raises CallFailed when there is none, or none may be opened."""
+
+    name = "usock"
+
+    def __init__(self, team: str, run_dir: str, timeout_s: float) -> None:
+        path = to_bytes(f"{run_dir.rstrip('/')}/{team}.sock")[:_SOCKET_PATH_MAX]
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            name = path.decode("utf-8", "surrogateescape")
+            trail = ("cli_usock_init", f"usock: Failed to connect socket ({name}).")
+            raise CallFailed(f"{name}: {error.strerror}", error.errno or errno.EINVAL, [trail]) from None
+
+    def call(self, method: str, args: tuple[str, ...], need_payload: bool) -> str:
+        try:
+            self._socket.send(encode_request(method, args), socket.MSG_NOSIGNAL)
+            # A reply is one packet of any size: ask for its length first.
+            length = self._socket.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
+            packet = self._socket.recv(length) if length else b""
+        except TimeoutError:
+            raise CallFailed(f"{method}: no reply", errno.ETIMEDOUT) from None
+        except OSError as error:
+            raise CallFailed(f"{method}: {error.strerror}", error.errno or errno.EINVAL) from None
+        if not packet:
+            raise CallFailed(f"{method}: the daemon closed the connection", errno.EPIPE)
+        return decode_reply(packet, need_payload)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Client:
+    """A connection to the daemon of one team.
+
+    `config`, `config_actual` and `state` hold the texts of the last `refresh`, empty before the first.
+    """
+
+    def __init__(self, team: str, transport: Transport) -> None:
+        self.team = team
+        self.transport = transport.name
+        self.config = ""
+        self.config_actual = ""
+        self.state = ""
+        self._transport = transport
+
+    @classmethod
+    def connect(
+        cls,
+        team: str,
+        transport: str | None = None,
+        *,
+        run_dir: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Self:
+        """Connect by `transport` ("usock" or "dbus"), or by the first that works. Raises NoDaemon.
+
+        `run_dir` is where the sockets are (default: $PYTEAMD_RUN_DIR, else RUN_DIR); `timeout_s` (default
+        REPLY_TIMEOUT_S) limits the wait for each reply.
+        """
+        failures: dict[str, ClientError] = {}
+        for name in (transport,) if transport else TRANSPORTS:
+            try:
+                opened = _open(name, team, run_dir or default_run_dir(), timeout_s or REPLY_TIMEOUT_S)
+            except ClientError as error:
+                failures[name] = error
+            else:
+                return cls(team, opened)
+        raise NoDaemon(team, failures, transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, method: str, *args: str) -> str:
+        """Call a method; its payload, "" if there is none. Raises DaemonError, CallFailed."""
+        return self._transport.call(method, args, need_payload=False)
+
+    def fetch(self, method: str, *args: str) -> str:
+        """Call a method whose payload matters: an answer without one raises CallFailed."""
+        return self._transport.call(method, args, need_payload=True)
+
+    def refresh(self) -> None:
+        """Fetch configuration and state anew. Raises as `fetch`."""
+        self.config = self.fetch("ConfigDump")
+        self.config_actual = self.fetch("ConfigDumpActual")
+        self.state = self.fetch("StateDump")
+
+    def close(self) -> None:
+        """Close the connection; harmless when closed already."""
+        self._transport.close()
+
+
+def default_run_dir() -> str:
+    """$PYTEAMD_RUN_DIR, for daemons that run without root (simulated kernel, tests), else RUN_DIR."""
+    return os.environ.get("PYTEAMD_RUN_DIR") or RUN_DIR
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8, surrogate escapes as the bytes they stand for."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encode_request(method: str, args: Iterable[str]) -> bytes:
+    """The packet of a request; see the module's description."""
+    escaped = [arg.replace("\\", "\\\\").replace("\n", "\\n") for arg in args]
+    return to_bytes("".join(f"{line}\n" for line in ("REQUEST", method, *escaped)))
+
+
+def decode_reply(packet: bytes, need_payload: bool = True) -> str:
+    """The payload of a success packet. Raises DaemonError for an error packet, CallFailed for anything else."""
+    # The C programs keep the packet in a C string: nothing after a NUL exists for them.
+    text = packet.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    first, rest = _next_line(text)
+    match first:
+        case "REPLY_SUCCESS":
+            if rest is None and need_payload:
+                raise _malformed("a success reply without a payload")
+            return rest or ""
+        case "REPLY_ERROR":
+            raise _refusal(rest)
+        case "":
+            raise _malformed("an empty reply")
+    trail = ("cli_usock_process_msg", "usock: Unsupported message type.\n")
+    raise CallFailed(f"a reply that begins with {first!r}", errno.EINVAL, [trail])
+
+
+def _open(name: str, team: str, run_dir: str, timeout_s: float) -> Transport:
+    match name:
+        case "usock":
+            opened: Transport = UnixSocket(team, run_dir, timeout_s)
+        case "dbus":
+            from pyteamd.client import dbus as client_dbus
+
+            opened = client_dbus.Bus(team, timeout_s)
+        case _:
+            raise ValueError(f"transport {name!r}: allowed are {', '.join(TRANSPORTS)}")
+    if opened.probes:
+        try:
+            opened.call("ConfigDump", (), need_payload=False)
+        except ClientError:
+            opened.close()
+            raise
+    return opened
+
+
+def _next_line(text: str | None) -> tuple[str, str | None]:
+    """The next line that is not empty, and what follows its newline: None without a newline."""
+    line, newline, rest = (text or "").lstrip("\n").partition("\n")
+    return line, rest if newline else None
+
+
+def _refusal(rest: str | None) -> ClientError:
+    code, rest = _next_line(rest)
+    if not code:
+        return _malformed("an error reply without a code")
+    trail = [("cli_usock_process_msg", f'usock: Error message received: "{code}"')]
+    message, _ = _next_line(rest)
+    if not message:
+        return CallFailed(f"{code}, without a message", errno.EINVAL, [*trail, _MALFORMED])
+    trail.append(("cli_usock_process_msg", f'usock: Error message content: "{message}"'))
+    return DaemonError(code, message, trail)
+
+
+def _malformed(what: str) -> CallFailed:
+    return CallFailed(what, errno.EINVAL, [_MALFORMED])

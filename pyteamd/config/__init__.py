@@ -1,0 +1,1 @@
+"""The configuration of a team, read from text, and what is documented from it."""

@@ -1,0 +1,1 @@
+"""The Team: pure decisions, from events to writes."""

@@ -1,0 +1,84 @@
+"""What follows from the kernel's answer to our writes."""
+
+from __future__ import annotations
+
+from pyteamd.core.backoff import FREE_REPEATS, Backoff, port_of
+from pyteamd.core.facts import Facts
+from pyteamd.core.joining import Roster
+from pyteamd.core.set_once import MODE, Once
+from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
+from pyteamd.model.events import Applied, Refused
+from pyteamd.model.words import VANISHED, describe, in_words
+
+
+class Outcomes:
+    """Owned by one Team."""
+
+    def __init__(self, facts: Facts, once: Once, roster: Roster, backoff: Backoff) -> None:
+        self.notes: list[Note] = []
+        self._facts = facts
+        self._once = once
+        self._roster = roster
+        self._backoff = backoff
+
+    def applied(self, event: Applied, now: float) -> None:
+        """The kernel has these values now."""
+        for write in event.writes:
+            self._facts.applied(write, now)
+            match write:
+                case SetOption(key=OptionKey(name="priority", port=ifindex), value=int(value)) if (
+                    ifindex in self._roster.ports
+                ):
+                    self._roster.ports[ifindex].kernel_priority = value
+        if storms := self._backoff.applied(event.writes, now):
+            write, why = storms[0]
+            others = f" and {len(storms) - 1} more" if len(storms) > 1 else ""
+            self._say(Level.ERROR, f"{in_words(write, self._facts.name_of)}{others}: {why}", write)
+
+    def refused(self, event: Refused, now: float, starting: bool) -> str:
+        """The kernel said no. Returns why the team cannot start, "" when it can.
+
+        A setting of a port that cannot be had makes the port unfit; one of the team, the team. What the runner wants is tried again.
+        """
+        write, vanished = event.write, event.errno in VANISHED
+        why = describe(write, event.errno, self._facts.name_of)
+        times = self._backoff.refused(write, now)
+        ports = self._roster.ports
+        match write:
+            case SetOption(key=key) if key == MODE and self._once.leave_mode:
+                self._once.leave_mode = False
+            case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
+                fatal = starting if not key.port else key.port in ports and not ports[key.port].settled
+                return self._setting_refused(key, why, fatal=fatal and not vanished)
+            case SetMember(ifindex=ifindex, member=True):
+                self._roster.lost(self._facts.name_of(ifindex), ifindex, why)
+                if starting and not vanished:
+                    return why
+            case SetMac(ifindex=ifindex) if ifindex == self._facts.team.ifindex and self._once.mac is not None:
+                self._once.mac = None
+                if starting:
+                    return why
+            case SetMac(ifindex=ifindex) if not vanished and ifindex in ports and not ports[ifindex].settled:
+                self._roster.reject(ifindex, why)
+                return ""
+        if not vanished and times == 1:
+            self._say(Level.WARNING, why, write)
+        elif not vanished and times == FREE_REPEATS:
+            self._say(Level.ERROR, f"{why}; still trying, less and less often", write)
+        return ""
+
+    def _setting_refused(self, key: OptionKey, why: str, fatal: bool) -> str:
+        """A setting written once: the end for a new port, fatal for a new team, else a warning: the daemon goes on without it."""
+        del self._once.options[key]
+        if not fatal:
+            self.notes.append(Note(Level.WARNING, why))
+        elif key.port:
+            self._roster.reject(key.port, why)
+        else:
+            return why
+        return ""
+
+    def _say(self, level: Level, text: str, write: Write) -> None:
+        ifindex = port_of(write)
+        name = self._facts.name_of(ifindex) if ifindex else ""
+        self.notes.append(Note(level, f"{name}: {text}" if name else text, name))

@@ -1,0 +1,68 @@
+"""The team's carrier where the runner leaves it to the driver, on a device that was there before us.
+
+By the driver's rule the team has carrier while any port has a link, until somebody sets the carrier: then it stays as it was set until
+the mode changes, and that it cannot do while there are ports. No message tells whether that happened. So the carrier of a device that
+was taken over is compared with the rule. Where they disagree for longer than the driver needs, and it was not the carrier alone that
+changed, it had been set before we came, by a person or an lacp daemon that left; from then on we do what the driver does no more.
+A carrier that somebody sets while we run is that person's business, as with teamd.
+"""
+
+from __future__ import annotations
+
+from pyteamd.core.facts import Facts
+from pyteamd.model.desired import Level, Note, OptionKey
+
+PATIENCE_S = 2.0
+"""The kernel announces a team's carrier at most once a second."""
+
+
+class Carrier:
+    """Owned by one Team."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.notes: list[Note] = []
+        self._facts = facts
+        self._ours = False
+        """We follow the rule, for the driver does not."""
+        self._theirs = False
+        """Somebody set it while we ran."""
+        self._before: tuple[bool, bool] | None = None
+        """The carrier by the rule, and the one there was, when they last agreed or began to disagree."""
+        self._since: float | None = None
+        """They disagree since then."""
+
+    def desired(self) -> bool | None:
+        """What the carrier shall be; None leaves it to the driver."""
+        return self._rule() if self._ours else None
+
+    def deadline(self) -> float | None:
+        """When to look again."""
+        return None if self._since is None else self._since + PATIENCE_S
+
+    def look(self, now: float) -> None:
+        """Compare the carrier with the rule."""
+        rule, real = self._rule(), self._facts.observed.carrier
+        if self._ours or self._theirs or real is None:
+            return
+        if not self._facts.team.up:
+            self._since = None  # the carrier of such a device changes in silence
+        elif rule is real:
+            self._before, self._since = (rule, real), None
+        elif self._since is None:
+            self._since = now
+        elif now >= self._since + PATIENCE_S:
+            self._since = None
+            self._theirs = self._before is not None and self._before[0] is rule
+            self._ours = not self._theirs
+            if self._ours:
+                text = "The driver does not follow the links: the carrier was set by hand, or by lacp. It is set from here now."
+                self.notes.append(Note(Level.INFO, text))
+
+    def _rule(self) -> bool:
+        """Any port has a link, by our verdict where the driver goes by that."""
+        options = self._facts.observed.options
+        for ifindex, port in self._facts.port_list.items():
+            by_verdict = options.get(OptionKey("user_linkup_enabled", ifindex)) is True
+            if options.get(OptionKey("user_linkup", ifindex)) is True if by_verdict else port.linkup:
+                return True
+        return False

@@ -1,0 +1,203 @@
+"""What the kernel said last: links, the team family's port list, option values. Nothing here is an opinion.
+
+Several sources tell of the same port and arrive in any order, so a link counts as a port only when they agree: rtnetlink
+names the team as its master, the port list has it, and its options are known.
+
+What a write of ours changed is known at once, while messages from before it are still to be read. The kernel announces every
+change in order, so until our own is announced (an echo), what contradicts it is old and not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+
+from pyteamd.model.desired import Observed, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
+
+ECHO_WAIT_S = 1.0
+"""Our own change is announced within milliseconds; if it never is, the next announcement of anything else is believed."""
+
+
+@dataclass(slots=True)
+class Echo:
+    """Values we wrote to one place, in order, and until when we wait for them to be announced."""
+
+    values: list[OptionValue] = field(default_factory=list)
+    until: float = 0.0
+
+
+class Facts:
+    """Owned by one Team, changed by its events only."""
+
+    def __init__(self, team: LinkSeen) -> None:
+        self.team = team
+        self.links: dict[int, LinkSeen] = {}
+        """Ports of ours, links without a master (they may become ports), and links the team is told to watch for."""
+        self.port_list: dict[int, PortSeen] = {}
+        self.observed = Observed()
+        self._unenslaved_macs: dict[int, bytes] = {}
+        self._echoes: dict[Hashable, Echo] = {}
+        """By place: what we wrote and the kernel has not announced yet."""
+
+    def complete(self, ifindex: int) -> bool:
+        """All that makes the link a port of this team is known."""
+        link = self.links.get(ifindex)
+        if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
+            return False
+        return (
+            OptionKey("priority", ifindex) in self.observed.options
+        )  # the driver names it behind the others that matter
+
+    def concerned(self, event: Event) -> bool:
+        """Whether a link event tells something new of this team or of a link that may join it; any other event does."""
+        match event:
+            case LinkSeen(ifindex=ifindex, master=master):
+                return master in (0, self.team.ifindex) or ifindex in self.links or ifindex == self.team.ifindex
+            case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
+                return ifindex in self.observed.members or ifindex == self.team.ifindex
+        return True
+
+    def original_mac(self, ifindex: int) -> bytes:
+        """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""
+        known = self._unenslaved_macs.get(ifindex)
+        return known or (self.links[ifindex].permanent_mac if ifindex in self.links else b"")
+
+    def name_of(self, ifindex: int) -> str:
+        """Name of a link for a log line."""
+        link = self.team if ifindex == self.team.ifindex else self.links.get(ifindex)
+        return link.name if link else f"interface {ifindex}"
+
+    def mac_of_team(self) -> bytes:
+        """The team's address, a write of ours included."""
+        return self.observed.macs.get(self.team.ifindex, self.team.mac)
+
+    def team_seen(self, link: LinkSeen, now: float) -> bool:
+        """The team device itself. Returns whether anything changed."""
+        changed = link != self.team
+        self.team = link
+        if self._news(("mac", link.ifindex), link.mac, now):
+            self.observed.macs[link.ifindex] = link.mac
+        if link.carrier is not None and self._news("carrier", link.carrier, now):
+            self.observed.carrier = link.carrier
+        return changed
+
+    def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
+        """Any other link; `keep` it even if another device is its master. Returns what was known before."""
+        before = self.links.get(link.ifindex)
+        if keep or link.master in (0, self.team.ifindex):
+            self.links[link.ifindex] = link
+        else:
+            self.links.pop(link.ifindex, None)
+        # The driver may give a new port the team's address before rtnetlink names its master; that is not the port's own.
+        if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
+            self._unenslaved_macs[link.ifindex] = link.mac
+        mine = link.master == self.team.ifindex
+        if self._news(("member", link.ifindex), mine, now):
+            self.observed.members[link.ifindex] = mine
+        if self._news(("mac", link.ifindex), link.mac, now):
+            self.observed.macs[link.ifindex] = link.mac
+        return before
+
+    def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
+        """The early word on a known link's carrier; returns the link as known now."""
+        link = self.links[ifindex] = replace(self.links[ifindex], running=running)
+        return link
+
+    def link_gone(self, ifindex: int) -> bool:
+        """The link no longer exists here. Returns whether it was known."""
+        known = self.links.pop(ifindex, None)
+        self.port_list.pop(ifindex, None)
+        self._unenslaved_macs.pop(ifindex, None)
+        self.observed.members.pop(ifindex, None)
+        self.observed.macs.pop(ifindex, None)
+        self.forget_options(ifindex)
+        for place in (("mac", ifindex), ("member", ifindex)):
+            self._echoes.pop(place, None)
+        return known is not None
+
+    def port_gone(self, ifindex: int) -> None:
+        """The team family says so. What rtnetlink says of membership is another matter, and may be older or newer."""
+        self.port_list.pop(ifindex, None)
+        self.forget_options(ifindex)
+
+    def option_seen(self, option: OptionSeen, now: float) -> bool:
+        """Returns whether the value is new."""
+        known = self.observed.options.get(option.key)
+        if not self._news(option.key, option.value, now) or (
+            known == option.value and type(known) is type(option.value)
+        ):
+            return False
+        self.observed.options[option.key] = option.value
+        return True
+
+    def forget_options(self, ifindex: int) -> None:
+        """The port left and its options with it."""
+        for key in [key for key in self.observed.options if key.port == ifindex]:
+            del self.observed.options[key]
+            self._echoes.pop(key, None)
+
+    def option_gone(self, key: OptionKey) -> bool:
+        """Returns whether it was known."""
+        self._echoes.pop(key, None)
+        return self.observed.options.pop(key, None) is not None
+
+    def links_missing_from(self, dump: Resync) -> list[int]:
+        """Links known so far that a complete dump does not have."""
+        present = {link.ifindex for link in dump.links}
+        return [ifindex for ifindex in self.observed.members if ifindex not in present]
+
+    def ports_missing_from(self, dump: Resync) -> list[int]:
+        """Ports known so far that a complete dump does not have."""
+        present = {port.ifindex for port in dump.ports}
+        return [ifindex for ifindex in self.port_list if ifindex not in present]
+
+    def replace_options(self, dump: Resync) -> None:
+        """The options of a complete dump are all there are. Announcements may have been lost: wait for none."""
+        if not self.observed.options:
+            # The first dump. Of a team with ports a daemon before us may have set the carrier.
+            self.observed.carrier_free = not dump.ports
+        self._echoes.clear()
+        self.observed.options.clear()
+        self.observed.options.update({option.key: option.value for option in dump.options})
+
+    def applied(self, write: Write, now: float) -> None:
+        """The kernel accepted a write of ours; the event that says the same comes later."""
+        observed = self.observed
+        match write:
+            case SetOption(key=key, value=value):
+                self._expect(key, observed.options.get(key), value, now)
+                observed.options[key] = value
+                observed.carrier_free |= key.name == "mode"
+            case SetMac(ifindex=ifindex, mac=mac):
+                self._expect(("mac", ifindex), observed.macs.get(ifindex), mac, now)
+                observed.macs[ifindex] = mac
+            case SetMember(ifindex=ifindex, member=member):
+                self._expect(("member", ifindex), observed.members.get(ifindex), member, now)
+                observed.members[ifindex] = member
+            case SetCarrier(up=up):
+                self._expect("carrier", observed.carrier, up, now)
+                observed.carrier, observed.carrier_free = up, False
+
+    def _expect(self, place: Hashable, before: OptionValue | None, value: OptionValue, now: float) -> None:
+        """An announcement of `value` is on its way, unless it came already."""
+        if not isinstance(place, OptionKey):
+            self._echoes.pop(place, None)  # of changes in quick succession, rtnetlink may announce the last one only
+        if before != value or place in self._echoes:
+            echo = self._echoes.setdefault(place, Echo())
+            echo.values.append(value)
+            echo.until = now + ECHO_WAIT_S
+
+    def _news(self, place: Hashable, value: OptionValue, now: float) -> bool:
+        """Whether an announcement is to be believed: it is if no write of ours came after it."""
+        echo = self._echoes.get(place)
+        if echo is None:
+            return True
+        if now < echo.until and value not in echo.values:
+            return False
+        if value in echo.values:
+            del echo.values[: echo.values.index(value) + 1]
+        if not echo.values or now >= echo.until:
+            del self._echoes[place]
+            return True
+        return False

@@ -1,0 +1,181 @@
+"""One port of the team: what the kernel said of it, its settings, and its link watchers with their combined verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyteamd.linkwatch.base import PortNow, Watcher
+from pyteamd.model.desired import Level, Note, Tap
+from pyteamd.model.events import FrameSeen, LinkSeen, PortSeen
+
+SPEED_UNKNOWN = 0xFFFFFFFF
+
+
+class Port:
+    """Satisfies `runners.base.PortView`. Owned and changed by the Team only."""
+
+    __slots__ = (
+        "config",
+        "ifindex",
+        "kernel_priority",
+        "link",
+        "notes",
+        "original_mac",
+        "policy_all",
+        "running",
+        "running_since",
+        "seen",
+        "settled",
+        "up",
+        "up_since",
+        "watchers",
+    )
+
+    def __init__(self, link: LinkSeen, seen: PortSeen, original_mac: bytes, config: Any) -> None:
+        """`config`: an instance of the runner's PortConfig."""
+        self.ifindex = link.ifindex
+        self.link = link
+        self.seen = seen
+        self.running = link.running
+        self.original_mac = original_mac
+        self.config = config
+        self.kernel_priority: int | None = None
+        self.watchers: tuple[Watcher, ...] = ()
+        self.policy_all = False
+        """link_watch_policy is "all"."""
+        self.up = False
+        self.up_since: float | None = None
+        """When the verdict last changed; None before it ever did."""
+        self.running_since: float | None = None
+        """When the raw link last changed; None before it ever did."""
+        self.settled = False
+        """All its writes were once done; an address refused before that makes the port unfit."""
+        self.notes: list[Note] = []
+
+    @property
+    def name(self) -> str:
+        """Interface name now."""
+        return self.link.name
+
+    @property
+    def mac(self) -> bytes:
+        """Hardware address now."""
+        return self.link.mac
+
+    @property
+    def speed_mbps(self) -> int:
+        """Mbit/s, 0 when down or unknown."""
+        return 0 if self.speed_unknown else self.seen.speed_mbps
+
+    @property
+    def speed_unknown(self) -> bool:
+        """The driver has link settings but cannot tell the speed."""
+        return self.seen.speed_mbps == SPEED_UNKNOWN
+
+    @property
+    def duplex(self) -> int:
+        """0 half, 1 full, 255 unknown."""
+        return self.seen.duplex
+
+    @property
+    def priority(self) -> int:
+        """The kernel's value where known, else the configured one."""
+        if self.kernel_priority is not None:
+            return self.kernel_priority
+        prio: int = self.config.prio
+        return prio
+
+    def set_running(self, running: bool, now: float) -> None:
+        """The raw link changed; the watchers are told by `carrier`."""
+        self.running = running
+        self.running_since = now
+
+    def start(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
+        """Begin watching. The verdict starts as the watchers start, without a word; changes are noted."""
+        self.watchers = tuple(watchers)
+        self.policy_all = policy_all
+        self.up = self.combined()
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.start(at, now)
+        self.settle(before, now)
+
+    def watch_anew(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
+        """Go on with other watchers, which begin with the verdict of those before."""
+        self.watchers = tuple(watchers)
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.start(at, now)
+        self.settle(before, now)
+        self.set_policy(policy_all, now)
+
+    def set_policy(self, policy_all: bool, now: float) -> None:
+        """Combine the verdicts by this policy from now on."""
+        self.policy_all = policy_all
+        self._combine(now)
+
+    def carrier(self, at: PortNow, now: float) -> bool:
+        """The raw link changed. Returns whether any watcher changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.carrier(at, now)
+        return self.settle(before, now)
+
+    def frame(self, at: PortNow, frame: FrameSeen, now: float) -> bool:
+        """A frame came in. Returns whether any watcher changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.frame(at, frame, now)
+        return self.settle(before, now)
+
+    def tick(self, at: PortNow, now: float) -> bool:
+        """Run the watchers whose time has come. Returns whether any changed its mind."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            deadline = watcher.deadline()
+            if deadline is not None and deadline <= now:
+                watcher.tick(at, now)
+        return self.settle(before, now)
+
+    def deadline(self) -> float | None:
+        """Earliest deadline of the watchers."""
+        earliest = None
+        for watcher in self.watchers:
+            at = watcher.deadline()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
+
+    def taps(self) -> set[Tap]:
+        """Packet sockets the watchers want."""
+        return {tap for watcher in self.watchers for tap in watcher.taps()}
+
+    def combined(self, policy_all: bool | None = None) -> bool:
+        """The verdict: any or all of the watchers, as `link_watch_policy` says (or would); without watchers up."""
+        if not self.watchers:
+            return True
+        everyone = self.policy_all if policy_all is None else policy_all
+        return (all if everyone else any)(watcher.up for watcher in self.watchers)
+
+    def verdicts(self) -> tuple[bool, ...]:
+        """Each watcher's answer."""
+        return tuple([watcher.up for watcher in self.watchers])
+
+    def settle(self, before: tuple[bool, ...], now: float) -> bool:
+        """Note what changed since `before` and combine anew."""
+        after = self.verdicts()
+        if after == before:
+            return False
+        for watcher, was in zip(self.watchers, before, strict=True):
+            if watcher.up != was:
+                direction = "up" if watcher.up else "down"
+                self.notes.append(Note(Level.INFO, f"{self.name}: {watcher.name}-link went {direction}.", self.name))
+        self._combine(now)
+        return True
+
+    def _combine(self, now: float) -> None:
+        up = self.combined()
+        if up != self.up:
+            self.up = up
+            self.up_since = now

@@ -1,0 +1,105 @@
+"""The ports of one team, always in ifindex order, and what is done to all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pyteamd.core.port import Port
+from pyteamd.linkwatch.base import PortNow
+from pyteamd.model.desired import Frame, Note, Observed, OptionKey, SetOption
+
+
+class Ports(dict[int, Port]):
+    """Ports by ifindex."""
+
+    def __init__(self, observed: Observed) -> None:
+        super().__init__()
+        self._observed = observed
+        self._macs: list[bytes] = []
+        self._own_macs: frozenset[bytes] = frozenset()
+        """The same as a set."""
+        self._touched: set[int] = set()
+        """Whose watchers were called since the last `take`: nobody is called without being told how things are."""
+
+    def add(self, port: Port) -> None:
+        """Put a port in its place."""
+        ordered = sorted([*self.items(), (port.ifindex, port)])
+        self.clear()
+        self.update(ordered)
+
+    def named(self, name: str) -> Port | None:
+        """The port of that name now."""
+        return next((port for port in self.values() if port.name == name), None)
+
+    def now_of(self, port: Port) -> PortNow:
+        """What the watchers of a port may know of it."""
+        self._touched.add(port.ifindex)
+        options = self._observed.options
+        enabled = options.get(OptionKey("enabled", port.ifindex)) is True
+        some = enabled or any(options.get(OptionKey("enabled", ifindex)) is True for ifindex in self)
+        return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some, port.original_mac)
+
+    def hearing(self, port: Port, team_mac: bytes) -> PortNow:
+        """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
+        options = self._observed.options
+        macs = [
+            team_mac,
+            *[other.link.mac for other in self.values()],
+            *[other.original_mac for other in self.values()],
+        ]
+        if macs != self._macs:
+            self._macs = macs
+            self._own_macs = frozenset(macs)
+        carried = any(
+            options.get(OptionKey("enabled", ifindex)) is True and any(watcher.proven() for watcher in other.watchers)
+            for ifindex, other in self.items()
+        )
+        return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)
+
+    def tick(self, now: float) -> Iterator[Port]:
+        """Run the watchers whose time has come, in order of time; yields each port whose watchers changed their mind.
+
+        Who comes first matters to a sticky port, even if the clock was looked at only once for both.
+        """
+        due = [(at, port.ifindex, port) for port in self.values() if (at := port.deadline()) is not None and at <= now]
+        for _, _, port in sorted(due):
+            if port.tick(self.now_of(port), now):
+                yield port
+
+    def settle(self) -> None:
+        """All that was to be written is written."""
+        for port in self.values():
+            port.settled = True
+
+    def read_priorities(self) -> None:
+        """A dump told the options anew."""
+        for ifindex, port in self.items():
+            priority = self._observed.options.get(OptionKey("priority", ifindex))
+            port.kernel_priority = priority if isinstance(priority, int) else None
+
+    def deadline(self) -> float | None:
+        """Earliest deadline of any watcher."""
+        return min((d for port in self.values() if (d := port.deadline()) is not None), default=None)
+
+    def prepared(self) -> list[SetOption]:
+        """Writes a fail-over may need."""
+        found = [SetOption(OptionKey("activeport"), ifindex) for ifindex in self]
+        for name in ("enabled", "user_linkup"):
+            found += [SetOption(OptionKey(name, ifindex), value) for ifindex in self for value in (True, False)]
+        return found
+
+    def take(self) -> tuple[list[Frame], list[Note]]:
+        """Frames and notes of the ports and their watchers since the last call."""
+        frames: list[Frame] = []
+        notes: list[Note] = []
+        touched = [port for ifindex in sorted(self._touched) if (port := self.get(ifindex)) is not None]
+        self._touched.clear()
+        for port in touched:
+            notes += port.notes
+            port.notes = []
+            for watcher in port.watchers:
+                sent, said = watcher.take()
+                frames += sent
+                notes += said
+        return frames, notes

@@ -1,0 +1,286 @@
+"""Changing the configuration of a running team: what differs, what each difference interrupts, and how it is taken over.
+
+`plan` compares two configurations as the daemon understands them, not as they are written, and answers with a list of changes or with
+the reasons why the new one cannot be taken over. `apply` is called by the Team when it digests a ConfigApply; all it does is to change
+what is wanted, so the writes follow as they do from any other event. Ports stay in the kernel, watchers keep their verdict, partners are
+kept. A port that a person added, and that neither configuration names, stays as it is. At the start the daemon lives with much, as teamd
+does; later it does not have to: whatever is wrong with a new configuration, and was not wrong with the old one, refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pyteamd.config.config import Config, PortSetup
+from pyteamd.core.joining import hosts_in
+from pyteamd.core.port import Port
+from pyteamd.model.desired import OptionKey
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import HostName
+from pyteamd.schema.option import options_of
+from pyteamd.schema.problems import ConfigError, Severity
+
+if TYPE_CHECKING:
+    from pyteamd.core.team import Team
+
+REFUSED = "ConfigApplyFail"
+COUNTS = ("notify_peers_count", "notify_peers_interval", "mcast_rejoin_count", "mcast_rejoin_interval")
+
+
+class Disruption(Enum):
+    """What a change may interrupt, for a moment."""
+
+    NONE = "none"
+    PORT = "port"
+    TEAM = "team"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `before` and `after` are None for what is absent."""
+
+    path: str
+    before: Any
+    after: Any
+    disruption: Disruption = Disruption.NONE
+    port: str = ""
+    """The port that is interrupted, with Disruption.PORT."""
+    effect: str = ""
+    """What happens, where the values do not say it."""
+
+    def text(self) -> str:
+        """One line for a person."""
+        what = self.effect or f"{shown(self.before)} -> {shown(self.after)}"
+        interrupted = {Disruption.PORT: f"{self.port} is interrupted", Disruption.TEAM: "the team is interrupted"}
+        return f"{self.path}: {what} ({interrupted.get(self.disruption, 'no interruption')})"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new configuration would change. Nothing may be applied while there are `refusals`."""
+
+    config: Config | None
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Plan:
+    """Compare the configuration in force with the one in this text; `file` is what problems call it.
+
+    `lenient`: live with all that a start lives with.
+    """
+    try:
+        new = team.config.again(text, file)
+    except ConfigError as error:
+        lines = tuple(problem.text(file) for problem in error.problems)
+        return Plan(None, refusals=lines or tuple(str(error).splitlines()))
+    warnings = tuple(problem.text(file) for problem in new.problems)
+    known = {str(problem) for problem in team.config.problems}
+    if not lenient and any(problem.severity is Severity.PORT or str(problem) not in known for problem in new.problems):
+        return Plan(None, refusals=warnings)
+    if refusals := tuple(incompatible(team, new)):
+        return Plan(None, refusals=refusals, warnings=warnings)
+    return Plan(new, tuple(differences(team, new)), (), warnings)
+
+
+def incompatible(team: Team, new: Config) -> Iterator[str]:
+    """What cannot be changed while the daemon runs."""
+    old = team.config
+    if new.device_written not in (None, old.team.device, old.device_written):
+        yield f"device: this is {old.team.device}, not {new.device_written}; another team needs another daemon"
+    if new.runner_class is not old.runner_class and team.ports:
+        yield (
+            f"runner.name: the driver cannot change from {old.runner_name} to {new.runner_name} while the team has ports; "
+            f"remove {', '.join(port.name for port in team.ports.values())} first, or restart the daemon"
+        )
+
+
+def differences(team: Team, new: Config) -> Iterator[Change]:
+    """Every difference that means something, in the order of the configuration."""
+    old = team.config
+    for path, name, before, after in values(old.team, new.team):
+        yield of_team(team, path, name, before, after)
+    if new.runner_class is not old.runner_class:
+        yield Change("runner.name", old.runner_name, new.runner_name, Disruption.TEAM)
+    else:
+        for path, name, before, after in values(old.runner, new.runner):
+            disruption = Disruption(team.runner.disruption(name, new.runner, team.view))
+            yield Change(f"runner.{path}", before, after, disruption)
+    for name in new.written:
+        if name not in old.written:
+            yield Change(f"ports.{name}", None, "added", effect="added, joins when it is there and down")
+    for name in old.written:
+        if name not in new.written:
+            yield Change(f"ports.{name}", "a port", None, Disruption.PORT, name, "removed")
+    for port, setup in staying(team, new):
+        yield from of_port(team, port, setup)
+
+
+def of_team(team: Team, path: str, name: str, before: Any, after: Any) -> Change:
+    """A key of the team itself."""
+    if name == "hwaddr":
+        disruption = Disruption.NONE if after in (None, team.view.mac) else Disruption.TEAM
+        return Change(path, before and before.hex(":"), after and after.hex(":"), disruption)
+    if name == "metrics_listen":
+        return Change(path, before, after, effect=f"{shown(before)} -> {shown(after)}, from the next start on")
+    if name == "link_watch_policy":
+        moved = [port.name for port in team.ports.values() if port.combined(after == "all") != port.up]
+        return Change(path, before, after, Disruption.PORT if moved else Disruption.NONE, ", ".join(moved))
+    return Change(path, before, after)
+
+
+def of_port(team: Team, port: Port, after: PortSetup) -> Iterator[Change]:
+    """Settings of a port that stays."""
+    at = f"ports.{port.name}"
+    for path, name, old, new in values(port.config, after.config):
+        interrupts = name in team.runner.port_interruptions
+        yield Change(f"{at}.{path}", old, new, Disruption.PORT if interrupts else Disruption.NONE, port.name)
+    before = tuple((type(watcher), watcher.config) for watcher in port.watchers)
+    if before == after.watchers:
+        return
+    same_kinds = [kind for kind, _ in before] == [kind for kind, _ in after.watchers]
+    disruption = Disruption.NONE if same_kinds else Disruption.PORT
+    yield Change(f"{at}.link_watch", in_words(before), in_words(after.watchers), disruption, port.name)
+
+
+def staying(team: Team, new: Config) -> Iterator[tuple[Port, PortSetup]]:
+    """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it."""
+    for port in team.ports.values():
+        if port.name in team.config.written and port.name not in new.written and team.enslave:
+            continue
+        stored = team.config.dump_port(port.name)
+        if port.name not in new.written and stored:
+            new.set_port(port.name, stored)
+        yield port, new.port(port.name)
+
+
+def values(old: Any, new: Any) -> Iterator[tuple[str, str, Any, Any]]:
+    """Keys of two configuration objects of one class that differ: path, field, before, after."""
+    for name, spec in options_of(type(new)).items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield spec.path, name, before, after
+
+
+def in_words(watchers: tuple[tuple[type, Any], ...]) -> str:
+    """Watchers with what is not their default."""
+    words = []
+    for kind, config in watchers:
+        set_values = (
+            f"{spec.path} {shown(value)}"
+            for name, spec in options_of(type(config)).items()
+            if (value := getattr(config, name)) != spec.default
+        )
+        words.append(" ".join((kind.name, *set_values)))  # type: ignore[attr-defined]
+    return "; ".join(words)
+
+
+def shown(value: Any) -> str:
+    """A value for a person."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "true" if value else "false"
+        case tuple():
+            return ", ".join(map(str, value))
+        case bytes():
+            return value.hex(":")
+    return str(value)
+
+
+# -- taking it over ----------------------------------------------------------------------------------------------------
+
+
+def hosts_of(team: Team, new: Config) -> list[HostName]:
+    """All hosts of the watchers of the ports that stay."""
+    return list(dict.fromkeys(host for _, setup in staying(team, new) for host in hosts_in(setup)))
+
+
+def unknown_hosts(team: Team, new: Config) -> list[HostName]:
+    """Those whose address has to be found before the configuration can be applied."""
+    return team.roster.without_address(hosts_of(team, new))
+
+
+def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
+    """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`, `choice`: see ConfigApply."""
+    ready = plan(team, text, lenient=written is not None)
+    new = ready.config
+    if new is None:
+        raise UserError(REFUSED, "; ".join(ready.refusals))
+    if hosts := team.roster.without_usable_address(hosts_of(team, new)):
+        team.roster.forget_failures(hosts)
+        raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
+    if written is not None:
+        new.written = written
+    setups = list(staying(team, new))
+    settings, before = team.runner.settings(), (team.config.team, team.config.written)
+    once = dict(team.once.options)
+    another_runner = new.runner_class is not team.config.runner_class
+    team.config.become(new)
+    membership(team, before[1], now)
+    for port, setup in setups:
+        port_settings(team, port, setup, now)
+    if another_runner:
+        team.replace_runner()
+    else:
+        team.runner.reconfigure(new.runner, team.view, now)
+        team.once.options.update(dict(team.runner.settings().items() - settings.items()))
+    team_settings(team, {name: after for _, name, _, after in values(before[0], new.team)})
+    for key, _ in team.once.options.items() - once.items():
+        team.backoff.forget(key)
+    if choice:
+        for port, setup in setups:
+            if OptionKey("priority", port.ifindex) in team.once.options:
+                port.kernel_priority = setup.config.prio  # the old one again, for whoever chooses by it
+        team.runner.choose_again(choice, team.view, now)
+
+
+def membership(team: Team, before: tuple[str, ...], now: float) -> None:
+    """Ports that are named no more leave, new ones may join; without `enslave` that is other people's business."""
+    if not team.enslave:
+        return
+    names = team.config.written
+    for name in before:
+        if name in names:
+            continue
+        port = team.ports.named(name)
+        if port is not None:
+            team.runner.leave_port(port.ifindex, team.view, now)
+            team.roster.release(port.ifindex)
+        team.members.unwant(name)
+        team.roster.refused.pop(name, None)
+    for name in names:
+        if name not in before and team.ports.named(name) is None:
+            team.members.name(name, team.facts.links.values())
+
+
+def port_settings(team: Team, port: Port, setup: PortSetup, now: float) -> None:
+    """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
+    once, old = team.once.options, port.config
+    port.config = setup.config
+    if setup.config.prio != old.prio:
+        once[OptionKey("priority", port.ifindex)] = setup.config.prio
+    if setup.config.queue_id != old.queue_id:
+        once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
+    team.config.ensure_watcher(port.name)
+    policy_all = team.config.team.link_watch_policy == "all"
+    if tuple((type(watcher), watcher.config) for watcher in port.watchers) != setup.watchers:
+        team.roster.watch(port, setup, now)
+    elif port.policy_all is not policy_all:
+        port.set_policy(policy_all, now)
+
+
+def team_settings(team: Team, changed: Mapping[str, Any]) -> None:
+    """Keys of the team that changed."""
+    for name in COUNTS:
+        if changed.get(name) is not None:
+            team.once.options[OptionKey(name)] = changed[name]
+    if changed.get("hwaddr") is not None:
+        team.once.mac = changed["hwaddr"]
+    if "debug_level" in changed:
+        team.setup.debug_level = max(0, changed["debug_level"])

@@ -1,0 +1,75 @@
+"""Settings that are written one time: the mode, counts of announcements, a port's priority and queue, the team's address.
+
+They are wanted until the kernel has them. After that they belong to whoever changes them next, as with teamd; only what a runner
+wants is held up against everybody.
+"""
+
+from __future__ import annotations
+
+from pyteamd.config.config import TeamConfig
+from pyteamd.core.port import Port
+from pyteamd.model.desired import Observed, OptionKey, OptionValue, SetOption
+from pyteamd.runners.base import Runner
+
+MODE = OptionKey("mode")
+DETOURS = ("broadcast", "roundrobin")
+"""Modes to go through where the mode is right and has to be left all the same; one of them is another one."""
+
+
+class Once:
+    """What is still to be written one time."""
+
+    def __init__(self, runner: Runner, config: TeamConfig) -> None:
+        self.options: dict[OptionKey, OptionValue] = {}
+        self.leave_mode = False
+        """The mode is to be left and entered again: nothing else gives the carrier, once set by hand, back to the driver."""
+        self.set_up(runner)
+        self.mac: bytes | None = config.hwaddr
+        """Address for the team device."""
+        counts = {
+            "notify_peers_count": config.notify_peers_count,
+            "notify_peers_interval": config.notify_peers_interval,
+            "mcast_rejoin_count": config.mcast_rejoin_count,
+            "mcast_rejoin_interval": config.mcast_rejoin_interval,
+        }
+        self.options.update({OptionKey(name): count for name, count in counts.items() if count is not None})
+
+    def set_up(self, runner: Runner) -> None:
+        """The team shall run in this runner's mode."""
+        self._settings = runner.settings()
+        self.options |= {MODE: runner.mode, **self._settings}
+
+    def add_port(self, port: Port, watched: bool) -> None:
+        """A port joined. `watched`: the kernel shall go by our verdict instead of the raw link."""
+        self.options[OptionKey("priority", port.ifindex)] = port.config.prio
+        if port.config.queue_id is not None:
+            self.options[OptionKey("queue_id", port.ifindex)] = port.config.queue_id
+        if watched:
+            self.watch_port(port, True)
+
+    def watch_port(self, port: Port, watched: bool) -> None:
+        """Whose word counts for the kernel: `watched`, our verdict; else the raw link."""
+        self.options[OptionKey("user_linkup_enabled", port.ifindex)] = watched
+
+    def forget_port(self, ifindex: int) -> None:
+        """The port left."""
+        for key in [key for key in self.options if key.port == ifindex]:
+            del self.options[key]
+
+    def mode_first(self, observed: Observed, team: int) -> SetOption | None:
+        """Forget what has arrived. The mode if that is to be written: nothing else on a device that runs in another one."""
+        wanted = self.options.get(MODE)
+        if self.leave_mode and wanted is not None:
+            if observed.options.get(MODE) == wanted:
+                return SetOption(MODE, next(mode for mode in DETOURS if mode != wanted))
+            self.leave_mode = False
+            for key in self._settings:  # the driver has forgotten what belongs to the mode, and will say so
+                observed.options.pop(key, None)
+        self._drop_done(observed, team)
+        return SetOption(MODE, self.options[MODE]) if MODE in self.options else None
+
+    def _drop_done(self, observed: Observed, team: int) -> None:
+        for key in [key for key, value in self.options.items() if observed.options.get(key) == value]:
+            del self.options[key]
+        if self.mac is not None and observed.macs.get(team) == self.mac:
+            self.mac = None

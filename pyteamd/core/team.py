@@ -1,0 +1,401 @@
+"""The core: one team, told what happened and asked what to do. No I/O, no clock, no log.
+
+Call `handle` with each event in order of arrival, perform `writes` until there are none, send the frames and print the notes
+of `take`, and come back at `deadline` with a Tick. What the kernel said last is in `facts`; what it should look like is computed
+from that, from the runner, and from the settings that are still to be written `once`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyteamd.config.config import Config
+from pyteamd.core import reload
+from pyteamd.core.answers import Outcomes
+from pyteamd.core.backoff import Backoff
+from pyteamd.core.carrier import Carrier
+from pyteamd.core.facts import Facts
+from pyteamd.core.joining import Roster
+from pyteamd.core.port import Port
+from pyteamd.core.reconcile import reconcile
+from pyteamd.core.set_once import Once
+from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import (
+    Applied,
+    CarrierSeen,
+    ConfigApply,
+    Event,
+    FrameSeen,
+    HostName,
+    HostsResolved,
+    LinkGone,
+    LinkSeen,
+    OptionGone,
+    OptionSeen,
+    Overrun,
+    PortAdd,
+    PortConfigUpdate,
+    PortGone,
+    PortRemove,
+    PortSeen,
+    Refused,
+    Resync,
+    Stop,
+    Tick,
+    UserSet,
+)
+from pyteamd.model.setup import Setup
+from pyteamd.runners.base import Runner, TeamView
+
+
+class Team:
+    """One team device and its ports."""
+
+    def __init__(
+        self, config: Config, link: LinkSeen, *, setup: Setup | None = None, adopted: bool = False, enslave: bool = True
+    ) -> None:
+        """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`)."""
+        self.config = config
+        self.setup = setup or Setup()
+        self.enslave = enslave
+        self.runner = config.runner_class(config.runner)
+        facts = self.facts = Facts(link)
+        self.once = Once(self.runner, config.team)
+        self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
+        self.ports = self.roster.ports
+        self.members = self.roster.members
+        awaited, self.carrier = self.roster.awaited, Carrier(facts)
+        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited)
+        self.gone = False
+        """The device was deleted."""
+        self.done = False
+        """Stopped, and nothing is left to do."""
+        self.failed = ""
+        """Why the team cannot start; "" when it can."""
+        self.started = False
+        """The first reconciliation is complete."""
+        self.backoff = Backoff()
+        self.outcomes = Outcomes(self.facts, self.once, self.roster, self.backoff)
+        self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
+        self.stopping = self._keep = False
+        """On the way out: nothing is chosen or added any more."""
+        self._synced = False
+        self._dirty = True
+        self._next: float | None = None
+        self._stirs_at: float | None = None
+        """Next moment at which time alone may lead to writes; watchers tell by themselves."""
+        self._taps: Mapping[int, frozenset[Tap]] | None = None  # None when something changed since
+
+    # -- what the shell calls ------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> None:
+        """Digest one event. UserError: a user's request cannot be met, nothing changed."""
+        due = self._next is not None and now >= self._next
+        stirred = self._run_due(now) if due else False
+        if HANDLERS[type(event)](self, event, now) or stirred:
+            self._dirty = True
+            self._taps = None
+            if not self.stopping:
+                self.runner.handle(event, self.view, now)
+                if self.view.adopted and not self.runner.sets_carrier:
+                    self.carrier.look(now)
+            self._next = self._earliest(now)
+        elif due:
+            self._next = self._earliest(now)
+
+    def writes(self, now: float) -> tuple[Write, ...]:
+        """What to perform now, in order; () when the kernel is as desired or has to be given time."""
+        if not self._dirty or not self._synced or self.gone or self.failed:
+            return ()
+        mode = self.once.mode_first(self.facts.observed, self.view.ifindex)
+        if mode is not None and not self.stopping:
+            return (mode,)
+        allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
+        if not allowed:
+            self._dirty = False
+            self._next = self._earliest(now)
+            self.started = True
+            self.ports.settle()
+            self.done = self.stopping and (self._keep or not self.ports)
+        return allowed
+
+    def deadline(self) -> float | None:
+        """When to come back with a Tick if nothing else happens; None for never."""
+        return self._next
+
+    def take(self) -> Outputs:
+        """Frames and notes since the last call: the team's, each port's in order, the runner's."""
+        notes = [*self._notes, *self.roster.notes, *self.outcomes.notes, *self.carrier.notes]
+        for taken in (self._notes, self.roster.notes, self.outcomes.notes, self.carrier.notes):
+            taken.clear()
+        probes, heard = self.ports.take()
+        sent, said = self.runner.take()
+        return Outputs((*probes, *sent), (*notes, *heard, *said))
+
+    def desired(self) -> Desired:
+        """What the kernel should look like."""
+        if self.stopping:
+            return Desired() if self._keep else Desired(members=dict.fromkeys(self.ports, False))
+        base = self.runner.desired(self.view)
+        options = dict(base.options)
+        for ifindex, port in self.ports.items():
+            options[OptionKey("user_linkup", ifindex)] = port.up
+        options.update(self.once.options)
+        macs = dict(base.macs)
+        if self.once.mac is not None:
+            macs[self.view.ifindex] = self.once.mac
+        carrier = self.carrier.desired() if base.carrier is None else base.carrier
+        members = self.members.desired(self.facts, self.ports, starting=not self.started)
+        return Desired(options=options, macs=macs, members=members, carrier=carrier)
+
+    def taps(self) -> Mapping[int, frozenset[Tap]]:
+        """Packet sockets wanted, by port."""
+        if self._taps is None:
+            wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
+            self._taps = {ifindex: taps for ifindex, taps in wanted.items() if taps}
+        return self._taps
+
+    def wants(self, event: Event) -> bool:
+        """Whether a link event concerns this team at all; any other event does."""
+        if isinstance(event, CarrierSeen):
+            return event.ifindex in self.ports
+        return self.facts.concerned(event)
+
+    def unresolved(self) -> list[HostName]:
+        """Hosts whose addresses must be found before some port can be watched."""
+        return self.roster.unresolved()
+
+    def prepared(self) -> tuple[Write, ...]:
+        """Writes a fail-over may need, worth encoding ahead."""
+        return tuple(self.ports.prepared())
+
+    def replace_runner(self) -> None:
+        """The configuration names another runner now. Only for a team without ports."""
+        took_carrier, self.runner = self.runner.sets_carrier, self.config.runner_class(self.config.runner)
+        self.once.set_up(self.runner)
+        self.carrier = Carrier(self.facts)  # which goes back to the driver with the mode
+        self.once.leave_mode = took_carrier and not self.runner.sets_carrier
+        self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
+
+    # -- what the kernel says ------------------------------------------------------------------------------------------
+
+    def _link_seen(self, event: LinkSeen, now: float) -> bool:
+        ifindex = event.ifindex
+        if ifindex == self.view.ifindex:
+            changed = self.facts.team_seen(event, now)
+            self._refresh_view()
+            return changed
+        port = self.ports.get(ifindex)
+        before = self.facts.link_seen(event, keep=port is not None or event.name in self.members.wanted, now=now)
+        if port is None:
+            if before is None or before.up != event.up:
+                self.backoff.forget_port(ifindex)
+            return self._join(ifindex, now) or event.name in self.members.wanted or ifindex in self.members.released
+        if event.master != self.view.ifindex:
+            self.roster.lost(port.name, ifindex, "somebody else took it out")
+            self._leave(ifindex)
+            return True
+        port.link = event
+        return self._carrier(port, event.running, now) or before != event
+
+    def _carrier_seen(self, event: CarrierSeen, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None or port.running == event.running:
+            return False
+        port.link = self.facts.running_seen(event.ifindex, event.running)
+        return self._carrier(port, event.running, now)
+
+    def _carrier(self, port: Port, running: bool, now: float) -> bool:
+        if port.running == running:
+            return False
+        port.set_running(running, now)
+        self.backoff.forget_port(port.ifindex)
+        port.carrier(self.ports.now_of(port), now)
+        return True
+
+    def _link_gone(self, event: LinkGone, now: float) -> bool:
+        if event.ifindex == self.view.ifindex:
+            if not self.gone:
+                self._notes.append(Note(Level.WARNING, "Team device removal detected."))
+            self.gone = True
+            return True
+        self._leave(event.ifindex)
+        self.roster.link_gone(event.ifindex)
+        return self.facts.link_gone(event.ifindex)
+
+    def _port_seen(self, event: PortSeen, now: float) -> bool:
+        before = self.facts.port_list.get(event.ifindex)
+        self.facts.port_list[event.ifindex] = event
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            return self._join(event.ifindex, now)
+        port.seen = event
+        return before != event
+
+    def _port_gone(self, event: PortGone, now: float) -> bool:
+        self.facts.port_gone(event.ifindex)
+        return self._leave(event.ifindex)
+
+    def _option_seen(self, event: OptionSeen, now: float) -> bool:
+        if not self.facts.option_seen(event, now):
+            return False
+        port = self.ports.get(event.key.port)
+        if port is None:
+            return not event.key.port or self._join(event.key.port, now)
+        if event.key.name == "priority" and isinstance(event.value, int):
+            port.kernel_priority = event.value
+        return True
+
+    def _option_gone(self, event: OptionGone, now: float) -> bool:
+        return self.facts.option_gone(event.key)
+
+    def _resync(self, event: Resync, now: float) -> bool:
+        """Make the picture equal to the dump, whatever was missed."""
+        if all(link.ifindex != self.view.ifindex for link in event.links):
+            return self._link_gone(LinkGone(self.view.ifindex), now)
+        for ifindex in self.facts.links_missing_from(event):
+            self._link_gone(LinkGone(ifindex), now)
+        self.facts.replace_options(event)
+        self.ports.read_priorities()
+        for listed in event.ports:
+            self._port_seen(listed, now)
+        for link in sorted(event.links, key=lambda link: link.ifindex):
+            self._link_seen(link, now)
+        for ifindex in self.facts.ports_missing_from(event):
+            self._port_gone(PortGone(ifindex), now)
+        if not self._synced:
+            self._synced = True
+            self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
+            present = {link.name for link in event.links}
+            missing = [name for name in self.members.wanted if name not in present]
+            self._notes += [Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name) for name in missing]
+        return True
+
+    def _nothing(self, event: Event, now: float) -> bool:
+        """Overrun: a Resync follows. Tick: whatever was due has been run."""
+        return False
+
+    def _frame_seen(self, event: FrameSeen, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            return False
+        changed = port.frame(self.ports.hearing(port, self.view.mac), event, now)
+        if (due := port.deadline()) is not None and (self._next is None or due < self._next):
+            self._next = due
+        # With many ports most events are answers to pings, which change nothing; only who asked for frames is told of them.
+        return changed or type(self.runner).taps is not Runner.taps
+
+    def _applied(self, event: Applied, now: float) -> bool:
+        self.outcomes.applied(event, now)
+        return True
+
+    def _refused(self, event: Refused, now: float) -> bool:
+        self.failed = self.outcomes.refused(event, now, starting=not self.started) or self.failed
+        self._refresh_view()
+        return True
+
+    # -- what users say ------------------------------------------------------------------------------------------------
+
+    def _user_set(self, event: UserSet, now: float) -> bool:
+        if event.path == "setup.debug_level":
+            self.setup.set_debug_level(event.value)
+        else:
+            self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
+        return True
+
+    def _port_add(self, event: PortAdd, now: float) -> bool:
+        link = self.facts.links.get(event.ifindex) or event.link
+        if link is None or event.ifindex == self.view.ifindex:
+            raise UserError("NoSuchDev", "No such device.")
+        if event.ifindex in self.ports:
+            return False
+        self.members.want(link.name, event.ifindex)
+        if event.ifindex not in self.facts.links:  # another device's port: kept in mind from now on
+            self._link_seen(link, now)
+        self.backoff.forget_port(event.ifindex)
+        return True
+
+    def _port_remove(self, event: PortRemove, now: float) -> bool:
+        port = self.ports.get(event.ifindex)
+        if port is None:
+            raise UserError("NoSuchDev", "No such device.")
+        self.runner.leave_port(event.ifindex, self.view, now)
+        self.roster.release(event.ifindex)
+        return True
+
+    def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
+        self.config.set_port(event.name, dict(event.tree))
+        self.roster.reprioritise(event.name)
+        return True
+
+    def _config_apply(self, event: ConfigApply, now: float) -> bool:
+        reload.apply(self, event.text, event.written, event.choice, now)
+        self._refresh_view()
+        return True
+
+    def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
+        self.roster.resolved(event.addresses)
+        for ifindex in sorted(self.facts.port_list):
+            self._join(ifindex, now)
+        return True
+
+    def _stop(self, event: Stop, now: float) -> bool:
+        self.stopping = self.roster.closed = True
+        self._keep = event.keep
+        if not event.keep:
+            self.runner.leave(self.view, now)
+        return True
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _join(self, ifindex: int, now: float) -> bool:
+        joined = self.roster.join(ifindex, now, found=self.view.adopted and not self.started)
+        self._refresh_view()
+        return joined
+
+    def _leave(self, ifindex: int) -> bool:
+        self.backoff.forget_port(ifindex)
+        return self.roster.leave(ifindex) is not None
+
+    def _refresh_view(self) -> None:
+        self.view.mac = self.once.mac or self.facts.mac_of_team()
+        self.view.up = self.facts.team.up
+
+    def _run_due(self, now: float) -> bool:
+        """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""
+        stirred = self._stirs_at is not None and now >= self._stirs_at
+        for _ in self.ports.tick(now):
+            stirred = self._dirty = True  # even if the event itself turns out to be a request that cannot be met
+            self.runner.handle(Tick(), self.view, now)
+        return stirred
+
+    def _earliest(self, now: float) -> float | None:
+        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline())  # or due for ever
+        self._stirs_at = min([at for at in (self.backoff.deadline(now), *others) if at is not None], default=None)
+        return min([at for at in (self._stirs_at, self.ports.deadline()) if at is not None], default=None)
+
+
+HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {
+    LinkSeen: Team._link_seen,
+    CarrierSeen: Team._carrier_seen,
+    LinkGone: Team._link_gone,
+    PortSeen: Team._port_seen,
+    PortGone: Team._port_gone,
+    OptionSeen: Team._option_seen,
+    OptionGone: Team._option_gone,
+    Resync: Team._resync,
+    Overrun: Team._nothing,
+    Tick: Team._nothing,
+    FrameSeen: Team._frame_seen,
+    Applied: Team._applied,
+    Refused: Team._refused,
+    HostsResolved: Team._hosts_resolved,
+    UserSet: Team._user_set,
+    PortAdd: Team._port_add,
+    PortRemove: Team._port_remove,
+    PortConfigUpdate: Team._port_config_update,
+    ConfigApply: Team._config_apply,
+    Stop: Team._stop,
+}

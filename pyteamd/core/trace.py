@@ -1,0 +1,172 @@
+"""The trace: what the core was told and what it answered, in a ring, as JSON lines, and fed through the code again.
+
+An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made when somebody asks. The first line
+of a saved trace describes how the team began, so that a trace is a complete, replayable report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+import pyteamd.model.desired
+import pyteamd.model.events
+from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
+from pyteamd.model.events import Event
+
+FORMAT = 1
+RING_ENTRIES = 4096
+
+TYPES: dict[str, Any] = {
+    name: cls
+    for module in (pyteamd.model.events, pyteamd.model.desired)
+    for name, cls in vars(module).items()
+    if isinstance(cls, type) and (is_dataclass(cls) or issubclass(cls, Enum))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of the core."""
+
+    at: float
+    event: Event
+    writes: tuple[Write, ...]
+    outputs: Outputs
+
+
+class Trace:
+    """The last steps of one team."""
+
+    def __init__(self, beginning: Mapping[str, Any], size: int = RING_ENTRIES) -> None:
+        """`beginning`: how the team began, plain JSON values (configuration text, link, flags)."""
+        self.beginning = deepcopy(dict(beginning))  # the configuration goes on changing
+        self.dropped = 0
+        """Entries that fell out of the ring; a trace without its beginning cannot be replayed."""
+        self.counted: Counter[str] = Counter()
+        """Events by kind."""
+        self.switches = 0
+        """Times the active port was written."""
+        self.noted = 0
+        """The step after the last one that said something."""
+        self._ring: deque[Entry] = deque(maxlen=size)
+
+    def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
+        """Remember one step."""
+        if len(self._ring) == self._ring.maxlen:
+            self.dropped += 1
+        self._ring.append(Entry(at, event, writes, outputs))
+        self.counted[type(event).__name__] += 1
+        for write in writes:
+            if isinstance(write, SetOption) and write.key.name == "activeport":
+                self.switches += 1
+        if outputs.notes:
+            self.noted = self.dropped + len(self._ring)
+
+    def since(self, start: int) -> Iterator[tuple[int, Entry]]:
+        """Steps from this number on that are still there, with their numbers."""
+        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
+            yield number, self._ring[number - self.dropped]
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._ring)
+
+    def first_line(self) -> str:
+        """How the team began, as JSON."""
+        return dump({"format": FORMAT, "dropped": self.dropped, **self.beginning})
+
+    def lines(self) -> Iterator[str]:
+        """JSON lines: the beginning, then one per entry."""
+        yield self.first_line()
+        for entry in self._ring:
+            yield dump(encode(entry))
+
+    def piece(self, start: int, octets: int) -> tuple[list[str], int | None]:
+        """About so many octets of the lines, from a step number on (0: with the first line); and where to go on, None at the end.
+
+        Steps are numbered from the daemon's start; those that fell out of the ring are passed over.
+        """
+        lines = [self.first_line()] if start == 0 else []
+        size = 0
+        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
+            if size >= octets:
+                return lines, number
+            lines.append(dump(encode(self._ring[number - self.dropped])))
+            size += len(lines[-1])
+        return lines, None
+
+
+def dump(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
+
+
+def encode(value: Any) -> Any:
+    """Plain JSON values for events, writes and outputs."""
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "value": value.value}
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {item.name: encode(getattr(value, item.name)) for item in fields(value)}
+        return named if isinstance(value, Entry) else {"type": type(value).__name__, **named}
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, OptionKey):
+        return {"option": list(value)}
+    if isinstance(value, tuple):
+        return [encode(element) for element in value]
+    if isinstance(value, list):  # only in the settings of users, where it has to come back as one
+        return {"list": [encode(element) for element in value]}
+    if isinstance(value, Mapping):
+        return {"map": [[encode(key), encode(item)] for key, item in value.items()]}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`; ValueError for what `encode` cannot have made."""
+    match value:
+        case list():
+            return tuple(decode(element) for element in value)
+        case {"hex": str(text)}:
+            return bytes.fromhex(text)
+        case {"option": [str(name), int(port), int(index)]}:
+            return OptionKey(name, port, index)
+        case {"list": list(elements)}:
+            return [decode(element) for element in elements]
+        case {"map": list(items)}:
+            return {decode(key): decode(item) for key, item in items}
+        case {"enum": str(name), "value": plain} if name in TYPES:
+            return TYPES[name](plain)
+        case {"type": str(name), **named} if name in TYPES:
+            try:
+                return TYPES[name](**{str(key): decode(item) for key, item in named.items()})
+            except TypeError as error:
+                raise ValueError(f"{name}: {error}") from None
+        case dict():
+            raise ValueError(f"not a trace value: {value}")
+    return value
+
+
+def parse(lines: Iterable[str]) -> tuple[dict[str, Any], list[Entry]]:
+    """Beginning and entries of a saved trace. ValueError names the line that is wrong."""
+    beginning: dict[str, Any] | None = None
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            if beginning is None:
+                beginning = dict(value)
+                continue
+            entries.append(Entry(value["at"], *(decode(value[key]) for key in ("event", "writes", "outputs"))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"line {number}: not a line of a trace: {error}") from None
+    if beginning is None or beginning.get("format") != FORMAT:
+        raise ValueError("line 1: not the beginning of a trace")
+    return beginning, entries

@@ -1,0 +1,78 @@
+"""Control methods beyond teamd's that only look: why, what differs, what happened, the trace. Replies are JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import trio
+
+from pyteamd.daemon.pump import Pump
+from pyteamd.model.errors import UserError
+from pyteamd.views import history as inspect_team
+from pyteamd.views import metrics as exposition
+
+WAIT_S = 3.0
+"""Clients wait 5 s for a reply."""
+PIECE_OCTETS = 60_000
+"""A reply is one packet, and packets have a limit."""
+MAXIMUM_DIGITS = 20
+"""Of a step's number; Python refuses to read one of thousands."""
+
+
+async def explain(pump: Pump) -> str:
+    """Why each port carries traffic or not."""
+    return to_json(inspect_team.explained(pump.team, trio.current_time()))
+
+
+async def diff(pump: Pump) -> str:
+    """What the kernel shall have against what it has."""
+    return to_json(inspect_team.difference(pump.team))
+
+
+async def history(pump: Pump) -> str:
+    """What happened lately, and why."""
+    return to_json(inspect_team.history(pump.trace, trio.current_time()))
+
+
+async def trace(pump: Pump, start: str) -> str:
+    """A piece of the trace as JSON lines, from a step number on; `next` is where the next piece begins, null at the end."""
+    lines, following = pump.trace.piece(step(start), PIECE_OCTETS)
+    return to_json({"lines": lines, "next": following})
+
+
+async def metrics(pump: Pump) -> str:
+    """Metrics as OpenMetrics text."""
+    return metrics_text(pump)
+
+
+def metrics_text(pump: Pump) -> str:
+    """The text for one team."""
+    return exposition.text([(pump.team, pump.trace, pump.gauges)], trio.current_time())
+
+
+async def events(pump: Pump, start: str) -> str:
+    """What was said from a step on; "now": from now on. Waits a while for something to say, so that a client can ask again at once.
+
+    Nothing is kept for a client: one that asks too rarely is told how many steps it has missed (`missed`).
+    """
+    trace = pump.trace
+    if start == "now":
+        return to_json({"events": [], "missed": 0, "next": trace.dropped + len(trace)})
+    first = step(start)
+    await pump.until(lambda: trace.noted > first, WAIT_S)
+    told = inspect_team.history((entry for _, entry in trace.since(first)), trio.current_time())
+    following = trace.dropped + len(trace)
+    return to_json({"events": told, "missed": max(0, trace.dropped - first), "next": following})
+
+
+def step(text: str) -> int:
+    """The number of a step. UserError."""
+    if len(text) > MAXIMUM_DIGITS or not text.isascii() or not text.isdigit():
+        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+    return int(text)
+
+
+def to_json(value: Any) -> str:
+    """Compact text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)

@@ -1,0 +1,161 @@
+"""The control methods, one table for every transport: all arguments and all replies are strings.
+
+A method reads the Team, or feeds an event to its pump and waits for the kernel's answer. What cannot be done raises UserError with
+teamd's code and text. A transport parses a request, calls `call`, and packs the reply; it knows nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from pyteamd.daemon.control import inspection, reconfigure
+from pyteamd.daemon.control import spread as balance
+from pyteamd.daemon.pump import Pump
+from pyteamd.model.desired import Level, Note, SetMember
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
+from pyteamd.schema import json_text as jansson
+from pyteamd.schema.problems import ConfigError
+from pyteamd.views import state as statetree
+
+NO_DEVICE = ("NoSuchDev", "No such device.")
+CONFIG_DUMP_FAILED = ("ConfigDumpFail", "Failed to dump config.")
+CONFIG_UPDATE_FAILED = ("ConfigUpdateFail", "Failed to update config.")
+PORT_ADD_FAILED = ("PortAddFail", "Failed to add port.")
+PORT_REMOVE_FAILED = ("PortRemoveFail", "Failed to del port.")
+INVALID_ARGUMENTS = ("InvalidArgs", "Did not receive correct message arguments.")
+
+JOIN_TIMEOUT_S = 1.0
+"""How long a reply waits for the kernel's events to confirm what the kernel has accepted; clients wait 5 s."""
+MAXIMUM_NAME_OCTETS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row. `arguments` and `reply` ("" for none) are names for introspection; `handler` gets that many strings."""
+
+    name: str
+    arguments: tuple[str, ...]
+    reply: str
+    handler: Callable[..., Awaitable[str]]
+    help: str
+
+
+async def call(pump: Pump, method: Method, arguments: Sequence[str]) -> str:
+    """Run a method with at least as many arguments as it takes. UserError."""
+    if len(arguments) < len(method.arguments):
+        raise UserError(*INVALID_ARGUMENTS)
+    return await method.handler(pump, *arguments[: len(method.arguments)])
+
+
+async def config_dump(pump: Pump) -> str:
+    """The stored configuration."""
+    return jansson.dumps(pump.team.config.dump())
+
+
+async def config_dump_actual(pump: Pump) -> str:
+    """The configuration with the ports that are there now."""
+    return jansson.dumps(pump.team.config.dump_actual(port.name for port in pump.team.ports.values()))
+
+
+async def state_dump(pump: Pump) -> str:
+    """The whole state."""
+    return jansson.dumps(statetree.state(pump.team))
+
+
+async def state_item_value_get(pump: Pump, path: str) -> str:
+    """One item of the state."""
+    return statetree.get_item(pump.team, path)
+
+
+async def state_item_value_set(pump: Pump, path: str, value: str) -> str:
+    """Change an item of the state."""
+    await pump.request(statetree.set_request(pump.team, path, value))
+    return ""
+
+
+async def port_add(pump: Pump, name: str) -> str:
+    """Make a link a port."""
+    link = find(pump, name)
+    if link.ifindex == pump.ifindex:
+        raise UserError(*PORT_ADD_FAILED)
+    refused = await pump.request(PortAdd(link.ifindex, link))
+    _check_membership(refused, link.ifindex, PORT_ADD_FAILED)
+    await pump.until(lambda: link.ifindex in pump.team.ports, JOIN_TIMEOUT_S)
+    return ""
+
+
+async def port_remove(pump: Pump, name: str) -> str:
+    """Release a port."""
+    link = find(pump, name)
+    refused = await pump.request(PortRemove(link.ifindex))
+    _check_membership(refused, link.ifindex, PORT_REMOVE_FAILED)
+    await pump.until(lambda: link.ifindex not in pump.team.ports, JOIN_TIMEOUT_S)
+    return ""
+
+
+async def port_config_update(pump: Pump, name: str, text: str) -> str:
+    """Replace the stored configuration of a link, port or not."""
+    link = find(pump, name)
+    try:
+        tree = pump.team.config.read_port(name, text, live=link.ifindex in pump.team.ports)
+    except ConfigError as error:
+        pump.log(Note(Level.WARNING, line) for line in str(error).splitlines())
+        raise UserError(*CONFIG_UPDATE_FAILED) from None
+    await pump.request(PortConfigUpdate(name, tree))
+    return ""
+
+
+async def port_config_dump(pump: Pump, name: str) -> str:
+    """The stored configuration of a port."""
+    link = find(pump, name)
+    if link.ifindex not in pump.team.ports:
+        raise UserError(*CONFIG_DUMP_FAILED)
+    return jansson.dumps(pump.team.config.dump_port(name))
+
+
+METHODS = (
+    Method(
+        "PortConfigUpdate", ("port_devname", "port_config"), "", port_config_update, "Replace a port's configuration"
+    ),
+    Method("PortConfigDump", ("port_devname",), "port_config", port_config_dump, "A port's configuration"),
+    Method("PortAdd", ("port_devname",), "", port_add, "Add a port"),
+    Method("PortRemove", ("port_devname",), "", port_remove, "Remove a port"),
+    Method("ConfigDump", (), "config", config_dump, "The configuration"),
+    Method("ConfigDumpActual", (), "config", config_dump_actual, "The configuration with the ports that are there now"),
+    Method("StateDump", (), "state", state_dump, "The state"),
+    Method("StateItemValueGet", ("state_item_path",), "value", state_item_value_get, "One item of the state"),
+    Method("StateItemValueSet", ("state_item_path", "value"), "", state_item_value_set, "Change an item of the state"),
+    Method("Explain", (), "reasons", inspection.explain, "Why each port carries traffic or not"),
+    Method("Diff", (), "difference", inspection.diff, "What the kernel shall have against what it has"),
+    Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
+    Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
+    Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),
+    Method("Metrics", (), "text", inspection.metrics, "Metrics as OpenMetrics text"),
+    Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens"),
+    Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
+    Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
+)
+BY_NAME = {method.name: method for method in METHODS}
+
+
+def find(pump: Pump, name: str) -> LinkSeen:
+    """The link of this name. UserError when there is none."""
+    link = None
+    with contextlib.suppress(UnicodeEncodeError):
+        if 0 < len(name.encode()) <= MAXIMUM_NAME_OCTETS:
+            link = pump.kernel.find_link(name)
+    if link is None:
+        raise UserError(*NO_DEVICE)
+    return link
+
+
+def _check_membership(refused: Sequence[Refused], ifindex: int, failure: tuple[str, str]) -> None:
+    """Raise what the refusal of a SetMember means to the user who asked for it."""
+    for refusal in refused:
+        match refusal.write:
+            case SetMember(ifindex=refused_ifindex) if refused_ifindex == ifindex:
+                raise UserError(*(NO_DEVICE if refusal.errno == errno.ENODEV else failure))

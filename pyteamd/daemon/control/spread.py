@@ -1,0 +1,33 @@
+"""Control methods about the spread of frames over the ports. Octets come from the kernel's link counters, everything else from the Team."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pyteamd.daemon.pump import Pump
+from pyteamd.schema import json_text as jansson
+
+COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
+
+
+async def flow_hash(pump: Pump, flow: str) -> str:
+    """Bucket and port of a flow."""
+    from pyteamd.views import prediction as balance  # most daemons are never asked
+
+    return jansson.dumps(balance.predict(pump.team, flow))
+
+
+async def spread(pump: Pump) -> str:
+    """What each port sent, and how even that is."""
+    from pyteamd.views import prediction as balance
+
+    octets = {ifindex: sent_by(port.name) for ifindex, port in pump.team.ports.items()}
+    return jansson.dumps(balance.spread(pump.team, octets))
+
+
+def sent_by(name: str) -> int | None:
+    """Octets the link sent since it exists; None when /sys does not show this link (it shows one name space)."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(COUNTER.format(name)).read_text())
+    return None

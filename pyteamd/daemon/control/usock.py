@@ -1,0 +1,201 @@
+"""The control socket of one team: AF_UNIX, SOCK_SEQPACKET, one packet per request and one per reply.
+
+    REQUEST\\n<method>\\n<argument>\\n…        REPLY_SUCCESS\\n<payload>        REPLY_ERROR\\n<code>\\n<text>\\n
+
+A field cannot be empty: newlines before one are skipped. In arguments, and only there, backslash and newline are written as `\\\\` and
+`\\n`. The packet ends at its first NUL. What is no request, or asks for no method of ours, gets no reply: that is teamd's
+behaviour, and clients run into their time-out of 5 s.
+
+The name appears when the socket is ready: it is bound under another name, listens, and is then renamed, because NetworkManager connects the
+moment the file is there. A socket that somebody listens at is left to him: the start fails. At the end the name is removed only if it
+still leads to our socket and not to a successor's.
+
+Each connection is a task of its own, so a client that does not read its reply delays nobody; after SEND_TIMEOUT_S it is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+
+import trio
+
+from pyteamd.daemon.control import methods
+from pyteamd.daemon.pump import Pump
+from pyteamd.model.errors import UserError
+
+BACKLOG = 64
+MAXIMUM_CONNECTIONS = 256
+MAXIMUM_REQUEST_OCTETS = 1 << 20
+SEND_TIMEOUT_S = 5.0
+DEFAULT_SEND_BUFFER = 160 * 1024
+"""A reply up to this size fits into the kernel's usual send buffer of 212992 octets with its overhead."""
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+"""After these errors a connection may be accepted a little later."""
+PAUSE_S = 0.1
+
+KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+SO_SNDBUFFORCE = 32
+REQUEST = "REQUEST"
+
+
+class Usock:
+    """The socket and its file. A context manager: on leaving, the socket is closed and the file removed."""
+
+    def __init__(self, path: str, log: logging.Logger) -> None:
+        """Bind and listen; the name is there when this returns. OSError."""
+        self.path = path
+        self._log = log
+        if somebody_listens(path):
+            raise OSError(errno.EADDRINUSE, "a running daemon's socket")
+        self._listener = socket.socket(socket.AF_UNIX, KIND)
+        self._clients: dict[trio.CancelScope, None] = {}
+        """Connections, the one that has been silent for the longest time first."""
+        temporary = f"{path}.{os.getpid()}"
+        with self._closed_on_error(temporary):
+            os.fchmod(self._listener.fileno(), 0o700)
+            self._listener.bind(temporary)
+            self._listener.listen(BACKLOG)
+            self._identity = identity_of(temporary)
+            os.rename(temporary, path)
+
+    def close(self) -> None:
+        """Close the socket and remove its name if it is ours; one that stays does no harm, for nobody listens."""
+        self._listener.close()
+        try:
+            if identity_of(self.path) == self._identity:
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._log.warning("Control socket: %s is left behind: %s", self.path, os.strerror(error.errno or 0))
+
+    async def serve(self, pump: Pump) -> None:
+        """Accept connections and answer requests until cancelled."""
+        listener = trio.socket.from_stdlib_socket(self._listener)
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    client, _ = await listener.accept()
+                except OSError as error:
+                    if error.errno not in PASSING:
+                        raise
+                    self._log.warning("Control socket: %s", os.strerror(error.errno))
+                    self._drop_idlest()
+                    await trio.sleep(PAUSE_S)
+                    continue
+                if len(self._clients) >= MAXIMUM_CONNECTIONS:
+                    self._drop_idlest()
+                scope = trio.CancelScope()
+                self._clients[scope] = None
+                nursery.start_soon(self._connection, client, scope, pump)
+
+    async def _connection(self, client: trio.socket.SocketType, scope: trio.CancelScope, pump: Pump) -> None:
+        with client, scope:
+            try:
+                while packet := await client.recv(MAXIMUM_REQUEST_OCTETS):
+                    if scope.cancel_called:
+                        return  # dropped while the packet was on its way
+                    self._clients[scope] = self._clients.pop(scope)
+                    reply = await answer(pump, packet, self._log)
+                    if reply is not None and not await send(client, reply):
+                        self._log.warning("Control socket: a client did not take its reply.")
+                        return
+            except OSError as error:
+                self._log.debug("Control socket: %s", error)
+            finally:
+                self._clients.pop(scope, None)
+
+    def _drop_idlest(self) -> None:
+        """Cut off the client that has asked nothing for the longest time."""
+        scope = next(iter(self._clients), None)
+        if scope is not None:
+            del self._clients[scope]
+            scope.cancel()
+
+    @contextlib.contextmanager
+    def _closed_on_error(self, temporary: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._listener.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+
+
+def identity_of(path: str) -> tuple[int, int]:
+    """Device and inode of a name. FileNotFoundError."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def somebody_listens(path: str) -> bool:
+    """Whether there is a socket of this name, of whatever type, that has an owner; a crash leaves one without."""
+    with socket.socket(socket.AF_UNIX, KIND) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True  # of another type, or too busy
+    return True
+
+
+async def answer(pump: Pump, packet: bytes, log: logging.Logger) -> bytes | None:
+    """The reply to one request, None for silence."""
+    fields = split(packet)
+    method = methods.BY_NAME.get(fields[1]) if len(fields) > 1 and fields[0] == REQUEST else None
+    if method is None:
+        log.debug("Control socket: no such request: %r", fields[:2])
+        return None
+    log.debug("Control socket: %s", " ".join(fields[1:]))
+    try:
+        arguments = [unescape(field) for field in fields[2 : 2 + len(method.arguments)]]
+        payload = await methods.call(pump, method, arguments)
+    except UserError as error:
+        return f"REPLY_ERROR\n{error.code}\n{error.text}\n".encode()
+    return b"REPLY_SUCCESS\n" + payload.encode("utf-8", "surrogateescape")
+
+
+def split(packet: bytes) -> list[str]:
+    """The fields of a packet, as teamd would find them: up to the first NUL, empty lines do not count."""
+    text = packet.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return [field for field in text.split("\n") if field]
+
+
+def unescape(field: str) -> str:
+    """Undo the client's escaping. A backslash at the very end stands for itself. UserError for any other escape."""
+    if "\\" not in field:
+        return field
+    letters = iter(field)
+    found = []
+    for letter in letters:
+        if letter == "\\":
+            match next(letters, None):
+                case "\\" | None:
+                    pass
+                case "n":
+                    letter = "\n"
+                case _:
+                    raise UserError(*methods.INVALID_ARGUMENTS)
+        found.append(letter)
+    return "".join(found)
+
+
+async def send(client: trio.socket.SocketType, reply: bytes) -> bool:
+    """Send a reply as one packet, however big. False when the client does not take it in time. OSError."""
+    if len(reply) > DEFAULT_SEND_BUFFER:
+        room = 2 * len(reply)
+        try:
+            client.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, room)
+        except PermissionError:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+    with trio.move_on_after(SEND_TIMEOUT_S) as patience:
+        await client.send(reply)
+    return not patience.cancelled_caught

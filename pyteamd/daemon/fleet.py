@@ -1,0 +1,338 @@
+"""Many teams in one process: which there shall be, and the life of each.
+
+A source is a configuration file, or a directory whose *.conf, *.json, *.yaml and *.yml are. The device is named in the file, or is the
+file's name without its ending. SIGHUP looks at the sources again: new teams start, those without a file end, the others reload. A
+team that fails, by its configuration, its device or a fault in our code, ends alone; after a fault it is taken over anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from pyteamd.config.config import Config
+from pyteamd.daemon.log import set_debug_level
+from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.reader import Host
+from pyteamd.daemon.sd_notify import Notifier
+from pyteamd.daemon.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memory, signals, watchdog
+from pyteamd.daemon.team_server import Plan, StartFailed, TeamServer
+from pyteamd.kernel.api import Kernel
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.events import KernelEvent
+from pyteamd.model.setup import Setup
+from pyteamd.runners import RUNNERS
+from pyteamd.schema.problems import ConfigError
+
+ENDINGS = (".conf", ".json", ".yaml", ".yml")
+TRACE_ENTRIES = 512
+"""Steps remembered for each team; 64 full rings of the usual size would take more memory than all else."""
+RESTART_S = 1.0
+"""Pause before a team is taken over after a fault of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is the same for all teams."""
+
+    run_dir: str
+    take_over: bool = False
+    keep: bool = False
+    enslave: bool = True
+
+
+class SharedHost(Host):
+    """One team's fault is its own."""
+
+    def __init__(self, kernel: Kernel, broken: Callable[[Pump, Exception], None]) -> None:
+        super().__init__(kernel)
+        self._broken = broken
+
+    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
+        """See Host."""
+        try:
+            return pump.write_ahead(events)
+        except Exception as fault:
+            self._broken(pump, fault)
+            return False
+
+    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
+        """See Host."""
+        try:
+            pump.feed(events, now)
+        except Exception as fault:
+            self._broken(pump, fault)
+
+
+@dataclass(slots=True)
+class Rest:
+    """A team between a fault and its next life."""
+
+    plan: Plan
+    wanted: bool = True
+    """If not, its next life is only there to end in good order."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One team of the process."""
+
+    server: TeamServer
+    scope: trio.CancelScope
+    metrics: trio.CancelScope = field(default_factory=trio.CancelScope)
+    reload: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Of the last reload: it ends with the team, or it would wait for ever for an answer to what it asked."""
+    gone: bool = False
+    """It shall not be started again."""
+
+
+class Fleet:
+    """The teams. See `service.Serving` for what signals do to it."""
+
+    def __init__(self, sources: Iterable[str], settings: Settings, kernel: Kernel, log: logging.Logger) -> None:
+        self.members: dict[str, Member] = {}
+        self.host = SharedHost(kernel, self._fault)
+        self._sources = list(sources)
+        self._settings = settings
+        self._log = log
+        self._stopping = False
+        self._nursery: trio.Nursery
+        self._starting: dict[str, None] = {}
+        self._resting: dict[str, Rest] = {}
+        self._changed = trio.Event()
+
+    async def run(self, started: Callable[[], None]) -> int:
+        """Start all teams, call `started` when each works or has failed, serve until told to stop. Returns the exit code."""
+        async with trio.open_nursery() as self._nursery:
+            self._look()
+            await self._until(lambda: not self._starting)
+            if not self.members and not self._resting:
+                self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
+                return EXIT_START
+            started()
+            await self._until(lambda: self._stopping and not self.members and not self._resting)
+        return EXIT_OK
+
+    def stop(self) -> bool:
+        """See Serving."""
+        if self._stopping:
+            return False
+        self._stopping = True
+        for device, member in self.members.items():
+            self._end(device, member)
+        for rest in self._resting.values():
+            rest.wanted = False
+        self._change()
+        return True
+
+    async def reload(self) -> None:
+        """See Serving."""
+        known = list(self.members.items())
+        plans = self._look()
+        for device, rest in self._resting.items():
+            rest.plan = plans.get(device, rest.plan)
+            rest.wanted = device in plans
+        async with trio.open_nursery() as nursery:  # a team that looks up a host does not hold up the others
+            for device, member in known:
+                plan = plans.get(device)
+                if plan is None:
+                    self._log.info("%s: no configuration any more, ending it.", device)
+                    self._end(device, member)
+                elif plan is member.server.plan:
+                    self._log.error("%s: refused, nothing changes.", plan.config_file)
+                else:
+                    nursery.start_soon(self._read_again, device, member, plan.config_file)
+
+    async def _read_again(self, device: str, member: Member, file: str) -> None:
+        """One team goes over to what its file says now."""
+        if member.server.pump is None:
+            return
+        member.reload = trio.CancelScope()
+        try:
+            with member.reload:
+                await read_again(member.server.pump, file, self._log)
+        except Exception as fault:
+            self._broken(device, member, fault)
+
+    def _end(self, device: str, member: Member) -> None:
+        """Begin the end of one team, and for good."""
+        member.gone = True
+        try:
+            member.server.stop()
+        except Exception as fault:
+            self._broken(device, member, fault)
+
+    def _look(self) -> dict[str, Plan]:
+        """Start what is not running yet. Returns what there shall be."""
+        plans: dict[str, Plan] = {}
+        there = {device: member.server.plan for device, member in self.members.items()}
+        there |= {device: rest.plan for device, rest in self._resting.items()}
+        for path in files(self._sources, [old.config_file for old in there.values()], self._log):
+            plan = self._plan(path)
+            if plan is None:
+                plans |= {device: old for device, old in there.items() if old.config_file == str(path)}
+            elif plan.device in plans:
+                self._log.error(
+                    "%s: %s is configured in %s already; ignored.", path, plan.device, plans[plan.device].config_file
+                )
+            else:
+                plans[plan.device] = plan
+        for device, plan in plans.items():
+            if device not in there and not self._stopping:
+                self._starting[device] = None
+                self._nursery.start_soon(self._live, plan)
+        return plans
+
+    def _plan(self, path: Path) -> Plan | None:
+        """The plan for a file; None, with everything that is wrong in the log, when there is none."""
+        try:
+            config = Config.load(path.read_bytes(), runners=RUNNERS, watchers=WATCHERS, file=str(path))
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                self._log.error("%s", line)
+            return None
+        except OSError as error:
+            self._log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
+            return None
+        except Exception:
+            self._log.exception("%s: This is a bug, please report it.", path)
+            return None
+        if config.team.device is None:
+            config.set_device(path.stem)
+        device = config.team.device or path.stem
+        given = self._settings
+        return Plan(
+            device,
+            config,
+            Setup(pid=os.getpid(), debug_level=config.team.debug_level),
+            take_over=given.take_over,
+            keep=given.keep,
+            enslave=given.enslave,
+            trace_entries=TRACE_ENTRIES,
+            usock_path=f"{given.run_dir}{device}.sock",
+            config_file=str(path),
+            keepsake_stem=f"{given.run_dir}{device}",
+        )
+
+    async def _live(self, plan: Plan) -> None:
+        """One team, until it ends or shall end; a fault of ours is followed by another life."""
+        device = plan.device
+        log = named(self._log, device)
+        wanted = True
+        while True:
+            set_debug_level(log, plan.setup.debug_level)
+            member = Member(TeamServer(plan, self.host, log), trio.CancelScope(), gone=not wanted)
+            if not wanted:
+                member.server.stop()
+            self.members[device] = member
+            again = False
+            try:
+                if plan.config.team.metrics_listen is not None:
+                    self._nursery.start_soon(self._metrics, plan.config.team.metrics_listen, device, member, log)
+                with member.scope:
+                    await member.server.run(lambda: self._started(device))
+                again = member.scope.cancelled_caught
+            except StartFailed as failure:
+                for line in str(failure).splitlines():
+                    log.error("%s", line)
+            except Exception:
+                log.exception("This is a bug, please report it.")
+                again = True
+            del self.members[device]
+            member.metrics.cancel()
+            member.reload.cancel()
+            self._started(device)
+            if not again or member.gone or self._stopping:
+                log.info("Ended.")
+                return
+            rest = self._resting[device] = Rest(plan)
+            await trio.sleep(RESTART_S)
+            del self._resting[device]
+            plan, wanted = replace(rest.plan, take_over=True), rest.wanted
+
+    async def _metrics(self, address: str, device: str, member: Member, log: logging.Logger) -> None:
+        try:
+            with member.metrics:
+                await serve_metrics(address, member.server, log)
+        except Exception as fault:
+            self._broken(device, member, fault)
+
+    def _started(self, device: str) -> None:
+        self._starting.pop(device, None)
+        self._change()
+
+    def _fault(self, pump: Pump, fault: Exception) -> None:
+        """A team could not digest an event: its life ends here."""
+        for device, member in self.members.items():
+            if member.server.pump is pump:
+                self._broken(device, member, fault)
+
+    def _broken(self, device: str, member: Member, fault: Exception) -> None:
+        """A fault of ours: the team ends as it is, and unless it shall be gone it is taken over anew."""
+        named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
+        member.scope.cancel()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._changed.wait()
+
+
+def files(sources: Iterable[str], known: Iterable[str], log: logging.Logger) -> Iterator[Path]:
+    """Configuration files, those of a directory in order of their names; the `known` ones of a directory that cannot be read."""
+    for source in sources:
+        path = Path(source)
+        try:
+            if path.is_dir():
+                yield from sorted(
+                    entry for entry in path.iterdir() if entry.suffix in ENDINGS and not entry.name.startswith(".")
+                )
+            elif path.exists():
+                yield path
+            else:
+                log.warning("%s: there is no such file.", path)
+        except OSError as error:
+            log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
+            yield from sorted(file for file in map(Path, known) if path in (file, file.parent))
+
+
+def named(log: logging.Logger, device: str) -> logging.Logger:
+    """A log whose lines begin with the name of the team."""
+    child = log.getChild(device)
+    if not child.filters:
+
+        def prefix(record: logging.LogRecord) -> bool:
+            record.msg = f"{device}: {record.msg}"
+            return True
+
+        child.addFilter(prefix)
+    return child
+
+
+async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]) -> int:
+    """Run the teams until a signal ends them. Returns the exit code."""
+
+    def started() -> None:
+        ready()
+        notifier.send(READY="1", STATUS=f"{len(fleet.members)} teams")
+        nursery.start_soon(watchdog, notifier)
+        settle_memory()
+
+    code = EXIT_RUNTIME
+    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fleet.host.read)
+            nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
+            code = await fleet.run(started)
+            nursery.cancel_scope.cancel()
+    return code

@@ -1,0 +1,172 @@
+"""What makes a process a daemon: run directory, going to the background, stopping another instance, the last words of a crash.
+
+Going to the background is two forks with a new session between them, so that the daemon has no terminal and cannot get one, and is
+nobody's child to wait for. The process that the user started stays until the daemon has told it, through a pipe, how its start ended: one
+number, 0 or an errno. Nothing is executed anew, so the command line in /proc stays as it was typed, which scripts look for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from pyteamd.daemon import pid_file as pidfile
+
+RUN_DIR = "/var/run/teamd/"
+READY_TIMEOUT_S = 20.0
+KILL_TIMEOUT_S = 30.0
+KILL_POLL_S = 0.1
+
+EXIT_OK = 0
+EXIT_START = 1
+"""Usage, configuration, pid file or start failed; systemd's unit does not start us again."""
+EXIT_RUNTIME = 2
+"""Something failed after a good start; systemd's unit does start us again."""
+
+
+def make_run_dir(path: str) -> None:
+    """Create the directory of pid files and sockets; FileNotFoundError, PermissionError and the like when that fails."""
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        return
+
+
+def open_standard() -> None:
+    """Put /dev/null where input, output or errors were closed, or the next file opened would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+class Background:
+    """The daemon's side of the pipe: tell the waiting process how the start ended."""
+
+    def __init__(self, pipe_fd: int) -> None:
+        self.pipe_fd = pipe_fd
+
+    def report(self, code: int) -> None:
+        """0 for success, else an errno; once."""
+        with contextlib.suppress(BrokenPipeError):  # it waited its 20 s and left
+            os.write(self.pipe_fd, b"%d\n" % code)
+        os.close(self.pipe_fd)
+
+
+class Foreground:
+    """The waiting process's side."""
+
+    def __init__(self, pipe_fd: int, log: logging.Logger) -> None:
+        self._pipe_fd = pipe_fd
+        self._log = log
+
+    def wait(self, timeout_s: float = READY_TIMEOUT_S) -> int:
+        """Wait for the daemon's word; returns the exit code."""
+        poll = select.poll()
+        poll.register(self._pipe_fd, select.POLLIN)
+        ready = poll.poll(timeout_s * 1000)
+        word = os.read(self._pipe_fd, 16) if ready else b""
+        if not word:
+            self._log.error("Could not receive return value from daemon process.")
+            self._log.error("Failed: %s", os.strerror(errno.EIO if ready else errno.ETIMEDOUT))
+            return EXIT_START
+        if code := int(word):
+            self._log.error("Daemon process failed.")
+            self._log.error("Failed: %s", os.strerror(code))
+            return EXIT_START
+        return EXIT_OK
+
+
+def go_to_background(log: logging.Logger) -> Background | Foreground:
+    """Fork. Returns a Foreground in the process that shall wait and exit, a Background in the daemon. OSError."""
+    read_fd, write_fd = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if child := os.fork():
+        os.close(write_fd)
+        os.waitpid(child, 0)
+        return Foreground(read_fd, log)
+    os.close(read_fd)
+    os.setsid()
+    os.umask(0o077)
+    os.chdir("/")
+    for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    if null > 2:
+        os.close(null)
+    return Background(write_fd)
+
+
+def reset_signals() -> None:
+    """Forget what the starting program left: handlers back to the default, nothing blocked but SIGPIPE."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGPIPE})
+
+
+def close_inherited(keep_fd: int | None) -> None:
+    """Close every descriptor from 3 on but one."""
+    limit = os.sysconf("SC_OPEN_MAX")
+    if keep_fd is None:
+        os.closerange(3, limit)
+    else:
+        os.closerange(3, keep_fd)
+        os.closerange(keep_fd + 1, limit)
+
+
+def check(pid_path: str, log: logging.Logger) -> int:
+    """`-e`: exit code 0 when the daemon of this pid file runs, else 1."""
+    return EXIT_OK if pidfile.running(pid_path, log) else EXIT_START
+
+
+def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) -> int:
+    """`-k`: ask the daemon of this pid file to end and wait until it has. Returns the exit code."""
+    pid = pidfile.running(pid_path, log)
+    if not pid:
+        log.warning("Daemon not running")
+        return EXIT_START
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return EXIT_OK
+    except PermissionError as error:
+        log.warning("Failed to kill daemon: %s", os.strerror(error.errno or 0))
+        return EXIT_START
+    give_up = time.monotonic() + timeout_s
+    while not pidfile.why_not(pid):
+        if time.monotonic() >= give_up:
+            log.warning("Failed to kill daemon: %s", os.strerror(errno.ETIME))
+            return EXIT_START
+        time.sleep(KILL_POLL_S)
+    return EXIT_OK
+
+
+def on_crash(last_words: Callable[[], int], log: logging.Logger) -> None:
+    """From now on an uncaught exception is a crash: log it, call `last_words`, end with the exit code that it returns.
+
+    The interpreter itself would write to stderr, which a daemon does not have, and end with 1, after which systemd's unit would not
+    start us again.
+    """
+
+    def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.critical("Crashed; this is a bug.", exc_info=(kind, error, trace))
+        code = last_words()
+        logging.shutdown()
+        os._exit(code)
+
+    sys.excepthook = crash

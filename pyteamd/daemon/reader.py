@@ -1,0 +1,102 @@
+"""One kernel and its reader: events go from here to the teams they concern, those of a fail-over before all others."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import trio
+
+from pyteamd.core.trace import Trace
+from pyteamd.daemon.pump import Pump
+from pyteamd.kernel.api import Kernel
+from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
+
+MAXIMUM_BATCH = 1024
+"""More events at once than this are slower to digest than one dump."""
+STAND_BACK_S = 0.0005
+STAND_BACK_INTERVAL_S = 0.05
+
+Batch: TypeAlias = list[tuple[int, KernelEvent]]
+
+
+class Host:
+    """One kernel and its reader, for all teams of the process."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.pumps: dict[int, Pump] = {}
+        self.owners: dict[int, Pump] = {}
+        """Whose port a link is. With many teams, asking each of them would take longer than a fail-over."""
+        self.traces: dict[int, Trace] = {}
+        """Of the teams that have not come to a good end, by ifindex."""
+        self.serving = False
+        """Some team was started."""
+        self._one_processor = len(os.sched_getaffinity(0)) == 1
+        self._stand_back_at = -math.inf
+
+    async def read(self) -> None:
+        """Hand events to the pumps as they come, until cancelled."""
+        while True:
+            batch = await self.kernel.events()
+            if len(batch) > MAXIMUM_BATCH:
+                batch = [(0, Overrun())]
+            if self.write_ahead(batch):
+                self.stand_back(trio.current_time())
+            self.deliver(batch, trio.current_time())
+
+    def write_ahead(self, batch: Batch) -> bool:
+        """Fail over before anything else, where it is known already what is to be written."""
+        ports = [event.ifindex for _, event in batch if type(event) is CarrierSeen and event.ifindex in self.owners]
+        concerned = {self.owners[ifindex].ifindex: self.owners[ifindex] for ifindex in ports}
+        written = [
+            self.ahead(pump, (event for team, event in batch if team in (0, pump.ifindex)))
+            for pump in concerned.values()
+        ]
+        return any(written)
+
+    def stand_back(self, now: float) -> None:
+        """Whoever waits for what was just written comes before our own book-keeping.
+
+        Where there is another processor it does so by itself. With one, we have to let go of it for a moment, really: yielding is not
+        enough. When many links go at once, the next one must not wait for it.
+        """
+        if self._one_processor and now >= self._stand_back_at:
+            self._stand_back_at = now + STAND_BACK_INTERVAL_S
+            time.sleep(STAND_BACK_S)
+
+    def deliver(self, batch: Batch, now: float) -> None:
+        """Each pump gets what concerns it, in order."""
+        events: dict[int, list[KernelEvent]] = {ifindex: [] for ifindex in self.pumps}
+        for team, event in batch:
+            if team:
+                if team in events:
+                    events[team].append(event)
+            elif type(event) is CarrierSeen:
+                owner = self.owners.get(event.ifindex)
+                if owner is not None and owner.ifindex in events:
+                    events[owner.ifindex].append(event)
+            else:
+                for ifindex, pump in self.pumps.items():
+                    if pump.team.wants(event):
+                        events[ifindex].append(event)
+        for ifindex, pump in list(self.pumps.items()):
+            if events[ifindex]:
+                self.hand(pump, events[ifindex], now)
+
+    def own(self, pump: Pump, ports: Iterable[int]) -> None:
+        """These are the ports of a team now."""
+        for ifindex in [ifindex for ifindex, owner in self.owners.items() if owner is pump]:
+            del self.owners[ifindex]
+        self.owners.update(dict.fromkeys(ports, pump))
+
+    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
+        """One pump writes what it has thought of before, if it has."""
+        return pump.write_ahead(events)
+
+    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
+        """One pump's part of a batch."""
+        pump.feed(events, now)

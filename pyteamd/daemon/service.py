@@ -1,0 +1,174 @@
+"""The process around the teams: signals, readiness, the watchdog. One team as teamd runs it, or many of them.
+
+With many teams each has its own control socket, so that every client works as with one daemon for each team. They share the kernel's
+sockets and the event loop, nothing else: a team that cannot start, or whose device goes away, ends alone.
+
+SIGHUP reads the configuration files again. A team goes over to its new configuration as a whole or not at all (reload.py); with many
+teams, a file that appeared starts a team and one that disappeared ends it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from pyteamd.daemon.control.reconfigure import change
+from pyteamd.daemon.process import EXIT_RUNTIME
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.reader import Host
+from pyteamd.daemon.sd_notify import Notifier
+from pyteamd.daemon.team_server import Plan, StartFailed, TeamServer
+
+QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
+
+class Serving(Protocol):
+    """What signals act upon."""
+
+    def stop(self) -> bool:
+        """Begin the orderly end. False when it has begun already."""
+
+    async def reload(self) -> None:
+        """Read the configuration files again."""
+
+
+class One:
+    """A process with one team."""
+
+    def __init__(self, server: TeamServer, log: logging.Logger) -> None:
+        self.server = server
+        self._log = log
+
+    def stop(self) -> bool:
+        """See Serving."""
+        return self.server.stop()
+
+    async def reload(self) -> None:
+        """See Serving."""
+        if self.server.pump is not None:
+            await read_again(self.server.pump, self.server.plan.config_file, self._log)
+
+
+async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]) -> int:
+    """Run one team until it ends. `ready` is called once when it works. Returns the exit code. StartFailed."""
+    one = One(TeamServer(plan, host, log), log)
+    code = EXIT_RUNTIME
+    failure: StartFailed | None = None
+
+    def started() -> None:
+        ready()
+        notifier.send(READY="1")
+        nursery.start_soon(watchdog, notifier)
+        if plan.config.team.metrics_listen is not None:
+            nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
+        settle_memory()
+
+    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.read)
+            nursery.start_soon(signals, received, one, nursery.cancel_scope, notifier, log)
+            try:
+                code = await one.server.run(started)
+            except StartFailed as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return code
+
+
+async def serve_metrics(address: str, server: TeamServer, log: logging.Logger) -> None:
+    """The metrics of one team over HTTP."""
+    from pyteamd.daemon.control.http import listen
+    from pyteamd.daemon.control.inspection import metrics_text
+
+    await listen(address, lambda: metrics_text(server.pump) if server.pump is not None else "# EOF\n", log)
+
+
+async def signals(
+    received: AsyncIterator[int],
+    serving: Serving,
+    everything: trio.CancelScope,
+    notifier: Notifier,
+    log: logging.Logger,
+) -> None:
+    """SIGHUP reads the configuration again. The first other signal ends the teams in good order, a second one at once.
+
+    The end does not wait for a reload, which may be looking up a host: it is abandoned.
+    """
+    wanted, heard = trio.open_memory_channel[None](1)
+    reloading = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reloads, heard, serving, reloading, notifier)
+        async for number in received:
+            if number == signal.SIGHUP:
+                with suppress(trio.WouldBlock):  # the next reload, which is still to come, will see what is there then
+                    wanted.send_nowait(None)
+                continue
+            log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
+            reloading.cancel()
+            notifier.send(STOPPING="1")
+            if not serving.stop():
+                everything.cancel()
+
+
+async def reloads(heard: AsyncIterator[None], serving: Serving, scope: trio.CancelScope, notifier: Notifier) -> None:
+    """One reload after the other, until the end begins."""
+    with scope:
+        async for _ in heard:
+            if was_ready := notifier.ready:  # before, READY would say that the start is over
+                notifier.send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+            await serving.reload()
+            if was_ready:
+                notifier.send(READY="1")
+
+
+async def watchdog(notifier: Notifier) -> None:
+    """Tell the service manager that the event loop runs. Every task is in this loop, and one that fails ends it."""
+    while notifier.watchdog_s is not None:
+        notifier.send(WATCHDOG="1")
+        await trio.sleep(notifier.watchdog_s)
+
+
+def settle_memory() -> None:
+    """What is there now stays: later collections need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
+    """Go over to what the file says now. Everything that is wrong goes to the log, and then nothing changes."""
+    device = pump.team.facts.team.name
+    if not file:
+        log.warning(
+            "SIGHUP: %s was started without a configuration file; use: pyteamdctl %s config apply FILE", device, device
+        )
+        return
+    try:
+        text = read_text(file)
+    except OSError as error:
+        log.error("%s: cannot be read: %s; nothing changes.", file, os.strerror(error.errno or 0))
+        return
+    report = await change(pump, text, file)
+    for line in report["problems"]:
+        log.error("%s", line)
+    if not report["applied"]:
+        log.error("%s: refused, nothing changes.", file)
+        return
+    for changed in report["changes"]:
+        log.info("%s: %s", device, changed["text"])
+    log.info("%s: configuration of %s in force, %d changes.", file, device, len(report["changes"]))
+
+
+def read_text(file: str) -> str:
+    """The file's text; octets that are no UTF-8 are found by the parser. OSError."""
+    with open(file, "rb") as opened:
+        return opened.read().decode("utf-8", "surrogateescape")

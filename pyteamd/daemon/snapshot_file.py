@@ -1,0 +1,159 @@
+"""What a team leaves to the daemon that takes it over after a crash: the runner's snapshot in a small file of the run directory.
+
+How it works: the file is replaced whenever the runner has something new to tell, and touched whenever a frame was sent, for a partner's
+patience is counted from there. The time of its last change is therefore the last sign of life; it is taken from CLOCK_BOOTTIME, which goes
+on while the machine sleeps and which nobody sets. (That is why such a file seems to be from 1970.) Who takes a team over reads the
+file, hands it to the runner with its age, and says in one line when it is of no use. An orderly end removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from pyteamd.daemon.pump import Pump
+from pyteamd.runners.base import Runner
+
+PAUSE_S: Final = 0.05
+"""At least so long between two writes; a start with many ports has something new to tell with each frame."""
+OLD_S: Final = 90.0
+"""No partner is patient for longer."""
+MAXIMUM_OCTETS: Final = 1 << 22
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Useless(Exception):
+    """There is a file, and it tells nothing about this team. The text says why."""
+
+
+def boottime_s() -> float:
+    """Seconds since the machine started, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Which run of the machine this is; "" where the kernel does not tell."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+class Keepsake:
+    """The file of one team device. `ifindex` tells it from an earlier device of the same name."""
+
+    def __init__(
+        self, path: str, ifindex: int, log: logging.Logger, *, clock: Callable[[], float] = boottime_s, boot: str = ""
+    ) -> None:
+        """`clock` and `boot`: CLOCK_BOOTTIME and the kernel's boot id, but for tests."""
+        self.path = path
+        self._ifindex = ifindex
+        self.handed_over: tuple[dict[str, Any], float, float] | None = None
+        """What the runner was given to go on from, its age and when that was; a trace begins with it."""
+        self._log = log
+        self._clock = clock
+        self._boot = boot or boot_id()
+        self._revision = self._tried = 0
+        self._spoke = self._complained = self._removed = False
+
+    def hand_over(self, runner: Runner, now: float) -> None:
+        """Tell the runner what its predecessor left, if there is anything."""
+        try:
+            snapshot, age_s = self.load()
+        except FileNotFoundError:
+            return
+        except (OSError, Useless) as problem:
+            reason = os.strerror(problem.errno or 0) if isinstance(problem, OSError) else problem
+            self._log.warning("%s is ignored: %s", self.path, reason)
+            return
+        if age_s > OLD_S:
+            self._log.warning("%s is %.0f s old: partners are listened to anew", self.path, age_s)
+        runner.resume(snapshot, age_s, now)
+        self.handed_over = (snapshot, age_s, now)
+
+    def load(self) -> tuple[dict[str, Any], float]:
+        """The snapshot and its age in seconds. FileNotFoundError, OSError, Useless."""
+        with open(self.path, "rb") as file:
+            age_s = self._clock() - os.fstat(file.fileno()).st_mtime_ns / 1e9
+            octets = file.read(MAXIMUM_OCTETS + 1)
+        if len(octets) > MAXIMUM_OCTETS:
+            raise Useless("too long")
+        try:
+            tree = json.loads(octets)
+        except (ValueError, RecursionError):
+            raise Useless("damaged") from None
+        if not isinstance(tree, dict) or not isinstance(tree.get("snapshot"), dict):
+            raise Useless("damaged")
+        other_boot = tree.get("boot") not in ("", self._boot) and self._boot != ""  # a unit's restrictions may hide it
+        if other_boot or age_s < 0:
+            raise Useless("from before the machine was started")
+        if tree.get("ifindex") != self._ifindex:
+            raise Useless("about another device")
+        return tree["snapshot"], age_s
+
+    def spoke(self) -> None:
+        """A frame was sent."""
+        self._spoke = True
+
+    async def keep(self, pump: Pump) -> None:
+        """Keep the file as new as the runner, until cancelled."""
+        runner = pump.team.runner
+        while True:
+            await pump.until(lambda: self._spoke or runner.revision != self._tried, math.inf)
+            self.update(runner, trio.current_time())
+            await trio.sleep(PAUSE_S)
+
+    def update(self, runner: Runner, now: float) -> None:
+        """Write what is new, or say that we live."""
+        if self._removed:
+            return
+        self._spoke = False
+        self._tried = runner.revision
+        try:
+            if self._tried != self._revision or not self._touched():
+                self._save(runner.snapshot(now))
+                self._revision = self._tried  # only now: an old snapshot must not be made to look new
+        except OSError as error:
+            if not self._complained:
+                self._log.warning("%s: %s; a restart will interrupt traffic", self.path, os.strerror(error.errno or 0))
+            self._complained = True
+
+    def _touched(self) -> bool:
+        """Say that we live; false when somebody removed the file."""
+        try:
+            self._touch(self.path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Nobody shall go on from here; nothing is written any more."""
+        self._removed = True
+        with suppress(OSError):
+            os.unlink(self.path)
+
+    def _save(self, snapshot: dict[str, Any] | None) -> None:
+        tree = {"boot": self._boot, "ifindex": self._ifindex, "snapshot": snapshot}
+        new = f"{self.path}.new"
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                json.dump(tree, file)
+            self._touch(new)
+            os.replace(new, self.path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
+
+    def _touch(self, path: str) -> None:
+        now_ns = int(self._clock() * 1e9)
+        os.utime(path, ns=(now_ns, now_ns))

@@ -1,0 +1,356 @@
+"""The shell: one process, its kernel, its signals, and any number of teams, each with a pump, packet sockets and a control socket.
+
+    kernel.events ──► Host.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
+
+Tasks only wait and translate; a crash in any of them ends the daemon (the next one takes the device over as it is). The order of the start
+is teamd's: device, events, control socket, ports; and then what the kernel had to say about the ports, so that nobody who comes when the
+daemon is ready sees a team without them.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from pyteamd.config.config import Config
+from pyteamd.core.team import Team
+from pyteamd.core.trace import RING_ENTRIES, Trace, encode
+from pyteamd.daemon.control.usock import Usock
+from pyteamd.daemon.log import set_debug_level
+from pyteamd.daemon.packet_sockets import Taps
+from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.reader import Host
+from pyteamd.daemon.snapshot_file import Keepsake
+from pyteamd.daemon.write_thread import Writer
+from pyteamd.model.desired import Frame, Tap
+from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.model.events import FrameSeen, HostName, HostsResolved, Resync, Stop
+from pyteamd.model.setup import Setup
+
+if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
+    from pyteamd.daemon.control.dbus import Bus
+
+SETTLE_TIMEOUT_S = 2.0
+"""How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
+RELEASE_TIMEOUT_S = 5.0
+"""How long the end may wait for ports to leave; the kernel releases what is left with the device."""
+
+FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+
+class StartFailed(Exception):
+    """The team cannot be started. `errno` goes to whoever waits for the start, the text into the log."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.errno = number
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run one team."""
+
+    device: str
+    config: Config
+    setup: Setup
+    take_over: bool = False
+    recreate: bool = False
+    keep: bool = False
+    """Leave device and ports in place at the end."""
+    trace_entries: int = RING_ENTRIES
+    config_file: str = ""
+    """Where the configuration was read from and can be read again; "" for nowhere."""
+    enslave: bool = True
+    usock_path: str | None = None
+    dbus: bool = False
+    keepsake_stem: str | None = None
+    """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
+
+
+class TeamServer:
+    """The life of one team, from its device to its end."""
+
+    def __init__(self, plan: Plan, host: Host, log: logging.Logger) -> None:
+        self.plan = plan
+        self.pump: Pump | None = None
+        self._host = host
+        self._kernel = host.kernel
+        self._log = log
+        self._stopping = self._forced = False
+        self._nursery: trio.Nursery
+        self._taps: Taps
+        self._writer: Writer | None = None
+        self._keepsake: Keepsake | None = None
+        self._keeping = trio.CancelScope()
+        self._waiting = trio.CancelScope()
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
+        ifindex, adopted = self._device()
+        usock: Usock | None = None
+        bus: Bus | None = None
+        keep = self.plan.take_over
+        try:
+            bus = await self._bus()
+            # From here to the pump's first feed nothing may wait: events would find no pump.
+            dump = self._watch(ifindex)
+            usock = self._usock()
+            async with trio.open_nursery() as self._nursery:
+                pump = self._make_pump(ifindex, adopted, dump)
+                failure = await self._start(pump, dump, bus)
+                if failure is None:
+                    keep = self.plan.keep
+                    self._host.serving = True
+                    self._nursery.start_soon(pump.clock)
+                    if usock is not None:
+                        self._nursery.start_soon(usock.serve, pump)
+                    if bus is not None:
+                        self._nursery.start_soon(bus.serve, pump)
+                    ready()
+                    await self._serve(pump)
+                self._nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+        except StartFailed:
+            self._leave(ifindex, keep, usock, bus)
+            self._host.traces.pop(ifindex, None)
+            raise
+        except BaseException:
+            # After a crash, ours or that of another task, the next daemon takes the device over as it is now.
+            self._leave(ifindex, keep or not self._forced, usock, bus)
+            raise
+        self._host.traces.pop(ifindex, None)
+        return self._leave(ifindex, keep, usock, bus)
+
+    def stop(self) -> bool:
+        """Begin the orderly end. False when it has begun already, and the caller has to end us."""
+        if self._stopping:
+            self._forced = True
+            return False
+        self._stopping = True
+        self._waiting.cancel()
+        if self.pump is not None:
+            self.pump.feed((), trio.current_time())
+        return True
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    def _device(self) -> tuple[int, bool]:
+        """Ifindex of the device, and whether it was there before."""
+        plan, kernel = self.plan, self._kernel
+        link = kernel.find_link(plan.device)
+        if link is not None and plan.take_over:
+            return link.ifindex, True
+        try:
+            if link is not None and plan.recreate:
+                kernel.delete_link(link.ifindex)
+            return kernel.create_team(plan.device), False
+        except KernelRefused as refusal:
+            raise StartFailed(refusal.errno, f"Failed to create team device.\n{refusal}") from None
+        except KernelGone:
+            raise StartFailed(errno.ENODEV, "Failed to create team device.") from None
+
+    def _watch(self, ifindex: int) -> Resync:
+        try:
+            self._kernel.watch_team(ifindex)
+            return self._kernel.dump(ifindex)
+        except KernelRefused as refusal:
+            raise StartFailed(refusal.errno, f"Team init failed.\n{refusal}") from None
+        except KernelGone:
+            raise StartFailed(errno.ENODEV, "Team init failed.") from None
+
+    def _usock(self) -> Usock | None:
+        if self.plan.usock_path is None:
+            return None
+        try:
+            return Usock(self.plan.usock_path, self._log)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise StartFailed(error.errno or errno.EIO, f"Failed to open {self.plan.usock_path}: {reason}") from None
+
+    async def _bus(self) -> Bus | None:
+        if not self.plan.dbus:
+            return None
+        from pyteamd.daemon.control.bus_line import BusError
+        from pyteamd.daemon.control.dbus import Bus
+
+        bus = Bus(self.plan.device, self._log)
+        try:
+            with self._unless_stopping():
+                await bus.connect()
+                return bus
+        except BusError as error:
+            raise StartFailed(errno.ECONNREFUSED, f"Failed to init dbus.\n{error}") from None
+        return None
+
+    async def _own_name(self, bus: Bus) -> StartFailed | None:
+        """The name tells everybody that we are ready, so it comes last. Returns what went wrong, if anything."""
+        from pyteamd.daemon.control.bus_line import BusError
+
+        try:
+            with self._unless_stopping():
+                await bus.own_name()
+        except BusError as error:
+            return StartFailed(errno.EEXIST, f"Failed to expose dbus name.\n{error}")
+        return None
+
+    def _unless_stopping(self) -> trio.CancelScope:
+        """What the start waits for in here, the end does not: it is abandoned when that begins."""
+        self._waiting = trio.CancelScope()
+        if self._stopping:
+            self._waiting.cancel()
+        return self._waiting
+
+    def _make_pump(self, ifindex: int, adopted: bool, dump: Resync) -> Pump:
+        plan = self.plan
+        link = next(link for link in dump.links if link.ifindex == ifindex)
+        team = Team(plan.config, link, setup=plan.setup, adopted=adopted, enslave=plan.enslave)
+        beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
+        self._taps = Taps(self._kernel, self._nursery, self._log, self._frames)
+        trace = Trace(beginning, plan.trace_entries)
+        self._host.traces[ifindex] = trace
+        self.pump = Pump(team, self._kernel, self, trace, self._log)
+        if team.runner.punctual:
+            self._be_punctual(self.pump)
+        return self.pump
+
+    def _be_punctual(self, pump: Pump) -> None:
+        """A thread for the writes, and something for the next daemon to go on from."""
+        pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
+        self._nursery.start_soon(self._writer.report)
+        if self.plan.keepsake_stem is None:
+            return
+        path = f"{self.plan.keepsake_stem}.{pump.team.runner.name}.json"
+        self._keepsake = Keepsake(path, pump.ifindex, self._log)
+        if self.plan.take_over and not pump.team.started:
+            self._keepsake.hand_over(pump.team.runner, trio.current_time())
+            pump.trace.beginning["resumed"] = self._keepsake.handed_over
+        self._keeping = trio.CancelScope()
+        self._nursery.start_soon(self._keep, self._keepsake, pump, self._keeping)
+
+    async def _keep(self, keepsake: Keepsake, pump: Pump, scope: trio.CancelScope) -> None:
+        with scope:
+            await keepsake.keep(pump)
+
+    def runner_replaced(self) -> None:
+        """See Surroundings. A write that the old thread has still to finish is reported as ever; until then no other one is begun."""
+        assert self.pump is not None
+        self.pump.perform_here()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._keepsake is not None:
+            self._keeping.cancel()
+            self._keepsake.remove()
+            self._keepsake = None
+        if self.pump.team.runner.punctual:
+            self._be_punctual(self.pump)
+
+    async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
+        """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""
+        team = pump.team
+        pump.feed((dump,), trio.current_time())
+        if not team.failed:
+            self._host.pumps[pump.ifindex] = pump
+            await pump.until(
+                lambda: self._stopping or bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S
+            )
+        if team.gone:
+            return StartFailed(errno.ENODEV, "Team device removal detected.")
+        if team.failed:
+            return StartFailed(pump.errno or errno.EINVAL, team.failed)
+        return await self._own_name(bus) if bus is not None else None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, pump: Pump) -> None:
+        """Until somebody wants the end, then the end in good order."""
+        team = pump.team
+        await pump.until(lambda: self._stopping or team.gone, math.inf)
+        self._stopping = True
+        if team.gone:
+            return
+        pump.feed((Stop(self.plan.keep),), trio.current_time())
+        if not await pump.until(lambda: team.done or team.gone, RELEASE_TIMEOUT_S):
+            self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
+
+    def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
+        """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
+        self._host.pumps.pop(ifindex, None)
+        if self.pump is not None:
+            self._host.own(self.pump, ())
+        if usock is not None:
+            usock.close()
+        if bus is not None:
+            bus.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._kernel.unwatch_team(ifindex)
+        if self._keepsake is not None and not keep:
+            self._keepsake.remove()
+        if keep or (self.pump is not None and self.pump.team.gone):
+            return EXIT_OK
+        try:
+            self._kernel.delete_link(ifindex)
+        except KernelGone:
+            return EXIT_OK
+        except KernelRefused as refusal:
+            self._log.error("%s", refusal)
+            return EXIT_RUNTIME
+        return EXIT_OK
+
+    # -- what the pump needs -------------------------------------------------------------------------------------------
+
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        """See Surroundings."""
+        return self._taps.update(wanted, now)
+
+    def send(self, frame: Frame) -> None:
+        """See Surroundings."""
+        self._taps.send(frame)
+        if self._keepsake is not None:
+            self._keepsake.spoke()
+
+    def ports_changed(self, ports: Iterable[int]) -> None:
+        """See Surroundings."""
+        assert self.pump is not None
+        self._host.own(self.pump, ports)
+
+    def debug_level(self, level: int) -> None:
+        """See Surroundings."""
+        set_debug_level(self._log, level)
+
+    def resolve(self, hosts: Iterable[HostName]) -> None:
+        """See Surroundings."""
+        for name, family in hosts:
+            self._nursery.start_soon(self._resolve, name, family)
+
+    async def _resolve(self, host: str, family: str) -> None:
+        try:
+            found: list[tuple[Any, ...]] = await trio.to_thread.run_sync(
+                socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM, abandon_on_cancel=True
+            )
+            address = str(found[0][4][0])
+        except (OSError, UnicodeError) as error:
+            self._log.error("Failed to resolve %s: %s", host, error)
+            address = ""
+        assert self.pump is not None
+        self.pump.feed((HostsResolved({(host, family): address}),), trio.current_time())
+
+    def _frames(self, frames: list[FrameSeen]) -> None:
+        assert self.pump is not None
+        self.pump.feed(frames, trio.current_time())
+
+
+def settled(team: Team) -> bool:
+    """Whether every link that is in the team has become a port of it."""
+    return all(ifindex in team.ports for ifindex, member in team.facts.observed.members.items() if member)

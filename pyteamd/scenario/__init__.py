@@ -1,0 +1,1 @@
+"""Scripts that make things happen to a team on a simulated kernel."""

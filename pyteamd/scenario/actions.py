@@ -1,0 +1,334 @@
+"""The commands of scenario scripts that make something happen, one function each.
+
+A command's docstring is its help text; it begins with how the command is written. Their output is what the world reports afterwards:
+notes, writes, refusals.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+from pyteamd.model.desired import OptionKey, OptionValue
+from pyteamd.scenario.session import Session
+from pyteamd.scenario.world import CommandError
+
+WHOLE = re.compile("-?[0-9]{1,20}")
+
+
+def words(rest: str, least: int, most: int, usage: str) -> list[str]:
+    """Split arguments, with their number checked."""
+    found = rest.split()
+    if not least <= len(found) <= most:
+        raise CommandError(f"write: {usage}")
+    return found
+
+
+def on_off(word: str, yes: str, no: str) -> bool:
+    """One of two words."""
+    if word not in (yes, no):
+        raise CommandError(f"{word!r} is neither {yes!r} nor {no!r}")
+    return word == yes
+
+
+def number(text: str, unit: str = "") -> float:
+    """A number from 0 on, with or without its unit."""
+    with suppress(ValueError):
+        value = float(text.removesuffix(unit))
+        if 0 <= value < math.inf:
+            return value
+    raise CommandError(f"{text!r} is not a number from 0 on")
+
+
+def integer(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise CommandError(f"{text!r} is not a whole number") from None
+
+
+# What happens to the links
+
+
+def port(session: Session, rest: str) -> None:
+    """port NAME [speed MBPS] [half]
+
+    A link with a peer: down itself, its peer up.
+    """
+    usage = "port NAME [speed MBPS] [half]"
+    name, *more = words(rest, 1, 4, usage)
+    duplex = 0 if more[-1:] == ["half"] else 1
+    more = more[: len(more) - (not duplex)]
+    if more and (len(more) != 2 or more[0] != "speed"):
+        raise CommandError(f"write: {usage}")
+    session.world.make_port(name, integer(more[1]) if more else 10000, duplex)
+
+
+def link(session: Session, rest: str) -> None:
+    """link NAME up|down: the far end, so the carrier."""
+    name, word = words(rest, 2, 2, "link NAME up|down")
+    session.world.set_peer(name, on_off(word, "up", "down"))
+
+
+def admin(session: Session, rest: str) -> None:
+    """admin NAME up|down: ip link set."""
+    name, word = words(rest, 2, 2, "admin NAME up|down")
+    session.world.set_admin(name, on_off(word, "up", "down"))
+
+
+def mac(session: Session, rest: str) -> None:
+    """mac NAME ADDRESS: somebody gives the link another hardware address."""
+    name, text = words(rest, 2, 2, "mac NAME ADDRESS")
+    try:
+        address = bytes.fromhex(text.replace(":", " "))
+    except ValueError:
+        raise CommandError(f"{text!r} is not a hardware address") from None
+    session.world.set_mac(name, address)
+
+
+def rename(session: Session, rest: str) -> None:
+    """rename NAME NEW"""
+    name, new = words(rest, 2, 2, "rename NAME NEW")
+    session.world.rename(name, new)
+
+
+def delete(session: Session, rest: str) -> None:
+    """delete NAME: the link ceases to exist, its peer too."""
+    session.world.delete(*words(rest, 1, 1, "delete NAME"))
+
+
+def move(session: Session, rest: str) -> None:
+    """move NAME: the link goes to another network name space."""
+    session.world.move_away(*words(rest, 1, 1, "move NAME"))
+
+
+def master(session: Session, rest: str) -> None:
+    """master NAME [TEAM]: ip link set NAME master TEAM, or nomaster; not through the daemon."""
+    name, team = [*words(rest, 1, 2, "master NAME [TEAM]"), ""][:2]
+    session.world.set_master(name, team)
+
+
+def option(session: Session, rest: str) -> None:
+    """option NAME [of PORT] [at INDEX] VALUE: somebody else sets an option; activeport takes a name."""
+    usage = "option NAME [of PORT] [at INDEX] VALUE"
+    found = words(rest, 2, 6, usage)
+    name, value, place = found[0], found[-1], dict(zip(found[1:-1:2], found[2:-1:2], strict=False))
+    if len(found) % 2 or not place.keys() <= {"of", "at"}:
+        raise CommandError(f"write: {usage}")
+    ifindex = session.world.ifindex_of(place["of"]) if "of" in place else 0
+    parsed: OptionValue = value
+    if name in ("activeport", "lb_tx_hash_to_port_mapping"):
+        parsed = session.world.ifindex_of(value)
+    elif value in ("true", "false"):
+        parsed = value == "true"
+    elif WHOLE.fullmatch(value):
+        parsed = int(value)
+    session.world.set_option(OptionKey(name, ifindex, integer(place.get("at", "0"))), parsed)
+
+
+# What happens on the wire
+
+
+def answers(session: Session, rest: str) -> None:
+    """arp PORT ADDRESS on|off [vlan ID]: a host behind the port answers for an IPv4 or IPv6 address."""
+    usage = "arp PORT ADDRESS on|off [vlan ID]"
+    name, address, word, *more = words(rest, 3, 5, usage)
+    if more and (more[0] != "vlan" or len(more) != 2):
+        raise CommandError(f"write: {usage}")
+    session.world.answer(name, address, on_off(word, "on", "off"), integer(more[1]) if more else None)
+
+
+def switch(session: Session, rest: str) -> None:
+    """switch PORT PORT…: their wires lead to one switch, and hosts that `arp` makes later are behind it."""
+    session.world.switch(words(rest, 2, 64, "switch PORT PORT…"))
+
+
+def loss(session: Session, rest: str) -> None:
+    """loss PORT PERCENT%: frames lost on the wire, in both directions."""
+    name, text = words(rest, 2, 2, "loss PORT PERCENT%")
+    session.world.wire(name, "loss", number(text, "%") / 100)
+
+
+def duplicate(session: Session, rest: str) -> None:
+    """duplicate PORT PERCENT%: frames that arrive twice."""
+    name, text = words(rest, 2, 2, "duplicate PORT PERCENT%")
+    session.world.wire(name, "duplicate", number(text, "%") / 100)
+
+
+def delay(session: Session, rest: str) -> None:
+    """delay PORT SECONDS: frames take so long."""
+    name, text = words(rest, 2, 2, "delay PORT SECONDS")
+    session.world.wire(name, "delay", number(text, "s"))
+
+
+def jitter(session: Session, rest: str) -> None:
+    """jitter PORT SECONDS: frames take up to so much longer, and overtake each other."""
+    name, text = words(rest, 2, 2, "jitter PORT SECONDS")
+    session.world.wire(name, "jitter", number(text, "s"))
+
+
+def host(session: Session, rest: str) -> None:
+    """host NAME ADDRESS: the resolver knows a host."""
+    name, address = words(rest, 2, 2, "host NAME ADDRESS")
+    session.world.host(name, address)
+
+
+# What happens to the daemon
+
+
+def config(session: Session, rest: str) -> None:
+    """config {…}: the configuration, JSON or YAML, for the next start."""
+    session.config = rest
+
+
+def start(session: Session, rest: str) -> None:
+    """start [-o] [-n] [-N]
+
+    Start the daemon; -o adopts an existing device, -n does not add the configured ports, -N leaves all as it is on the way out.
+    """
+    flags = words(rest, 0, 3, "start [-o] [-n] [-N]")
+    if not set(flags) <= {"-o", "-n", "-N"}:
+        raise CommandError("write: start [-o] [-n] [-N]")
+    session.world.start(session.config, adopt="-o" in flags, enslave="-n" not in flags, keep="-N" in flags)
+
+
+def kill(session: Session, rest: str) -> None:
+    """kill: the daemon is killed."""
+    words(rest, 0, 0, "kill")
+    session.world.kill()
+
+
+def restart(session: Session, rest: str) -> None:
+    """restart: the daemon is killed and started again with -o."""
+    words(rest, 0, 0, "restart")
+    session.world.kill()
+    session.world.start(session.config, adopt=True, enslave=True, keep=False)
+
+
+def stop(session: Session, rest: str) -> None:
+    """stop: stop the daemon in good order."""
+    words(rest, 0, 0, "stop")
+    session.world.stop()
+
+
+def set_item(session: Session, rest: str) -> None:
+    """set PATH VALUE: a user sets a state item."""
+    path, value = words(rest, 2, 2, "set PATH VALUE")
+    session.world.set_item(path, value)
+
+
+def add(session: Session, rest: str) -> None:
+    """add NAME: a user adds a port through the daemon."""
+    session.world.add_port(*words(rest, 1, 1, "add NAME"))
+
+
+def remove(session: Session, rest: str) -> None:
+    """remove NAME: a user removes a port through the daemon."""
+    session.world.remove_port(*words(rest, 1, 1, "remove NAME"))
+
+
+def portconfig(session: Session, rest: str) -> None:
+    """portconfig NAME {…}: a user updates the configuration of a port."""
+    name, _, text = rest.partition(" ")
+    try:
+        tree = json.loads(text)
+    except ValueError as problem:
+        raise CommandError(f"not JSON: {problem}") from None
+    session.world.port_config(name, tree)
+
+
+# What happens in the kernel
+
+
+def overrun(session: Session, rest: str) -> None:
+    """overrun: the kernel loses the messages that wait for the daemon."""
+    words(rest, 0, 0, "overrun")
+    session.world.overrun()
+
+
+def hold(session: Session, rest: str) -> None:
+    """hold link|team: messages of that netlink family come late, from now until `release`."""
+    family = rest.strip()
+    on_off(family, "link", "team")
+    session.world.hold(family, True)
+
+
+def release(session: Session, rest: str) -> None:
+    """release link|team: what was held comes now."""
+    family = rest.strip()
+    on_off(family, "link", "team")
+    session.world.hold(family, False)
+
+
+def refuse(session: Session, rest: str) -> None:
+    """kernel-refuses WHAT [PORT] once|always [ERRNO]
+
+    WHAT: enable, disable, enslave, release, address, carrier, or the name of an option.
+    """
+    usage = "kernel-refuses WHAT [PORT] once|always [ERRNO]"
+    found = words(rest, 2, 4, usage)
+    at = next((i for i, word in enumerate(found) if word in ("once", "always")), 0)
+    if at not in (1, 2):
+        raise CommandError(f"write: {usage}")
+    times = 1 if found[at] == "once" else None
+    session.world.refuse(found[0], found[1] if at == 2 else "", times, [*found[at + 1 :], "EBUSY"][0])
+
+
+def accept(session: Session, rest: str) -> None:
+    """kernel-accepts: no more refusals."""
+    session.world.refuse("", "", None, "EBUSY")
+
+
+def at(session: Session, rest: str) -> None:
+    """at +SECONDS: let time pass."""
+    text = words(rest, 1, 1, "at +SECONDS")[0]
+    if not text.startswith("+"):
+        raise CommandError("write: at +SECONDS")
+    session.world.pass_time(number(text[1:], "s"))
+
+
+def until(session: Session, rest: str) -> None:
+    """until quiet: let time pass until nothing happens any more."""
+    if rest != "quiet":
+        raise CommandError("write: until quiet")
+    session.world.until_quiet()
+
+
+ACTIONS: dict[str, Callable[[Session, str], None]] = {
+    "port": port,
+    "link": link,
+    "admin": admin,
+    "mac": mac,
+    "rename": rename,
+    "delete": delete,
+    "move": move,
+    "master": master,
+    "option": option,
+    "arp": answers,
+    "switch": switch,
+    "loss": loss,
+    "duplicate": duplicate,
+    "delay": delay,
+    "jitter": jitter,
+    "host": host,
+    "config": config,
+    "start": start,
+    "kill": kill,
+    "restart": restart,
+    "stop": stop,
+    "set": set_item,
+    "add": add,
+    "remove": remove,
+    "portconfig": portconfig,
+    "overrun": overrun,
+    "hold": hold,
+    "release": release,
+    "kernel-refuses": refuse,
+    "kernel-accepts": accept,
+    "at": at,
+    "until": until,
+}

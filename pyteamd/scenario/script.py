@@ -1,0 +1,186 @@
+"""Scenario scripts: what happens to a team, and what the daemon does about it, as text that is read, run and compared.
+
+A script is made of paragraphs, separated by empty lines. A paragraph that begins with a lower-case letter holds commands, one a line
+(an indented line, and one that begins with a closing bracket, continue the line above); what follows a line of four dashes is the
+output they are expected to have. Every other paragraph is prose. The first line may say where the script can run: `worlds: sim kernel`.
+
+    Two ports; the better one is cut.
+
+    link eth1 down
+    ----
+    +0.000 info    eth1: ethtool-link went down.
+    +0.000 write   set activeport to eth2
+    +0.000 info    Changed active port to "eth2".
+
+The time is that since the paragraph began. Interfaces are shown by name, hardware addresses as `mac(eth1)`: the one eth1 was made
+with. A World performs the commands: the simulated one is in `scenario_run`; a real one compares without times and writes (`story`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyteamd.scenario.actions import ACTIONS
+from pyteamd.scenario.daemon_drive import NotQuiet
+from pyteamd.scenario.questions import QUESTIONS
+from pyteamd.scenario.session import Session
+from pyteamd.scenario.world import CommandError, World
+
+SEPARATOR = "----"
+WORLDS = re.compile(r"worlds:\s*(.*)")
+STAMPED = re.compile(r"\+\d+\.\d+ (\S+) +(.*)")
+NOTE_KINDS = frozenset(("debug", "info", "warning", "error", "critical", "denied", "broken"))
+
+
+class ScriptError(Exception):
+    """The script cannot be run; the text begins with the number of the line."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command, continuation lines included, and the number of its first line."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph of commands with the output the script expects."""
+
+    source: tuple[str, ...]
+    commands: tuple[Command, ...]
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A parsed script; prose is kept word for word."""
+
+    parts: tuple[tuple[str, ...] | Block, ...]
+    worlds: frozenset[str]
+    """Where it can run: "sim", "kernel"."""
+
+
+def parse(text: str) -> Script:
+    """Split a script into prose and blocks. Raises ScriptError for an unknown command, wherever it stands."""
+    lines = text.splitlines()
+    worlds = frozenset(("sim",))
+    parts: list[tuple[str, ...] | Block] = []
+    at = 0
+    while at < len(lines):
+        end = at
+        while end < len(lines) and bool(lines[end].strip()) == bool(lines[at].strip()):
+            end += 1
+        paragraph = tuple(lines[at:end])
+        found = WORLDS.match(paragraph[0])
+        if found:
+            worlds = frozenset(found[1].split())
+        parts.append(paragraph if found or not paragraph[0][:1].islower() else parse_block(paragraph, at + 1))
+        at = end
+    return Script(tuple(parts), worlds)
+
+
+def parse_block(paragraph: tuple[str, ...], first_line: int) -> Block:
+    """A paragraph of commands."""
+    cut = paragraph.index(SEPARATOR) if SEPARATOR in paragraph else len(paragraph)
+    commands: list[Command] = []
+    for offset, line in enumerate(paragraph[:cut]):
+        if commands and line[:1] in (" ", "\t", "}", "]"):
+            last = commands[-1]
+            commands[-1] = Command(last.line, f"{last.text}\n{line}")
+        else:
+            commands.append(Command(first_line + offset, line))
+    for command in commands:
+        word = command.text.split()[0]
+        if word not in ACTIONS and word not in QUESTIONS:
+            known = ", ".join(sorted((*ACTIONS, *QUESTIONS)))
+            raise ScriptError(command.line, f"unknown command {word!r} (known: {known})")
+    return Block(paragraph[:cut], tuple(commands), paragraph[cut + 1 :])
+
+
+def run(text: str, make_world: Callable[[], World]) -> str:
+    """Run a script in a new world; returns the script with the output it really had. Raises ScriptError."""
+    return "\n".join(line for part in play(parse(text), make_world) for line in render(part)) + "\n"
+
+
+def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> list[str]:
+    """Run a script and compare; returns the differences as lines, [] when there are none.
+
+    `exact=False` compares only the story (see `story`), for worlds with a clock of their own.
+    """
+    script = parse(text)
+    differences: list[str] = []
+    for wanted, got in zip(script.parts, play(script, make_world), strict=True):
+        if not isinstance(wanted, Block) or not isinstance(got, Block):
+            continue
+        before, after = (wanted.expected, got.expected) if exact else (story(wanted.expected), story(got.expected))
+        if before != after:
+            differences.append(f"line {wanted.commands[0].line}: {'; '.join(wanted.source)}")
+            differences += compare(before, after)
+    return differences
+
+
+def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Block]:
+    """The parts of the script, each block with the output it really had."""
+    session = Session(make_world())
+    played: list[tuple[str, ...] | Block] = []
+    try:
+        for part in script.parts:
+            if isinstance(part, Block):
+                session.begin()
+                for command in part.commands:
+                    perform(session, command)
+                part = Block(part.source, part.commands, tuple(session.end()))
+            played.append(part)
+    finally:
+        session.world.close()
+    return played
+
+
+def perform(session: Session, command: Command) -> None:
+    """Run one command. Raises ScriptError."""
+    word = command.text.split()[0]
+    rest = textwrap.dedent(
+        command.text[len(word) :].lstrip(" \t").lstrip("\n")
+    ).strip()  # YAML below `config` stays YAML
+    try:
+        if word in ACTIONS:
+            ACTIONS[word](session, rest)
+        else:
+            session.gather()
+            session.answer(QUESTIONS[word](session, rest))
+    except (CommandError, NotQuiet) as problem:
+        raise ScriptError(command.line, f"{word}: {problem}") from None
+
+
+def render(part: tuple[str, ...] | Block) -> tuple[str, ...]:
+    """A part as lines of a script."""
+    if not isinstance(part, Block):
+        return part
+    return part.source + ((SEPARATOR, *part.expected) if part.expected else ())
+
+
+def story(lines: Sequence[str]) -> tuple[str, ...]:
+    """What must be the same in every world: the notes in their order, without times, and the answers to questions."""
+    told = []
+    for line in lines:
+        stamped = STAMPED.fullmatch(line)
+        if stamped is None:
+            told.append(line)
+        elif stamped[1] in NOTE_KINDS:
+            told.append(f"{stamped[1]} {stamped[2]}")
+    return tuple(told)
+
+
+def compare(wanted: Sequence[str], got: Sequence[str]) -> list[str]:
+    """Lines only expected with `-`, lines only got with `+`, common ones indented."""
+    return [f"  {line}" for line in difflib.ndiff(wanted, got) if not line.startswith("?")]

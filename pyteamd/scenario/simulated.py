@@ -1,0 +1,390 @@
+"""The simulated world of scenarios: SimKernel, SimNet, the core, and a clock that jumps. Also what `pyteamd simulate` calls."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from pyteamd.config.config import Config
+from pyteamd.core.reconcile import reconcile
+from pyteamd.core.team import Team
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model.errors import KernelRefused, UserError
+from pyteamd.model.events import Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
+from pyteamd.model.words import in_words, shorten
+from pyteamd.runners import RUNNERS
+from pyteamd.scenario.daemon import SimDaemon
+from pyteamd.scenario.daemon_drive import NotQuiet
+from pyteamd.scenario.frames import describe_frame
+from pyteamd.scenario.world import QUIET_S, CommandError, Happened, Sent, World
+from pyteamd.schema.problems import ConfigError
+from pyteamd.sim.kernel import LINKS, TEAMS, SimKernel
+from pyteamd.sim.link import SimLink
+from pyteamd.sim.net import Dice, Responder, SimNet, Switch
+from pyteamd.sim.team import Refusal, SimTeam
+from pyteamd.views.state import set_request, state
+
+DEVICE = "team0"
+MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
+STEPS_AT_ONE_MOMENT = 1000
+LONGEST_UNREST_S = 3600.0
+FAMILIES = {"link": LINKS, "team": TEAMS}
+UNINTERESTING = (False, 0, b"", bytes(8))
+
+
+def load_config(text: str) -> Config:
+    """A configuration for the simulated team device. ConfigError."""
+    return Config.load(text, runners=RUNNERS, watchers=WATCHERS, device=DEVICE)
+
+
+class SimulatedWorld(World):
+    """See World. `dice` decides what the wires do to frames."""
+
+    def __init__(self, dice: Dice | None = None) -> None:
+        self.kernel = SimKernel(SimNet(dice))
+        self.clock = 0.0
+        self.daemon: SimDaemon | None = None
+        self.log: list[Happened] = []
+        self._frames: list[Sent] = []
+        self._told = 0
+        self._names: dict[int, str] = {}
+        self._macs: dict[str, str] = {}
+        self._hosts: dict[HostName, str] = {}
+        self._switches: list[list[SimLink]] = []
+
+    # Time
+
+    def now(self) -> float:
+        """See World."""
+        return self.clock
+
+    def pass_time(self, seconds: float) -> None:
+        """See World."""
+        target = self.clock + seconds
+        while (due := self._due()) is not None and due <= target:
+            self.clock = max(self.clock, due)
+            self.settle()
+        self.clock = target
+        self.settle()
+
+    def until_quiet(self) -> None:
+        """See World."""
+        began = last = self.clock
+        while (due := self._due()) is not None and due <= last + QUIET_S:
+            if due > began + LONGEST_UNREST_S:
+                raise CommandError(f"not quiet after {LONGEST_UNREST_S:.0f} s")
+            self.clock = max(self.clock, due)
+            before = len(self.log)
+            self.settle()
+            if len(self.log) > before:
+                last = self.clock
+
+    def settle(self) -> None:
+        """Let everybody do what is due now."""
+        for _ in range(STEPS_AT_ONE_MOMENT):
+            self.kernel.net.advance(self.clock)
+            if self.daemon is None or not self.daemon.poll(self.clock):
+                return
+        raise NotQuiet(f"a storm: {STEPS_AT_ONE_MOMENT} steps at one moment")
+
+    def _due(self) -> float | None:
+        dues = [self.kernel.net.deadline()]
+        if self.daemon is not None and not self.daemon.ended:
+            dues.append(self.daemon.team.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def happened(self) -> list[Happened]:
+        """See World."""
+        fresh = self.log[self._told :]
+        self._told = len(self.log)
+        return [Happened(item.at, item.kind, self._named(item.text)) for item in fresh]
+
+    def sent(self) -> list[Sent]:
+        """See World."""
+        frames, self._frames = self._frames, []
+        return [Sent(frame.at, frame.port, self._named(frame.text)) for frame in frames]
+
+    # Links
+
+    def make_port(self, name: str, speed_mbps: int, duplex: int) -> None:
+        """See World."""
+        if self.kernel.find_link(name):
+            raise CommandError(f"{name} exists")
+        link = self.kernel.add_pair(name, f"{name}-peer", speed_mbps=speed_mbps, duplex=duplex)
+        self._macs.setdefault(link.mac.hex(":"), name)
+        if link.peer:
+            self._macs.setdefault(link.peer.mac.hex(":"), link.peer.name)
+        self.settle()
+
+    def set_peer(self, name: str, up: bool) -> None:
+        """See World."""
+        peer = self._link(name).peer
+        if peer is None:
+            raise CommandError(f"{name} has no peer")
+        self.kernel.set_up(peer.ifindex, up)
+        self.settle()
+
+    def set_admin(self, name: str, up: bool) -> None:
+        """See World."""
+        self.kernel.set_up(self._link(name).ifindex, up)
+        self.settle()
+
+    def set_mac(self, name: str, mac: bytes) -> None:
+        """See World."""
+        self._outsider(self.kernel.set_mac, self._link(name).ifindex, mac)
+
+    def rename(self, name: str, new: str) -> None:
+        """See World."""
+        link = self._link(name)
+        if self.kernel.find_link(new):
+            raise CommandError(f"{new} exists")
+        was_up = link.up
+        self.kernel.set_up(link.ifindex, False)
+        self._outsider(self.kernel.rename, link.ifindex, new)
+        self.kernel.set_up(link.ifindex, was_up)
+        self.settle()
+
+    def delete(self, name: str) -> None:
+        """See World."""
+        self._outsider(self.kernel.delete_link, self._link(name).ifindex)
+
+    def move_away(self, name: str) -> None:
+        """See World."""
+        self._outsider(self.kernel.move_away, self._link(name).ifindex)
+
+    def set_master(self, name: str, team: str) -> None:
+        """See World."""
+        master = self._link(team).ifindex if team else 0
+        self._outsider(self.kernel.set_master, self._link(name).ifindex, master)
+
+    def set_option(self, key: OptionKey, value: OptionValue) -> None:
+        """See World."""
+        self._outsider(self.device().set_option, key, value)
+
+    def ifindex_of(self, name: str) -> int:
+        """See World."""
+        return self._link(name).ifindex
+
+    def name_of(self, ifindex: int) -> str:
+        """Name of a link, also of one that is gone; "none" for 0."""
+        link = self.kernel.links.get(ifindex)
+        if link is not None:
+            self._names[ifindex] = link.name
+        return self._names.get(ifindex, f"interface {ifindex}") if ifindex else "none"
+
+    def device(self) -> SimTeam:
+        """The team device."""
+        link = self.kernel.find_link(DEVICE)
+        if link is None or link.ifindex not in self.kernel.teams:
+            raise CommandError(f"there is no {DEVICE}")
+        return self.kernel.teams[link.ifindex]
+
+    def _link(self, name: str) -> SimLink:
+        found = self.kernel.find_link(name)
+        if found is None:
+            raise CommandError(f"there is no interface {name!r}")
+        self._names[found.ifindex] = name
+        return self.kernel.links[found.ifindex]
+
+    def _outsider(self, request: Callable[..., None], *arguments: object) -> None:
+        try:
+            request(*arguments)
+        except (Refusal, KernelRefused) as refusal:
+            raise CommandError(f"the kernel refuses: {errno.errorcode[refusal.errno]}") from None
+        self.settle()
+
+    # The wire
+
+    def answer(self, name: str, address: str, on: bool, vlan: int | None) -> None:
+        """See World."""
+        peer = self._link(name).peer
+        if peer is None:
+            raise CommandError(f"{name} has no peer")
+        hosts = [p for p in self.kernel.net.partners(peer) if isinstance(p, Responder) and p.vlan == vlan]
+        if not hosts:
+            hosts = [Responder(peer.mac, vlan)]
+            for end in next((ends for ends in self._switches if peer in ends), [peer]):
+                self.kernel.net.attach(end, hosts[0])
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            raise CommandError(f"{address!r} is not an address") from None
+        if on:
+            hosts[0].addresses.add(parsed)
+        else:
+            hosts[0].addresses.discard(parsed)
+
+    def wire(self, name: str, quality: str, amount: float) -> None:
+        """See World."""
+        wire = self.kernel.net.wire(self._link(name))
+        setattr(wire, {"delay": "delay_s", "jitter": "jitter_s"}.get(quality, quality), amount)
+
+    def switch(self, names: Sequence[str]) -> None:
+        """See World."""
+        ends = [peer for name in names if (peer := self._link(name).peer) is not None]
+        self._switches.append(ends)
+        for end in ends:
+            self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
+
+    def host(self, name: str, address: str) -> None:
+        """See World."""
+        self._hosts[name, "inet6" if ":" in address else "inet"] = address
+
+    # The daemon
+
+    def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
+        """See World."""
+        if self.daemon is not None and not self.daemon.ended:
+            raise CommandError("the daemon runs already")
+        try:
+            loaded = load_config(config)
+        except ConfigError as problem:
+            raise CommandError(str(problem)) from None
+        found = self.kernel.find_link(DEVICE)
+        if found and not adopt:
+            raise CommandError(f"{DEVICE} exists already; use start -o")
+        ifindex = found.ifindex if found else self.kernel.create_team(DEVICE)
+        self._macs.setdefault(self.kernel.links[ifindex].mac.hex(":"), DEVICE)
+        link = self.kernel.find_link(DEVICE)
+        assert link is not None
+        team = Team(loaded, link, adopted=found is not None, enslave=enslave)
+        self.daemon = SimDaemon(self.kernel, team, self._hosts, self._report, self._record, self.name_of)
+        self.daemon.keep = keep
+        self.daemon.begin(self.clock)
+        self.settle()
+
+    def kill(self) -> None:
+        """See World."""
+        self.running().kill()
+
+    def stop(self) -> None:
+        """See World."""
+        self.running().stop(self.clock)
+        self.settle()
+
+    def running(self) -> SimDaemon:
+        """The daemon."""
+        if self.daemon is None or self.daemon.ended:
+            raise CommandError("the daemon does not run")
+        return self.daemon
+
+    def set_item(self, path: str, value: str) -> None:
+        """See World."""
+        self._request(lambda: set_request(self.running().team, path, value))
+
+    def add_port(self, name: str) -> None:
+        """See World."""
+        self._request(lambda: PortAdd((link := self._wanted(name)).ifindex, link))
+
+    def remove_port(self, name: str) -> None:
+        """See World."""
+        self._request(lambda: PortRemove(self._wanted(name).ifindex))
+
+    def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
+        """See World."""
+        self._request(lambda: PortConfigUpdate(self._wanted(name).name, tree))
+
+    def _wanted(self, name: str) -> LinkSeen:
+        link = self.kernel.find_link(name)
+        if link is None:
+            raise UserError("NoSuchDev", "No such device.")
+        return link
+
+    def _request(self, make: Callable[[], Event]) -> None:
+        daemon = self.running()
+        try:
+            daemon.feed(make(), self.clock)
+        except UserError as problem:
+            self._report("denied", f"{problem.code}: {problem.text}")
+        self.settle()
+
+    # Faults
+
+    def overrun(self) -> None:
+        """See World."""
+        self.kernel.lose_events()
+        self.settle()
+
+    def hold(self, family: str, held: bool) -> None:
+        """See World."""
+        self.kernel.hold(FAMILIES[family], held)
+        self.settle()
+
+    def refuse(self, what: str, name: str, times: int | None, number: str) -> None:
+        """See World."""
+        if not what:
+            self.kernel.accept()
+            return
+        code = getattr(errno, number, None)
+        if not isinstance(code, int):
+            raise CommandError(f"{number!r} is not the name of an error")
+        self.kernel.refuse(lambda write: self._is(write, what, name), code, times)
+
+    def _is(self, write: Write, what: str, name: str) -> bool:
+        match write:
+            case SetOption(key=OptionKey(name="enabled", port=ifindex), value=value):
+                return what == ("enable" if value else "disable") and name in ("", self.name_of(ifindex))
+            case SetOption(key=key):
+                return what == key.name and name in ("", self.name_of(key.port))
+            case SetMac(ifindex=ifindex):
+                return what == "address" and name in ("", self.name_of(ifindex))
+            case SetMember(ifindex=ifindex, member=member):
+                return what == ("enslave" if member else "release") and name in ("", self.name_of(ifindex))
+            case SetCarrier():
+                return what == "carrier"
+
+    # What can be seen
+
+    def state(self) -> dict[str, Any]:
+        """See World."""
+        tree: dict[str, Any] = self._shown(state(self.running().team))
+        return tree
+
+    def options(self) -> Mapping[tuple[str, str, int], str]:
+        """See World. Counters and empty array slots are left out."""
+        found = {}
+        for seen in self.device().options():
+            name, port, index = seen.key
+            if index and seen.value in UNINTERESTING:
+                continue
+            value = seen.value
+            shown = self.name_of(value) if name == "activeport" and isinstance(value, int) else shorten(value)
+            found[name, self.name_of(port) if port else "", index] = shown
+        return found
+
+    def carrier(self) -> bool:
+        """See World."""
+        return self.device().link.carrier
+
+    def diff(self) -> list[str]:
+        """See World."""
+        team = self.running().team
+        return [self._named(in_words(write, self.name_of)) for write in reconcile(team.desired(), team.facts.observed)]
+
+    def close(self) -> None:
+        """See World."""
+        self.kernel.close()
+
+    def _report(self, kind: str, text: str) -> None:
+        self.log.append(Happened(self.clock, kind, text))
+
+    def _record(self, frame: Frame) -> None:
+        self._frames.append(Sent(self.clock, self.name_of(frame.port), describe_frame(frame.octets)))
+
+    def _named(self, text: str) -> str:
+        return MAC.sub(lambda found: f"mac({self._macs[found[0]]})" if found[0] in self._macs else found[0], text)
+
+    def _shown(self, tree: Any) -> Any:
+        """A part of the state with names for numbers and addresses."""
+        match tree:
+            case dict():
+                return {
+                    key: self.name_of(item) if key == "ifindex" else self._shown(item) for key, item in tree.items()
+                }
+            case str():
+                return self._named(tree)
+        return tree

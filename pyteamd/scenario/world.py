@@ -1,0 +1,181 @@
+"""What a scenario needs of a world: links, a kernel, a daemon and a clock, all by name.
+
+The simulated world is in `scenario_run`. A world on a real kernel implements the same methods with `ip`, `teamnl` and the control socket.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyteamd.model.desired import OptionKey, OptionValue
+
+QUIET_S = 10.0
+"""Nothing happened for so long: quiet."""
+
+
+class CommandError(Exception):
+    """The command is wrong or cannot be performed here; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of output. `kind`: write, refused, or the level of a note."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A frame the daemon sent."""
+
+    at: float
+    port: str
+    text: str
+
+
+class World(ABC):
+    """Links, a kernel, a daemon and a clock. Interfaces are known by name. Methods raise CommandError.
+
+    What only a simulation can do has a default that says so.
+    """
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since the world began."""
+
+    @abstractmethod
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass."""
+
+    @abstractmethod
+    def until_quiet(self) -> None:
+        """Let time pass until nothing has happened for `QUIET_S`, or nothing can happen any more."""
+
+    @abstractmethod
+    def happened(self) -> list[Happened]:
+        """What happened since the last call, in order."""
+
+    @abstractmethod
+    def make_port(self, name: str, speed_mbps: int, duplex: int) -> None:
+        """A link, administratively down, wired to a peer that is up."""
+
+    @abstractmethod
+    def set_peer(self, name: str, up: bool) -> None:
+        """Carrier of the link, by its far end."""
+
+    @abstractmethod
+    def set_admin(self, name: str, up: bool) -> None:
+        """`ip link set … up|down`."""
+
+    @abstractmethod
+    def set_mac(self, name: str, mac: bytes) -> None:
+        """`ip link set … address …`."""
+
+    @abstractmethod
+    def rename(self, name: str, new: str) -> None:
+        """`ip link set … name …`, down and up again where the link is up."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """`ip link delete …`."""
+
+    @abstractmethod
+    def set_master(self, name: str, team: str) -> None:
+        """`ip link set … master …`; "" for nomaster."""
+
+    @abstractmethod
+    def set_option(self, key: OptionKey, value: OptionValue) -> None:
+        """Somebody else sets an option of the team. Names: see `ifindex_of`."""
+
+    @abstractmethod
+    def ifindex_of(self, name: str) -> int:
+        """Number of an interface. CommandError when there is none."""
+
+    @abstractmethod
+    def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
+        """Start the daemon; `adopt` as `-o`, not `enslave` as `-n`, `keep` as `-N`."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """`kill -9`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop in good order."""
+
+    @abstractmethod
+    def set_item(self, path: str, value: str) -> None:
+        """A user sets a state item; refusals are reported as happened."""
+
+    @abstractmethod
+    def add_port(self, name: str) -> None:
+        """A user adds a port through the daemon."""
+
+    @abstractmethod
+    def remove_port(self, name: str) -> None:
+        """A user removes a port through the daemon."""
+
+    @abstractmethod
+    def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
+        """A user updates the configuration of a port."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """The daemon's state tree, ifindexes and addresses shown by name."""
+
+    @abstractmethod
+    def options(self) -> Mapping[tuple[str, str, int], str]:
+        """The kernel's options: (name, port's name or "", index) → value in words."""
+
+    @abstractmethod
+    def carrier(self) -> bool:
+        """Carrier of the team device."""
+
+    def move_away(self, name: str) -> None:
+        """The link goes to another name space."""
+        raise CommandError("not in this world")
+
+    def overrun(self) -> None:
+        """The kernel loses messages for the daemon."""
+        raise CommandError("only in the simulated world")
+
+    def hold(self, family: str, held: bool) -> None:
+        """Messages of one netlink family ("link", "team") are delayed."""
+        raise CommandError("only in the simulated world")
+
+    def refuse(self, what: str, name: str, times: int | None, number: str) -> None:
+        """The kernel refuses a kind of write for this port ("": any); `what` "": no more faults."""
+        raise CommandError("only in the simulated world")
+
+    def answer(self, name: str, address: str, on: bool, vlan: int | None) -> None:
+        """A host behind this port answers, or no longer answers, for an address."""
+        raise CommandError("not in this world")
+
+    def wire(self, name: str, quality: str, amount: float) -> None:
+        """The wire of this port: loss or duplicate (0 to 1), delay or jitter (seconds)."""
+        raise CommandError("not in this world")
+
+    def switch(self, names: Sequence[str]) -> None:
+        """The wires of these ports lead to one switch; hosts of `answer` are then behind the switch."""
+        raise CommandError("not in this world")
+
+    def host(self, name: str, address: str) -> None:
+        """The resolver knows a name."""
+        raise CommandError("not in this world")
+
+    def sent(self) -> list[Sent]:
+        """Frames the daemon sent since the last call."""
+        return []
+
+    def diff(self) -> list[str]:
+        """Writes that would make the kernel as desired."""
+        raise CommandError("not in this world")
+
+    @abstractmethod
+    def close(self) -> None:
+        """Undo what was made."""

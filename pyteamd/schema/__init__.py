@@ -1,0 +1,1 @@
+"""How a configuration is written: option declarations, checks, problems with their place in the text."""

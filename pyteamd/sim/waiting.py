@@ -1,0 +1,101 @@
+"""The simulated kernel for programs that wait: the complete Kernel interface on trio, and a task that lets frames travel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from threading import get_ident
+
+import trio
+
+from pyteamd.kernel.api import Kernel
+from pyteamd.model.desired import Tap
+from pyteamd.model.errors import KernelGone
+from pyteamd.model.events import FrameSeen, KernelEvent
+from pyteamd.sim.kernel import SimKernel
+from pyteamd.sim.link import SimLink
+from pyteamd.sim.net import SimNet, SimSocket
+
+
+class Wake:
+    """Calls a function in the event loop it was made in, if in any, whichever thread wants it."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._thread = get_ident()
+        self._loop = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
+
+    def __call__(self) -> None:
+        if self._loop is None or get_ident() == self._thread:
+            self._action()
+        else:
+            self._loop.run_sync_soon(self._action)
+
+
+class WaitingSocket(SimSocket):
+    """A packet socket that can be waited for."""
+
+    def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
+        super().__init__(net, link, tap)
+        self._readable = trio.Event()
+        self.wake = Wake(self._wake)
+
+    def _wake(self) -> None:
+        self._readable.set()
+
+    async def receive(self) -> list[FrameSeen]:
+        """See PortSocket."""
+        await trio.lowlevel.checkpoint()
+        while not (frames := self.take()):
+            if not self.open:
+                raise KernelGone(self.link.name)
+            self._readable = trio.Event()
+            await self._readable.wait()
+        return frames
+
+
+class WaitingSimKernel(SimKernel):
+    """SimKernel as a daemon sees it."""
+
+    socket_class = WaitingSocket
+
+    def __init__(self, net: SimNet | None = None) -> None:
+        self._readable = trio.Event()
+        super().__init__(net)
+        self.wake = Wake(self._wake)
+
+    def _wake(self) -> None:
+        self._readable.set()
+
+    async def events(self) -> list[tuple[int, KernelEvent]]:
+        """See kernel.api."""
+        await trio.lowlevel.checkpoint()
+        while not (found := self.take_events()):
+            self._readable = trio.Event()
+            await self._readable.wait()
+        return found
+
+    def open_port(self, ifindex: int, tap: Tap) -> WaitingSocket:
+        """See kernel.api."""
+        socket = super().open_port(ifindex, tap)
+        assert isinstance(socket, WaitingSocket)
+        return socket
+
+
+async def run_net(net: SimNet) -> None:
+    """Deliver frames and run partners at trio's time, for ever."""
+    changed = trio.Event()
+
+    def set_out() -> None:
+        changed.set()
+
+    net.wake = Wake(set_out)
+    while True:
+        net.advance(trio.current_time())
+        changed = trio.Event()
+        due = net.deadline()
+        with trio.move_on_at(math.inf if due is None else due):
+            await changed.wait()
+
+
+_complete: type[Kernel] = WaitingSimKernel

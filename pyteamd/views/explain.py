@@ -1,0 +1,175 @@
+"""Why a port carries traffic or does not, in one true sentence with the first condition that prevents it. Reads state only.
+
+The order in which conditions are looked for is the order in which a person would have to clear them: is the link there, may it be a
+port, did the kernel take what we wrote, is there a carrier, what do the link watchers say, and what did the runner decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pyteamd.core.backoff import port_of
+from pyteamd.core.port import Port
+from pyteamd.core.team import Team
+from pyteamd.model.desired import OptionKey, SetOption, Write
+from pyteamd.model.events import LinkSeen
+from pyteamd.model.words import in_words
+from pyteamd.runners.base import Reason
+
+CLAUSE = re.compile(r"(.*?)($|[:,;] | \()(.*)", re.DOTALL)
+"""First clause, what ends it, the rest; matches every text."""
+
+
+def explain(team: Team, now: float) -> dict[str, Reason]:
+    """Reason by interface name: ports in ifindex order, then links that shall be ports and are not."""
+    reasons = {port.name: of_port(team, port, now) for port in team.ports.values()}
+    return reasons | {name: reason for name, reason in of_outsiders(team) if name not in reasons}
+
+
+def sentence(name: str, reason: Reason, now: float) -> str:
+    """The line a person reads: how long comes after the first clause, what to do at the end."""
+    text = reason.text
+    if reason.since is not None:
+        found = CLAUSE.match(text)
+        assert found is not None
+        head, mark, rest = found.groups()
+        text = f"{head} for {duration(now - reason.since)}{mark}{rest}"
+    return f"{name}: {text}" + (f" ({reason.hint})" if reason.hint else "")
+
+
+def of_port(team: Team, port: Port, now: float) -> Reason:
+    """One port of the team."""
+    return (
+        of_team(team)
+        or of_carrier(port, now)
+        or of_watchers(team, port, now)
+        or of_kernel(team, port, now)
+        or of_hand(team, port)
+        or of_runner(team, port, now)
+    )
+
+
+def of_team(team: Team) -> Reason | None:
+    """The team device itself must be up."""
+    if team.view.up:
+        return None
+    name = team.facts.team.name
+    return Reason(False, f"{name} is administratively down", f"ip link set {name} up")
+
+
+def of_carrier(port: Port, now: float) -> Reason | None:
+    """Without a raw link nothing goes, even while a watcher has not given up on the port yet."""
+    if port.running:
+        return None
+    patience = of_patience(port, True, now)
+    if not port.link.up:
+        text, hint = "is administratively down", f"ip link set {port.name} up"
+    else:
+        text, hint = "no carrier", "check the cable, and whether the other end is up"
+    return Reason(False, f"{text}; {patience}" if patience else text, hint, port.running_since)
+
+
+def of_patience(port: Port, up: bool, now: float) -> str:
+    """The first watcher of this opinion that waits for a delay to end, in words; "" when there is none."""
+    for watcher in port.watchers:
+        deadline, reason = watcher.deadline(), watcher.verdict().reason
+        if watcher.up is up and deadline is not None and "still running" in reason:
+            return f"{reason}, {max(0.0, deadline - now):.1f} s left"
+    return ""
+
+
+def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
+    """The watchers' verdict, where anybody heeds it, with the reason of the first that says down."""
+    by_kernel = team.facts.observed.options.get(OptionKey("user_linkup_enabled", port.ifindex)) is True
+    if port.up or not (team.runner.heeds_watchers or by_kernel):
+        return None
+    down = [watcher for watcher in port.watchers if not watcher.up]
+    hint = "link_watch_policy is all" if len(down) < len(port.watchers) and port.policy_all else ""
+    if patience := of_patience(port, False, now):
+        return Reason(False, patience, hint, port.running_since)
+    reason = down[0].verdict().reason if down else "no link watcher says up"
+    return Reason(False, f"link watch down: {reason}", hint, port.up_since)
+
+
+def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
+    """A write that concerns the port and does not get through."""
+    held = next((attempt for attempt in team.backoff.held(now) if concerns(attempt.write, port.ifindex)), None)
+    if held is None:
+        return None
+    words = in_words(held.write, team.facts.name_of)
+    tried = "once" if held.repeats == 1 else f"{held.repeats} times"
+    hint = f"next try in {max(0.0, held.until_s(held.write) - now):.1f} s"
+    if held.hold_until_s <= now:
+        why = f"changed to and fro too often, last: {words}"
+    else:
+        why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
+        hint = f"tried {tried}, {hint}"
+    serving = team.facts.observed.options.get(OptionKey("enabled", port.ifindex)) is True
+    matters = isinstance(held.write, SetOption) and held.write.key.name in ("enabled", "activeport")
+    return Reason(serving and not matters, why, hint)
+
+
+def concerns(write: Write, ifindex: int) -> bool:
+    """Whether a write decides about this port."""
+    if isinstance(write, SetOption) and write.key.name == "activeport":
+        return write.value == ifindex
+    return port_of(write) == ifindex
+
+
+def of_hand(team: Team, port: Port) -> Reason | None:
+    """Disabled by somebody else, where the runner leaves that to people."""
+    key = OptionKey("enabled", port.ifindex)
+    if key in team.desired().options or team.facts.observed.options.get(key) is not False:
+        return None
+    hint = f"teamnl {team.facts.team.name} setoption -p {port.name} enabled true"
+    return Reason(False, "disabled by hand: the option enabled is false", hint)
+
+
+def of_runner(team: Team, port: Port, now: float) -> Reason:
+    """The runner's word; but a team without carrier carries nothing."""
+    name = team.facts.team.name
+    reason = team.runner.explain(port, team.view, now)
+    reason = replace(reason, hint=reason.hint.replace("TEAM", name))
+    if not reason.carrying or team.desired().carrier is not False:
+        return reason
+    text = f"in service, but {name} has no carrier: {team.runner.explain_carrier()}"
+    return Reason(False, text, reason.hint, reason.since)
+
+
+def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
+    """Links that were to be ports."""
+    by_name = {link.name: link for link in team.facts.links.values()}
+    for name, why in team.roster.refused.items():
+        yield name, Reason(False, f"is no port: {why}", f"pyteamdctl {team.facts.team.name} port add {name}")
+    for name in team.members.wanted:
+        link = by_name.get(name)
+        if link is None:
+            yield name, Reason(False, "there is no such interface", "it joins when it appears")
+        elif link.ifindex not in team.ports:
+            yield name, of_candidate(team, link)
+
+
+def of_candidate(team: Team, link: LinkSeen) -> Reason:
+    """A link that is there, wanted, and no port."""
+    if link.master == team.view.ifindex:
+        hosts = ", ".join(name for name, _ in team.roster.unresolved())
+        return Reason(False, f"is joining: resolving {hosts}" if hosts else "is joining")
+    if link.master:
+        return Reason(False, f"belongs to {team.facts.name_of(link.master)}", f"ip link set {link.name} nomaster")
+    if link.ifindex in team.members.out:
+        return Reason(
+            False, "was taken out under another name", f"pyteamdctl {team.facts.team.name} port add {link.name}"
+        )
+    if link.up:
+        return Reason(False, "is up, and a port must be down when it is added", f"ip link set {link.name} down")
+    return Reason(False, "is about to be added")
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people: 0.4 s, 41 s, 5 min, 3 h, 2 d."""
+    for limit, unit, size in ((10, "s", 1), (120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.1f} {unit}" if limit == 10 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"

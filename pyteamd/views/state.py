@@ -1,0 +1,133 @@
+"""The state as users and programs see it: teamd's JSON, rendered on demand, and its items by dotted path.
+
+Layout, names and types are teamd's (a client that misses a member of a known object gives up), additional members may stand
+beside them. Nothing registers itself here: runners and watchers answer `state()` with a plain object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pyteamd.core.port import SPEED_UNKNOWN, Port
+from pyteamd.core.team import Team
+from pyteamd.linkwatch.base import Watcher
+from pyteamd.model.errors import NOT_SUPPORTED, UserError
+from pyteamd.model.events import LinkSeen, UserSet
+
+Tree: TypeAlias = dict[str, Any]
+
+NO_PATH = ("PathDoesNotExist", "Item path does not exist.")
+MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")
+MALFORMED_SET = ("ItemValueSetFail", "Failed to set item value.")
+
+
+def state(team: Team) -> Tree:
+    """The whole state of a team. Member `ports` is absent without ports, `runner` where the runner has none."""
+    root: Tree = {"setup": setup_state(team), "team_device": {"ifinfo": ifinfo(team.facts.team)}}
+    if team.ports:
+        root["ports"] = {port.name: port_state(team, port) for port in team.ports.values()}
+    runner = team.runner.state(team.view)
+    if runner is not None:
+        root["runner"] = runner
+    return root
+
+
+def setup_state(team: Team) -> Tree:
+    """How the daemon was started, and the level of its log."""
+    setup = team.setup
+    return {
+        "runner_name": team.runner.name,
+        "kernel_team_mode_name": team.runner.mode,
+        "dbus_enabled": setup.dbus_enabled,
+        "zmq_enabled": setup.zmq_enabled,
+        "debug_level": setup.debug_level,
+        "daemonized": setup.daemonized,
+        "pid": setup.pid,
+        "pid_file": setup.pid_file,
+    }
+
+
+def ifinfo(link: LinkSeen) -> Tree:
+    """What rtnetlink says of a link."""
+    return {
+        "ifindex": link.ifindex,
+        "ifname": link.name,
+        "dev_addr": link.mac.hex(":"),
+        "dev_addr_len": len(link.mac),
+    }
+
+
+def port_state(team: Team, port: Port) -> Tree:
+    """One port; a port is shown completely or not at all."""
+    speed_mbps = -1 if port.seen.speed_mbps == SPEED_UNKNOWN else port.seen.speed_mbps
+    shown: Tree = {
+        "ifinfo": ifinfo(port.link),
+        "link": {"up": port.running, "speed": speed_mbps, "duplex": "full" if port.duplex else "half"},
+        "link_watches": {
+            "up": port.up,
+            "list": {f"link_watch_{n}": watcher_state(watcher) for n, watcher in enumerate(port.watchers)},
+        },
+    }
+    runner = team.runner.port_state(port, team.view)
+    if runner is not None:
+        shown["runner"] = runner
+    return shown
+
+
+def watcher_state(watcher: Watcher) -> Tree:
+    """One link watcher of one port."""
+    return {"name": watcher.name, "up": watcher.up, "down_count": watcher.down_count, **watcher.state()}
+
+
+def get_item(team: Team, path: str) -> str:
+    """Text of the leaf at a dotted path. UserError when there is none or the path is malformed."""
+    value = find(state(team), split_path(team, path, MALFORMED_GET))
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(str(element) for element in value)
+    return str(value)
+
+
+def set_request(team: Team, path: str, value: str) -> UserSet:
+    """The event for a request to set an item. UserError: no such item, or nothing that can be set."""
+    keys = split_path(team, path, MALFORMED_SET)
+    find(state(team), keys)
+    match keys:
+        case ["setup", "debug_level"] | ["runner", *_]:
+            return UserSet(path, value)
+        case ["ports", name, "runner", *rest] if (port := team.ports.named(name)) is not None:
+            return UserSet(".".join(["ports", str(port.ifindex), *rest]), value)
+    raise UserError(*NOT_SUPPORTED)
+
+
+def find(tree: Tree, keys: list[str]) -> Any:
+    """The leaf that the keys lead to; UserError when there is none."""
+    found: Any = tree
+    for key in keys:
+        if not isinstance(found, dict) or key not in found:
+            raise UserError(*NO_PATH)
+        found = found[key]
+    if isinstance(found, dict):
+        raise UserError(*NO_PATH)
+    return found
+
+
+def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
+    """Keys of a path. A port name stands in double quotes when it has dots, or as it is when it is a port's whole name."""
+    if not path.startswith("ports."):
+        return path.split(".")
+    rest = path.removeprefix("ports.")
+    if rest.startswith('"'):
+        name, quote, rest = rest[1:].rpartition('"')
+        if not quote or not rest.startswith("."):
+            raise UserError(*malformed)
+        return ["ports", name, *rest[1:].split(".")]
+    names = [port.name for port in team.ports.values() if rest.startswith(port.name + ".")]
+    if names:
+        name = max(names, key=len)  # eth0.100 is not eth0
+        return ["ports", name, *rest[len(name) + 1 :].split(".")]
+    if "." not in rest:
+        raise UserError(*malformed)
+    return ["ports", *rest.split(".")]

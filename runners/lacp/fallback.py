@@ -1,0 +1,66 @@
+"""What the lacp runner does while no partner speaks: ports that carry traffic without LACP.
+
+How it works: the partner is silent when at least one port is defaulted and no port knows a partner. That must have lasted for the
+configured delay. Then all defaulted ports carry traffic (static: the other end is an aggregate made by hand), or the preferred one
+does (individual: the other end knows nothing of aggregates yet, such as a switch port that boots a machine over the network). The
+first LACPDU ends it for all ports at once. On the wire nothing changes: we keep saying that we are defaulted and out of sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyteamd.runners.lacp.machines import Current, Defaulted, Expired
+from pyteamd.runners.lacp.port import LacpPort
+
+
+class Fallback:
+    """Owned by one runner."""
+
+    def __init__(self, kind: str, delay_s: float) -> None:
+        self.kind = kind
+        self.ports: frozenset[int] = frozenset()
+        """Ports that carry traffic now without LACP."""
+        self._delay_s = delay_s
+        self._silent_since: float | None = None
+
+    def configure(self, kind: str, delay_s: float) -> None:
+        """Go on with other settings."""
+        self.kind = kind
+        self._delay_s = delay_s
+
+    def update(self, ports: Iterable[LacpPort], now: float) -> None:
+        """Look again."""
+        silent: list[LacpPort] = []
+        heard = False
+        for port in ports:
+            match port.receive:
+                case Current():
+                    heard = True
+                case Expired():
+                    heard = heard or port.partner_known()
+                case Defaulted():
+                    silent.append(port)
+        if self.kind == "off" or heard or not silent:
+            self._silent_since = None
+            self.ports = frozenset()
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if now < self._silent_since + self._delay_s:
+            self.ports = frozenset()
+        elif self.kind == "static":
+            self.ports = frozenset(port.ifindex for port in silent)
+        else:
+            best = min(silent, key=lambda port: (-port.kernel_priority, port.priority, port.ifindex))
+            self.ports = frozenset((best.ifindex,))
+
+    def begins_at(self) -> float | None:
+        """When it will begin if the silence lasts; None when it has begun or there is no silence."""
+        if self._silent_since is None or self.ports:
+            return None
+        return self._silent_since + self._delay_s
+
+    def needed(self, min_ports: int) -> int:
+        """How many ports give the team carrier: an individual port is alone by intent."""
+        return 1 if self.kind == "individual" else min_ports

@@ -1,0 +1,79 @@
+"""Frames of the slow protocols as they come in: what each one is, or why it is of no use.
+
+A link is heard only through frames that are what they should be: untagged, to the group address, long enough, with the lengths
+where the fields are expected. Everything else is counted by reason under the port and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from pyteamd.model.events import FrameSeen
+from pyteamd.runners.lacp.port import LacpPort
+from pyteamd.wire import DropReason, PeerError, lacpdu, marker, slow
+from pyteamd.wire.ethernet import ETHERTYPE_SLOW
+from pyteamd.wire.lacpdu import Lacpdu
+from pyteamd.wire.marker import Marker
+
+COMPLAINT = "malformed LACP PDU came."
+"""teamd's words."""
+COMPLAINT_INTERVAL_S = 60.0
+
+TAGGED = "tagged"
+LINK_NOT_UP = "link_not_up"
+MARKER_RATE = "marker_rate"
+MARKER_RESPONSE = "marker_response"
+
+Useful: TypeAlias = Lacpdu | Marker
+
+
+def read(frame: FrameSeen) -> Useful | str | None:
+    """The PDU, or the reason why it is useless; None for what is no slow protocol at all."""
+    if frame.ethertype != ETHERTYPE_SLOW:
+        return None
+    if frame.vlan is not None:
+        return TAGGED
+    try:
+        match slow.subtype(frame.payload):
+            case slow.SUBTYPE_LACP:
+                return lacpdu.parse(frame.payload, frame.destination)
+            case slow.SUBTYPE_MARKER:
+                return marker.parse(frame.payload, frame.destination)
+            case _:
+                return DropReason.SUBTYPE.value
+    except PeerError as error:
+        return error.reason.value
+
+
+def count_bad(port: LacpPort, reason: str) -> None:
+    """One more frame of no use."""
+    port.counters.bad[reason] = port.counters.bad.get(reason, 0) + 1
+
+
+def malformed(frame: FrameSeen, reason: str) -> bool:
+    """Worth a complaint: meant as an LACPDU and broken, and no other slow protocol."""
+    return reason in (DropReason.TOO_SHORT, DropReason.TLV_LENGTH) and frame.payload[:1] == bytes((slow.SUBTYPE_LACP,))
+
+
+def complaint(port: LacpPort, reason: str, now: float) -> str:
+    """The line to log, "" when one for this port was logged less than COMPLAINT_INTERVAL_S ago."""
+    if now < port.complained_at + COMPLAINT_INTERVAL_S:
+        port.not_complained += 1
+        return ""
+    more, port.not_complained = port.not_complained, 0
+    port.complained_at = now
+    return f"{port.name}: {COMPLAINT} ({reason}{f', {more} more since the last such line' if more else ''})"
+
+
+def answer(port: LacpPort, request: Marker, now: float) -> bytes | None:
+    """The frame that answers a marker PDU (6.5.4.2), None when it needs or gets none."""
+    if request.kind is not marker.Kind.REQUEST:
+        count_bad(port, MARKER_RESPONSE)
+        return None
+    port.counters.markers_received += 1
+    if now < port.marker_limit.free_at():
+        count_bad(port, MARKER_RATE)
+        return None
+    port.marker_limit.use(now)
+    port.counters.marker_responses_sent += 1
+    return request.response().frame(port.source)

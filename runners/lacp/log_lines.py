@@ -1,0 +1,82 @@
+"""What the lacp runner says in the log, and two questions too small for a place of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
+from pyteamd.runners.lacp.machines import Disabled, Receive
+from pyteamd.runners.lacp.port import LacpPort
+from pyteamd.runners.lacp.selection import LagId
+from pyteamd.runners.lacp.system import LocalSystem
+from pyteamd.wire.ethernet import format_mac
+
+
+def state_line(port: LacpPort, before: Receive) -> str:
+    """The receive machine moved; teamd's words."""
+    return f'{port.name}: Changed port state: "{before.name}" -> "{port.receive.name}"'
+
+
+def service_line(port: LacpPort, serving: bool, fallback: bool) -> str:
+    """The port carries traffic from now on, or no longer."""
+    if not serving:
+        return f"{port.name}: out of service"
+    if fallback:
+        return f"{port.name}: in service without a partner (fallback)"
+    return f"{port.name}: in service (partner {format_mac(port.partner.system)}, key {port.partner.key})"
+
+
+def speeds_line(ports: Iterable[LacpPort]) -> str:
+    """Unlike links share the load evenly, so the slowest sets the pace."""
+    speeds = ", ".join(f"{port.name} {port.speed_mbps} Mbit/s" for port in ports)
+    return f"Ports of different speed in one aggregator: {speeds}"
+
+
+def choice_line(lead: LacpPort | None, lag: LagId) -> str:
+    """Another aggregate is used."""
+    led_by = f" led by {lead.name}" if lead else ""
+    return f"Selected aggregator{led_by} (partner {format_mac(lag.partner_system)}, key {lag.partner_key})"
+
+
+def identifier_line(before: bytes, now: bytes) -> str:
+    """The team has another address, so the partner sees another system."""
+    return f"LACP system identifier changed from {format_mac(before)} to {format_mac(now)}."
+
+
+def loop_line(port: LacpPort, echo: str) -> str:
+    """The partner bears our own identifier. `echo`: the port of ours whose frames come back, "" when it is none."""
+    if echo:
+        return f"{port.name}: loopback: our own LACPDUs, sent through {echo}, come back"
+    source = format_mac(port.heard_from)
+    return f"{port.name}: another system ({source}) has our system identifier {format_mac(port.partner.system)}"
+
+
+def moved(old: LacpPort, new: LacpPort, local: LocalSystem) -> bool:
+    """The partner port that `old` knows now speaks to `new` (port_moved, 6.4.7).
+
+    The standard asks only about a disabled port. One whose link is up (a converter in between) is asked too, when the partner
+    means `new`; but a partner that speaks through both, for its port numbers are not unique, is not sent to and fro.
+    """
+    if old is new or not old.partner_known():
+        return False
+    theirs, ours = old.partner, new.partner
+    if (theirs.system, theirs.system_priority, theirs.port) != (ours.system, ours.system_priority, ours.port):
+        return False
+    if isinstance(old.receive, Disabled):
+        return True
+    seen_moving = [one.moved_away for one in (old, new) if one.moved_away is not None]
+    twins = any((known.system, known.port) == (ours.system, ours.port) for known in seen_moving)
+    return new.matched(local) and not twins
+
+
+def selected_port(path: str, value: str) -> int:
+    """Ifindex in the path of `aggregator.selected`, the one item that can be set. UserError: another item, or not true."""
+    head, _, rest = path.removeprefix("ports.").partition(".")
+    if not path.startswith("ports.") or rest.removeprefix("runner.") != "aggregator.selected" or not head.isdecimal():
+        raise UserError(*NOT_SUPPORTED)
+    match value.lower():
+        case "true":
+            return int(head)
+        case "false":
+            raise UserError(*NOT_SUPPORTED)
+    raise UserError(*SET_FAILED)

@@ -1,0 +1,399 @@
+"""The lacp runner: aggregates negotiated with the partner (IEEE 802.1AX-2014, 6.4), as teamd's lacp and beyond.
+
+How it works: an event concerns some ports. For each of those: follow the link, read the frame, let timers run out (`lacp_port`). If
+that changed anything the others must know of, settle: choose an aggregate and let the mux machines step (`lacp_group`). Then send what
+is due. Whether a port carries traffic, and the carrier of the team, follow from the states of the mux machines.
+
+The raw link is followed, not the link watchers' verdict, as teamd does. While the team is down all its ports are disabled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap, TapKind
+from pyteamd.model.errors import SET_FAILED, UserError
+from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
+from pyteamd.runners.base import PortView, Reason, Runner, TeamView
+from pyteamd.runners.lacp.blocked import Blocked, Place, blocking, port_state, team_state
+from pyteamd.runners.lacp.fallback import Fallback
+from pyteamd.runners.lacp.frames import LINK_NOT_UP, answer, complaint, count_bad, malformed, read
+from pyteamd.runners.lacp.group import Group
+from pyteamd.runners.lacp.joining import Roster
+from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
+from pyteamd.runners.lacp.log_lines import (
+    choice_line,
+    identifier_line,
+    loop_line,
+    moved,
+    selected_port,
+    service_line,
+    speeds_line,
+    state_line,
+)
+from pyteamd.runners.lacp.machines import Disabled, Happening, Mux, Periodic, Receive
+from pyteamd.runners.lacp.port import LacpPort, mismatch
+from pyteamd.runners.lacp.reload import PORT_IDENTITY, disruption, take_over
+from pyteamd.runners.lacp.snapshot import save
+from pyteamd.runners.lacp.system import Link, LocalSystem, link_of
+from pyteamd.runners.lacp.words import in_fallback, in_service, out_of_service
+from pyteamd.runners.spread.hash_keys import insert_tx_hash
+from pyteamd.runners.spread.loadbalance import Spreader
+from pyteamd.wire import slow
+from pyteamd.wire.ethernet import MAC_LENGTH
+from pyteamd.wire.lacpdu import Lacpdu
+
+
+class Lacp(Runner):
+    """IEEE 802.1AX link aggregation."""
+
+    name = "lacp"
+    mode = "loadbalance"
+    punctual = True
+    sets_carrier = True
+    Config = LacpConfig
+    PortConfig = LacpPortConfig
+    heeds_watchers = False
+    port_interruptions = PORT_IDENTITY
+    summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
+
+    def __init__(self, config: LacpConfig) -> None:
+        super().__init__(config)
+        self.config: LacpConfig = config
+        by_speed = config.key_policy == "speed"
+        local = LocalSystem(config.sys_prio, bytes(MAC_LENGTH), config.active, config.fast_rate, by_speed)
+        self._group = Group(local, config.agg_select_policy, config.max_ports)
+        self._roster = Roster(self._group, config.system_id)
+        self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
+        self.spreader = Spreader(config)
+        self._digests: dict[int, tuple[Any, ...]] = {}
+        """What the others must know of each port, as of the last look."""
+        self._wakes: dict[int, float | None] = {}
+        self._serving: frozenset[int] = frozenset()
+        self._carrier: bool | None = None
+        self._now = 0.0
+        self._unsettled = False
+        """Somebody changed what a digest does not show."""
+        self._mixed = False
+        self._picture: tuple[bytes, Desired] | None = None
+        self._leaving = False
+
+    @classmethod
+    def normalise(cls, tree: dict[str, Any]) -> None:
+        insert_tx_hash(tree)
+
+    def settings(self) -> Mapping[OptionKey, OptionValue]:
+        return self.spreader.settings()
+
+    def announcements(self) -> Iterable[str]:
+        return self.spreader.announcements()
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, team: TeamView, now: float) -> None:
+        self._now = now
+        ports = self._group.ports
+        settle = self._follow_team(team, now)
+        touched = list(ports) if settle else self._concerned(event, team, now)
+        if isinstance(event, FrameSeen) and event.ifindex in ports:
+            self._frame(ports[event.ifindex], event, now)
+        self._refresh(touched, team, now)
+        fallback_at = self._fallback.begins_at()
+        settle = settle or self._unsettled or (fallback_at is not None and now >= fallback_at)
+        differing = [ifindex for ifindex in touched if self._differs(ports[ifindex], now)]
+        if settle or differing:
+            self._settle(team, now)
+            touched = list(ports)
+        for ifindex in touched:
+            self._finish(ports[ifindex], now)
+        self.spreader.handle(event, self._weights(team), team, now)
+        self._roster.begun = self._roster.begun or isinstance(event, Resync)
+
+    def deadline(self) -> float | None:
+        moments = [*self._wakes.values(), self._fallback.begins_at(), self.spreader.deadline()]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _follow_team(self, team: TeamView, now: float) -> bool:
+        """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
+        before = self._group.local.mac
+        renamed = self._roster.follow_identifier(team)
+        if renamed and any(before) and self._group.ports:
+            self.note(Level.INFO, identifier_line(before, self._group.local.mac))
+        moved_in_or_out = self._roster.follow_ports(team, now)
+        for book in (self._digests, self._wakes):
+            for ifindex in book.keys() - self._group.ports.keys():
+                del book[ifindex]
+        return renamed or moved_in_or_out
+
+    def _concerned(self, event: Event, team: TeamView, now: float) -> list[int]:
+        """Ports the event may mean something to, and those whose time has come."""
+        ports = self._group.ports
+        due = [ifindex for ifindex, wake in self._wakes.items() if wake is not None and wake <= now]
+        match event:
+            case FrameSeen(ifindex=ifindex) | CarrierSeen(ifindex=ifindex) | PortSeen(ifindex=ifindex):
+                direct = [ifindex]
+            case LinkSeen(ifindex=ifindex) if ifindex != team.ifindex:
+                direct = [ifindex]
+            case OptionSeen(key=key):
+                direct = [key.port]
+            case Tick():
+                direct = []
+            case _:
+                return list(ports)
+        wanted = {*due, *direct}
+        return [ifindex for ifindex in ports if ifindex in wanted]
+
+    def _refresh(self, touched: Iterable[int], team: TeamView, now: float) -> None:
+        """Follow the links of these ports, and let timers run out."""
+        for ifindex in touched:
+            self._refresh_port(self._group.ports[ifindex], team.ports[ifindex], team, now)
+
+    def _refresh_port(self, port: LacpPort, view: PortView, team: TeamView, now: float) -> None:
+        before, port.name = port.receive, view.name
+        port.kernel_priority = view.priority
+        port.sticky = view.config.sticky
+        if view.speed_mbps or (view.running and view.speed_unknown):
+            port.speed_mbps = view.speed_mbps
+        apart = [OptionKey(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
+        port.set_mode(all(key in team.observed.options for key in apart))
+        link = link_of(view, team.up and self._group.addressed(port), self._leaving or port.link is Link.LEAVING)
+        if link is not port.link:
+            self._set_link(port, link, view.running, now)
+        port.expire(self._group.local, now)
+        self._note_state(port, before)
+
+    def _set_link(self, port: LacpPort, link: Link, running: bool, now: float) -> None:
+        local = self._group.local
+        speaks = running and port.periodic(local) is not Periodic.NONE
+        port.set_link(link, local, now)
+        if link is not Link.UP and speaks:
+            self.send(port.ifindex, port.transmit(local, now))
+            port.said = None
+
+    def _note_state(self, port: LacpPort, before: Receive) -> None:
+        if before.name != port.receive.name:
+            self.note(Level.INFO, state_line(port, before), port.name)
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def _frame(self, port: LacpPort, frame: FrameSeen, now: float) -> None:
+        useful = read(frame)
+        if useful is None:
+            return
+        if isinstance(useful, str):
+            count_bad(port, useful)
+            if malformed(frame, useful) and (text := complaint(port, useful, now)):
+                self.note(Level.WARNING, text, port.name)
+        elif isinstance(port.receive, Disabled):
+            count_bad(port, LINK_NOT_UP)
+        elif isinstance(useful, Lacpdu):
+            self._lacpdu(port, useful, frame.source, now)
+        else:
+            octets = answer(port, useful, now)
+            if octets is not None:
+                self.send(port.ifindex, octets)
+
+    def _lacpdu(self, port: LacpPort, pdu: Lacpdu, source: bytes, now: float) -> None:
+        local, before = self._group.local, port.receive
+        news = pdu.actor != port.partner or pdu.partner != port.told
+        held, known = port.hold_until is not None, port.partner
+        port.counters.lacpdus_received += 1
+        port.hear(pdu, source, local, now)
+        self._note_state(port, before)
+        if not news:
+            return
+        if port.looped(local):
+            if mismatch(pdu.actor, known):
+                echo = next((one.name for one in self._group.ports.values() if one.source == source), "")
+                self.note(Level.WARNING, loop_line(port, echo), port.name)
+            return
+        for other in self._group.ports.values():
+            if moved(other, port, local):
+                was = other.receive
+                other.happen(Happening.MOVED, local, now)
+                self.note(Level.INFO, f"{other.name}: partner moved to {port.name}.", other.name)
+                self._note_state(other, was)
+                self._unsettled = True
+        if held:
+            self._roster.take_over(port, pdu)
+
+    # -- consequences --------------------------------------------------------------------------------------------------
+
+    def _differs(self, port: LacpPort, now: float) -> bool:
+        """Something changed in this port that others, or a successor, must know of."""
+        digest = (
+            type(port.receive),
+            port.partner,
+            port.told,
+            port.mux,
+            port.mux is Mux.WAITING and now >= port.ready_at,
+            port.key(self._group.local),
+            port.speed_mbps,
+            port.kernel_priority,
+            port.independent,
+            port.failed,
+            port.restoring(now),
+            port.hold_until is None,
+        )
+        if self._digests.get(port.ifindex) == digest:
+            return False
+        self._digests[port.ifindex] = digest
+        self.revision += 1
+        return True
+
+    def _settle(self, team: TeamView, now: float) -> None:
+        ports = self._group.ports.values()
+        chosen = self._group.chosen
+        self._unsettled = False
+        self._picture = None
+        self._group.settle(now)
+        if self._group.chosen != chosen and self._group.chosen is not None:
+            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
+        self._fallback.update(ports, now)
+        for port in ports:
+            self._differs(port, now)
+        serving = frozenset(port.ifindex for port in ports if port.mux.distributing) | self._fallback.ports
+        for ifindex in sorted(serving ^ self._serving):
+            one = self._group.ports.get(ifindex)
+            if one is not None:
+                one.served_since = now
+                self.note(Level.INFO, service_line(one, ifindex in serving, ifindex in self._fallback.ports), one.name)
+        self._serving = serving
+        self._note_speeds()
+        holding = any(port.hold_until is not None for port in ports)
+        needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
+        self._set_carrier(None if holding else len(serving) >= needed, team)
+
+    def _weights(self, team: TeamView) -> dict[int, float]:
+        """Ports the kernel may send through, for the balancer."""
+        ports = self._group.ports
+        sending = [i for i in ports if i in self._serving or ports[i].hold_until is not None]
+        return {ifindex: float(team.ports[ifindex].config.weight) for ifindex in sending}
+
+    def _note_speeds(self) -> None:
+        serving = [port for port in self._group.ports.values() if port.ifindex in self._serving and port.speed_mbps]
+        mixed = len({port.speed_mbps for port in serving}) > 1
+        if mixed and not self._mixed:
+            self.note(Level.WARNING, speeds_line(serving))
+        self._mixed = mixed
+
+    def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
+        before = team.observed.carrier if self._carrier is None and team.adopted else self._carrier
+        if carrier is not None and before is not None and carrier != before:
+            self.note(Level.INFO, f"carrier changed to {'UP' if carrier else 'DOWN'}")
+        self._carrier = carrier
+
+    def _finish(self, port: LacpPort, now: float) -> None:
+        """Churn, transmission, and when to look again."""
+        local = self._group.local
+        for who, began in zip(("actor", "partner"), port.step_churn(local, now), strict=True):
+            if began:
+                level = Level.WARNING if who == "partner" else Level.INFO
+                self.note(level, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
+        due = port.due(local)
+        if due is not None and due <= now:
+            self.send(port.ifindex, port.transmit(local, now))
+        self._wakes[port.ifindex] = port.deadline(local, now)
+
+    # -- what the kernel and people are told ---------------------------------------------------------------------------
+
+    def desired(self, team: TeamView) -> Desired:
+        """Made anew when something settled; the same picture is asked for after every frame."""
+        if self._picture is None or self._picture[0] != team.mac:
+            self._picture = team.mac, self._desired(team)
+        picture = self._picture[1]
+        mapping = self.spreader.options()
+        return replace(picture, options={**picture.options, **mapping}) if mapping else picture
+
+    def _desired(self, team: TeamView) -> Desired:
+        options: dict[OptionKey, OptionValue] = {}
+        for ifindex, port in self._group.ports.items():
+            if port.hold_until is not None:
+                continue
+            alone = ifindex in self._fallback.ports
+            if port.independent:
+                options[OptionKey("rx_enabled", ifindex)] = port.mux.collecting or alone
+                options[OptionKey("tx_enabled", ifindex)] = port.mux.distributing or alone
+            else:
+                options[OptionKey("enabled", ifindex)] = port.mux.distributing or alone
+        return Desired(options=options, macs=dict.fromkeys(team.ports, team.mac), carrier=self._carrier)
+
+    def taps(self, port: PortView) -> tuple[Tap, ...]:
+        return (Tap(TapKind.SLOW_PROTOCOLS, address=slow.GROUP),)
+
+    def state(self, team: TeamView) -> dict[str, Any]:
+        return team_state(self.config)
+
+    def port_state(self, port: PortView, team: TeamView) -> dict[str, Any] | None:
+        known = self._group.ports.get(port.ifindex)
+        return None if known is None else port_state(known, self._place(known), self.blocking(port.ifindex))
+
+    def _place(self, port: LacpPort) -> Place:
+        return self._group.place(port, self._now, self.config.fallback, self._fallback.begins_at())
+
+    def blocking(self, ifindex: int) -> Blocked | None:
+        """The first thing that keeps this port from carrying traffic; None when it does. KeyError: no such port."""
+        port = self._group.ports[ifindex]
+        return None if ifindex in self._fallback.ports else blocking(port, self._place(port))
+
+    def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
+        known, blocked = self._group.ports[port.ifindex], self.blocking(port.ifindex)
+        since = known.served_since
+        if port.ifindex in self._fallback.ports:
+            return in_fallback(self.config.fallback, since)
+        return in_service(known, since) if blocked is None else out_of_service(known, blocked, now, since)
+
+    def explain_carrier(self) -> str:
+        return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}"
+
+    def broken(self, team: TeamView) -> list[str]:
+        found = self._group.broken()
+        if self._fallback.ports and any(port.mux.distributing for port in self._group.ports.values()):
+            found.append("fallback beside a partner")
+        return found
+
+    def set(self, path: str, value: str, team: TeamView, now: float) -> None:
+        if not self._group.select_by_user(selected_port(path, value), now):
+            raise UserError(*SET_FAILED)
+        self._unsettled = True
+
+    def leave(self, team: TeamView, now: float) -> None:
+        self._leaving = True
+        for ifindex in self._group.ports:
+            self.leave_port(ifindex, team, now)
+
+    def leave_port(self, ifindex: int, team: TeamView, now: float) -> None:
+        self._now = now
+        port, view = self._group.ports.get(ifindex), team.ports.get(ifindex)
+        if port is None or view is None or port.link is Link.LEAVING:
+            return
+        before = port.receive
+        self._set_link(port, Link.LEAVING, view.running, now)
+        self._unsettled = True
+        self._note_state(port, before)
+
+    def disruption(self, name: str, config: LacpConfig, team: TeamView) -> str:
+        return disruption(name, config, len(self._serving))
+
+    def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
+        self.config, self._unsettled = config, True
+        take_over(config, self._group, self._roster, self._fallback, team)
+        self.spreader.reconfigure(config)
+
+    def choice(self) -> str:
+        return self._group.choice()
+
+    def choose_again(self, choice: str, team: TeamView, now: float) -> None:
+        self._follow_team(team, now)
+        self._refresh(self._group.ports, team, now)
+        self._group.choose_again(choice, now)
+
+    # -- a successor ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        return save(self._group.ports.values(), self._group.chosen, now)
+
+    def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
+        self._roster.resume(snapshot, age_s, now)

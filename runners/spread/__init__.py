@@ -1,0 +1,1 @@
+"""Runners that spread frames by a hash."""

@@ -1,0 +1,144 @@
+"""pyteamdctl answers as teamdctl 1.31 does: text, messages, exit code, and the bytes on the socket.
+
+The cases are in ctl_cases, the answers in golden/teamdctl-1.31.json, written by the C program itself (ctl_record).
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ctl_cases import DEAD_SOCKET, NO_SOCKET, TEAM, Case, cases, replies
+from ctl_mock import SILENT, MockDaemon
+from ctl_record import SOCKET_ANSWERS, asks_the_kernel, load
+
+from pyteamd.cli.pyteamdctl import main as ctl
+from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb
+from pyteamd.client import connection as client
+
+CASES = {case.name: case for case in cases()}
+GOLDEN = load(SOCKET_ANSWERS)
+REAL_RUN_DIR = "/var/run/teamd"
+
+
+def answer(case: Case, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What our program does with the case; the run directory's name as it would be on a real system."""
+    path = str(run_dir / f"{TEAM}.sock")
+    for name in ("TEAMDCTL_LOG", "POSIXLY_CORRECT"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"PYTEAMD_RUN_DIR": str(run_dir), "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/run/no-bus", **case.env}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    if case.world.startswith("silent"):
+        monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.01)
+    if case.world == DEAD_SOCKET:
+        with MockDaemon(path, {}):
+            pass
+    out, err = io.StringIO(), io.StringIO()
+    serving = case.world not in (NO_SOCKET, DEAD_SOCKET)
+    with MockDaemon(path, replies(case.world)) if serving else nullcontext() as mock:
+        code = ctl.run("teamdctl", case.argv, out, err)
+    packets = [packet.decode("utf-8", "surrogateescape") for packet in mock.packets] if mock else []
+    errors = err.getvalue().replace(str(run_dir), REAL_RUN_DIR)
+    return {"code": code, "out": out.getvalue(), "err": errors, "packets": packets}
+
+
+def test_every_case_has_an_answer_and_every_answer_its_case() -> None:
+    assert set(CASES) == set(GOLDEN)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not asks_the_kernel(CASES[name], GOLDEN)])
+def test_as_teamdctl(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answer(CASES[name], tmp_path, monkeypatch) == GOLDEN[name]
+
+
+def test_an_interface_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the privilege to open the socket that is used to ask, teamdctl says that instead."""
+    monkeypatch.delenv("PYTEAMD_RUN_DIR", raising=False)
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM).close()
+        text = 'Device "nosuch0" does not exist\n'
+    except PermissionError:
+        text = 'Device "nosuch0" - failed to get interface index (Operation not permitted)\n'
+    out, err = io.StringIO(), io.StringIO()
+    assert ctl.run("teamdctl", ["nosuch0", "state"], out, err) == 1
+    assert (out.getvalue(), err.getvalue()) == ("", text)
+
+
+@pytest.mark.parametrize(("sign", "told"), [("", True), ("-", False)])
+def test_a_level_of_the_log_beyond_all_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str, told: bool
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("TEAMDCTL_LOG", sign + "9" * 5000)
+    err = io.StringIO()
+    assert ctl.run("teamdctl", [TEAM, "state"], io.StringIO(), err) == 1
+    assert ("libteamdctl: " in err.getvalue()) is told
+
+
+def test_under_another_name_only_the_name_differs_and_help_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(ctl, "VERBS", [verb for verb in VERBS if not verb.extra])
+    for argv in (["-h"], ["--bogus"], [TEAM, "state"]):
+        said = []
+        for program in ("teamdctl", "pyteamdctl"):
+            out, err = io.StringIO(), io.StringIO()
+            code = ctl.run(program, argv, out, err)
+            said.append((code, out.getvalue(), err.getvalue()))
+        code, out_text, err_text = said[0]
+        assert said[1][0] == code
+        assert said[1][1].startswith(out_text.replace("teamdctl [opt", "pyteamdctl [opt"))
+        assert said[1][2].startswith(err_text.replace("teamdctl: unrec", "pyteamdctl: unrec"))
+        assert said[1][1] != out_text or said[1][2] != err_text
+
+
+def test_lacp_states_in_words_except_under_teamdctls_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    told = {}
+    with MockDaemon(str(tmp_path / f"{TEAM}.sock"), replies("lacp")):
+        for program in ("teamdctl", "pyteamdctl"):
+            out = io.StringIO()
+            assert ctl.run(program, [TEAM, "state", "-v"], out, io.StringIO()) == 0
+            told[program] = out.getvalue()
+    ours, words = "state: 0x3d", " (active, long timeout, aggregatable, in sync, collecting, distributing)"
+    theirs, more = "state: 0xff", ", collecting, distributing, defaulted, expired)"
+    assert told["pyteamdctl"].count(ours + words) == 2
+    assert told["pyteamdctl"].count(more) == 2
+    lines = [line.partition(" (")[0] for line in told["pyteamdctl"].splitlines()]
+    assert "\n".join([*lines, ""]) == told["teamdctl"]
+    assert theirs in told["teamdctl"]
+
+
+def test_verbs_that_teamdctl_lacks_are_hidden_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(session: Session) -> None:
+        session.print("nothing")
+
+    monkeypatch.setattr(ctl, "VERBS", (*VERBS, Verb("configuration", "", nothing, extra=True)))
+    for program, shown in (("teamdctl", False), ("pyteamdctl", True)):
+        out = io.StringIO()
+        assert ctl.run(program, ["-h"], out, io.StringIO()) == 0
+        assert ("configuration" in out.getvalue()) is shown
+        err = io.StringIO()
+        assert ctl.run(program, [TEAM, "configur", "x"], io.StringIO(), err) == 1
+        hint = f"did you mean: {program} {TEAM} configuration?\n" if shown else ""
+        assert err.getvalue() == f'Unknown command "{"x" if shown else "configur"}".\n{hint}'
+
+
+def test_a_daemon_that_does_not_know_our_verbs_is_named_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.05)
+    err = io.StringIO()
+    with MockDaemon(str(tmp_path / f"{TEAM}.sock"), {**replies("lacp"), "Explain": SILENT}):
+        assert ctl.run("pyteamdctl", [TEAM, "explain"], io.StringIO(), err) == 1
+    assert err.getvalue().endswith(
+        "command call failed (Connection timed out)\n"
+        "explain is pyteamd's own; another daemon, such as C teamd, does not answer it\n"
+    )

@@ -1,0 +1,119 @@
+"""Manual pages and completions say what the programs know, all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pyteamd.cli.pyteamd import main as cli
+from pyteamd.cli.pyteamd import options
+from pyteamd.cli.pyteamdctl import main as ctl
+from pyteamd.cli.pyteamdctl import verbs as ctl_verbs
+from pyteamd.cli.pyteamnl import main as nl
+
+SOURCE = Path(__file__).parents[2] / "packaging/pages.py"
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pages", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_manuals_mention_everything(pages: ModuleType) -> None:
+    found = {name: text.replace("\\-", "-") for name, text in pages.manuals().items()}
+    for flag in options.FLAGS:
+        assert f"--{flag.long}" in found["pyteamd.8"]
+    for name in cli.SUBCOMMANDS:
+        assert f".B {name}\n" in found["pyteamd.8"]
+    for verb in ctl_verbs.VERBS:
+        assert " ".join(verb.words) in found["pyteamdctl.8"]
+    for words in re.findall(r"^    (\S+)", ctl.EXAMPLES.partition("Examples:")[0], re.MULTILINE):
+        assert f".B {words}" in found["pyteamdctl.8"]
+    for name, _, text in nl.COMMANDS:
+        assert f".B {name}" in found["pyteamnl.8"]
+        assert text in found["pyteamnl.8"]
+    assert "runner.name" in found["pyteamd.conf.5"]
+
+
+def test_every_verb_is_explained(pages: ModuleType) -> None:
+    assert [" ".join(verb.words) for verb in ctl_verbs.VERBS if " ".join(verb.words) not in pages.VERB_HELP] == []
+
+
+TYPED = [
+    ("pyteamdctl team0 st", "state"),
+    ("pyteamdctl team0 state item ", "get set"),
+    ("pyteamdctl team0 port config ", "update dump"),
+    ("pyteamdctl --one", "--oneline"),
+    ("pyteamdctl -o team0 config dump ", "noports actual"),
+    ("pyteamnl -p em1 team0 g", "getoption"),
+    ("pyteamd --take", "--take-over"),
+    ("pyteamd sim", "simulate"),
+]
+ZSH = r"""
+PS1=; fpath=({place} $fpath); autoload -Uz compinit; compinit -u -D; cd {place}/empty
+_files() {{ :; }}
+compadd() {{ local -a found; builtin compadd -O found "$@"; print -r -- "matches $found" >{place}/told; builtin compadd "$@"; }}
+print ready >{place}/told
+"""
+"""In an interactive zsh whose own `compadd` tells which of the words offered fit what was typed."""
+WAIT_S = 20
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@pytest.mark.parametrize(("line", "expected"), TYPED, ids=[row[0] for row in TYPED])
+def test_completion_in_bash(pages: ModuleType, tmp_path: Path, line: str, expected: str) -> None:
+    words = line.split(" ")
+    script = tmp_path / "completion"
+    script.write_text(pages.completions()[f"{words[0]}.bash"])
+    ask = f'. {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _{words[0]}; echo "${{COMPREPLY[*]}}"'
+    done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_completion_in_zsh(pages: ModuleType, tmp_path: Path) -> None:
+    for name, text in pages.completions().items():
+        command, _, shell = name.partition(".")
+        if shell == "zsh":
+            (tmp_path / f"_{command}").write_text(text)
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "told")
+    told = os.open(tmp_path / "told", os.O_RDWR | os.O_NONBLOCK)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb"})
+
+    def type_and_hear(keys: str) -> str:
+        os.write(terminal, keys.encode())
+        shown = b""
+        while (ready := select.select([told, terminal], [], [], WAIT_S)[0]) and told not in ready:
+            shown += os.read(terminal, 1 << 16)
+        assert ready, f"zsh says nothing after {keys!r}, but: {shown.decode()}"
+        return os.read(told, 1 << 16).decode()
+
+    try:
+        script = tmp_path / "start"
+        script.write_text(ZSH.format(place=tmp_path))
+        assert type_and_hear(f". {script}\n") == "ready\n"
+        for line, expected in TYPED:
+            found = type_and_hear(f"\x15{line}\t").split()
+            assert (found[0], sorted(found[1:])) == ("matches", sorted(expected.split())), line
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+        os.close(told)

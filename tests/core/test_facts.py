@@ -1,0 +1,107 @@
+"""What is believed of the kernel's messages while writes of our own are still to be announced."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyteamd.core.facts import Facts
+from pyteamd.model.desired import OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption
+from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Resync
+
+NOW = 5.0
+TEAM = LinkSeen(9, "team0", b"\x02\0\0\0\0\x09", kind="team", carrier=False)
+ENABLED = OptionKey("enabled", 3)
+MAC_A, MAC_B = b"\x02\0\0\0\0\x0a", b"\x02\0\0\0\0\x0b"
+
+CASES: list[tuple[str, list[bool], list[bool], bool]] = [
+    ("nothing written: every message counts", [], [True, False], False),
+    ("an echo says what is known", [True], [True], True),
+    ("a message from before the write is old", [True], [False], True),
+    ("old, then the echo", [True], [False, True], True),
+    ("after the echo others are heard", [True], [True, False], False),
+    ("to and fro: the first echo does not open the door for the second", [False, True, False], [False, True], False),
+    ("to and fro: all echoes came", [False, True, False], [False, True, False, True], True),
+]
+
+
+@pytest.mark.parametrize(("case", "written", "heard", "believed"), CASES, ids=[case[0] for case in CASES])
+def test_options(case: str, written: list[bool], heard: list[bool], believed: bool) -> None:
+    facts = Facts(TEAM)
+    for value in written:
+        facts.applied(SetOption(ENABLED, value), NOW)
+    for value in heard:
+        facts.option_seen(OptionSeen(ENABLED, value), NOW)
+    assert facts.observed.options[ENABLED] is believed
+
+
+def test_a_write_that_changes_nothing_has_no_echo_to_wait_for() -> None:
+    facts = Facts(TEAM)
+    facts.option_seen(OptionSeen(ENABLED, True), NOW)
+    facts.applied(SetOption(ENABLED, True), NOW)
+    assert facts.option_seen(OptionSeen(ENABLED, False), NOW)
+    assert facts.observed.options[ENABLED] is False
+
+
+def test_links() -> None:
+    facts = Facts(TEAM)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A), keep=False, now=NOW)
+    facts.applied(SetMember(3, True), NOW)
+    facts.applied(SetMac(3, MAC_B), NOW)
+    facts.applied(SetCarrier(True), NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, up=True), keep=False, now=NOW)
+    facts.team_seen(LinkSeen(9, "team0", b"\x02\0\0\0\0\x09", up=True, carrier=False), NOW)
+    assert (facts.observed.members[3], facts.observed.macs[3], facts.observed.carrier) == (True, MAC_B, True)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=0), keep=False, now=NOW)
+    assert (facts.observed.members[3], facts.observed.macs[3]) == (False, MAC_A)
+
+
+def test_links_announce_only_the_last_of_several_changes() -> None:
+    facts = Facts(TEAM)
+    for up in (True, False, True):
+        facts.applied(SetCarrier(up), NOW)
+    facts.team_seen(LinkSeen(9, "team0", b"", carrier=True), NOW)
+    facts.team_seen(LinkSeen(9, "team0", b"", carrier=False), NOW)
+    assert facts.observed.carrier is False
+
+
+def test_a_dump_ends_all_waiting() -> None:
+    facts = Facts(TEAM)
+    facts.applied(SetOption(ENABLED, True), NOW)
+    facts.replace_options(Resync((), (), (OptionSeen(ENABLED, True),)))
+    assert facts.option_seen(OptionSeen(ENABLED, False), NOW)
+
+
+@pytest.mark.parametrize("gone", ["option", "port", "link"])
+def test_what_is_gone_has_no_echo(gone: str) -> None:
+    facts = Facts(TEAM)
+    facts.applied(SetOption(ENABLED, True), NOW)
+    facts.applied(SetMac(3, MAC_B), NOW)
+    match gone:
+        case "option":
+            facts.option_gone(ENABLED)
+        case "port":
+            facts.port_gone(3)
+        case _:
+            facts.link_gone(3)
+            facts.link_seen(LinkSeen(3, "eth1", MAC_A), keep=False, now=NOW)
+            assert facts.observed.macs[3] == MAC_A
+    facts.option_seen(OptionSeen(ENABLED, False), NOW)
+    assert facts.observed.options[ENABLED] is False
+
+
+def test_a_port_is_complete_when_three_sources_agree() -> None:
+    sources: list[tuple[str, OptionValue]] = [("link", 0), ("port", 0), ("option", 0)]
+    for missing, _ in sources:
+        facts = Facts(TEAM)
+        if missing != "link":
+            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+        if missing != "port":
+            facts.port_list[3] = PortSeen(3, True, 1000, 1)
+        if missing != "option":
+            facts.option_seen(OptionSeen(OptionKey("priority", 3), 0), NOW)
+        assert not facts.complete(3), missing
+    facts.option_seen(OptionSeen(OptionKey("priority", 3), 0), NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+    facts.port_list[3] = PortSeen(3, True, 1000, 1)
+    assert facts.complete(3)

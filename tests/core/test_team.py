@@ -1,0 +1,257 @@
+"""What a Team must not forget, and what it must: links of other devices, wishes for ports, and switches that are due."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from explain_kit import Told, again, apply, backup, begin, told
+
+from pyteamd.core.reload import unknown_hosts
+from pyteamd.core.team import Team
+from pyteamd.model.desired import OptionKey, SetOption
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import HostsResolved, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.model.setup import Setup
+from pyteamd.views import state as statetree
+
+BRIDGE = 77
+
+
+def enslaved_elsewhere(made: Told, ifindex: int, name: str) -> None:
+    """The link belongs to a bridge from now on, and then something about it changes."""
+    for running in (True, False):
+        hear(made, LinkSeen(ifindex, name, b"\2\0\0\0\3\1", BRIDGE, up=True, running=running))
+
+
+def hear(made: Told, *events: LinkSeen | LinkGone) -> None:
+    """Events as the daemon passes them on."""
+    for event in events:
+        if made.team.wants(event):
+            made.world.running().feed(event, made.world.clock)
+
+
+def test_a_switch_that_is_due_is_not_lost_when_a_request_comes_at_that_very_moment_and_fails() -> None:
+    made = told({**backup(), "link_watch": {"name": "ethtool", "delay_down": 100}})
+    made.world.pass_time(1.0)
+    made.world.set_peer("eth1", False)
+    made.world.clock = made.team.deadline() or 0.0
+    with pytest.raises(UserError):
+        made.world.running().feed(UserSet("runner.active_port", "nobody"), made.world.clock)
+    made.world.pass_time(0.01)
+    assert made.world.device().active == made.world.ifindex_of("eth2")
+
+
+def test_links_that_come_join_another_device_and_go_leave_nothing_behind() -> None:
+    made = told(backup())
+    facts = made.team.facts
+    before = len(facts.observed.macs), len(facts.observed.members), len(facts._unenslaved_macs)
+    for ifindex in range(100, 120):
+        hear(made, LinkSeen(ifindex, f"veth{ifindex}", b"\2\0\0\0\3\1"))
+        enslaved_elsewhere(made, ifindex, f"veth{ifindex}")
+        if ifindex % 2:
+            hear(made, LinkGone(ifindex))
+    dump = made.world.kernel.dump(made.team.view.ifindex)
+    made.world.running().feed(Resync(dump.links, dump.ports, dump.options), made.world.clock)
+    assert before == (len(facts.observed.macs), len(facts.observed.members), len(facts._unenslaved_macs))
+
+
+def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_is_made_anew() -> None:
+    made = told(backup())
+    ifindex = made.world.ifindex_of("eth2")
+    enslaved_elsewhere(made, ifindex, "eth2")
+    assert made.team.ports.named("eth2") is None
+    hear(made, LinkGone(ifindex))
+    assert "eth2" in made.team.members.wanted
+
+
+def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_anew() -> None:
+    made = told(backup())
+    made.world.set_master("eth2", "")
+    apply(made, {**backup(), "ports": {"eth1": {}}})
+    made.world.delete("eth2")
+    made.world.make_port("eth2", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+
+
+def rename(made: Told, old: str, new: str) -> None:
+    """Give a link another name."""
+    made.world.set_admin(old, False)
+    made.world.rename(old, new)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_port_that_left_under_another_name_stays_out_when_it_gets_its_own_back(by_hand: bool) -> None:
+    made = told(backup())
+    rename(made, "eth2", "lan2")
+    (made.world.set_master("lan2", "") if by_hand else made.world.remove_port("lan2"))
+    rename(made, "lan2", "eth2")
+    made.world.pass_time(5.0)
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+    assert "taken out under another name" in made.line("eth2")
+    made.world.add_port("eth2")
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
+
+
+@pytest.mark.parametrize("way", ["anew", "reload"])
+def test_a_link_that_was_taken_out_under_another_name_comes_back(way: str) -> None:
+    made = told(backup())
+    rename(made, "eth2", "lan2")
+    made.world.remove_port("lan2")
+    if way == "reload":
+        apply(made, {**backup(), "ports": {"eth1": {}}})
+        rename(made, "lan2", "eth2")
+        apply(made, backup())
+    else:
+        made.world.delete("lan2")
+        made.world.make_port("eth2", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
+
+
+def test_a_port_of_another_team_can_be_asked_for() -> None:
+    made = told(backup())
+    made.world.kernel.create_team("team1")
+    made.world.make_port("eth3", 1000, 1)
+    made.world.set_admin("eth3", False)
+    made.world.set_master("eth3", "team1")
+    made.world.set_admin("eth3", False)
+    made.world.add_port("eth3")
+    assert made.team.ports.named("eth3") is not None
+    made.world.add_port("team0")
+    assert "team0" not in made.team.members.wanted
+
+
+def test_why_a_link_was_refused_is_forgotten_with_the_link() -> None:
+    made = told({**backup(), "ports": {"eth1": {}}}, "eth1", "eth3")
+    made.team.config.set_port("eth3", {"queue_id": -1})
+    made.world.set_admin("eth3", False)
+    made.world.set_master("eth3", "team0")
+    assert "is no port" in made.line("eth3")
+    made.world.delete("eth3")
+    assert "eth3" not in made.reasons()
+
+
+def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
+    made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
+    for name in ("eth0", "eth0.100"):
+        assert statetree.get_item(made.team, f"ports.{name}.ifinfo.ifname") == name
+
+
+@pytest.mark.parametrize(("text", "level"), [("0", 0), (" +7", 7), ("-0", 0), ("0" * 9999 + "2147483647", 2**31 - 1)])
+def test_debug_levels(text: str, level: int) -> None:
+    setup = Setup()
+    setup.set_debug_level(text)
+    assert setup.debug_level == level
+
+
+@pytest.mark.parametrize("text", ["", " ", "5 ", "5x", "1_0", "\u0663", "-1", "2147483648", "9" * 9999, "0x1"])
+def test_what_is_no_debug_level(text: str) -> None:
+    with pytest.raises(UserError):
+        Setup().set_debug_level(text)
+
+
+NAMED = {"name": "arp_ping", "target_host": "gw.example", "interval": 100}
+
+
+def named(*with_a_name: str) -> Told:
+    """eth1 carries the traffic, and what watches some of the ports has to be looked up by each daemon."""
+    settings = {
+        name: {"link_watch": {**NAMED, "send_always": True}} if name in with_a_name else {} for name in ("eth1", "eth2")
+    }
+    settings["eth1"]["prio"] = 10
+    made = told(backup(**settings), start=False)
+    made.world.host("gw.example", "192.0.2.1")
+    begin(made, backup(**settings))
+    for name in with_a_name:
+        made.world.answer(name, "192.0.2.1", True, None)
+    made.world.pass_time(1.0)
+    assert made.world.device().active == made.world.ifindex_of("eth1")
+    return made
+
+
+@pytest.mark.parametrize("with_a_name", [("eth1",), ("eth1", "eth2"), ("eth2",)])
+def test_a_restart_keeps_the_active_port_while_names_are_looked_up(with_a_name: tuple[str, ...]) -> None:
+    made = named(*with_a_name)
+    assert again(made) == ['info Took over with active port "eth1".']
+    made.world.pass_time(2.0)
+    assert made.world.happened() == []
+
+
+def test_a_restart_without_the_name_of_the_active_port_goes_on_with_another() -> None:
+    made = named("eth1")
+    made.world.host("gw.example", "")
+    said = again(made)
+    assert 'info Changed active port to "eth2".' in said
+    assert "write release port eth1" in said
+
+
+def test_the_address_of_a_team_stays_when_its_only_port_is_looked_up_after_a_restart() -> None:
+    made = named("eth1")
+    made.world.kernel.links[made.world.ifindex_of("eth1")].permanent_mac = b"\2\xee\0\0\0\1"
+    made.world.remove_port("eth2")
+    made.world.set_mac("team0", b"\2\xaa\0\0\0\1")
+    made.world.pass_time(1.0)
+    again(made)
+    assert made.team.view.mac == b"\2\xaa\0\0\0\1"
+
+
+def test_an_active_port_that_fails_while_its_names_are_looked_up_is_replaced() -> None:
+    made = named("eth1")
+    one, two = map(made.world.ifindex_of, ("eth1", "eth2"))
+    config, link = made.team.config, made.world.kernel.find_link("team0")
+    assert link is not None
+    made.world.kill()
+    team = Team(config, link, adopted=True)
+    team.handle(made.world.kernel.dump(link.ifindex), 0.0)
+    assert team.writes(0.0) == ()
+    assert team.view.awaited == {one}
+    team.handle(replace(team.facts.links[one], running=False), 0.1)
+    assert SetOption(OptionKey("activeport"), two) in team.writes(0.1)
+
+
+def test_a_port_refused_for_a_name_is_looked_up_anew_when_it_is_added_again() -> None:
+    config = {**backup(), "link_watch": NAMED}
+    made = told(config)
+    assert "cannot resolve host gw.example" in made.line("eth1")
+    made.world.host("gw.example", "192.0.2.1")
+    made.world.set_admin("eth1", False)
+    made.world.add_port("eth1")
+    assert list(made.reasons()) == ["eth1", "eth2"]
+    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+
+
+def test_a_configuration_refused_for_a_name_can_be_applied_when_the_name_is_known() -> None:
+    made = told(backup())
+    config = {**backup(), "link_watch": NAMED}
+    for address, expected in (("", False), ("192.0.2.1", True)):
+        hosts = unknown_hosts(made.team, made.team.config.again(json.dumps(config)))
+        assert hosts == [("gw.example", "inet")]
+        made.world.running().feed(HostsResolved(dict.fromkeys(hosts, address)), made.world.clock)
+        if expected:
+            apply(made, config)
+        else:
+            with pytest.raises(UserError):
+                apply(made, config)
+    assert made.team.config.dump()["link_watch"] == NAMED
+
+
+@pytest.mark.parametrize("watch", [[NAMED, {**NAMED, "name": "nsna_ping"}], [{**NAMED, "name": "nsna_ping"}, NAMED]])
+def test_one_name_in_two_address_families(watch: list[dict[str, object]]) -> None:
+    config = {"runner": {"name": "activebackup"}, "ports": {"eth1": {"link_watch": watch}}}
+    made = told(config, "eth1", start=False)
+    made.world.host("gw.example", "192.0.2.1")
+    made.world.host("gw.example", "2001:db8::1")
+    begin(made, config)
+    made.world.pass_time(1.0)
+    shown = statetree.state(made.team)["ports"]["eth1"]["link_watches"]["list"].values()
+    targets = {watcher["name"]: watcher["target_host"] for watcher in shown}
+    assert targets == {"arp_ping": "192.0.2.1", "nsna_ping": "2001:db8::1"}
+
+
+def test_a_new_configuration_takes_back_a_priority_that_was_stored_live() -> None:
+    made = told(backup())
+    made.world.port_config("eth2", {"prio": 10})
+    assert made.line("eth2").startswith("eth2: carries traffic")
+    apply(made, backup())
+    assert [port.priority for port in made.team.ports.values()] == [0, 0]

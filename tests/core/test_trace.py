@@ -1,0 +1,154 @@
+"""Traces: every event survives being written and read, and what is no trace is refused with its line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from explain_kit import lacp, two_partners
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyteamd.core.replay import begin
+from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
+from pyteamd.model import desired as model
+from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
+from pyteamd.model.events import Applied, Event, FrameSeen, HostsResolved, PortConfigUpdate, Refused, Tick
+from pyteamd.views.explain import explain
+
+EVENTS = get_args(Event)
+WRITES = get_args(model.Write)
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=15) | st.sampled_from(["eth0", "\udcff\udc80"])
+"""A link may bear a name that is no UTF-8."""
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+st.register_type_strategy(str, NAMES)
+st.register_type_strategy(OptionKey, st.builds(OptionKey, NAMES, st.integers(0), st.integers(0)))
+KNOWN: dict[type, st.SearchStrategy[Any]] = {
+    PortConfigUpdate: st.builds(PortConfigUpdate, NAMES, st.dictionaries(NAMES, JSON, max_size=4)),
+    HostsResolved: st.builds(
+        HostsResolved, st.dictionaries(st.tuples(NAMES, st.sampled_from(["inet", "inet6"])), NAMES, max_size=3)
+    ),
+}
+
+
+def any_of(cls: type) -> st.SearchStrategy[Any]:
+    """Values of an event's or write's type, from its annotations."""
+    return KNOWN[cls] if cls in KNOWN else st.builds(cls)
+
+
+@pytest.mark.parametrize("cls", [*EVENTS, *WRITES], ids=lambda cls: cls.__name__)
+def test_every_event_and_write_survives(cls: type) -> None:
+    @settings(max_examples=12, deadline=None, database=None)
+    @given(any_of(cls))
+    def survives(value: Any) -> None:
+        again = decode(json.loads(dump(encode(value))))
+        assert again == value
+        assert repr(again) == repr(value)
+
+    survives()
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(st.sampled_from(EVENTS).flatmap(any_of), max_size=6))
+def test_a_whole_trace_survives(events: list[Any]) -> None:
+    trace = Trace({"config": {}, "adopted": False})
+    for at, event in enumerate(events):
+        trace.record(
+            float(at), event, (SetCarrier(True),), Outputs((Frame(2, b"\xff"),), (Note(Level.INFO, "x", "eth0"),))
+        )
+    beginning, entries = parse(trace.lines())
+    assert beginning == {"format": FORMAT, "dropped": 0, "config": {}, "adopted": False}
+    assert entries == list(trace)
+
+
+def test_settings_come_back_as_lists_and_writes_as_tuples() -> None:
+    tree = {"link_watch": [{"name": "ethtool"}], "prio": 3}
+    update = decode(json.loads(dump(encode(PortConfigUpdate("eth0", tree)))))
+    assert type(update.tree["link_watch"]) is list
+    applied = decode(json.loads(dump(encode(Applied((SetMac(2, b"\x02"), SetMember(3, True)))))))
+    assert type(applied.writes) is tuple
+
+
+def test_a_trace_is_ascii() -> None:
+    trace = Trace({})
+    trace.record(0.0, Tick(), (), Outputs((), (Note(Level.INFO, "\udcff: é", ""),)))
+    assert all(line.isascii() for line in trace.lines())
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ([], "line 1: not the beginning"),
+        (["{"], "line 1: not a line"),
+        (['{"format": 99}'], "line 1: not the beginning"),
+        (['{"format": 1}', "7"], "line 2: not a line"),
+        (['{"format": 1}', '{"at": 1}'], "line 2: not a line"),
+        (
+            ['{"format": 1}', '{"at": 1, "event": {"type": "Nonsense"}, "writes": [], "outputs": null}'],
+            "line 2: not a line.*Nonsense",
+        ),
+        (
+            ['{"format": 1}', '{"at": 1, "event": {"type": "LinkGone", "x": 2}, "writes": [], "outputs": null}'],
+            "line 2: not a line.*LinkGone",
+        ),
+    ],
+)
+def test_what_is_no_trace_is_refused_with_its_line(lines: list[str], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        parse(lines)
+
+
+def filled(steps: int, size: int) -> Trace:
+    """A trace with so many steps and room for so many."""
+    trace = Trace({}, size)
+    for number in range(steps):
+        trace.record(float(number), FrameSeen(1, b"", b"", 0, None, bytes(100)), (), Outputs())
+    return trace
+
+
+@pytest.mark.parametrize(("steps", "size"), [(0, 8), (5, 8), (8, 8), (20, 8)])
+def test_pieces_make_up_the_whole(steps: int, size: int) -> None:
+    trace = filled(steps, size)
+    lines: list[str] = []
+    start: int | None = 0
+    while start is not None:
+        piece, start = trace.piece(start, 500)
+        lines += piece
+    assert lines == list(trace.lines())
+    assert json.loads(lines[0])["dropped"] == max(0, steps - size)
+
+
+def test_a_piece_is_bounded() -> None:
+    piece, following = filled(100, 200).piece(0, 1000)
+    assert sum(map(len, piece)) < 2000
+    assert following == len(piece) - 1
+
+
+def test_entries_keep_the_kernels_own_words() -> None:
+    refused = Refused(SetOption(OptionKey("mode"), "x"), 16, "driver says no")
+    entry = Entry(1.0, refused, (), Outputs())
+    (again,) = parse(['{"format": 1}', dump(encode(entry))])[1]
+    assert isinstance(again.event, Refused)
+    assert again.event.explanation == "driver says no"
+
+
+def test_a_successor_replays_with_what_it_was_given() -> None:
+    made, _, _ = two_partners(lacp())
+    handed = [made.team.runner.snapshot(made.world.clock), 0.5, made.world.clock]
+    link = made.world.kernel.find_link("team0")
+    beginning = {"config": made.team.config.dump(), "link": encode(link), "adopted": True, "enslave": True}
+
+    def first_words(**more: Any) -> tuple[bool, ...]:
+        team = begin(json.loads(dump({**beginning, **more})))
+        team.handle(made.world.kernel.dump(made.team.view.ifindex), made.world.clock + 0.1)
+        return tuple(reason.carrying for reason in explain(team, made.world.clock + 0.1).values())
+
+    assert first_words(resumed=handed) == (True, True)
+    assert first_words() == (False, False)

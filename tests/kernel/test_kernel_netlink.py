@@ -1,0 +1,219 @@
+"""The reader of events with messages no sane kernel sends: no exception, counted, all read anew; and its bounded pause."""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyteamd.kernel import framing as tlv
+from pyteamd.kernel import netlink, rtnl
+from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel.netlink import NetlinkKernel
+from pyteamd.kernel.requests import Requests
+from pyteamd.model.desired import SetMember
+from pyteamd.model.errors import KernelRefused
+from pyteamd.model.events import KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
+LINKS, TEAMS = (
+    [bytes.fromhex(octets) for name in names for octets in GOLDEN[name]]
+    for names in (("links", "peer_down_links"), ("options", "ports", "failover_events", "release_team"))
+)
+FAMILY = teamnl.family_of(bytes.fromhex(GOLDEN["family"]))
+TEAM = teamnl.Decoder().decode(TEAMS[0])[0]
+OVERRUN = (0, Overrun())
+
+
+class Wire:
+    """In place of a socket: says what it was given, in order. None: the kernel lost messages."""
+
+    def __init__(self) -> None:
+        self.datagrams: list[bytes | None] = []
+        self.sender = 0
+
+    def recvfrom_into(self, buffer: bytearray, size: int = 0, flags: int = 0) -> tuple[int, tuple[int, int]]:
+        """As a socket does it, MSG_TRUNC included."""
+        if not self.datagrams:
+            raise BlockingIOError
+        datagram = self.datagrams.pop(0)
+        if datagram is None:
+            raise OSError(errno.ENOBUFS, "lost")
+        fits = datagram[: len(buffer)]
+        buffer[: len(fits)] = fits
+        return len(datagram), (self.sender, 0)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        """As a socket does it."""
+        return self.recvfrom_into(buffer)[0]
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Ears:
+    """A reader that watches one team, and the two wires it hears. `now_s` goes on when told."""
+
+    def __init__(self) -> None:
+        self.kernel = NetlinkKernel()
+        self.links, self.teams = Wire(), Wire()
+        for events, wire in ((self.kernel._link_events, self.links), (self.kernel._team_events, self.teams)):
+            events.socket.close()
+            events.socket = wire  # type: ignore[assignment]
+        self.kernel._family = FAMILY
+        self.kernel._watched.add(TEAM)
+        self.now_s = 100.0
+        self.kernel._clock = lambda: self.now_s
+
+    def read(self) -> list[tuple[int, KernelEvent]]:
+        """Everything that can be read now."""
+        heard: list[tuple[int, KernelEvent]] = []
+        while self.links.datagrams or self.teams.datagrams or self.kernel._peeked:
+            heard += self.kernel.read()
+        return heard
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    """A reader."""
+    made = Ears()
+    yield made
+    made.kernel.close()
+
+
+def test_what_a_kernel_says(ears: Ears) -> None:
+    ears.links.datagrams += LINKS
+    ears.teams.datagrams += TEAMS
+    kinds = {type(event) for _, event in ears.read()}
+    assert {LinkSeen, PortSeen, OptionSeen} <= kinds
+    assert Overrun not in kinds
+    assert ears.kernel.malformed == 0
+
+
+BROKEN = [
+    LINKS[0][:-1],
+    LINKS[0][:15],
+    b"\xff" * 40,
+    bytes(16),
+    tlv.HEADER.pack(20, rtnl.NEWLINK, 0, 0, 0) + bytes(4),
+    tlv.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + bytes(16),
+    tlv.HEADER.pack(40, rtnl.NEWLINK, 0, 0, 0) + bytes(16) + struct.pack("=HH", 3, 3) + bytes(4),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_link_message_is_counted_and_all_is_read_anew(ears: Ears, broken: bytes) -> None:
+    ears.links.datagrams += [LINKS[0] + broken, LINKS[1]]
+    assert ears.read()[-1] == OVERRUN
+    assert ears.kernel.malformed == 1
+    ears.links.datagrams.append(LINKS[1])
+    assert [type(event) for _, event in ears.read()] == [LinkSeen]
+
+
+def test_a_broken_team_message_is_counted_and_all_is_read_anew(ears: Ears) -> None:
+    head = struct.unpack_from("=IHHII", TEAMS[0])
+    ears.teams.datagrams += [tlv.HEADER.pack(24, *head[1:]) + TEAMS[0][16:20] + b"\3\0\1\0", TEAMS[0]]
+    assert ears.read() == [OVERRUN]
+    assert ears.kernel.malformed == 1
+    ears.teams.datagrams.append(TEAMS[0])
+    assert len(ears.read()) > 5
+
+
+def test_a_kernel_that_keeps_saying_what_cannot_be_read_does_not_keep_us_busy(ears: Ears) -> None:
+    heard = []
+    for step in range(1000):
+        ears.now_s = 100.0 + step / 50
+        ears.links.datagrams += [LINKS[step % 4] + b"\1"]
+        heard += ears.read()
+    assert heard.count(OVERRUN) == 20 / netlink._DOUBT_INTERVAL_S
+    assert len(heard) == 1000
+    assert ears.kernel.malformed == 1000
+    ears.now_s += netlink._DOUBT_INTERVAL_S
+    ears.links.datagrams.append(LINKS[0])
+    assert ears.read() == [OVERRUN], "what was broken last is made good, too"
+
+
+def test_a_datagram_longer_than_any_is_a_loss(ears: Ears) -> None:
+    ears.links.datagrams += [bytes(netlink.DATAGRAM + 1), LINKS[0]]
+    assert ears.read() == [OVERRUN]
+
+
+def test_both_are_emptied_when_one_overflows(ears: Ears) -> None:
+    ears.links.datagrams += [LINKS[0], None, *LINKS]
+    ears.teams.datagrams += [None, *TEAMS]
+    assert ears.read() == [OVERRUN]
+    assert ears.kernel.overruns == 1
+
+
+def test_other_processes_are_not_believed(ears: Ears) -> None:
+    ears.links.sender = ears.teams.sender = 4711
+    ears.links.datagrams += [LINKS[0], b"\xff"]
+    ears.teams.datagrams += TEAMS[:1]
+    assert ears.read() == []
+    assert ears.kernel.malformed == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise(ears: Ears, seed: int) -> None:
+    """Messages cut, glued and with octets changed; whatever comes out is an event."""
+    dice = random.Random(seed)
+    heard = []
+    for _ in range(1500):
+        wire, samples = dice.choice(((ears.links, LINKS), (ears.teams, TEAMS)))
+        octets = bytearray(b"".join(dice.choices(samples, k=dice.choice([1, 1, 2, 3]))))
+        for _ in range(dice.randrange(5)):
+            octets[dice.randrange(len(octets))] = dice.choice([0, 1, 3, 4, 255, dice.randrange(256)])
+        cut = dice.choice([len(octets), len(octets), dice.randrange(len(octets) + 1)])
+        wire.datagrams.append(dice.choice([bytes(octets[:cut])] * 30 + [None]))
+        ears.now_s += 0.05
+        if dice.random() < 0.5:
+            heard += ears.read()
+    kinds = {type(event) for _, event in heard}
+    assert {LinkSeen, OptionSeen, PortSeen, Overrun} <= kinds
+    assert ears.kernel.malformed > 100
+
+
+class Pauses:
+    """In place of the epoll object: counts how often it was waited for."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def poll(self, timeout_s: float) -> None:
+        """As an epoll object does it."""
+        self.count += 1
+
+
+def test_the_pause_for_links_of_others_is_rare(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = Pauses()
+    monkeypatch.setattr(ears.kernel, "_ready", pauses)
+    ears.kernel._pause()
+    assert pauses.count == 0, "there is no port it could be good for"
+    ears.kernel._list_ports(TEAM, [4])
+    for step in range(10_000):
+        ears.now_s = 100 + step / 1000
+        ears.kernel._pause()
+    assert pauses.count == 10 / netlink._PAUSE_INTERVAL_S
+    monkeypatch.undo()
+
+
+class Speechless(Requests):
+    """A kernel whose answer about a link cannot be read."""
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """See Requests."""
+        raise KernelRefused(errno.EBADMSG, f"find link {ifindex}")
+
+
+def test_a_refused_write_stays_one_when_nobody_says_whether_the_team_is_still_there() -> None:
+    requests = Speechless()
+    write = SetMember(2**31 - 1, True)
+    (refused,) = requests.apply(2**31 - 2, [write])
+    assert refused.write == write
+    assert refused.errno in (errno.ENODEV, errno.EPERM)
+    requests.close()

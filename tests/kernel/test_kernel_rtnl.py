@@ -1,0 +1,155 @@
+"""Link messages against pyroute2's full decoder, a real kernel's messages, and noise."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from pyteamd.kernel import rtnl
+from pyteamd.kernel.framing import Malformed, messages
+from pyteamd.model.events import LinkSeen
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
+RECORDED = [bytes.fromhex(octets) for name in ("links", "peer_down_links") for octets in GOLDEN[name]]
+MAC = bytes.fromhex("025e00000001")
+
+
+def oracle(octets: bytes) -> LinkSeen:
+    """The same by pyroute2, all attributes decoded."""
+    link = ifinfmsg(octets)
+    link.decode()
+
+    def mac(name: str) -> bytes:
+        value = link.get_attr(name)
+        return bytes.fromhex(value.replace(":", "")) if value else b""
+
+    about = link.get_attr("IFLA_LINKINFO")
+    carrier = link.get_attr("IFLA_CARRIER")
+    return LinkSeen(
+        link["index"],
+        link.get_attr("IFLA_IFNAME"),
+        mac("IFLA_ADDRESS"),
+        link.get_attr("IFLA_MASTER") or 0,
+        bool(link["flags"] & 1),
+        bool(link["flags"] & 0x40),
+        mac("IFLA_PERM_ADDRESS"),
+        (about.get_attr("IFLA_INFO_KIND") if about else None) or "",
+        None if carrier is None else bool(carrier),
+    )
+
+
+@pytest.mark.parametrize("octets", RECORDED)
+def test_recorded_links(octets: bytes) -> None:
+    link = rtnl.decode(octets)
+    assert link == oracle(octets)
+    assert rtnl.peek(octets) == (0, link.ifindex, struct.unpack_from("=I", octets, 24)[0])
+
+
+def test_recorded_story() -> None:
+    links = {link.name: link for link in map(rtnl.decode, RECORDED[:4])}
+    assert links["team0"].kind == "team"
+    assert links["eth1"].master == links["eth2"].master == links["team0"].ifindex
+    assert links["eth1"].mac == bytes.fromhex("025e00000011")
+    assert links["eth1"].running
+    assert not rtnl.decode(RECORDED[-1]).running
+
+
+def link(*attrs: tuple[str, Any], index: int = 7, flags: int = 0, family: int = 0) -> bytes:
+    """A link made by pyroute2."""
+    message = ifinfmsg()
+    message["index"], message["flags"], message["family"] = index, flags, family
+    message["attrs"] = list(attrs)
+    message["header"]["type"] = rtnl.NEWLINK
+    message.encode()
+    return bytes(message.data)
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (link(("IFLA_IFNAME", "eth1")), LinkSeen(7, "eth1", b"")),
+        (link(("IFLA_IFNAME", "eth1"), flags=0x41), LinkSeen(7, "eth1", b"", 0, True, True)),
+        (link(("IFLA_IFNAME", "a"), ("IFLA_CARRIER", 0)), LinkSeen(7, "a", b"", carrier=False)),
+        (link(("IFLA_IFNAME", "a"), ("IFLA_CARRIER", 1)), LinkSeen(7, "a", b"", carrier=True)),
+        (link(("IFLA_MASTER", 9), ("IFLA_IFNAME", "a")), LinkSeen(7, "a", b"", 9)),
+        (link(("IFLA_IFNAME", "a"), ("IFLA_LINKINFO", {"attrs": []})), LinkSeen(7, "a", b"")),
+    ],
+)
+def test_made_links(octets: bytes, expected: LinkSeen) -> None:
+    assert rtnl.decode(octets) == expected
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        bytes(31),
+        link(),  # without a name
+        link(("IFLA_IFNAME", "a"), index=0),
+        link(("IFLA_IFNAME", "a"), index=-1),
+        link(("IFLA_IFNAME", "a"))[:-5],
+        link(("IFLA_IFNAME", "a")) + struct.pack("=HHH", 6, 10, 1) + b"\0\0",  # a master of two octets
+    ],
+)
+def test_broken_links(octets: bytes) -> None:
+    with pytest.raises(Malformed):
+        rtnl.decode(octets)
+
+
+def test_noise() -> None:
+    dice = random.Random(3)
+    outcomes = {True: 0, False: 0}
+    for _ in range(2000):
+        octets = bytearray(dice.choice(RECORDED))
+        for _ in range(dice.randrange(1, 6)):
+            octets[dice.randrange(len(octets))] = dice.randrange(256)
+        try:
+            found = rtnl.decode(bytes(octets[: dice.randrange(len(octets) // 2, len(octets) + 1)]))
+        except Malformed:
+            outcomes[False] += 1
+        else:
+            assert isinstance(found.name, str)
+            outcomes[True] += 1
+    assert min(outcomes.values()) > 10
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "flags", "index", "attrs"),
+    [
+        (rtnl.dump_links, 18, 0x301, 0, {"IFLA_EXT_MASK": 8}),
+        (lambda: rtnl.get_link(5), 18, 1, 5, {"IFLA_EXT_MASK": 8}),
+        (lambda: rtnl.find_link("eth1"), 18, 1, 0, {"IFLA_EXT_MASK": 8, "IFLA_IFNAME": "eth1"}),
+        (lambda: rtnl.delete(5), 17, 5, 5, {}),
+        (lambda: rtnl.set_master(5, 2), 16, 5, 5, {"IFLA_MASTER": 2}),
+        (lambda: rtnl.set_master(5, 0), 16, 5, 5, {"IFLA_MASTER": 0}),
+        (lambda: rtnl.set_mac(5, MAC), 16, 5, 5, {"IFLA_ADDRESS": MAC.hex(":")}),
+        (lambda: rtnl.set_carrier(5, False), 16, 5, 5, {"IFLA_CARRIER": 0}),
+        (lambda: rtnl.set_carrier(5, True), 16, 5, 5, {"IFLA_CARRIER": 1}),
+        (lambda: rtnl.create("team0", "team"), 16, 0x605, 0, {"IFLA_IFNAME": "team0", "IFLA_LINKINFO": "team"}),
+    ],
+)
+def test_requests(build: Callable[[], bytes], kind: int, flags: int, index: int, attrs: dict[str, Any]) -> None:
+    """What we send, read by pyroute2: nothing of it may touch flags of the link (change 0)."""
+    (message,) = messages(build())
+    assert (message.type, message.flags, message.sequence) == (kind, flags, 0)
+    read = ifinfmsg(message.octets)
+    read.decode()
+    assert (read["index"], read["flags"], read["change"], read["family"]) == (index, 0, 0, 0)
+    found = dict(iter(read["attrs"]))
+    if "IFLA_LINKINFO" in found:
+        found["IFLA_LINKINFO"] = found["IFLA_LINKINFO"].get_attr("IFLA_INFO_KIND")
+    assert found == attrs
+
+
+def test_addresses_of_any_length() -> None:
+    """InfiniBand has 20 octets."""
+    octets = rtnl.set_mac(5, bytes(range(20)))
+    assert octets[32:36] == struct.pack("=HH", 24, 1)
+    assert octets[36:] == bytes(range(20))

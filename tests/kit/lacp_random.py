@@ -1,0 +1,262 @@
+"""Random LACP networks: systems of 2 to 8 ports, cables with losses, and somebody who pulls, swaps, kills and restarts.
+
+What must hold is checked after every event; what must come about is asked a bounded time after the last fault.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from lacp_pair import LIMIT, Box, Cable, FakePort, World
+
+from pyteamd.runners.lacp.keys import LacpPortConfig
+from pyteamd.runners.lacp.machines import Current
+from pyteamd.runners.lacp.port import LacpPort
+
+FAULTS_S = 40.0
+QUIET_S = 20.0
+POLICIES = ("lacp_prio", "lacp_prio_stable", "bandwidth", "count", "port_config")
+
+
+class RandomNet:
+    """One network made from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.world = World(seed)
+        count = self.random.randint(2, 8)
+        systems = 3 if self.random.random() < 0.3 else 2
+        self.boxes = [self._box(name, index, count) for index, name in enumerate("abc"[:systems])]
+        if not any(box.config.active for box in self.boxes[:2]) or systems == 3:
+            for box in self.boxes:
+                box.config = type(box.config)(**(_fields(box.config) | {"active": True}))
+        self.born: dict[str, float] = {}
+        self.resumed: dict[str, float] = {}
+        self.goodbyes: list[tuple[float, str, int]] = []
+        quality = {
+            "loss": self.random.choice((0.0, 0.0, 0.05, 0.3)),
+            "double": self.random.choice((0.0, 0.1)),
+            "delay": self.random.choice((0.0005, 0.005)),
+            "jitter": self.random.choice((0.0, 0.02)),
+        }
+        self.cables: list[Cable] = []
+        a, b = self.boxes[:2]
+        for left, right in zip(a.ports, b.ports, strict=True):
+            self.cables.append(self.world.connect((a, left), (b, right), plug=False, **quality))
+        self.quality = quality
+        self.repaired = False
+        for box in self.boxes:
+            box.checks.append(self.check_service)
+        self.world.watches.append(self.check_pace)
+        self.spoken: dict[tuple[str, int], list[float]] = {}
+
+    def _box(self, name: str, index: int, count: int) -> Box:
+        random = self.random
+        first = random.choice((3, 70_000))
+        ports = {
+            first + 7 * i: LacpPortConfig(
+                lacp_prio=random.choice((255, 255, 1, 256)),
+                prio=random.randint(0, 2),
+                sticky=random.random() < 0.2,
+                wait_to_restore=random.choice((0, 0, 0, 3)),
+            )
+            for i in range(count)
+        }
+        return Box(
+            self.world,
+            name,
+            ports,
+            mac=bytes((2, index, 0, 0, 0, random.randint(0, 255))),
+            independent=random.random() < 0.4,
+            fast_rate=random.random() < 0.7,
+            active=random.random() < 0.8,
+            sys_prio=random.choice((65535, 65535, 1)),
+            agg_select_policy=random.choice(POLICIES),
+            key_policy=random.choice(("teamd", "speed")),
+            max_ports=random.choice((None, None, None, 1, 2)),
+            fallback=random.choice(("off", "off", "off", "static", "individual")),
+        )
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def play(self) -> None:
+        """Start everything, let faults happen, repair, and wait for peace."""
+        for box in self.boxes:
+            self.world.at(self.random.random(), lambda box=box: self.start(box))  # type: ignore[misc]
+        for cable in self.cables:
+            self.world.at(self.random.random() * 3, lambda cable=cable: self.world.set_link(cable, True))  # type: ignore[misc]
+        at = 0.0
+        while at < FAULTS_S:
+            at += self.random.expovariate(0.3)
+            self.world.at(at, self.fault)
+        self.world.run(at + 1.0)
+        self.repair()
+        self.world.run(self.bound_s())
+
+    def fault(self) -> None:
+        """One fault."""
+        kind = self.random.choice(("flap", "flap", "cut", "plug", "kill", "kill", "stop", "swap", "down", "third"))
+        box = self.random.choice(self.boxes)
+        cable = self.random.choice(self.cables)
+        match kind:
+            case "flap":
+                self.world.set_link(cable, not cable.up)
+                delay = self.random.choice((0.01, 0.3, 4.0))
+                self.world.at(delay, lambda: self.world.set_link(cable, self.repaired or not cable.up))
+            case "cut" | "plug":
+                self.world.set_link(cable, kind == "plug")
+            case "kill":
+                box.kill()
+                resume = self.random.random() < 0.6
+                self.world.at(self.random.choice((0.3, 1.5, 5.0)), lambda: self.start(box, resume))
+            case "stop" if box.runner is not None:
+                self.goodbyes += [(self.world.now, box.name, ifindex) for ifindex in box.ports]
+                box.stop()
+                self.world.at(1.0, lambda: self.start(box))
+            case "swap":
+                self.swap()
+            case "down":
+                self.goodbyes += [(self.world.now, box.name, ifindex) for ifindex in box.ports]
+                box.set_up(not box.view.up)
+            case "third" if len(self.boxes) == 3:
+                self.to_the_third()
+
+    def start(self, box: Box, resume: bool = False) -> None:
+        """Start a daemon that does not run."""
+        if box.runner is None:
+            self.born[box.name] = self.world.now
+            self.resumed[box.name] = self.world.now if resume else float("-inf")
+            box.start(resume=resume, adopted=self.random.random() < 0.5)
+
+    def swap(self) -> None:
+        """Two cables change places at one end."""
+        one, other = self.random.choice(self.cables), self.random.choice(self.cables)
+        if one is not other:
+            ends = (one.ends[0], other.ends[1]), (other.ends[0], one.ends[1])
+            self.relay([one, other], ends)
+
+    def to_the_third(self) -> None:
+        """One cable from a to b now leads to c."""
+        cable = self.random.choice(self.cables)
+        box = self.boxes[2]
+        used = {end for one in self.cables for end in one.ends}
+        free = [(box, ifindex) for ifindex in box.ports if (box, ifindex) not in used]
+        if free:
+            self.relay([cable], [(cable.ends[0], free[0])])
+
+    def relay(self, old: list[Cable], ends: Any) -> None:
+        """Pull cables and lay others."""
+        for cable in old:
+            self.cables.remove(cable)
+            self.world.disconnect(*cable.ends[0])
+        for one, other in ends:
+            if one[0] is not other[0]:
+                self.cables.append(self.world.connect(one, other, **self.quality))
+
+    def repair(self) -> None:
+        """The end of all faults."""
+        self.repaired = True
+        for box in self.boxes:
+            self.start(box)
+            if not box.view.up:
+                box.set_up(True)
+        for cable in self.cables:
+            cable.loss = cable.double = 0.0
+            self.world.set_link(cable, True)
+
+    def bound_s(self) -> float:
+        """How long agreement may take: timeouts, two waits, wait_to_restore; at the slow rate a stale partner lasts 90 s."""
+        return 16.0 if all(box.config.fast_rate for box in self.boxes) else 130.0
+
+    # -- what must always hold -----------------------------------------------------------------------------------------
+
+    def check_service(self, box: Box) -> None:
+        """A port in service has a current partner, the one it is wired to, and the same as all the others."""
+        assert box.runner is not None
+        group = box.runner._group
+        partners = set()
+        for ifindex in box.serving():
+            port = group.ports[ifindex]
+            if port.hold_until is not None or ifindex in box.runner._fallback.ports:
+                continue
+            assert isinstance(port.receive, Current), self.say(box, port, "is in service, not current")
+            assert port.partner_sync(group.local), self.say(box, port, "is in service, partner not in sync")
+            partners.add((port.partner.system, port.partner.key))
+            self.check_wire(box, port)
+        assert len(partners) <= 1, f"seed {self.seed}: {box.name} serves {partners}"
+
+    def check_wire(self, box: Box, port: LacpPort) -> None:
+        """Never forward on a wrong port. A daemon just resumed believes its predecessor until the partner was to be heard."""
+        if self.world.now < self.resumed[box.name] + group_timeout(box):
+            return
+        cable = self.world.cables.get((id(box), port.ifindex))
+        assert cable is not None, self.say(box, port, "is in service without a cable")
+        assert cable.up, self.say(box, port, "is in service without a link")
+        other, index = cable.other(box, port.ifindex)
+        assert port.partner.system == other.mac, self.say(box, port, f"is wired to {other.name}")
+        if other.runner is not None and index in other.runner._group.ports:
+            number = other.runner._group.ports[index].number
+            assert port.partner.port == number, self.say(box, port, f"is wired to port {number}")
+
+    def check_pace(self, box: Box, ifindex: int) -> None:
+        """At most three LACPDUs a second and port in one life of a daemon, but for the one that says goodbye."""
+        now = self.world.now
+        spoken = self.spoken.setdefault((box.name, ifindex), [])
+        spoken.append(now)
+        since = max(self.born[box.name], now - 1.0 + 1e-9)
+        recent = sum(1 for at in spoken[-8:] if at > since or at == now)
+        farewell = sum(1 for at, name, index in self.goodbyes if (name, index) == (box.name, ifindex) and at > since)
+        assert recent <= LIMIT + farewell, f"seed {self.seed}: {box.name} {ifindex} sent at {spoken[-5:]}"
+
+    def say(self, box: Box, port: LacpPort, what: str) -> str:
+        return f"seed {self.seed}, {self.world.now:.3f} s: {box.name} {port.name} {what}"
+
+    # -- what must come about ------------------------------------------------------------------------------------------
+
+    def check_agreement(self) -> None:
+        """Both ends of every cable are of one mind, and two systems use all they can."""
+        for cable in self.cables:
+            (one, left), (other, right) = cable.ends
+            for sender, out, receiver, into in ((one, left, other, right), (other, right, one, left)):
+                sends, takes = out in sender.serving(), into in receiver.serving(receive=True)
+                assert sends == takes, (
+                    f"seed {self.seed}: {sender.name} {out} sends {sends}, {receiver.name} {into} takes {takes}"
+                )
+        if len(self.boxes) == 2:
+            limits = [box.config.max_ports or 99 for box in self.boxes]
+            expected = min(len(self.cables), *limits)
+            for box in self.boxes:
+                assert len(box.serving()) == expected, (
+                    f"seed {self.seed}: {box.name} serves {box.serving()} of {expected}"
+                )
+
+    def check_peace(self) -> None:
+        """Nothing happens any more but LACPDUs at their rate."""
+        began, sent = self.world.now, len(self.world.sent)
+        before = [(told(box), len(box.writes)) for box in self.boxes]
+        self.world.run(QUIET_S)
+        after = [(told(box), len(box.writes)) for box in self.boxes]
+        assert after == before, (
+            f"seed {self.seed}: still something to say after {began:.1f} s: {[b.notes[-2:] for b in self.boxes]}"
+        )
+        allowed = 2 * len(self.cables) * (QUIET_S + 2)
+        assert len(self.world.sent) - sent <= allowed, f"seed {self.seed}: {len(self.world.sent) - sent} LACPDUs"
+
+
+def told(box: Box) -> int:
+    """Lines in the log; that a port is still not in sync may be said late."""
+    return sum(1 for _, text in box.notes if "churn" not in text)
+
+
+def group_timeout(box: Box) -> float:
+    """How long a resumed port may believe its predecessor."""
+    return 4.0 if box.config.fast_rate else 91.0
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+__all__ = ["FakePort", "RandomNet"]

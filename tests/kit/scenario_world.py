@@ -1,0 +1,312 @@
+"""The World of scenario scripts on the real kernel: veth pairs, a daemon that is a process, its control socket and its log.
+
+Links and outsiders are those of the contract suite. Time is real: `pass_time` sleeps, and after every command the world waits until
+neither the log nor the daemon's list of missing writes changes any more. What happened is what the daemon logged; what it wrote is not
+seen, so transcripts are compared without writes and times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from real_world import RealWorld, run
+
+from pyteamd.client.connection import Client, ClientError, DaemonError
+from pyteamd.kernel.requests import Requests
+from pyteamd.model.desired import OptionKey, OptionValue
+from pyteamd.model.words import shorten
+from pyteamd.scenario.world import CommandError, Happened, World
+
+DEVICE = "team0"
+MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
+WEIGHED = re.compile(r"<(\d)>(.*)")
+LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
+FRAMEWORK = re.compile(r".* successfully started\.|Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.")
+"""Lines of the process, not of the team."""
+UNFINISHED = "unfinished"
+CALM_S = 0.08
+PATIENCE_S = 10.0
+QUIET_S = 3.0
+STUCK_S = 1.5
+ANSWERED_BY_A_NOTE = ("PortAddFail",)
+UNINTERESTING = (False, 0, b"", bytes(8))
+
+
+class RealScenarioWorld(World):
+    """One network namespace, empty but for "lo", and the directory /run/teamd."""
+
+    def __init__(self) -> None:
+        self._links = RealWorld()
+        self._kernel = Requests()
+        self._began = time.monotonic()
+        self._directory = tempfile.TemporaryDirectory(prefix="pyteamd-scenario-")
+        self._log = Path(self._directory.name, "log")
+        self._log.touch()
+        self._told = 0
+        self._denied: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._macs: dict[str, str] = {}
+        self._names: dict[int, str] = {}
+
+    # Time
+
+    def now(self) -> float:
+        """See World."""
+        return time.monotonic() - self._began
+
+    def pass_time(self, seconds: float) -> None:
+        """See World."""
+        time.sleep(seconds)
+
+    def until_quiet(self) -> None:
+        """See World."""
+        size, since = self._log.stat().st_size, time.monotonic()
+        while time.monotonic() < since + QUIET_S:
+            time.sleep(CALM_S)
+            before, size = size, self._log.stat().st_size
+            if size != before:
+                since = time.monotonic()
+
+    def happened(self) -> list[Happened]:
+        """See World: the lines of the log since the last call, once all is calm."""
+        self._calm_down()
+        lines = self._log.read_text().splitlines()
+        fresh, self._told = lines[self._told :], len(lines)
+        denied, self._denied = self._denied, []
+        found = []
+        for line in fresh:
+            weighed = WEIGHED.fullmatch(line)
+            level, text = (
+                (LEVELS[weighed[1]], weighed[2]) if weighed else ("broken", line)
+            )  # Python's own words, of a crash
+            if not FRAMEWORK.fullmatch(text) and level != "debug":
+                found.append(Happened(self.now(), level, self._named(text)))
+        return found + [Happened(self.now(), "denied", text) for text in denied]
+
+    def _calm_down(self) -> None:
+        """Wait until two looks in a row see the same, and nothing is left to write; or what is left does not change any more."""
+        seen, since = None, time.monotonic()
+        deadline = since + PATIENCE_S
+        while time.monotonic() < min(deadline, since + STUCK_S):
+            time.sleep(CALM_S)
+            try:
+                missing = self.diff() if self._alive() else []
+            except CommandError:
+                missing = []  # it ended in this moment
+            before, seen = seen, (self._said(), missing)
+            if seen != before:
+                since = time.monotonic()
+            elif not missing:
+                return
+
+    def _said(self) -> int:
+        """Lines of the log, but for those on our own questions."""
+        return sum(not line.startswith("<7>") for line in self._log.read_text().splitlines())
+
+    # Links
+
+    def make_port(self, name: str, speed_mbps: int, duplex: int) -> None:
+        """See World; veth pairs have one speed."""
+        if (speed_mbps, duplex) != (10000, 1):
+            raise CommandError("a veth has 10000 Mbit/s")
+        if self._kernel.find_link(name):
+            raise CommandError(f"{name} exists")
+        # For up to a second after it was made the kernel takes a veth for running whether it is or not.
+        ifindex = self._links.make_link(UNFINISHED)
+        state = Path(f"/sys/class/net/{UNFINISHED}/operstate")
+        while state.read_text().strip() == "unknown":
+            time.sleep(0.02)
+        self._links.rename(UNFINISHED, name)
+        self._names[ifindex] = name
+        self._macs.setdefault(self._address(name), name)
+
+    def set_peer(self, name: str, up: bool) -> None:
+        """See World."""
+        self._links.set_peer(name, up)
+
+    def set_admin(self, name: str, up: bool) -> None:
+        """See World."""
+        self._links.set_link(name, up)
+
+    def set_mac(self, name: str, mac: bytes) -> None:
+        """See World."""
+        self._links.set_mac(name, mac)
+
+    def rename(self, name: str, new: str) -> None:
+        """See World."""
+        self._names[self.ifindex_of(name)] = new
+        self._links.rename(name, new)
+
+    def delete(self, name: str) -> None:
+        """See World."""
+        self._links.delete(name)
+
+    def move_away(self, name: str) -> None:
+        """See World."""
+        self._links.move_away(name)
+
+    def set_master(self, name: str, team: str) -> None:
+        """See World."""
+        self._links.set_master(name, team)
+
+    def set_option(self, key: OptionKey, value: OptionValue) -> None:
+        """See World."""
+        self._links.set_option(DEVICE, key, value)
+
+    def ifindex_of(self, name: str) -> int:
+        """See World."""
+        link = self._kernel.find_link(name)
+        if link is None:
+            raise CommandError(f"there is no interface {name!r}")
+        return link.ifindex
+
+    def carrier(self) -> bool:
+        """See World."""
+        link = self._kernel.find_link(DEVICE)
+        return link is not None and link.carrier is True
+
+    def _address(self, name: str) -> str:
+        return Path(f"/sys/class/net/{name}/address").read_text().strip()
+
+    # The daemon
+
+    def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
+        """See World. Its log goes to a file, as to the journal: with the weight before each line."""
+        flags = ["-o"] * adopt + ["-n"] * (not enslave) + ["-N"] * keep
+        status = self._log.stat()
+        size = status.st_size
+        words = [sys.executable, "-B", "-m", "pyteamd", "-t", DEVICE, "-c", config, *flags]
+        surroundings = os.environ | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        with self._log.open("ab") as stderr:
+            self._process = subprocess.Popen(words, stderr=stderr, stdin=subprocess.DEVNULL, env=surroundings)
+        deadline = time.monotonic() + PATIENCE_S
+        while "successfully started." not in self._log.read_text()[size:] and self._alive():
+            if time.monotonic() > deadline:
+                raise CommandError(f"the daemon is not ready after {PATIENCE_S:.0f} s")
+            time.sleep(0.02)
+        link = self._kernel.find_link(DEVICE)
+        if link is not None:
+            self._names[link.ifindex] = DEVICE
+            if link.mac.hex(":") not in config:
+                self._macs.setdefault(link.mac.hex(":"), DEVICE)
+
+    def kill(self) -> None:
+        """See World."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
+            leftover.unlink()
+
+    def stop(self) -> None:
+        """See World."""
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+
+    def set_item(self, path: str, value: str) -> None:
+        """See World."""
+        self._request("StateItemValueSet", path, value)
+
+    def add_port(self, name: str) -> None:
+        """See World."""
+        self._request("PortAdd", name)
+
+    def remove_port(self, name: str) -> None:
+        """See World."""
+        self._request("PortRemove", name)
+
+    def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
+        """See World."""
+        self._request("PortConfigUpdate", name, json.dumps(tree))
+
+    def _request(self, method: str, *arguments: str) -> None:
+        try:
+            with Client.connect(DEVICE, "usock") as daemon:
+                daemon.call(method, *arguments)
+        except DaemonError as problem:
+            if problem.code not in ANSWERED_BY_A_NOTE:
+                self._denied.append(f"{problem.code}: {problem.message}")
+
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or not self._alive():
+            raise CommandError("the daemon does not run")
+        return self._process
+
+    # What can be seen
+
+    def state(self) -> dict[str, Any]:
+        """See World."""
+        tree: dict[str, Any] = self._shown(json.loads(self._fetch("StateDump")))
+        return tree
+
+    def options(self) -> Mapping[tuple[str, str, int], str]:
+        """See World."""
+        dump = self._kernel.dump(self.ifindex_of(DEVICE))
+        names = {link.ifindex: link.name for link in dump.links} | {0: "none"}
+        found = {}
+        for seen in dump.options:
+            name, port, index = seen.key
+            if index and seen.value in UNINTERESTING:
+                continue
+            value = seen.value
+            shown = names[value] if name == "activeport" and isinstance(value, int) else shorten(value)
+            found[name, names[port] if port else "", index] = shown
+        return found
+
+    def diff(self) -> list[str]:
+        """See World."""
+        missing: list[str] = json.loads(self._fetch("Diff"))["missing"]
+        return missing
+
+    def _fetch(self, method: str) -> str:
+        process = self._running()
+        try:
+            with Client.connect(DEVICE, "usock") as daemon:
+                return daemon.fetch(method)
+        except ClientError as problem:
+            try:
+                process.wait(PATIENCE_S)  # the socket goes a moment before the process
+            except subprocess.TimeoutExpired:
+                raise CommandError(f"no answer from a running daemon: {problem}") from None
+            raise CommandError("the daemon does not run") from None
+
+    def _named(self, text: str) -> str:
+        return MAC.sub(lambda found: f"mac({self._macs[found[0]]})" if found[0] in self._macs else found[0], text)
+
+    def _shown(self, tree: Any) -> Any:
+        match tree:
+            case dict():
+                names = {**self._names, 0: "none"}
+                return {
+                    key: names.get(item, item) if key == "ifindex" else self._shown(item) for key, item in tree.items()
+                }
+            case str():
+                return self._named(tree)
+        return tree
+
+    def close(self) -> None:
+        """See World."""
+        if self._process is not None and self._alive():
+            self._process.kill()
+            self._process.wait()
+        for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
+            leftover.unlink()
+        if self._kernel.find_link(DEVICE):
+            run("ip", "link", "delete", DEVICE)
+        self._kernel.close()
+        self._links.close()
+        self._directory.cleanup()

@@ -1,0 +1,216 @@
+"""Port choice of activebackup: a total order, sticky ports, the user's word, and the three address policies."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from pyteamd.model.desired import Observed, OptionKey
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import Tick
+from pyteamd.runners.activebackup import ActiveBackup, ActiveBackupConfig, ActiveBackupPortConfig
+from pyteamd.runners.base import TeamView
+
+TEAM = 9
+TEAM_MAC = b"\x02\0\0\0\0\x09"
+
+
+@dataclass(frozen=True)
+class FakePort:
+    """A PortView with nothing behind it."""
+
+    ifindex: int
+    up: bool = True
+    priority: int = 0
+    speed_mbps: int = 1000
+    duplex: int = 1
+    sticky: bool = False
+    mac: bytes = b""
+    running: bool = True
+    original_mac: bytes = b""
+    speed_unknown: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"eth{self.ifindex}"
+
+    @property
+    def config(self) -> ActiveBackupPortConfig:
+        return ActiveBackupPortConfig(sticky=self.sticky)
+
+
+@dataclass
+class Bench:
+    """A runner and the ports it sees."""
+
+    policy: str = "same_all"
+    ports: dict[int, FakePort] = field(default_factory=dict)
+    observed: Observed = field(default_factory=Observed)
+    adopted: bool = False
+
+    def __post_init__(self) -> None:
+        self.runner = ActiveBackup(ActiveBackupConfig(hwaddr_policy=self.policy))
+
+    @property
+    def view(self) -> TeamView:
+        return TeamView(TEAM, TEAM_MAC, True, dict(sorted(self.ports.items())), self.observed, self.adopted)
+
+    def put(self, *ports: FakePort) -> int | None:
+        """Show the runner these ports (new or changed); returns the active one."""
+        self.ports.update({port.ifindex: port for port in ports})
+        self.runner.handle(Tick(), self.view, 0.0)
+        return self.runner.active
+
+    def change(self, ifindex: int, **values: object) -> int | None:
+        return self.put(replace(self.ports[ifindex], **values))  # type: ignore[arg-type]
+
+    def drop(self, ifindex: int) -> int | None:
+        del self.ports[ifindex]
+        return self.put()
+
+
+CANDIDATES = [
+    FakePort(0, priority=prio, speed_mbps=speed, duplex=duplex)
+    for prio, speed, duplex in itertools.product((-10, 0, 100), (0, 1000, 10000), (0, 1, 255))
+]
+
+
+def test_the_best_port_is_found_whatever_the_order() -> None:
+    for left, right in itertools.permutations(CANDIDATES, 2):
+        a, b = replace(left, ifindex=1), replace(right, ifindex=2)
+        keys = [(p.priority, p.speed_mbps, p.duplex == 1) for p in (a, b)]
+        if keys[0] == keys[1]:
+            continue
+        best = 1 if keys[0] > keys[1] else 2
+        assert Bench().put(a, b) == best
+        for first, second in ((a, b), (b, a)):
+            bench = Bench()
+            bench.put(first)
+            assert bench.put(second) == best, (a, b)
+
+
+@pytest.mark.parametrize(
+    ("steps", "active"),
+    [
+        # the present port wins ties
+        (["1", "2"], 1),
+        (["2", "1"], 2),
+        (["2", "1", "2 down"], 1),
+        (["2", "1", "2 down", "2 up"], 1),
+        # several equal ones: lowest ifindex
+        (["1", "2", "3", "1 down"], 2),
+        # a sticky port stays while it is up, and does not return by itself
+        (["1 sticky", "2 prio 100"], 1),
+        (["1 sticky", "2 prio 100", "1 down"], 2),
+        (["1 sticky", "2 prio 100", "1 down", "1 up"], 2),
+        (["2 prio 100", "1 sticky prio 200"], 1),
+        (["2 prio 100", "1 sticky prio 200", "2 prio 300"], 1),
+        # nobody up, nobody active
+        (["1", "2", "1 down", "2 down"], None),
+        (["1", "2", "1 down", "2 down", "2 up"], 2),
+        (["1", "gone 1"], None),
+        (["1", "2", "gone 1"], 2),
+        # values that change
+        (["1", "2", "2 prio 1"], 2),
+        (["1 prio 1", "2", "1 prio -1"], 2),
+    ],
+)
+def test_choice(steps: list[str], active: int | None) -> None:
+    bench = Bench()
+    for step in steps:
+        words = step.split()
+        if words[0] == "gone":
+            bench.drop(int(words[1]))
+            continue
+        ifindex = int(words[0])
+        values: dict[str, object] = {"ifindex": ifindex}
+        values |= {"sticky": True} if "sticky" in words else {}
+        values |= {"priority": int(words[words.index("prio") + 1])} if "prio" in words else {}
+        values |= {"up": "down" not in words}
+        bench.put(replace(bench.ports.get(ifindex, FakePort(ifindex)), **values))  # type: ignore[arg-type]
+    assert bench.runner.active == active
+    assert bench.runner.broken(bench.view) == []
+
+
+def test_the_users_choice_stands_until_something_changes() -> None:
+    bench = Bench()
+    assert bench.put(FakePort(1, priority=10), FakePort(2), FakePort(3, up=False)) == 1
+    bench.runner.set("active_port", "eth2", bench.view, 0.0)
+    assert bench.put() == 2
+    assert bench.change(3, speed_mbps=10) == 1
+    bench.runner.set("active_port", "eth3", bench.view, 0.0)
+    assert bench.put() == 3
+    assert bench.runner.broken(bench.view) == []
+    assert bench.change(2, up=False) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("active_port", "eth7", "ItemValueSetFail"),
+        ("active_port", "", "ItemValueSetFail"),
+        ("other", "eth1", "OpNotSupp"),
+    ],
+)
+def test_bad_settings(path: str, value: str, code: str) -> None:
+    bench = Bench()
+    bench.put(FakePort(1))
+    with pytest.raises(UserError) as caught:
+        bench.runner.set(path, value, bench.view, 0.0)
+    assert caught.value.code == code
+    assert bench.runner.active == 1
+
+
+@pytest.mark.parametrize(
+    ("enabled", "up", "prio_of_other", "active"),
+    [(True, True, 0, 2), (True, True, 5, 1), (False, True, 0, 1), (True, False, 0, 1)],
+)
+def test_take_over_keeps_the_kernels_port_if_it_is_as_good(
+    enabled: bool, up: bool, prio_of_other: int, active: int
+) -> None:
+    observed = Observed(options={OptionKey("activeport"): 2, OptionKey("enabled", 2): enabled})
+    bench = Bench(observed=observed, adopted=True)
+    assert bench.put(FakePort(1, priority=prio_of_other), FakePort(2, up=up)) == active
+
+
+def test_desired_options() -> None:
+    bench = Bench()
+    bench.put(FakePort(1), FakePort(2))
+    options = bench.runner.desired(bench.view).options
+    assert options == {OptionKey("enabled", 1): True, OptionKey("enabled", 2): False, OptionKey("activeport"): 1}
+    bench.put(FakePort(1, up=False), FakePort(2, up=False))
+    options = bench.runner.desired(bench.view).options
+    assert options == {OptionKey("enabled", 1): False, OptionKey("enabled", 2): False}
+
+
+OWN = {1: b"\x02\0\0\0\0\x01", 2: b"\x02\0\0\0\0\x02"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "first", "second"),
+    [
+        ("same_all", {1: TEAM_MAC, 2: TEAM_MAC}, {1: TEAM_MAC, 2: TEAM_MAC}),
+        ("by_active", {TEAM: OWN[1]}, {TEAM: OWN[2]}),
+        ("only_active", {1: TEAM_MAC, 2: OWN[2]}, {1: OWN[1], 2: TEAM_MAC}),
+    ],
+)
+def test_addresses_follow_the_policy(policy: str, first: dict[int, bytes], second: dict[int, bytes]) -> None:
+    bench = Bench(policy=policy)
+    bench.put(*(FakePort(i, mac=mac, up=False) for i, mac in OWN.items()))
+    bench.put(FakePort(1, mac=OWN[1]), FakePort(2, mac=OWN[2]))
+    assert bench.runner.active == 1
+    assert bench.runner.desired(bench.view).macs == first
+    lent = TEAM_MAC if policy == "only_active" else OWN[1]
+    bench.put(FakePort(1, mac=lent, up=False))
+    assert bench.runner.active == 2
+    assert bench.runner.desired(bench.view).macs == second
+
+
+def test_what_was_judged_is_only_what_counts() -> None:
+    bench = Bench()
+    bench.put(FakePort(1), FakePort(2))
+    bench.runner.take()
+    bench.change(2, mac=b"\x02\0\0\0\0\x77")
+    assert bench.runner.take() == ([], [])

@@ -1,0 +1,130 @@
+"""The scenario language: paragraphs, commands, errors with their lines, comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyteamd.scenario import script as scenario
+from pyteamd.scenario.script import Block, ScriptError
+from pyteamd.scenario.simulated import SimulatedWorld
+
+SCRIPT = """worlds: sim kernel
+
+Prose with a capital letter,
+of two lines.
+
+# so is this
+
+config {"runner": {"name": "activebackup"},
+  "ports": {"eth1": {}}
+}
+port eth1
+start
+----
++0.000 write   set mode to activebackup
+
+state runner.active_port
+----
+"eth1"
+"""
+
+
+def test_paragraphs() -> None:
+    script = scenario.parse(SCRIPT)
+    assert script.worlds == {"sim", "kernel"}
+    blocks = [part for part in script.parts if isinstance(part, Block)]
+    assert [[command.text.split()[0] for command in block.commands] for block in blocks] == [
+        ["config", "port", "start"],
+        ["state"],
+    ]
+    assert [[command.line for command in block.commands] for block in blocks] == [[8, 11, 12], [16]]
+    assert blocks[0].commands[0].text.count("\n") == 2
+    assert blocks[0].expected == ("+0.000 write   set mode to activebackup",)
+
+
+def test_a_transcript_is_a_script_that_holds() -> None:
+    transcript = scenario.run(SCRIPT, SimulatedWorld)
+    assert scenario.run(transcript, SimulatedWorld) == transcript
+    assert scenario.check(transcript, SimulatedWorld) == []
+    assert transcript.startswith(
+        "worlds: sim kernel\n\nProse with a capital letter,\nof two lines.\n\n# so is this\n\nconfig {"
+    )
+
+
+def test_differences_are_shown_with_their_place() -> None:
+    transcript = scenario.run(SCRIPT, SimulatedWorld).replace('"eth1"\n', '"eth7"\n')
+    assert scenario.check(transcript, SimulatedWorld)[-3:] == [
+        "line 26: state runner.active_port",
+        '  - "eth7"',
+        '  + "eth1"',
+    ]
+
+
+def test_the_story_has_no_times_and_no_writes() -> None:
+    lines = (
+        "+0.000 write   set mode to x",
+        "+1.250 info    eth1: up.",
+        "+9.000 denied  No: no.",
+        '{"a": 1}',
+        "sent 3 on eth1: x",
+    )
+    assert scenario.story(lines) == ("info eth1: up.", "denied No: no.", '{"a": 1}', "sent 3 on eth1: x")
+
+
+def test_a_loose_comparison_forgives_writes_and_times_only() -> None:
+    transcript = scenario.run(SCRIPT, SimulatedWorld)
+    later = transcript.replace("+0.000", "+0.125").replace("set mode to", "change mode to")
+    assert scenario.check(later, SimulatedWorld)
+    assert scenario.check(later, SimulatedWorld, exact=False) == []
+    assert scenario.check(later.replace("Changed active port", "Chose"), SimulatedWorld, exact=False)
+
+
+def test_a_configuration_may_be_yaml() -> None:
+    script = (
+        "config\n  runner:\n    name: broadcast\n  ports: {eth1: {}}\nport eth1\nstart\n\nstate setup.runner_name\n"
+    )
+    assert scenario.run(script, SimulatedWorld).endswith('state setup.runner_name\n----\n"broadcast"\n')
+
+
+ERRORS = [
+    ("stat", "line 1: unknown command 'stat' (known: add, admin, arp, "),
+    ("Prose.\n\nport eth1\nport eth1", "line 4: port: eth1 exists"),
+    ("port", "line 1: port: write: port NAME [speed MBPS] [half]"),
+    ("port eth1 fast 100", "line 1: port: write: port NAME"),
+    ("port eth1 speed fast", "line 1: port: 'fast' is not a whole number"),
+    ("link eth1 up", "line 1: link: there is no interface 'eth1'"),
+    ("port eth1\nlink eth1 sideways", "line 2: link: 'sideways' is neither 'up' nor 'down'"),
+    ("port eth1\nmac eth1 zz", "line 2: mac: 'zz' is not a hardware address"),
+    ("port eth1\nmac eth1 01:00:00:00:00:01", "line 2: mac: the kernel refuses: EADDRNOTAVAIL"),
+    ("at 5", "line 1: at: write: at +SECONDS"),
+    ("at +soon", "line 1: at: 'soon' is not a number"),
+    ("at +inf", "line 1: at: 'inf' is not a number from 0 on"),
+    ("at +-1", "line 1: at: '-1' is not a number from 0 on"),
+    ("port eth1\ndelay eth1 nan", "line 2: delay: 'nan' is not a number from 0 on"),
+    ("start\noption notify_peers_count --5", "line 2: option: the kernel refuses: ENOENT"),
+    ("start\noption notify_peers_count \u00b2", "line 2: option: the kernel refuses: ENOENT"),
+    (f"start\noption notify_peers_count {'9' * 5000}", "line 2: option: the kernel refuses: ENOENT"),
+    ("until noon", "line 1: until: write: until quiet"),
+    ("state", "line 1: state: the daemon does not run"),
+    ("options", "line 1: options: there is no team0"),
+    ("start -x", "line 1: start: write: start [-o] [-n] [-N]"),
+    ("start\nstart", "line 2: start: the daemon runs already"),
+    ("start\nkill\nstart", "line 3: start: team0 exists already; use start -o"),
+    ("config {\nstart", "line 2: start: "),
+    ('config {"runner": {"name": "nonsense"}}\nstart', "line 2: start: "),
+    ("start\noption nonsense 5", "line 2: option: the kernel refuses: ENOENT"),
+    ("start\noption priority of eth1", "line 2: option: write: option NAME [of PORT] [at INDEX] VALUE"),
+    ("start\nkernel-refuses everything", "line 2: kernel-refuses: write: kernel-refuses WHAT"),
+    ("start\nkernel-refuses mode once ENOSUCH", "line 2: kernel-refuses: 'ENOSUCH' is not the name of an error"),
+    ("start\nset runner", "line 2: set: write: set PATH VALUE"),
+    ("portconfig eth1 {", "line 1: portconfig: not JSON: "),
+    ("port eth1\narp eth1 somewhere on", "line 2: arp: 'somewhere' is not an address"),
+    ("hold everything", "line 1: hold: 'everything' is neither 'link' nor 'team'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), ERRORS, ids=[error[0].replace("\n", " ; ")[:60] for error in ERRORS])
+def test_errors_are_one_line_with_the_place(text: str, message: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        scenario.run(text, SimulatedWorld)
+    assert str(caught.value).startswith(message)

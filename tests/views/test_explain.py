@@ -1,0 +1,85 @@
+"""`explain`: one golden sentence (explain_golden.txt) per cause (explain_causes.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from explain_causes import CAUSES
+from explain_kit import Told
+
+from pyteamd.model.desired import OptionKey
+from pyteamd.runners.base import Reason
+from pyteamd.runners.lacp.blocked import Block
+from pyteamd.runners.lacp.words import SENTENCES
+from pyteamd.views.explain import duration, sentence
+
+GOLDEN = dict(
+    line.split(maxsplit=1) for line in (Path(__file__).parents[1] / "kit/explain_golden.txt").read_text().splitlines()
+)
+
+
+@pytest.mark.parametrize("name", list(CAUSES))
+def test_every_cause_has_its_sentence(name: str) -> None:
+    cause, port = CAUSES[name]
+    assert cause().line(port) == GOLDEN[name]
+
+
+def test_no_sentence_without_its_cause() -> None:
+    assert set(GOLDEN) == set(CAUSES)
+
+
+@pytest.mark.parametrize("name", list(CAUSES))
+def test_carrying_is_what_the_kernel_does(name: str) -> None:
+    """A port that is said to carry traffic is enabled and has a link; one that is not, lacks one of these or is not the active one."""
+    cause, port = CAUSES[name]
+    made = cause()
+    carrying = made.reasons()[port].carrying
+    link = made.world.kernel.find_link(port)
+    view = made.team.ports.named(port)
+    usable = view is not None and link is not None and link.running and made.world.carrier() and team_up(made)
+    if usable and view is not None:
+        options = {seen.key: seen.value for seen in made.world.device().options()}
+        usable = options[OptionKey("enabled", view.ifindex)] is True
+        usable = usable and options.get(OptionKey("activeport"), view.ifindex) == view.ifindex
+        if options[OptionKey("user_linkup_enabled", view.ifindex)]:
+            usable = usable and options[OptionKey("user_linkup", view.ifindex)] is True
+    assert carrying is usable
+
+
+def team_up(made: Told) -> bool:
+    """Administratively up."""
+    return made.world.device().link.up
+
+
+def test_every_block_of_lacp_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(Block)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (41.2, "41 s"),
+        (119.0, "119 s"),
+        (121.0, "2 min"),
+        (7300.0, "2 h"),
+        (180000.0, "2 d"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("no carrier", "x: no carrier for 5.0 s (h)"),
+        ("standby: y is active", "x: standby for 5.0 s: y is active (h)"),
+        ("in service (partner z), well", "x: in service for 5.0 s (partner z), well (h)"),
+        ("carrier lost, delay_down", "x: carrier lost for 5.0 s, delay_down (h)"),
+    ],
+)
+def test_the_time_stands_behind_the_first_clause(text: str, line: str) -> None:
+    assert sentence("x", Reason(True, text, "h", 2.0), 7.0) == line

@@ -1,0 +1,133 @@
+"""OpenMetrics text: an independent small reader of the format, the values, and hostile HTTP requests."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from explain_kit import backup, lacp, told, two_partners
+
+from pyteamd.core.trace import Trace
+from pyteamd.daemon.control.http import response
+from pyteamd.model.desired import OptionKey, Outputs, SetOption
+from pyteamd.model.events import CarrierSeen, Overrun
+from pyteamd.schema.values import listen_address
+from pyteamd.views.metrics import Gauges, escaped, text
+
+SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?[0-9.e+-]+)$')
+
+
+def read(exposition: str) -> dict[str, float]:
+    """Samples by name and labels; AssertionError where the text is not as the format says."""
+    lines = exposition.split("\n")
+    assert lines[-2:] == ["# EOF", ""]
+    found: dict[str, float] = {}
+    family, kind, seen = "", "", set()
+    for line in lines[:-2]:
+        if line.startswith("# TYPE "):
+            family, kind = line.split(" ")[2:]
+            assert family not in seen, f"{family} twice"
+            assert not family.endswith("_total")
+            seen.add(family)
+        elif line.startswith("# HELP "):
+            assert line.split(" ")[2] == family
+        else:
+            match = SAMPLE.match(line)
+            assert match, line
+            assert match[1] == (f"{family}_total" if kind == "counter" else family)
+            assert f"{match[1]}{{{match[2]}}}" not in found
+            found[f"{match[1]}{{{match[2]}}}"] = float(match[3])
+    return found
+
+
+def test_a_team_without_anything() -> None:
+    made = told({"runner": {"name": "roundrobin"}})
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    assert found['pyteamd_ports{team="team0"}'] == 0
+    assert found['pyteamd_info{team="team0",runner="roundrobin"}'] == 1
+
+
+def test_ports_and_verdicts() -> None:
+    made = told(backup(eth1={}, eth2={}, eth9={}))
+    made.world.set_peer("eth1", False)
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    carrying = {
+        name: found[f'pyteamd_port_carrying{{team="team0",port="{name}"}}'] for name in ("eth1", "eth2", "eth9")
+    }
+    assert carrying == {"eth1": 0, "eth2": 1, "eth9": 0}
+    assert found['pyteamd_port_link_up{team="team0",port="eth1"}'] == 0
+    assert found['pyteamd_port_speed_bits_per_second{team="team0",port="eth2"}'] == 1e9
+    assert found['pyteamd_port_down_total{team="team0",port="eth1",watcher="ethtool",instance="link_watch_0"}'] == 1
+
+
+def test_lacp_counters() -> None:
+    made, _, _ = two_partners(lacp())
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    assert found['pyteamd_lacp_total{team="team0",port="eth1",counter="lacpdus_received"}'] >= 4
+
+
+def test_what_is_counted() -> None:
+    made, trace, gauges = told(backup()), Trace({}, 2), Gauges()
+    switch = SetOption(OptionKey("activeport"), 3)
+    trace.record(0.0, CarrierSeen(2, False), (switch,), Outputs())
+    trace.record(0.0, Overrun(), (), Outputs())
+    trace.record(0.0, Overrun(), (), Outputs())
+    for seconds in (0.25, 0.001):
+        gauges.wrote(seconds)
+        gauges.woke(seconds)
+    found = read(text([(made.team, trace, gauges)], made.world.clock))
+    assert found['pyteamd_switches_total{team="team0"}'] == 1
+    assert found['pyteamd_events_total{team="team0",kind="Overrun"}'] == 2
+    assert found['pyteamd_write_seconds{team="team0",which="last"}'] == 0.001
+    assert found['pyteamd_write_seconds{team="team0",which="longest"}'] == 0.25
+    assert found['pyteamd_loop_stalls_total{team="team0"}'] == 1
+    assert found['pyteamd_trace_dropped_total{team="team0"}'] == 1
+
+
+def test_names_that_are_no_text() -> None:
+    assert escaped('a"b\\c\nd\udcff') == 'a\\"b\\\\c\\nd\\\\xff'
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\n\r\n", b"200 OK"),
+        (b"GET /metrics?x=1 HTTP/1.0\r\n\r\n", b"200 OK"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"200 OK"),
+        (b"GET /etc/passwd HTTP/1.1\r\n\r\n", b"404"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
+        (b"\x00\xff" * 4096, b"400"),
+        (b"", b"400"),
+        (b"GET /metrics\r\n\r\n", b"400"),
+    ],
+)
+def test_requests(request_: bytes, status: bytes) -> None:
+    answer = response(request_, lambda: "# EOF\n")
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+
+
+@pytest.mark.parametrize(
+    ("text_", "good"),
+    [
+        ("/run/team0.metrics", True),
+        ("127.0.0.1:9700", True),
+        ("[::1]:9700", True),
+        ("127.9.9.9:1", True),
+        ("0.0.0.0:9700", False),
+        ("192.0.2.1:9700", False),
+        ("localhost:9700", False),
+        ("127.0.0.1:0", False),
+        ("127.0.0.1:65536", False),
+        ("127.0.0.1", False),
+        ("", False),
+        ("/" + "x" * 107, False),
+    ],
+)
+def test_only_loopback_and_paths(text_: str, good: bool) -> None:
+    if good:
+        listen_address(text_)
+        return
+    with pytest.raises(ValueError, match=r"is |has "):
+        listen_address(text_)
