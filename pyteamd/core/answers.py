@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pyteamd.core.backoff import FREE_REPEATS, Backoff, port_of
 from pyteamd.core.facts import Facts
-from pyteamd.core.joining import Roster
-from pyteamd.core.set_once import MODE, Once
+from pyteamd.core.joining import Joining
+from pyteamd.core.set_once import MODE, SetOnce
 from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
 from pyteamd.model.events import Applied, Refused
 from pyteamd.model.words import VANISHED, describe, in_words
 
 
-class Outcomes:
+class Answers:
     """Owned by one Team."""
 
-    def __init__(self, facts: Facts, once: Once, roster: Roster, backoff: Backoff) -> None:
+    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, backoff: Backoff) -> None:
         self.notes: list[Note] = []
         self._facts = facts
         self._once = once
-        self._roster = roster
+        self._joining = joining
         self._backoff = backoff
 
     def applied(self, event: Applied, now: float) -> None:
@@ -27,9 +27,9 @@ class Outcomes:
             self._facts.applied(write, now)
             match write:
                 case SetOption(key=OptionKey(name="priority", port=ifindex), value=int(value)) if (
-                    ifindex in self._roster.ports
+                    ifindex in self._joining.ports
                 ):
-                    self._roster.ports[ifindex].kernel_priority = value
+                    self._joining.ports[ifindex].kernel_priority = value
         if storms := self._backoff.applied(event.writes, now):
             write, why = storms[0]
             others = f" and {len(storms) - 1} more" if len(storms) > 1 else ""
@@ -43,23 +43,23 @@ class Outcomes:
         write, vanished = event.write, event.errno in VANISHED
         why = describe(write, event.errno, self._facts.name_of)
         times = self._backoff.refused(write, now)
-        ports = self._roster.ports
+        ports = self._joining.ports
         match write:
             case SetOption(key=key) if key == MODE and self._once.leave_mode:
                 self._once.leave_mode = False
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
-                fatal = starting if not key.port else key.port in ports and not ports[key.port].settled
+                fatal = starting if not key.port else key.port in ports and not ports[key.port].written_once
                 return self._setting_refused(key, why, fatal=fatal and not vanished)
             case SetMember(ifindex=ifindex, member=True):
-                self._roster.lost(self._facts.name_of(ifindex), ifindex, why)
+                self._joining.lost(self._facts.name_of(ifindex), ifindex, why)
                 if starting and not vanished:
                     return why
             case SetMac(ifindex=ifindex) if ifindex == self._facts.team.ifindex and self._once.mac is not None:
                 self._once.mac = None
                 if starting:
                     return why
-            case SetMac(ifindex=ifindex) if not vanished and ifindex in ports and not ports[ifindex].settled:
-                self._roster.reject(ifindex, why)
+            case SetMac(ifindex=ifindex) if not vanished and ifindex in ports and not ports[ifindex].written_once:
+                self._joining.reject(ifindex, why)
                 return ""
         if not vanished and times == 1:
             self._say(Level.WARNING, why, write)
@@ -73,7 +73,7 @@ class Outcomes:
         if not fatal:
             self.notes.append(Note(Level.WARNING, why))
         elif key.port:
-            self._roster.reject(key.port, why)
+            self._joining.reject(key.port, why)
         else:
             return why
         return ""

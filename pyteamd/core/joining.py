@@ -11,8 +11,8 @@ from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import Facts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
-from pyteamd.core.set_once import Once
-from pyteamd.core.wanted import Membership
+from pyteamd.core.set_once import SetOnce
+from pyteamd.core.wanted import WantedPorts
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.linkwatch.periodic import is_address
 from pyteamd.model.desired import Level, Note, OptionKey
@@ -20,12 +20,12 @@ from pyteamd.model.events import HostName
 from pyteamd.schema.problems import Severity
 
 
-class Roster:
+class Joining:
     """The ports there are, the links that shall be ports, and what a new port needs. Owned by one Team."""
 
-    def __init__(self, config: Config, facts: Facts, once: Once, wanted: Iterable[str]) -> None:
+    def __init__(self, config: Config, facts: Facts, once: SetOnce, wanted: Iterable[str]) -> None:
         self.ports = Ports(facts.observed)
-        self.members = Membership(wanted)
+        self.members = WantedPorts(wanted)
         self.notes: list[Note] = []
         self.refused: dict[str, str] = {}
         """Why a link was taken out again, by name, until it joins."""

@@ -26,10 +26,10 @@ class Port:
         "running",
         "running_since",
         "seen",
-        "settled",
         "up",
         "up_since",
         "watchers",
+        "written_once",
     )
 
     def __init__(self, link: LinkSeen, seen: PortSeen, original_mac: bytes, config: Any) -> None:
@@ -49,7 +49,7 @@ class Port:
         """When the verdict last changed; None before it ever did."""
         self.running_since: float | None = None
         """When the raw link last changed; None before it ever did."""
-        self.settled = False
+        self.written_once = False
         """All its writes were once done; an address refused before that makes the port unfit."""
         self.notes: list[Note] = []
 
@@ -99,7 +99,7 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.start(at, now)
-        self.settle(before, now)
+        self.judge(before, now)
 
     def watch_anew(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
         """Go on with other watchers, which begin with the verdict of those before."""
@@ -107,7 +107,7 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.start(at, now)
-        self.settle(before, now)
+        self.judge(before, now)
         self.set_policy(policy_all, now)
 
     def set_policy(self, policy_all: bool, now: float) -> None:
@@ -120,14 +120,14 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.carrier(at, now)
-        return self.settle(before, now)
+        return self.judge(before, now)
 
     def frame(self, at: PortNow, frame: FrameSeen, now: float) -> bool:
         """A frame came in. Returns whether any watcher changed its mind."""
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.frame(at, frame, now)
-        return self.settle(before, now)
+        return self.judge(before, now)
 
     def tick(self, at: PortNow, now: float) -> bool:
         """Run the watchers whose time has come. Returns whether any changed its mind."""
@@ -136,7 +136,7 @@ class Port:
             deadline = watcher.deadline()
             if deadline is not None and deadline <= now:
                 watcher.tick(at, now)
-        return self.settle(before, now)
+        return self.judge(before, now)
 
     def deadline(self) -> float | None:
         """Earliest deadline of the watchers."""
@@ -162,7 +162,7 @@ class Port:
         """Each watcher's answer."""
         return tuple([watcher.up for watcher in self.watchers])
 
-    def settle(self, before: tuple[bool, ...], now: float) -> bool:
+    def judge(self, before: tuple[bool, ...], now: float) -> bool:
         """Note what changed since `before` and combine anew."""
         after = self.verdicts()
         if after == before:

@@ -67,10 +67,10 @@ class Ports(dict[int, Port]):
             if port.tick(self.now_of(port), now):
                 yield port
 
-    def settle(self) -> None:
+    def mark_written(self) -> None:
         """All that was to be written is written."""
         for port in self.values():
-            port.settled = True
+            port.written_once = True
 
     def read_priorities(self) -> None:
         """A dump told the options anew."""

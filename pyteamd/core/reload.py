@@ -59,7 +59,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Changes:
     """What a new configuration would change. Nothing may be applied while there are `refusals`."""
 
     config: Config | None
@@ -68,7 +68,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Plan:
+def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Changes:
     """Compare the configuration in force with the one in this text; `file` is what problems call it.
 
     `lenient`: live with all that a start lives with.
@@ -77,14 +77,14 @@ def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Plan:
         new = team.config.again(text, file)
     except ConfigError as error:
         lines = tuple(problem.text(file) for problem in error.problems)
-        return Plan(None, refusals=lines or tuple(str(error).splitlines()))
+        return Changes(None, refusals=lines or tuple(str(error).splitlines()))
     warnings = tuple(problem.text(file) for problem in new.problems)
     known = {str(problem) for problem in team.config.problems}
     if not lenient and any(problem.severity is Severity.PORT or str(problem) not in known for problem in new.problems):
-        return Plan(None, refusals=warnings)
+        return Changes(None, refusals=warnings)
     if refusals := tuple(incompatible(team, new)):
-        return Plan(None, refusals=refusals, warnings=warnings)
-    return Plan(new, tuple(differences(team, new)), (), warnings)
+        return Changes(None, refusals=refusals, warnings=warnings)
+    return Changes(new, tuple(differences(team, new)), (), warnings)
 
 
 def incompatible(team: Team, new: Config) -> Iterator[str]:
@@ -203,7 +203,7 @@ def hosts_of(team: Team, new: Config) -> list[HostName]:
 
 def unknown_hosts(team: Team, new: Config) -> list[HostName]:
     """Those whose address has to be found before the configuration can be applied."""
-    return team.roster.without_address(hosts_of(team, new))
+    return team.joining.without_address(hosts_of(team, new))
 
 
 def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
@@ -212,8 +212,8 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, n
     new = ready.config
     if new is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))
-    if hosts := team.roster.without_usable_address(hosts_of(team, new)):
-        team.roster.forget_failures(hosts)
+    if hosts := team.joining.without_usable_address(hosts_of(team, new)):
+        team.joining.forget_failures(hosts)
         raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
     if written is not None:
         new.written = written
@@ -251,9 +251,9 @@ def membership(team: Team, before: tuple[str, ...], now: float) -> None:
         port = team.ports.named(name)
         if port is not None:
             team.runner.leave_port(port.ifindex, team.view, now)
-            team.roster.release(port.ifindex)
+            team.joining.release(port.ifindex)
         team.members.unwant(name)
-        team.roster.refused.pop(name, None)
+        team.joining.refused.pop(name, None)
     for name in names:
         if name not in before and team.ports.named(name) is None:
             team.members.name(name, team.facts.links.values())
@@ -270,7 +270,7 @@ def port_settings(team: Team, port: Port, setup: PortSetup, now: float) -> None:
     team.config.ensure_watcher(port.name)
     policy_all = team.config.team.link_watch_policy == "all"
     if tuple((type(watcher), watcher.config) for watcher in port.watchers) != setup.watchers:
-        team.roster.watch(port, setup, now)
+        team.joining.watch(port, setup, now)
     elif port.policy_all is not policy_all:
         port.set_policy(policy_all, now)
 

@@ -16,7 +16,7 @@ DETOURS = ("broadcast", "roundrobin")
 """Modes to go through where the mode is right and has to be left all the same; one of them is another one."""
 
 
-class Once:
+class SetOnce:
     """What is still to be written one time."""
 
     def __init__(self, runner: Runner, config: TeamConfig) -> None:

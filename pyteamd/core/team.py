@@ -12,14 +12,14 @@ from typing import Any
 
 from pyteamd.config.config import Config
 from pyteamd.core import reload
-from pyteamd.core.answers import Outcomes
+from pyteamd.core.answers import Answers
 from pyteamd.core.backoff import Backoff
 from pyteamd.core.carrier import Carrier
 from pyteamd.core.facts import Facts
-from pyteamd.core.joining import Roster
+from pyteamd.core.joining import Joining
 from pyteamd.core.port import Port
 from pyteamd.core.reconcile import reconcile
-from pyteamd.core.set_once import Once
+from pyteamd.core.set_once import SetOnce
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import (
@@ -62,11 +62,11 @@ class Team:
         self.enslave = enslave
         self.runner = config.runner_class(config.runner)
         facts = self.facts = Facts(link)
-        self.once = Once(self.runner, config.team)
-        self.roster = Roster(config, self.facts, self.once, config.port_names() if enslave else ())
-        self.ports = self.roster.ports
-        self.members = self.roster.members
-        awaited, self.carrier = self.roster.awaited, Carrier(facts)
+        self.once = SetOnce(self.runner, config.team)
+        self.joining = Joining(config, self.facts, self.once, config.port_names() if enslave else ())
+        self.ports = self.joining.ports
+        self.members = self.joining.members
+        awaited, self.carrier = self.joining.awaited, Carrier(facts)
         self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited)
         self.gone = False
         """The device was deleted."""
@@ -77,7 +77,7 @@ class Team:
         self.started = False
         """The first reconciliation is complete."""
         self.backoff = Backoff()
-        self.outcomes = Outcomes(self.facts, self.once, self.roster, self.backoff)
+        self.answers = Answers(self.facts, self.once, self.joining, self.backoff)
         self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
         self.stopping = self._keep = False
         """On the way out: nothing is chosen or added any more."""
@@ -117,7 +117,7 @@ class Team:
             self._dirty = False
             self._next = self._earliest(now)
             self.started = True
-            self.ports.settle()
+            self.ports.mark_written()
             self.done = self.stopping and (self._keep or not self.ports)
         return allowed
 
@@ -127,8 +127,8 @@ class Team:
 
     def take(self) -> Outputs:
         """Frames and notes since the last call: the team's, each port's in order, the runner's."""
-        notes = [*self._notes, *self.roster.notes, *self.outcomes.notes, *self.carrier.notes]
-        for taken in (self._notes, self.roster.notes, self.outcomes.notes, self.carrier.notes):
+        notes = [*self._notes, *self.joining.notes, *self.answers.notes, *self.carrier.notes]
+        for taken in (self._notes, self.joining.notes, self.answers.notes, self.carrier.notes):
             taken.clear()
         probes, heard = self.ports.take()
         sent, said = self.runner.take()
@@ -165,7 +165,7 @@ class Team:
 
     def unresolved(self) -> list[HostName]:
         """Hosts whose addresses must be found before some port can be watched."""
-        return self.roster.unresolved()
+        return self.joining.unresolved()
 
     def prepared(self) -> tuple[Write, ...]:
         """Writes a fail-over may need, worth encoding ahead."""
@@ -194,7 +194,7 @@ class Team:
                 self.backoff.forget_port(ifindex)
             return self._join(ifindex, now) or event.name in self.members.wanted or ifindex in self.members.released
         if event.master != self.view.ifindex:
-            self.roster.lost(port.name, ifindex, "somebody else took it out")
+            self.joining.lost(port.name, ifindex, "somebody else took it out")
             self._leave(ifindex)
             return True
         port.link = event
@@ -222,7 +222,7 @@ class Team:
             self.gone = True
             return True
         self._leave(event.ifindex)
-        self.roster.link_gone(event.ifindex)
+        self.joining.link_gone(event.ifindex)
         return self.facts.link_gone(event.ifindex)
 
     def _port_seen(self, event: PortSeen, now: float) -> bool:
@@ -288,11 +288,11 @@ class Team:
         return changed or type(self.runner).taps is not Runner.taps
 
     def _applied(self, event: Applied, now: float) -> bool:
-        self.outcomes.applied(event, now)
+        self.answers.applied(event, now)
         return True
 
     def _refused(self, event: Refused, now: float) -> bool:
-        self.failed = self.outcomes.refused(event, now, starting=not self.started) or self.failed
+        self.failed = self.answers.refused(event, now, starting=not self.started) or self.failed
         self._refresh_view()
         return True
 
@@ -322,12 +322,12 @@ class Team:
         if port is None:
             raise UserError("NoSuchDev", "No such device.")
         self.runner.leave_port(event.ifindex, self.view, now)
-        self.roster.release(event.ifindex)
+        self.joining.release(event.ifindex)
         return True
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
         self.config.set_port(event.name, dict(event.tree))
-        self.roster.reprioritise(event.name)
+        self.joining.reprioritise(event.name)
         return True
 
     def _config_apply(self, event: ConfigApply, now: float) -> bool:
@@ -336,13 +336,13 @@ class Team:
         return True
 
     def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
-        self.roster.resolved(event.addresses)
+        self.joining.resolved(event.addresses)
         for ifindex in sorted(self.facts.port_list):
             self._join(ifindex, now)
         return True
 
     def _stop(self, event: Stop, now: float) -> bool:
-        self.stopping = self.roster.closed = True
+        self.stopping = self.joining.closed = True
         self._keep = event.keep
         if not event.keep:
             self.runner.leave(self.view, now)
@@ -351,13 +351,13 @@ class Team:
     # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _join(self, ifindex: int, now: float) -> bool:
-        joined = self.roster.join(ifindex, now, found=self.view.adopted and not self.started)
+        joined = self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
         self._refresh_view()
         return joined
 
     def _leave(self, ifindex: int) -> bool:
         self.backoff.forget_port(ifindex)
-        return self.roster.leave(ifindex) is not None
+        return self.joining.leave(ifindex) is not None
 
     def _refresh_view(self) -> None:
         self.view.mac = self.once.mac or self.facts.mac_of_team()

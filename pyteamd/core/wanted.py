@@ -13,7 +13,7 @@ from pyteamd.core.facts import Facts
 from pyteamd.model.events import LinkSeen
 
 
-class Membership:
+class WantedPorts:
     """Owned by one Team."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -20,10 +20,10 @@ from pyteamd.config.config import Config
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memory, signals, watchdog
-from pyteamd.daemon.team_server import Plan, StartFailed, TeamServer
+from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.events import KernelEvent
@@ -48,7 +48,7 @@ class Settings:
     enslave: bool = True
 
 
-class SharedHost(Host):
+class SharedReader(Reader):
     """One team's fault is its own."""
 
     def __init__(self, kernel: Kernel, broken: Callable[[Pump, Exception], None]) -> None:
@@ -75,7 +75,7 @@ class SharedHost(Host):
 class Rest:
     """A team between a fault and its next life."""
 
-    plan: Plan
+    plan: TeamPlan
     wanted: bool = True
     """If not, its next life is only there to end in good order."""
 
@@ -98,7 +98,7 @@ class Fleet:
 
     def __init__(self, sources: Iterable[str], settings: Settings, kernel: Kernel, log: logging.Logger) -> None:
         self.members: dict[str, Member] = {}
-        self.host = SharedHost(kernel, self._fault)
+        self.reader = SharedReader(kernel, self._fault)
         self._sources = list(sources)
         self._settings = settings
         self._log = log
@@ -139,7 +139,7 @@ class Fleet:
         for device, rest in self._resting.items():
             rest.plan = plans.get(device, rest.plan)
             rest.wanted = device in plans
-        async with trio.open_nursery() as nursery:  # a team that looks up a host does not hold up the others
+        async with trio.open_nursery() as nursery:  # a team that looks up a reader does not hold up the others
             for device, member in known:
                 plan = plans.get(device)
                 if plan is None:
@@ -169,9 +169,9 @@ class Fleet:
         except Exception as fault:
             self._broken(device, member, fault)
 
-    def _look(self) -> dict[str, Plan]:
+    def _look(self) -> dict[str, TeamPlan]:
         """Start what is not running yet. Returns what there shall be."""
-        plans: dict[str, Plan] = {}
+        plans: dict[str, TeamPlan] = {}
         there = {device: member.server.plan for device, member in self.members.items()}
         there |= {device: rest.plan for device, rest in self._resting.items()}
         for path in files(self._sources, [old.config_file for old in there.values()], self._log):
@@ -190,7 +190,7 @@ class Fleet:
                 self._nursery.start_soon(self._live, plan)
         return plans
 
-    def _plan(self, path: Path) -> Plan | None:
+    def _plan(self, path: Path) -> TeamPlan | None:
         """The plan for a file; None, with everything that is wrong in the log, when there is none."""
         try:
             config = Config.load(path.read_bytes(), runners=RUNNERS, watchers=WATCHERS, file=str(path))
@@ -208,7 +208,7 @@ class Fleet:
             config.set_device(path.stem)
         device = config.team.device or path.stem
         given = self._settings
-        return Plan(
+        return TeamPlan(
             device,
             config,
             Setup(pid=os.getpid(), debug_level=config.team.debug_level),
@@ -218,17 +218,17 @@ class Fleet:
             trace_entries=TRACE_ENTRIES,
             usock_path=f"{given.run_dir}{device}.sock",
             config_file=str(path),
-            keepsake_stem=f"{given.run_dir}{device}",
+            snapshot_stem=f"{given.run_dir}{device}",
         )
 
-    async def _live(self, plan: Plan) -> None:
+    async def _live(self, plan: TeamPlan) -> None:
         """One team, until it ends or shall end; a fault of ours is followed by another life."""
         device = plan.device
         log = named(self._log, device)
         wanted = True
         while True:
             set_debug_level(log, plan.setup.debug_level)
-            member = Member(TeamServer(plan, self.host, log), trio.CancelScope(), gone=not wanted)
+            member = Member(TeamServer(plan, self.reader, log), trio.CancelScope(), gone=not wanted)
             if not wanted:
                 member.server.stop()
             self.members[device] = member
@@ -331,7 +331,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
     code = EXIT_RUNTIME
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(fleet.host.read)
+            nursery.start_soon(fleet.reader.read)
             nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
             code = await fleet.run(started)
             nursery.cancel_scope.cancel()

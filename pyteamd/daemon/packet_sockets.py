@@ -31,7 +31,7 @@ class Reader:
     scope: trio.CancelScope
 
 
-class Taps:
+class PacketSockets:
     """Owned by one pump."""
 
     def __init__(

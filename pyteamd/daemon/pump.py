@@ -114,7 +114,7 @@ class Pump:
         self._busy = self._feeding = self._lost = False
         self._rounds = 0
         self._answers = 0
-        """Outcomes of writes that the Team has still to hear of; until then it counts as busy."""
+        """Answers of writes that the Team has still to hear of; until then it counts as busy."""
         self._began = 0.0
         self._frames: list[Frame] = []
         self._said: Outputs | None = None

@@ -23,7 +23,7 @@ STAND_BACK_INTERVAL_S = 0.05
 Batch: TypeAlias = list[tuple[int, KernelEvent]]
 
 
-class Host:
+class Reader:
     """One kernel and its reader, for all teams of the process."""
 
     def __init__(self, kernel: Kernel) -> None:

@@ -23,9 +23,9 @@ import trio
 from pyteamd.daemon.control.reconfigure import change
 from pyteamd.daemon.process import EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.team_server import Plan, StartFailed, TeamServer
+from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
@@ -57,9 +57,11 @@ class One:
             await read_again(self.server.pump, self.server.plan.config_file, self._log)
 
 
-async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]) -> int:
+async def serve(
+    plan: TeamPlan, reader: Reader, log: logging.Logger, notifier: Notifier, ready: Callable[[], None]
+) -> int:
     """Run one team until it ends. `ready` is called once when it works. Returns the exit code. StartFailed."""
-    one = One(TeamServer(plan, host, log), log)
+    one = One(TeamServer(plan, reader, log), log)
     code = EXIT_RUNTIME
     failure: StartFailed | None = None
 
@@ -73,7 +75,7 @@ async def serve(plan: Plan, host: Host, log: logging.Logger, notifier: Notifier,
 
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(host.read)
+            nursery.start_soon(reader.read)
             nursery.start_soon(signals, received, one, nursery.cancel_scope, notifier, log)
             try:
                 code = await one.server.run(started)

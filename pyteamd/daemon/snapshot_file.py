@@ -48,7 +48,7 @@ def boot_id() -> str:
         return ""
 
 
-class Keepsake:
+class SnapshotFile:
     """The file of one team device. `ifindex` tells it from an earlier device of the same name."""
 
     def __init__(

@@ -25,11 +25,11 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.log import set_debug_level
-from pyteamd.daemon.packet_sockets import Taps
+from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.reader import Host
-from pyteamd.daemon.snapshot_file import Keepsake
+from pyteamd.daemon.reader import Reader
+from pyteamd.daemon.snapshot_file import SnapshotFile
 from pyteamd.daemon.write_thread import Writer
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
@@ -56,7 +56,7 @@ class StartFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TeamPlan:
     """How to run one team."""
 
     device: str
@@ -72,24 +72,24 @@ class Plan:
     enslave: bool = True
     usock_path: str | None = None
     dbus: bool = False
-    keepsake_stem: str | None = None
+    snapshot_stem: str | None = None
     """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
 
 
 class TeamServer:
     """The life of one team, from its device to its end."""
 
-    def __init__(self, plan: Plan, host: Host, log: logging.Logger) -> None:
+    def __init__(self, plan: TeamPlan, reader: Reader, log: logging.Logger) -> None:
         self.plan = plan
         self.pump: Pump | None = None
-        self._host = host
-        self._kernel = host.kernel
+        self._reader = reader
+        self._kernel = reader.kernel
         self._log = log
         self._stopping = self._forced = False
         self._nursery: trio.Nursery
-        self._taps: Taps
+        self._taps: PacketSockets
         self._writer: Writer | None = None
-        self._keepsake: Keepsake | None = None
+        self._snapshot: SnapshotFile | None = None
         self._keeping = trio.CancelScope()
         self._waiting = trio.CancelScope()
 
@@ -109,7 +109,7 @@ class TeamServer:
                 failure = await self._start(pump, dump, bus)
                 if failure is None:
                     keep = self.plan.keep
-                    self._host.serving = True
+                    self._reader.serving = True
                     self._nursery.start_soon(pump.clock)
                     if usock is not None:
                         self._nursery.start_soon(usock.serve, pump)
@@ -122,13 +122,13 @@ class TeamServer:
                 raise failure
         except StartFailed:
             self._leave(ifindex, keep, usock, bus)
-            self._host.traces.pop(ifindex, None)
+            self._reader.traces.pop(ifindex, None)
             raise
         except BaseException:
             # After a crash, ours or that of another task, the next daemon takes the device over as it is now.
             self._leave(ifindex, keep or not self._forced, usock, bus)
             raise
-        self._host.traces.pop(ifindex, None)
+        self._reader.traces.pop(ifindex, None)
         return self._leave(ifindex, keep, usock, bus)
 
     def stop(self) -> bool:
@@ -215,9 +215,9 @@ class TeamServer:
         link = next(link for link in dump.links if link.ifindex == ifindex)
         team = Team(plan.config, link, setup=plan.setup, adopted=adopted, enslave=plan.enslave)
         beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
-        self._taps = Taps(self._kernel, self._nursery, self._log, self._frames)
+        self._taps = PacketSockets(self._kernel, self._nursery, self._log, self._frames)
         trace = Trace(beginning, plan.trace_entries)
-        self._host.traces[ifindex] = trace
+        self._reader.traces[ifindex] = trace
         self.pump = Pump(team, self._kernel, self, trace, self._log)
         if team.runner.punctual:
             self._be_punctual(self.pump)
@@ -227,19 +227,19 @@ class TeamServer:
         """A thread for the writes, and something for the next daemon to go on from."""
         pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
         self._nursery.start_soon(self._writer.report)
-        if self.plan.keepsake_stem is None:
+        if self.plan.snapshot_stem is None:
             return
-        path = f"{self.plan.keepsake_stem}.{pump.team.runner.name}.json"
-        self._keepsake = Keepsake(path, pump.ifindex, self._log)
+        path = f"{self.plan.snapshot_stem}.{pump.team.runner.name}.json"
+        self._snapshot = SnapshotFile(path, pump.ifindex, self._log)
         if self.plan.take_over and not pump.team.started:
-            self._keepsake.hand_over(pump.team.runner, trio.current_time())
-            pump.trace.beginning["resumed"] = self._keepsake.handed_over
+            self._snapshot.hand_over(pump.team.runner, trio.current_time())
+            pump.trace.beginning["resumed"] = self._snapshot.handed_over
         self._keeping = trio.CancelScope()
-        self._nursery.start_soon(self._keep, self._keepsake, pump, self._keeping)
+        self._nursery.start_soon(self._keep, self._snapshot, pump, self._keeping)
 
-    async def _keep(self, keepsake: Keepsake, pump: Pump, scope: trio.CancelScope) -> None:
+    async def _keep(self, snapshot: SnapshotFile, pump: Pump, scope: trio.CancelScope) -> None:
         with scope:
-            await keepsake.keep(pump)
+            await snapshot.keep(pump)
 
     def runner_replaced(self) -> None:
         """See Surroundings. A write that the old thread has still to finish is reported as ever; until then no other one is begun."""
@@ -248,10 +248,10 @@ class TeamServer:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        if self._keepsake is not None:
+        if self._snapshot is not None:
             self._keeping.cancel()
-            self._keepsake.remove()
-            self._keepsake = None
+            self._snapshot.remove()
+            self._snapshot = None
         if self.pump.team.runner.punctual:
             self._be_punctual(self.pump)
 
@@ -260,7 +260,7 @@ class TeamServer:
         team = pump.team
         pump.feed((dump,), trio.current_time())
         if not team.failed:
-            self._host.pumps[pump.ifindex] = pump
+            self._reader.pumps[pump.ifindex] = pump
             await pump.until(
                 lambda: self._stopping or bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S
             )
@@ -285,9 +285,9 @@ class TeamServer:
 
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
-        self._host.pumps.pop(ifindex, None)
+        self._reader.pumps.pop(ifindex, None)
         if self.pump is not None:
-            self._host.own(self.pump, ())
+            self._reader.own(self.pump, ())
         if usock is not None:
             usock.close()
         if bus is not None:
@@ -295,8 +295,8 @@ class TeamServer:
         if self._writer is not None:
             self._writer.close()
         self._kernel.unwatch_team(ifindex)
-        if self._keepsake is not None and not keep:
-            self._keepsake.remove()
+        if self._snapshot is not None and not keep:
+            self._snapshot.remove()
         if keep or (self.pump is not None and self.pump.team.gone):
             return EXIT_OK
         try:
@@ -317,13 +317,13 @@ class TeamServer:
     def send(self, frame: Frame) -> None:
         """See Surroundings."""
         self._taps.send(frame)
-        if self._keepsake is not None:
-            self._keepsake.spoke()
+        if self._snapshot is not None:
+            self._snapshot.spoke()
 
     def ports_changed(self, ports: Iterable[int]) -> None:
         """See Surroundings."""
         assert self.pump is not None
-        self._host.own(self.pump, ports)
+        self._reader.own(self.pump, ports)
 
     def debug_level(self, level: int) -> None:
         """See Surroundings."""

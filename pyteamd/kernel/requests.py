@@ -16,7 +16,7 @@ from typing import Final
 from pyteamd.kernel import rtnl
 from pyteamd.kernel import team_family as teamnl
 from pyteamd.kernel.framing import Malformed, Message
-from pyteamd.kernel.sockets import GENERIC, ROUTE, Refusal, RequestSocket
+from pyteamd.kernel.sockets import GENERIC, ROUTE, NetlinkError, RequestSocket
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
@@ -74,7 +74,7 @@ class Requests:
             raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
         try:
             self._links.request(rtnl.create(name, "team"))
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             raise _refused(refusal, what, "create") from refusal
         made = self.find_link(name)
         if made is None:
@@ -85,7 +85,7 @@ class Requests:
         """Delete a link of any kind. KernelGone when there is none."""
         try:
             self._links.request(rtnl.delete(ifindex))
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             if refusal.errno == errno.ENODEV:
                 raise KernelGone(f"link {ifindex} does not exist") from refusal
             raise _refused(refusal, f"delete link {ifindex}", "delete") from refusal
@@ -96,7 +96,7 @@ class Requests:
             try:
                 (answer,) = self._teams.request(teamnl.get_family())
                 self._family = teamnl.family_of(answer.octets)
-            except (Refusal, Malformed, ValueError) as problem:
+            except (NetlinkError, Malformed, ValueError) as problem:
                 raise KernelGone(f"the team driver is not there: {problem}") from problem
         return self._family
 
@@ -143,7 +143,7 @@ class Requests:
         try:
             (answer,) = self._links.request(request)
             return rtnl.decode(answer.octets)
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             if refusal.errno == errno.ENODEV:
                 return None
             raise _refused(refusal, what, "find") from refusal
@@ -153,7 +153,7 @@ class Requests:
     def _dump_links(self) -> tuple[LinkSeen, ...]:
         try:
             answers = self._links.dump(rtnl.dump_links())
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             raise _refused(refusal, "list links", "list") from refusal
         links: dict[int, LinkSeen] = {}
         for answer in answers:
@@ -169,7 +169,7 @@ class Requests:
         """All events of a multi-part answer of the team family."""
         try:
             answers = self._with_family(self._teams, lambda family: question(family, team))
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             if refusal.errno in (errno.EINVAL, errno.ENODEV, errno.ENOENT):
                 raise KernelGone(f"team device {team} does not exist") from refusal
             raise _refused(refusal, f"read team device {team}", "read") from refusal
@@ -183,7 +183,7 @@ class Requests:
         family = self.family()
         try:
             return sock.request(request(family.id))
-        except Refusal as refusal:
+        except NetlinkError as refusal:
             # The kernel says ENOENT also about a family that does not exist (any more).
             if refusal.errno != errno.ENOENT or self.family(fresh=True).id == family.id:
                 raise
@@ -194,7 +194,7 @@ class Requests:
         try:
             items = [self._encode(write) for write in writes]
             self._with_family(self._team_writes, lambda family: teamnl.set_options(family, team, items))
-        except (Refusal, ValueError) as problem:
+        except (NetlinkError, ValueError) as problem:
             if len(writes) == 1:
                 return _verdict(writes[0], problem)
         else:
@@ -221,7 +221,7 @@ class Requests:
                         return []  # somebody else took it: releasing it now would take it out of a bridge, say
                     request = rtnl.set_master(ifindex, 0)
             self._link_writes.request(request)
-        except (Refusal, Malformed, ValueError) as problem:
+        except (NetlinkError, Malformed, ValueError) as problem:
             return _verdict(write, problem)
         return []
 
@@ -257,14 +257,14 @@ def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | Set
 
 def _verdict(write: Write, problem: Exception) -> list[Refused]:
     match problem:
-        case Refusal(errno=code) if isinstance(write, SetOption) and code in _APPLIED:
+        case NetlinkError(errno=code) if isinstance(write, SetOption) and code in _APPLIED:
             return []
-        case Refusal(errno=code, explanation=explanation):
+        case NetlinkError(errno=code, explanation=explanation):
             return [Refused(write, code, explanation)]
     return [Refused(write, errno.EINVAL, str(problem))]
 
 
-def _refused(refusal: Refusal, what: str, verb: str) -> KernelRefused:
+def _refused(refusal: NetlinkError, what: str, verb: str) -> KernelRefused:
     """The exception for a person: the kernel's own words, and what to check."""
     hint = _HINTS.get((verb, refusal.errno), _PRIVILEGE if refusal.errno == errno.EPERM else "")
     return KernelRefused(refusal.errno, what, "; ".join(filter(None, (refusal.explanation, hint))))

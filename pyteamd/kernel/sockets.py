@@ -1,4 +1,4 @@
-"""Netlink sockets for requests: send one, get everything that answers it, or a Refusal.
+"""Netlink sockets for requests: send one, get everything that answers it, or a NetlinkError.
 
 The kernel does what a request asks inside `send`, so when that returns the answer is already in the receive buffer (the
 rest of a dump is made inside `recv`). A blocking socket therefore never really waits, and any thread may use it; a lock keeps
@@ -47,7 +47,7 @@ _DUMP_ATTEMPTS: Final = 5
 _FLAGS_AT: Final = 6
 
 
-class Refusal(Exception):
+class NetlinkError(Exception):
     """The answer to a request was an error: its errno, and the kernel's own words when it gave any."""
 
     def __init__(self, code: int, explanation: str = "") -> None:
@@ -80,7 +80,7 @@ class RequestSocket:
         self._socket.connect((0, 0))
 
     def request(self, request: bytes) -> list[Message]:
-        """Send, and return what answers it, acknowledgements left out. Refusal when the kernel says no."""
+        """Send, and return what answers it, acknowledgements left out. NetlinkError when the kernel says no."""
         return self._exchange(request)[0]
 
     def dump(self, request: bytes) -> list[Message]:
@@ -113,11 +113,11 @@ class RequestSocket:
                         raise Malformed(f"a datagram of {size} octets")
                     answer.feed(bytes(self._view[:size]))
             except BlockingIOError as problem:
-                raise Refusal(errno.ETIMEDOUT, f"no answer in {_PATIENCE_S} seconds") from problem
+                raise NetlinkError(errno.ETIMEDOUT, f"no answer in {_PATIENCE_S} seconds") from problem
             except OSError as problem:
-                raise Refusal(problem.errno or errno.EIO) from problem
+                raise NetlinkError(problem.errno or errno.EIO) from problem
             except Malformed as problem:
-                raise Refusal(errno.EBADMSG, str(problem)) from problem
+                raise NetlinkError(errno.EBADMSG, str(problem)) from problem
             return answer.messages, answer.interrupted
 
 
@@ -136,7 +136,7 @@ class Answer:
         self._acknowledged = acknowledged
 
     def feed(self, datagram: bytes) -> None:
-        """Take a datagram. Refusal when it says no; Malformed."""
+        """Take a datagram. NetlinkError when it says no; Malformed."""
         for message in messages(datagram):
             if message.sequence != self._sequence or self.complete:
                 continue
@@ -144,7 +144,7 @@ class Answer:
             if message.type in (ACK, DONE):
                 code = error_of(message)
                 if code:
-                    raise Refusal(code, explanation_of(message))
+                    raise NetlinkError(code, explanation_of(message))
                 self.complete = True
             else:
                 self.messages.append(message)

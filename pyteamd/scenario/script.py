@@ -53,7 +53,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Paragraph:
     """A paragraph of commands with the output the script expects."""
 
     source: tuple[str, ...]
@@ -65,7 +65,7 @@ class Block:
 class Script:
     """A parsed script; prose is kept word for word."""
 
-    parts: tuple[tuple[str, ...] | Block, ...]
+    parts: tuple[tuple[str, ...] | Paragraph, ...]
     worlds: frozenset[str]
     """Where it can run: "sim", "kernel"."""
 
@@ -74,7 +74,7 @@ def parse(text: str) -> Script:
     """Split a script into prose and blocks. Raises ScriptError for an unknown command, wherever it stands."""
     lines = text.splitlines()
     worlds = frozenset(("sim",))
-    parts: list[tuple[str, ...] | Block] = []
+    parts: list[tuple[str, ...] | Paragraph] = []
     at = 0
     while at < len(lines):
         end = at
@@ -89,7 +89,7 @@ def parse(text: str) -> Script:
     return Script(tuple(parts), worlds)
 
 
-def parse_block(paragraph: tuple[str, ...], first_line: int) -> Block:
+def parse_block(paragraph: tuple[str, ...], first_line: int) -> Paragraph:
     """A paragraph of commands."""
     cut = paragraph.index(SEPARATOR) if SEPARATOR in paragraph else len(paragraph)
     commands: list[Command] = []
@@ -104,7 +104,7 @@ def parse_block(paragraph: tuple[str, ...], first_line: int) -> Block:
         if word not in ACTIONS and word not in QUESTIONS:
             known = ", ".join(sorted((*ACTIONS, *QUESTIONS)))
             raise ScriptError(command.line, f"unknown command {word!r} (known: {known})")
-    return Block(paragraph[:cut], tuple(commands), paragraph[cut + 1 :])
+    return Paragraph(paragraph[:cut], tuple(commands), paragraph[cut + 1 :])
 
 
 def run(text: str, make_world: Callable[[], World]) -> str:
@@ -120,7 +120,7 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
     script = parse(text)
     differences: list[str] = []
     for wanted, got in zip(script.parts, play(script, make_world), strict=True):
-        if not isinstance(wanted, Block) or not isinstance(got, Block):
+        if not isinstance(wanted, Paragraph) or not isinstance(got, Paragraph):
             continue
         before, after = (wanted.expected, got.expected) if exact else (story(wanted.expected), story(got.expected))
         if before != after:
@@ -129,17 +129,17 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
     return differences
 
 
-def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Block]:
+def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Paragraph]:
     """The parts of the script, each block with the output it really had."""
     session = Session(make_world())
-    played: list[tuple[str, ...] | Block] = []
+    played: list[tuple[str, ...] | Paragraph] = []
     try:
         for part in script.parts:
-            if isinstance(part, Block):
+            if isinstance(part, Paragraph):
                 session.begin()
                 for command in part.commands:
                     perform(session, command)
-                part = Block(part.source, part.commands, tuple(session.end()))
+                part = Paragraph(part.source, part.commands, tuple(session.end()))
             played.append(part)
     finally:
         session.world.close()
@@ -162,9 +162,9 @@ def perform(session: Session, command: Command) -> None:
         raise ScriptError(command.line, f"{word}: {problem}") from None
 
 
-def render(part: tuple[str, ...] | Block) -> tuple[str, ...]:
+def render(part: tuple[str, ...] | Paragraph) -> tuple[str, ...]:
     """A part as lines of a script."""
-    if not isinstance(part, Block):
+    if not isinstance(part, Paragraph):
         return part
     return part.source + ((SEPARATOR, *part.expected) if part.expected else ())
 

@@ -141,7 +141,7 @@ def of_runner(team: Team, port: Port, now: float) -> Reason:
 def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
     """Links that were to be ports."""
     by_name = {link.name: link for link in team.facts.links.values()}
-    for name, why in team.roster.refused.items():
+    for name, why in team.joining.refused.items():
         yield name, Reason(False, f"is no port: {why}", f"pyteamdctl {team.facts.team.name} port add {name}")
     for name in team.members.wanted:
         link = by_name.get(name)
@@ -154,7 +154,7 @@ def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
 def of_candidate(team: Team, link: LinkSeen) -> Reason:
     """A link that is there, wanted, and no port."""
     if link.master == team.view.ifindex:
-        hosts = ", ".join(name for name, _ in team.roster.unresolved())
+        hosts = ", ".join(name for name, _ in team.joining.unresolved())
         return Reason(False, f"is joining: resolving {hosts}" if hosts else "is joining")
     if link.master:
         return Reason(False, f"belongs to {team.facts.name_of(link.master)}", f"ip link set {link.name} nomaster")

@@ -46,7 +46,7 @@ class Gauges:
 
 
 @dataclass(slots=True)
-class Family:
+class Metric:
     """One metric with its samples."""
 
     name: str
@@ -76,11 +76,11 @@ def escaped(text: str) -> str:
 
 def text(teams: Iterable[tuple[Team, Trace, Gauges]], now: float) -> str:
     """The metrics of these teams, the end mark included."""
-    families: dict[str, Family] = {}
+    families: dict[str, Metric] = {}
     for team, trace, gauges in teams:
         device = team.facts.team.name
         for name, kind, help_line, value, labels in samples(team, trace, gauges, now):
-            family = families.setdefault(name, Family(f"pyteamd_{name}", kind, help_line))
+            family = families.setdefault(name, Metric(f"pyteamd_{name}", kind, help_line))
             family.add(value, {"team": device, **labels})
     lines = [line for family in families.values() for line in family.lines()]
     return "\n".join([*lines, "# EOF", ""])

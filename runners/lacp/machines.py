@@ -252,7 +252,7 @@ CHURN: Mapping[tuple[type[Churn], Drift], type[Churn]] = {
 # -- periodic transmission, 6.4.13 ---------------------------------------------------------------------------------------
 
 
-class Periodic(Enum):
+class Pace(Enum):
     """How often to speak; the value is the interval in seconds, None for never."""
 
     NONE = None
@@ -260,8 +260,8 @@ class Periodic(Enum):
     SLOW = SLOW_PERIODIC_S
 
 
-def periodic(enabled: bool, active: bool, partner_active: bool, partner_short: bool) -> Periodic:
+def periodic(enabled: bool, active: bool, partner_active: bool, partner_short: bool) -> Pace:
     """Never while disabled or when both ends wait for the other, else as the partner asked."""
     if not enabled or not (active or partner_active):
-        return Periodic.NONE
-    return Periodic.FAST if partner_short else Periodic.SLOW
+        return Pace.NONE
+    return Pace.FAST if partner_short else Pace.SLOW

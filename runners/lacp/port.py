@@ -33,7 +33,7 @@ from pyteamd.runners.lacp.machines import (
     Mux,
     MuxInput,
     NoChurn,
-    Periodic,
+    Pace,
     Receive,
     next_mux,
     periodic,
@@ -208,7 +208,7 @@ class LacpPort:
         """It is well again after a failure, but not for long enough."""
         return self.restore_at is not None and now < self.restore_at
 
-    def periodic(self, local: LocalSystem) -> Periodic:
+    def periodic(self, local: LocalSystem) -> Pace:
         """How often to speak."""
         enabled = not isinstance(self.receive, Disabled)
         short = isinstance(self.receive, Expired) or bool(self.partner.state & lacpdu.TIMEOUT)

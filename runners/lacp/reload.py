@@ -11,7 +11,7 @@ from dataclasses import replace
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.group import Group
-from pyteamd.runners.lacp.joining import Roster
+from pyteamd.runners.lacp.joining import Joining
 from pyteamd.runners.lacp.keys import LacpConfig
 
 IDENTITY = frozenset(("sys_prio", "system_id", "key_policy"))
@@ -30,7 +30,7 @@ def disruption(name: str, config: LacpConfig, in_service: int) -> str:
     return "none"
 
 
-def take_over(config: LacpConfig, group: Group, roster: Roster, fallback: Fallback, team: TeamView) -> None:
+def take_over(config: LacpConfig, group: Group, joining: Joining, fallback: Fallback, team: TeamView) -> None:
     """Change what lives on; the caller settles afterwards."""
     group.local = replace(
         group.local,
@@ -40,7 +40,7 @@ def take_over(config: LacpConfig, group: Group, roster: Roster, fallback: Fallba
         keys_by_speed=config.key_policy == "speed",
     )
     group.set_policy(config.agg_select_policy, config.max_ports)
-    roster.system_id = config.system_id
+    joining.system_id = config.system_id
     fallback.configure(config.fallback, config.fallback_delay / 1000)
     for ifindex, port in group.ports.items():
         view = team.ports.get(ifindex)

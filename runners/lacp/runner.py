@@ -21,7 +21,7 @@ from pyteamd.runners.lacp.blocked import Blocked, Place, blocking, port_state, t
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.frames import LINK_NOT_UP, answer, complaint, count_bad, malformed, read
 from pyteamd.runners.lacp.group import Group
-from pyteamd.runners.lacp.joining import Roster
+from pyteamd.runners.lacp.joining import Joining
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.log_lines import (
     choice_line,
@@ -33,7 +33,7 @@ from pyteamd.runners.lacp.log_lines import (
     speeds_line,
     state_line,
 )
-from pyteamd.runners.lacp.machines import Disabled, Happening, Mux, Periodic, Receive
+from pyteamd.runners.lacp.machines import Disabled, Happening, Mux, Pace, Receive
 from pyteamd.runners.lacp.port import LacpPort, mismatch
 from pyteamd.runners.lacp.reload import PORT_IDENTITY, disruption, take_over
 from pyteamd.runners.lacp.snapshot import save
@@ -65,7 +65,7 @@ class Lacp(Runner):
         by_speed = config.key_policy == "speed"
         local = LocalSystem(config.sys_prio, bytes(MAC_LENGTH), config.active, config.fast_rate, by_speed)
         self._group = Group(local, config.agg_select_policy, config.max_ports)
-        self._roster = Roster(self._group, config.system_id)
+        self._joining = Joining(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self.spreader = Spreader(config)
         self._digests: dict[int, tuple[Any, ...]] = {}
@@ -109,7 +109,7 @@ class Lacp(Runner):
         for ifindex in touched:
             self._finish(ports[ifindex], now)
         self.spreader.handle(event, self._weights(team), team, now)
-        self._roster.begun = self._roster.begun or isinstance(event, Resync)
+        self._joining.begun = self._joining.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
         moments = [*self._wakes.values(), self._fallback.begins_at(), self.spreader.deadline()]
@@ -118,10 +118,10 @@ class Lacp(Runner):
     def _follow_team(self, team: TeamView, now: float) -> bool:
         """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
         before = self._group.local.mac
-        renamed = self._roster.follow_identifier(team)
+        renamed = self._joining.follow_identifier(team)
         if renamed and any(before) and self._group.ports:
             self.note(Level.INFO, identifier_line(before, self._group.local.mac))
-        moved_in_or_out = self._roster.follow_ports(team, now)
+        moved_in_or_out = self._joining.follow_ports(team, now)
         for book in (self._digests, self._wakes):
             for ifindex in book.keys() - self._group.ports.keys():
                 del book[ifindex]
@@ -166,7 +166,7 @@ class Lacp(Runner):
 
     def _set_link(self, port: LacpPort, link: Link, running: bool, now: float) -> None:
         local = self._group.local
-        speaks = running and port.periodic(local) is not Periodic.NONE
+        speaks = running and port.periodic(local) is not Pace.NONE
         port.set_link(link, local, now)
         if link is not Link.UP and speaks:
             self.send(port.ifindex, port.transmit(local, now))
@@ -217,7 +217,7 @@ class Lacp(Runner):
                 self._note_state(other, was)
                 self._unsettled = True
         if held:
-            self._roster.take_over(port, pdu)
+            self._joining.take_over(port, pdu)
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Lacp(Runner):
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True
-        take_over(config, self._group, self._roster, self._fallback, team)
+        take_over(config, self._group, self._joining, self._fallback, team)
         self.spreader.reconfigure(config)
 
     def choice(self) -> str:
@@ -396,4 +396,4 @@ class Lacp(Runner):
         return save(self._group.ports.values(), self._group.chosen, now)
 
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
-        self._roster.resume(snapshot, age_s, now)
+        self._joining.resume(snapshot, age_s, now)

@@ -116,7 +116,7 @@ def open_files() -> int:
 
 def ports(daemon: Running) -> set[str]:
     """Ports as the team sees them."""
-    (pump,) = daemon.host.pumps.values()
+    (pump,) = daemon.reader.pumps.values()
     return {port.name for port in pump.team.ports.values()}
 
 

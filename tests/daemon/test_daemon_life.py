@@ -173,7 +173,7 @@ async def test_a_crash_of_any_task_ends_it_and_leaves_the_device(lab: Lab, monke
     await daemon.ended.wait()
     assert daemon.crash is not None
     assert daemon.crash.subgroup(AssertionError) is not None
-    assert len(daemon.host.traces) == 1
+    assert len(daemon.reader.traces) == 1
     assert not daemon.has_file()
     assert lab.link("eth1").master == lab.link("team0").ifindex
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.team_server import TeamServer
 from pyteamd.model.desired import OptionKey, SetOption, Tap
 from pyteamd.model.errors import KernelRefused
@@ -43,8 +43,8 @@ async def test_a_fail_over_that_was_thought_through_is_written_first_and_once(la
     await trio.sleep(1)
     lab.kernel.performed.clear()
     lab.cut("eth1")
-    (pump,) = daemon.host.pumps.values()
-    assert daemon.host.write_ahead(lab.kernel.take_events())
+    (pump,) = daemon.reader.pumps.values()
+    assert daemon.reader.write_ahead(lab.kernel.take_events())
     eth1, eth2 = lab.link("eth1").ifindex, lab.link("eth2").ifindex
     written = [
         SetOption(OptionKey("enabled", eth2), True),
@@ -60,7 +60,7 @@ async def test_a_fail_over_that_was_thought_through_is_written_first_and_once(la
     assert lab.kernel.performed == written
     assert [
         entry.writes
-        for entry in daemon.host.traces[lab.link("team0").ifindex]
+        for entry in daemon.reader.traces[lab.link("team0").ifindex]
         if entry.event == CarrierSeen(eth1, False)
     ] == [tuple(written)]
 
@@ -83,7 +83,7 @@ async def test_nothing_is_written_ahead_of_other_news(lab: Lab) -> None:
     """The cable of eth2 goes, then that of eth1, and both are heard of in one batch."""
     daemon = await lab.start()
     await trio.sleep(1)
-    (pump,) = daemon.host.pumps.values()
+    (pump,) = daemon.reader.pumps.values()
     eth1, eth2 = lab.link("eth1").ifindex, lab.link("eth2").ifindex
     lab.kernel.performed.clear()
     assert not pump.write_ahead([CarrierSeen(eth2, False), CarrierSeen(eth1, False)])
@@ -193,9 +193,9 @@ async def test_two_teams_in_one_process(lab: Lab) -> None:
     second = lab.plan({"runner": {"name": "roundrobin"}, "ports": {"eth2": {}}})
     second.config.set_device("team1")
     second = replace(second, device="team1", usock_path=f"{lab.directory}/team1.sock")
-    host, log = Host(lab.kernel), (await lab.start(lab.plan(enslave=False))).log
+    reader, log = Reader(lab.kernel), (await lab.start(lab.plan(enslave=False))).log
     await lab.daemons[0].stop()
-    servers = [TeamServer(plan, host, log) for plan in (first, second)]
+    servers = [TeamServer(plan, reader, log) for plan in (first, second)]
     ready: list[TeamServer] = []
     codes: list[int] = []
 
@@ -203,13 +203,13 @@ async def test_two_teams_in_one_process(lab: Lab) -> None:
         codes.append(await server.run(lambda: ready.append(server)))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(host.read)
+        nursery.start_soon(reader.read)
         for server in servers:
             nursery.start_soon(run, server)
         await trio.sleep(0.1)
         assert {id(server) for server in ready} == {id(server) for server in servers}
         assert sorted(os.listdir(lab.directory)) == ["team0.sock", "team1.sock"]
-        pumps = {pump.team.facts.team.name: pump for pump in host.pumps.values()}
+        pumps = {pump.team.facts.team.name: pump for pump in reader.pumps.values()}
         assert list(pumps["team0"].team.ports) == [lab.link("eth1").ifindex]
         assert list(pumps["team1"].team.ports) == [lab.link("eth2").ifindex]
         lab.cut("eth2")

@@ -23,7 +23,7 @@ from jeepney.bus_messages import message_bus
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.dbus import MAXIMUM_CALLS
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.team_server import Plan
+from pyteamd.daemon.team_server import TeamPlan
 
 pytestmark = pytest.mark.skipif(not shutil.which("dbus-daemon"), reason="no dbus-daemon (Debian: dbus)")
 
@@ -53,7 +53,7 @@ CALLS: list[tuple[str, tuple[str, ...]]] = [
 ]
 
 
-def with_dbus(lab: Lab, device: str = "team0") -> Plan:
+def with_dbus(lab: Lab, device: str = "team0") -> TeamPlan:
     """The usual team, on D-Bus too."""
     plan = lab.plan(dbus=True)
     return replace(plan, device=device, setup=replace(plan.setup, dbus_enabled=True))

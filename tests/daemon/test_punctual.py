@@ -15,8 +15,8 @@ import trio
 from daemon_kit import Lab, RecordingKernel, Running, quiet
 from lacp_partner import LacpPartner, attach
 
-from pyteamd.daemon.snapshot_file import Keepsake
-from pyteamd.daemon.team_server import Plan
+from pyteamd.daemon.snapshot_file import SnapshotFile
+from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.model.desired import SetMember, Write
 from pyteamd.model.events import Refused
 from pyteamd.sim.waiting import WaitingSocket
@@ -54,8 +54,8 @@ def kernel(lab: Lab) -> Stalling:
     return lab.kernel
 
 
-def plan(lab: Lab, **changes: Any) -> Plan:
-    return lab.plan(LACP, keepsake_stem=f"{lab.directory}/team0", **changes)
+def plan(lab: Lab, **changes: Any) -> TeamPlan:
+    return lab.plan(LACP, snapshot_stem=f"{lab.directory}/team0", **changes)
 
 
 def partners(lab: Lab) -> list[LacpPartner]:
@@ -184,7 +184,7 @@ async def test_a_touch_with_each_lacpdu_says_that_we_live(lab: Lab, kernel: Stal
 
 async def test_a_team_that_goes_over_to_lacp_is_punctual_from_then_on(lab: Lab, kernel: Stalling) -> None:
     path = f"{lab.directory}/team0.lacp.json"
-    daemon = await lab.start(lab.plan({"runner": {"name": "roundrobin"}}, keepsake_stem=f"{lab.directory}/team0"))
+    daemon = await lab.start(lab.plan({"runner": {"name": "roundrobin"}}, snapshot_stem=f"{lab.directory}/team0"))
     first, _ = partners(lab)
     assert json.loads(await daemon.call("ConfigApply", json.dumps(LACP), "apply"))["applied"]
     lab.kernel.set_up(lab.link("team0").ifindex, True)
@@ -260,7 +260,7 @@ async def test_a_bad_file_is_one_line_in_the_log(what: str, lab: Lab) -> None:
     path.write_text(DAMAGE[what])
     os.utime(path, (999, 999))
     receiver = Receiver()
-    Keepsake(str(path), 9, log, clock=Clock(), boot="b").hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    SnapshotFile(str(path), 9, log, clock=Clock(), boot="b").hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert lines == [f"{path} is ignored: {REASONS.get(what, 'damaged')}"]
     assert receiver.resumed == []
 
@@ -275,7 +275,7 @@ async def test_where_one_of_them_did_not_know_the_boot_the_file_is_good(
     path.write_text(json.dumps({"boot": written, "ifindex": 9, "snapshot": {"a": 1}}))
     os.utime(path, (999, 999))
     receiver = Receiver()
-    Keepsake(str(path), 9, (await lab.start()).log, clock=Clock()).hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    SnapshotFile(str(path), 9, (await lab.start()).log, clock=Clock()).hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert [snapshot for snapshot, _ in receiver.resumed] == [{"a": 1}]
 
 
@@ -284,20 +284,20 @@ async def test_age_counts_from_the_last_sign_of_life(lab: Lab) -> None:
     lines = lab.daemons[0].lines
     lines.clear()
     path = str(lab.directory / "file")
-    keepsake = Keepsake(path, 9, log, clock=clock, boot="b")
-    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot = SnapshotFile(path, 9, log, clock=clock, boot="b")
+    snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert (lines, receiver.resumed) == ([], []), "no file is nothing to talk about"
-    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     clock.now_s += 2.0
-    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     clock.now_s += 1.5
-    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert receiver.resumed == [({"ports": {}}, pytest.approx(1.5))]
     clock.now_s += 100.0
-    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert lines == [f"{path} is 102 s old: partners are listened to anew"]
     clock.now_s = 900.0
-    keepsake.hand_over(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert lines[1:] == [f"{path} is ignored: from before the machine was started"]
     assert len(receiver.resumed) == 2
 
@@ -307,9 +307,9 @@ async def test_a_directory_that_takes_no_file_is_said_once(lab: Lab) -> None:
     lines = lab.daemons[0].lines
     lines.clear()
     receiver = Receiver()
-    keepsake = Keepsake(str(lab.directory / "nosuch" / "file"), 9, log, clock=Clock(), boot="b")
+    snapshot = SnapshotFile(str(lab.directory / "nosuch" / "file"), 9, log, clock=Clock(), boot="b")
     for receiver.revision in (2, 3):
-        keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+        snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     assert len(lines) == 1
     assert lines[0].endswith("a restart will interrupt traffic")
 
@@ -348,17 +348,17 @@ async def test_what_could_not_be_written_does_not_make_the_old_file_look_new(
 
     log, clock, receiver = (await lab.start()).log, Clock(), Receiver()
     path = lab.directory / "file"
-    keepsake = Keepsake(str(path), 9, log, clock=clock, boot="b")
-    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot = SnapshotFile(str(path), 9, log, clock=clock, boot="b")
+    snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     monkeypatch.setattr("pyteamd.daemon.snapshot_file.os.replace", no_space)
     receiver.revision = 2
     for _ in range(2):
         clock.now_s += 1.0
-        keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+        snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     assert path.stat().st_mtime == 1000.0
     assert not path.with_name("file.new").exists()
     monkeypatch.undo()
-    keepsake.update(receiver, 0.0)  # type: ignore[arg-type]
+    snapshot.update(receiver, 0.0)  # type: ignore[arg-type]
     assert path.stat().st_mtime == 1002.0
 
 

@@ -99,7 +99,7 @@ async def test_the_end_comes_while_a_team_rests(many: Any, monkeypatch: pytest.M
     await trio.sleep(2 * RESTART_S)
     assert made.codes == [0]
     assert not made.lab.has("team0")
-    assert made.fleet.host.traces == {}
+    assert made.fleet.reader.traces == {}
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -48,7 +48,7 @@ async def test_events_come_as_they_happen(lab: Lab) -> None:
 async def test_who_asks_too_rarely_is_told_what_was_missed(lab: Lab) -> None:
     daemon = await lab.start()
     await quiet()
-    (pump,) = daemon.host.pumps.values()
+    (pump,) = daemon.reader.pumps.values()
     ring = pump.trace._ring.maxlen
     assert ring is not None
     lab.cut("eth1")

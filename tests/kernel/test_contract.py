@@ -127,7 +127,7 @@ async def test_adopt_a_team_with_ports(world: World) -> None:
     assert {option.key.port for option in dump.options} == {0, first, second}
 
 
-# Membership
+# WantedPorts
 
 
 async def test_enslave_and_release(world: World) -> None:

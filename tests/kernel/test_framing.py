@@ -25,7 +25,7 @@ from pyteamd.kernel.framing import (
     number,
     text,
 )
-from pyteamd.kernel.sockets import Answer, Refusal
+from pyteamd.kernel.sockets import Answer, NetlinkError
 
 
 def message(kind: int, payload: bytes = b"", flags: int = 0, sequence: int = 7) -> bytes:
@@ -188,8 +188,8 @@ def test_answer_in_parts() -> None:
 @pytest.mark.parametrize("kind", [ACK, DONE])
 def test_refused_request(kind: int) -> None:
     answer = Answer(7, acknowledged=False)
-    with pytest.raises(Refusal, match="Device or resource busy: Too late") as refusal:
+    with pytest.raises(NetlinkError, match="Device or resource busy: Too late") as refusal:
         answer.feed(message(ACK, struct.pack("=i", -errno.EBUSY) + ECHO[:16] + WORDS, F_ACK_TLVS | F_CAPPED))
     assert (refusal.value.errno, refusal.value.explanation) == (errno.EBUSY, "Too late")
-    with pytest.raises(Refusal):
+    with pytest.raises(NetlinkError):
         Answer(7, acknowledged=True).feed(message(kind, struct.pack("=i", -errno.EBUSY)))

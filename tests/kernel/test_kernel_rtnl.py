@@ -105,7 +105,7 @@ def test_broken_links(octets: bytes) -> None:
 
 def test_noise() -> None:
     dice = random.Random(3)
-    outcomes = {True: 0, False: 0}
+    answers = {True: 0, False: 0}
     for _ in range(2000):
         octets = bytearray(dice.choice(RECORDED))
         for _ in range(dice.randrange(1, 6)):
@@ -113,11 +113,11 @@ def test_noise() -> None:
         try:
             found = rtnl.decode(bytes(octets[: dice.randrange(len(octets) // 2, len(octets) + 1)]))
         except Malformed:
-            outcomes[False] += 1
+            answers[False] += 1
         else:
             assert isinstance(found.name, str)
-            outcomes[True] += 1
-    assert min(outcomes.values()) > 10
+            answers[True] += 1
+    assert min(answers.values()) > 10
 
 
 @pytest.mark.parametrize(

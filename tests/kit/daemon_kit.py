@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from pyteamd.config.config import Config
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import serve
-from pyteamd.daemon.team_server import Plan, StartFailed
+from pyteamd.daemon.team_server import StartFailed, TeamPlan
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import OptionKey, Write
 from pyteamd.model.events import Refused, Resync
@@ -66,7 +66,7 @@ class Lines(logging.Handler):
 class Running:
     """A daemon that was started."""
 
-    host: Host
+    reader: Reader
     path: str
     log: logging.Logger
     lines: list[str]
@@ -148,29 +148,29 @@ class Lab:
         key = OptionKey(name, self.link(port).ifindex if port else 0)
         return {seen.key: seen.value for seen in team.options()}[key]
 
-    def plan(self, config: dict[str, Any] | None = None, **changes: Any) -> Plan:
+    def plan(self, config: dict[str, Any] | None = None, **changes: Any) -> TeamPlan:
         """What to run: activebackup with eth1 and eth2 unless told otherwise."""
         text = json.dumps(ACTIVE_BACKUP if config is None else config)
         loaded = Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
         setup = Setup(pid=4711, pid_file="/run/teamd/team0.pid")
-        return replace(Plan("team0", loaded, setup, usock_path=f"{self.directory}/team0.sock"), **changes)
+        return replace(TeamPlan("team0", loaded, setup, usock_path=f"{self.directory}/team0.sock"), **changes)
 
-    async def start(self, plan: Plan | None = None, environ: dict[str, str] | None = None) -> Running:
+    async def start(self, plan: TeamPlan | None = None, environ: dict[str, str] | None = None) -> Running:
         """Start a daemon and wait until it is ready or has failed."""
         plan = plan or self.plan()
         log, handler = logging.getLogger(f"daemon{len(self.daemons)}"), Lines()
         log.handlers, log.propagate = [handler], False
         log.setLevel(logging.INFO)
-        daemon = Running(Host(self.kernel), plan.usock_path or "", log, handler.lines)
+        daemon = Running(Reader(self.kernel), plan.usock_path or "", log, handler.lines)
         self.daemons.append(daemon)
         self.nursery.start_soon(self._run, plan, daemon, Notifier(environ or {}))
         await daemon.ready.wait()
         return daemon
 
-    async def _run(self, plan: Plan, daemon: Running, notifier: Notifier) -> None:
+    async def _run(self, plan: TeamPlan, daemon: Running, notifier: Notifier) -> None:
         try:
             with daemon.scope:
-                daemon.code = await serve(plan, daemon.host, daemon.log, notifier, daemon.ready.set)
+                daemon.code = await serve(plan, daemon.reader, daemon.log, notifier, daemon.ready.set)
         except StartFailed as failure:
             daemon.failure = failure
         except ExceptionGroup as crash:

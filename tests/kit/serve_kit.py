@@ -17,7 +17,7 @@ from daemon_kit import Lab, Lines, Running, quiet
 
 from pyteamd.daemon.fleet import Fleet, Settings, serve_many
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 
 
@@ -38,7 +38,7 @@ class Many:
     def client(self, team: str) -> Running:
         """Somebody who asks a team."""
         path = str(self.lab.directory / f"{team}.sock")
-        return Running(Host(self.lab.kernel), path, logging.getLogger("client"), [])
+        return Running(Reader(self.lab.kernel), path, logging.getLogger("client"), [])
 
     async def hang_up(self) -> None:
         """SIGHUP."""

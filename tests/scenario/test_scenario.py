@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyteamd.scenario import script as scenario
-from pyteamd.scenario.script import Block, ScriptError
+from pyteamd.scenario.script import Paragraph, ScriptError
 from pyteamd.scenario.simulated import SimulatedWorld
 
 SCRIPT = """worlds: sim kernel
@@ -32,7 +32,7 @@ state runner.active_port
 def test_paragraphs() -> None:
     script = scenario.parse(SCRIPT)
     assert script.worlds == {"sim", "kernel"}
-    blocks = [part for part in script.parts if isinstance(part, Block)]
+    blocks = [part for part in script.parts if isinstance(part, Paragraph)]
     assert [[command.text.split()[0] for command in block.commands] for block in blocks] == [
         ["config", "port", "start"],
         ["state"],

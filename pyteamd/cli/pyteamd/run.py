@@ -16,10 +16,10 @@ from pyteamd.daemon.log import choose_output, open_log
 from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
 from pyteamd.daemon.pid_file import PidFile
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
-from pyteamd.daemon.reader import Host
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import serve
-from pyteamd.daemon.team_server import Plan, StartFailed
+from pyteamd.daemon.team_server import StartFailed, TeamPlan
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
 from pyteamd.model.setup import Setup
 
@@ -50,7 +50,7 @@ def launch(options: Options, config: Config, device: str, pid_path: str, backgro
             return failed(error.errno, log, background)
 
 
-def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Plan:
+def plan_for(options: Options, config: Config, device: str, pid_path: str) -> TeamPlan:
     """The command line as a plan for one team."""
     setup = Setup(
         pid=os.getpid(),
@@ -59,7 +59,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
         dbus_enabled=options.dbus,
         debug_level=options.debug_level,
     )
-    return Plan(
+    return TeamPlan(
         device,
         config,
         setup,
@@ -70,15 +70,15 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Pl
         enslave=options.enslave,
         usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
         dbus=options.dbus,
-        keepsake_stem=f"{options.run_dir}{device}",
+        snapshot_stem=f"{options.run_dir}{device}",
     )
 
 
-def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> int:
+def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -> int:
     """Run the event loop. StartFailed."""
     raise_open_files(ENOUGH_FOR_ONE, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
-    host = Host(kernel)
+    reader = Reader(kernel)
 
     def ready() -> None:
         log.info("%s successfully started.", __version__)
@@ -86,14 +86,14 @@ def daemon(plan: Plan, log: logging.Logger, background: Background | None) -> in
             background.report(0)
 
     def last_words() -> int:
-        for trace in host.traces.values():
+        for trace in reader.traces.values():
             for line in trace.lines():
                 log.critical("%s", line)
-        return EXIT_RUNTIME if host.serving else EXIT_START
+        return EXIT_RUNTIME if reader.serving else EXIT_START
 
     on_crash(last_words, log)
     try:
-        code = trio.run(serve, plan, host, log, Notifier(os.environ), ready)
+        code = trio.run(serve, plan, reader, log, Notifier(os.environ), ready)
     finally:
         kernel.close()
     log.info("Exiting...")

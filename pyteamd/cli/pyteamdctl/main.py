@@ -74,7 +74,7 @@ class UsageError(Exception):
     """The command line asks for nothing that exists; the help follows the text."""
 
 
-class Refusal(Exception):
+class CannotGoOn(Exception):
     """The program cannot go on; the text says why, the hint (teamdctl gives none) what to type next."""
 
     def __init__(self, text: str, hint: str = "") -> None:
@@ -132,7 +132,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         if options.hints and (near := near_miss(verbs, operands[1:])):
             err.write(f"did you mean: {program} {operands[0]} {near}?\n")
         return FAILURE
-    except Refusal as error:
+    except CannotGoOn as error:
         err.write(f"{error}\n")
         return FAILURE
     return _run_verb(team, verb, params if tail is None else tail, options, out, err)
@@ -194,7 +194,7 @@ class _Options:
         self.verbosity = 0
 
     def read(self, program: str, args: Sequence[str], err: TextIO) -> list[str]:
-        """Take the options out of the arguments; the operands remain. Raises UsageError, Refusal."""
+        """Take the options out of the arguments; the operands remain. Raises UsageError, CannotGoOn."""
         forced: set[str] = set()
         permute = "POSIXLY_CORRECT" not in os.environ
         reader = OptionReader(program, _OPTIONS, args, err.write, permute=permute)
@@ -208,7 +208,7 @@ class _Options:
                 case "o":
                     self.oneline = True
                 case "Z":
-                    raise Refusal("ZeroMQ support is not compiled-in")
+                    raise CannotGoOn("ZeroMQ support is not compiled-in")
                 case "D":
                     forced.add("dbus")
                 case "U":
@@ -240,8 +240,8 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
                     if silent
                     else ""
                 )
-                raise Refusal(f"command call failed ({os.strerror(error.errno)})", hint) from None
-    except Refusal as error:
+                raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})", hint) from None
+    except CannotGoOn as error:
         err.write(f"{error}\n")
         if error.hint and options.hints:
             err.write(f"{error.hint}\n")
@@ -250,7 +250,7 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
 
 
 def _connect(team: str, transport: str | None, err: TextIO) -> Client:
-    """Connect and fetch configuration and state. Raises Refusal."""
+    """Connect and fetch configuration and state. Raises CannotGoOn."""
     try:
         client = Client.connect(team, transport)
         try:
@@ -268,12 +268,12 @@ def _connect(team: str, transport: str | None, err: TextIO) -> Client:
         hint = (
             f"is its daemon running? pyteamdctl list shows those that are; start one with: pyteamd -d -t {team} -f FILE"
         )
-        raise Refusal(f"teamdctl_connect failed ({os.strerror(error.errno)})", hint) from None
+        raise CannotGoOn(f"teamdctl_connect failed ({os.strerror(error.errno)})", hint) from None
     return client
 
 
 def _check_device(name: str) -> None:
-    """There must be a network device of that name, as the kernel reads it. Raises Refusal."""
+    """There must be a network device of that name, as the kernel reads it. Raises CannotGoOn."""
     import fcntl
     import socket
     import struct
@@ -285,21 +285,23 @@ def _check_device(name: str) -> None:
     except OSError as error:
         if error.errno == errno.ENODEV:
             hint = f"pyteamdctl list shows the teams there are; start this one with: pyteamd -d -t {name} -f FILE"
-            raise Refusal(f'Device "{name}" does not exist', hint) from None
-        raise Refusal(f'Device "{name}" - failed to get interface index ({error.strerror})') from None
+            raise CannotGoOn(f'Device "{name}" does not exist', hint) from None
+        raise CannotGoOn(f'Device "{name}" - failed to get interface index ({error.strerror})') from None
 
 
 def _check_team(client: Client) -> None:
-    """The daemon at the other end must be this team's. Raises Refusal."""
+    """The daemon at the other end must be this team's. Raises CannotGoOn."""
     try:
         config = load_json(client.config)
     except VerbError as error:
-        raise Refusal(str(error)) from None
+        raise CannotGoOn(str(error)) from None
     device = config.get("device") if isinstance(config, dict) else None
     if not isinstance(device, str):
-        raise Refusal("Failed to parse device name from config.")
+        raise CannotGoOn("Failed to parse device name from config.")
     if device != client.team:
-        raise Refusal(f"Unable to access to {client.team} through connected teamd daemon because it controls {device}.")
+        raise CannotGoOn(
+            f"Unable to access to {client.team} through connected teamd daemon because it controls {device}."
+        )
 
 
 def _log(error: ClientError, err: TextIO) -> None:

@@ -1,6 +1,6 @@
 """The text that `teamdctl TEAM state` shows, made from the daemon's JSON state; pure.
 
-How it works: every part of the text is a `Block`: the members it needs, each with the form it must have, and its
+How it works: every part of the text is a `Section`: the members it needs, each with the form it must have, and its
 lines. All members are read before the first line is written, so a block comes whole or not at all; a missing member,
 or one of another type, ends the text with the block's complaint. Members not named here are ignored, objects are
 walked in the order received, integers wrap to 32 bits: all as in the C program.
@@ -24,7 +24,7 @@ class ViewError(Exception):
     """The state lacks something; the text is teamdctl's complaint."""
 
 
-class Block:
+class Section:
     """Members of the state, by dotted path, and the templates of the lines that show them.
 
     A template names a member by its path with underscores for dots; `-v ` in front means: only with -v.
@@ -102,7 +102,7 @@ def _any(_: Any) -> str:
     return ""
 
 
-_SETUP = Block(
+_SETUP = Section(
     "Failed to parse JSON setup dump.",
     {
         "setup.runner_name": _text,
@@ -126,7 +126,7 @@ _SETUP = Block(
     ),
 )
 
-_PORT = Block(
+_PORT = Section(
     "Failed to parse JSON port dump.",
     {
         "ifinfo.dev_addr": _text,
@@ -145,21 +145,21 @@ _PORT = Block(
     ),
 )
 
-_LINK_WATCHES = Block("Failed to parse JSON port link watches dump.", {"up": _up_down}, ("link summary: {up}",))
+_LINK_WATCHES = Section("Failed to parse JSON port link watches dump.", {"up": _up_down}, ("link summary: {up}",))
 
-_LINK_WATCH = Block(
+_LINK_WATCH = Section(
     "Failed to parse JSON port link watch dump.",
     {"up": _up_down, "name": _text, "down_count": _number},
     ("name: {name}", "link: {up}", "down count: {down_count}"),
 )
 
 _WATCHERS = {
-    "ethtool": Block(
+    "ethtool": Section(
         "Failed to parse JSON ethtool link watch dump.",
         {"delay_up": _number, "delay_down": _number},
         ("-v link up delay: {delay_up}", "-v link down delay: {delay_down}"),
     ),
-    "arp_ping": Block(
+    "arp_ping": Section(
         "Failed to parse JSON arp_ping link watch dump.",
         {
             "source_host": _text,
@@ -183,7 +183,7 @@ _WATCHERS = {
             "-v initial wait: {init_wait}",
         ),
     ),
-    "nsna_ping": Block(
+    "nsna_ping": Section(
         "Failed to parse JSON nsna_ping link watch dump.",
         {
             "target_host": _text,
@@ -199,7 +199,7 @@ _WATCHERS = {
             "-v initial wait: {init_wait}",
         ),
     ),
-    "tipc": Block(
+    "tipc": Section(
         "Failed to parse JSON tipc_bearer link watch dump",
         {"tipc_bearer": _text},
         ("-v tipc bearer: {tipc_bearer}",),
@@ -207,7 +207,7 @@ _WATCHERS = {
 }
 _UNKNOWN_WATCHER = "Failed to parse JSON unknown link watch info dump."
 
-_LACP_PORT = Block(
+_LACP_PORT = Section(
     "Failed to parse JSON port runner dump.",
     {
         "runner.selected": _yes_no,
@@ -228,7 +228,7 @@ _LACP_PORT = Block(
     ),
 )
 
-_LACPDU = Block(
+_LACPDU = Section(
     "Failed to parse JSON port runner lacpdu dump.",
     {
         "system_priority": _number,
@@ -248,15 +248,15 @@ _LACPDU = Block(
     ),
 )
 
-_LACPDU_IN_WORDS = Block(_LACPDU.complaint, {**_LACPDU.members, "state": _hex_in_words}, _LACPDU.lines)
+_LACPDU_IN_WORDS = Section(_LACPDU.complaint, {**_LACPDU.members, "state": _hex_in_words}, _LACPDU.lines)
 
 _RUNNERS = {
-    "activebackup": Block(
+    "activebackup": Section(
         "Failed to parse JSON runner dump.",
         {"runner.active_port": _text},
         ("active port: {runner_active_port}",),
     ),
-    "lacp": Block(
+    "lacp": Section(
         "Failed to parse JSON runner dump.",
         {"runner.active": _yes_no, "runner.sys_prio": _number, "runner.fast_rate": _yes_no},
         (
@@ -278,13 +278,13 @@ def view(state: Any, verbosity: int, in_words: bool = False) -> Iterator[str]:
             yield _STEP * level + text
 
 
-def _show(block: Block, state: Any, level: int) -> Iterator[_Line]:
+def _show(block: Section, state: Any, level: int) -> Iterator[_Line]:
     texts = block.texts(state)
     for line in block.lines:
         yield level, line.startswith(_DETAIL), line.removeprefix(_DETAIL).format_map(texts)
 
 
-def _root(state: Any, lacpdu: Block) -> Iterator[_Line]:
+def _root(state: Any, lacpdu: Section) -> Iterator[_Line]:
     """Every line."""
     yield 0, False, "setup:"
     yield from _show(_SETUP, state, 1)
@@ -298,7 +298,7 @@ def _root(state: Any, lacpdu: Block) -> Iterator[_Line]:
         yield from _show(_RUNNERS[runner], state, 1)
 
 
-def _port(name: str, port: Any, runner: str, lacpdu: Block) -> Iterator[_Line]:
+def _port(name: str, port: Any, runner: str, lacpdu: Section) -> Iterator[_Line]:
     shown = list(_show(_PORT, port, 2))
     yield 1, False, name
     yield from shown

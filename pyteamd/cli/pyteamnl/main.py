@@ -102,7 +102,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         err.write(f"{error}\n{help_text(program)}")
         return FAILURE
     try:
-        command(Team(team, arguments), rest, out)
+        command(Device(team, arguments), rest, out)
     except Failed as failure:
         if str(failure):
             err.write(f"{failure}\n")
@@ -142,7 +142,7 @@ def help_text(program: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Team:
+class Device:
     """One team device and what the command line says about its options. Failed when there is none."""
 
     def __init__(self, name: str, arguments: Arguments) -> None:
@@ -167,9 +167,9 @@ class Team:
         try:
             seen = self.kernel.dump(self.ifindex)
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Team init failed.") from None
+            raise Failed(refusal.errno, "Device init failed.") from None
         except KernelGone:
-            raise Failed(errno.EINVAL, "Team init failed.") from None
+            raise Failed(errno.EINVAL, "Device init failed.") from None
         self.links = {link.ifindex: link for link in seen.links}
         self.names = {link.ifindex: link.name for link in seen.links}
         self.ports = list(reversed(seen.ports))
@@ -195,9 +195,9 @@ class Team:
         except UnicodeEncodeError:
             raise Failed(errno.ENODEV, f"Netdevice {name!r} not found.") from None
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Team init failed.") from None
+            raise Failed(refusal.errno, "Device init failed.") from None
         except KernelGone:
-            raise Failed(errno.ENOENT, "Team init failed.") from None
+            raise Failed(errno.ENOENT, "Device init failed.") from None
         return link.ifindex
 
     def _selectors(self, arguments: Arguments) -> None:
@@ -214,26 +214,26 @@ class Team:
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
-def ports(team: Team, words: Sequence[str], out: TextIO) -> None:
+def ports(team: Device, words: Sequence[str], out: TextIO) -> None:
     """List the ports."""
     for port in team.ports:
         out.write(port_line(team, port) + "\n")
 
 
-def options(team: Team, words: Sequence[str], out: TextIO) -> None:
+def options(team: Device, words: Sequence[str], out: TextIO) -> None:
     """List the options."""
     for option in team.options:
         out.write(option_line(team, option) + "\n")
 
 
-def getoption(team: Team, words: Sequence[str], out: TextIO) -> None:
+def getoption(team: Device, words: Sequence[str], out: TextIO) -> None:
     """Show one value."""
     if not words:
         raise Failed(errno.EINVAL, "getoption: Option name as a command line parameter expected.")
     out.write(value_text(team.find(words[0]).value) + "\n")
 
 
-def setoption(team: Team, words: Sequence[str], out: TextIO) -> None:
+def setoption(team: Device, words: Sequence[str], out: TextIO) -> None:
     """Set one value."""
     from pyteamd.kernel.option_table import OPTIONS as KNOWN
     from pyteamd.model.desired import SetOption
@@ -253,7 +253,7 @@ def setoption(team: Team, words: Sequence[str], out: TextIO) -> None:
         raise Failed(refused[0].errno)
 
 
-def monitor(team: Team, words: Sequence[str], out: TextIO) -> None:
+def monitor(team: Device, words: Sequence[str], out: TextIO) -> None:
     """Show what changes until somebody ends us."""
     word = words[0] if words else "changed"
     style = next((style for style in ("changed", "all") if style.startswith(word)), None)
@@ -264,7 +264,7 @@ def monitor(team: Team, words: Sequence[str], out: TextIO) -> None:
     nl_monitor.monitor(team, style == "all", out)
 
 
-ACTIONS: dict[str, Callable[[Team, Sequence[str], TextIO], None]] = {
+ACTIONS: dict[str, Callable[[Device, Sequence[str], TextIO], None]] = {
     "ports": ports,
     "options": options,
     "getoption": getoption,
@@ -284,14 +284,14 @@ def is_array(key: OptionKey) -> bool:
     return bool(known.array_size if known else key.index)
 
 
-def port_line(team: Team, port: PortSeen, flag: str = " ") -> str:
+def port_line(team: Device, port: PortSeen, flag: str = " ") -> str:
     """One line of `ports`."""
     link, duplex = "up" if port.linkup else "down", "FD" if port.duplex else "HD"
     name = team.names.get(port.ifindex, str(port.ifindex))
     return cut(f"{flag}{port.ifindex}: {name}: {link} {port.speed_mbps}Mbit {duplex} ")
 
 
-def option_line(team: Team, option: OptionSeen, flag: str = " ") -> str:
+def option_line(team: Device, option: OptionSeen, flag: str = " ") -> str:
     """One line of `options`."""
     key = option.key
     line = f"{flag}{key.name} "

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import TextIO, TypeVar
 
-from pyteamd.cli.pyteamnl.main import Team, cut, option_line, port_line
+from pyteamd.cli.pyteamnl.main import Device, cut, option_line, port_line
 from pyteamd.kernel import framing as tlv
 from pyteamd.kernel import rtnl
 from pyteamd.kernel import team_family as teamnl
@@ -25,7 +25,7 @@ _NEW_LINK, _DELETED_LINK = 16, 17
 _T = TypeVar("_T")
 
 
-def monitor(team: Team, everything: bool, out: TextIO) -> None:
+def monitor(team: Device, everything: bool, out: TextIO) -> None:
     """Show changes until the team is gone. `everything`: whole lists, with marks at what changed."""
     with _events(GENERIC, team.kernel.family().group) as options, _events(ROUTE, LINK_GROUP) as links:
         selector = selectors.DefaultSelector()
@@ -57,7 +57,7 @@ def _events(protocol: int, group: int) -> socket.socket:
     return channel
 
 
-def _team_message(team: Team, decoder: teamnl.Decoder, message: tlv.Message, everything: bool, out: TextIO) -> None:
+def _team_message(team: Device, decoder: teamnl.Decoder, message: tlv.Message, everything: bool, out: TextIO) -> None:
     if message.type != team.kernel.family().id:
         return
     ifindex, events = decoder.decode(message.octets)
@@ -100,7 +100,7 @@ def _with(known: list[_T], new: _T, key: Callable[[_T], object]) -> list[_T]:
     return [new if key(one) == key(new) else one for one in known]
 
 
-def _link_message(team: Team, message: tlv.Message, everything: bool, out: TextIO) -> bool:
+def _link_message(team: Device, message: tlv.Message, everything: bool, out: TextIO) -> bool:
     """False when the team itself is gone."""
     if message.type not in (_NEW_LINK, _DELETED_LINK):
         return True

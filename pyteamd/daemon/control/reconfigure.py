@@ -62,7 +62,7 @@ async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dic
     return report
 
 
-async def _look_up(pump: Pump, plan: reload.Plan) -> None:
+async def _look_up(pump: Pump, plan: reload.Changes) -> None:
     """Find the addresses of hosts that are not known yet; those that cannot be found refuse the configuration later."""
     assert plan.config is not None
     new = plan.config

@@ -27,7 +27,7 @@ from pyteamd.runners.lacp.machines import (
     MuxInput,
     MuxTable,
     NoChurn,
-    Periodic,
+    Pace,
     Receive,
     Selection,
     next_mux,
@@ -228,23 +228,23 @@ def test_churn_machine(churn: Churn, in_sync: bool, now: float, expected: Churn)
 @pytest.mark.parametrize(
     ("enabled", "active", "partner_active", "partner_short", "expected"),
     [
-        (False, True, True, True, Periodic.NONE),
-        (False, True, True, False, Periodic.NONE),
-        (True, False, False, True, Periodic.NONE),
-        (True, False, False, False, Periodic.NONE),
-        (True, True, False, True, Periodic.FAST),
-        (True, True, False, False, Periodic.SLOW),
-        (True, False, True, True, Periodic.FAST),
-        (True, False, True, False, Periodic.SLOW),
-        (True, True, True, True, Periodic.FAST),
-        (True, True, True, False, Periodic.SLOW),
+        (False, True, True, True, Pace.NONE),
+        (False, True, True, False, Pace.NONE),
+        (True, False, False, True, Pace.NONE),
+        (True, False, False, False, Pace.NONE),
+        (True, True, False, True, Pace.FAST),
+        (True, True, False, False, Pace.SLOW),
+        (True, False, True, True, Pace.FAST),
+        (True, False, True, False, Pace.SLOW),
+        (True, True, True, True, Pace.FAST),
+        (True, True, True, False, Pace.SLOW),
     ],
 )
 def test_periodic_machine(
-    enabled: bool, active: bool, partner_active: bool, partner_short: bool, expected: Periodic
+    enabled: bool, active: bool, partner_active: bool, partner_short: bool, expected: Pace
 ) -> None:
     assert periodic(enabled, active, partner_active, partner_short) is expected
-    assert (Periodic.NONE.value, Periodic.FAST.value, Periodic.SLOW.value) == (None, 1.0, 30.0)
+    assert (Pace.NONE.value, Pace.FAST.value, Pace.SLOW.value) == (None, 1.0, 30.0)
 
 
 def test_the_diagrams_show_these_tables() -> None:
