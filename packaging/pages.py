@@ -17,7 +17,7 @@ from pyteamd import __version__
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import options
 from pyteamd.cli.pyteamdctl import main as ctl
-from pyteamd.cli.pyteamdctl import verbs as ctl_verbs
+from pyteamd.cli.pyteamdctl import verbs
 from pyteamd.cli.pyteamnl import main as nl
 from pyteamd.config.document import reference
 from pyteamd.linkwatch import WATCHERS
@@ -143,7 +143,7 @@ def ctl_rows() -> list[Row]:
 def verb_rows() -> list[Row]:
     """What pyteamdctl can be told, one row per way to say it."""
     rows = []
-    for verb in ctl_verbs.VERBS:
+    for verb in verbs.VERBS:
         text = VERB_HELP.get(" ".join(verb.words), NO_HELP)
         own = " (Not in teamdctl.)" if verb.extra else ""
         rows.append((" ".join(filter(None, (*verb.words, *verb.params, verb.tail))), text + own))
@@ -287,7 +287,7 @@ def completions() -> dict[str, str]:
     direct = [word.partition("=")[0] for typed, _ in nl.OPTION_HELP for word in typed.split()]
     programs: dict[str, tuple[list[str], list[str], list[str], bool, list[tuple[str, ...]]]] = {
         "pyteamd": (daemon, with_value, list(cli.SUBCOMMANDS), False, []),
-        "pyteamdctl": (control, ["-Z"], [], True, [verb.words for verb in ctl_verbs.VERBS]),
+        "pyteamdctl": (control, ["-Z"], [], True, [verb.words for verb in verbs.VERBS]),
         "pyteamnl": (direct, ["-p", "-a"], [], True, [(name,) for name, _, _ in nl.COMMANDS]),
     }
     return {

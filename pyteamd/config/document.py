@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyteamd.config.config import DEFAULT_RUNNER, TeamConfig
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.option import INT_MAX, INT_MIN, Kind, OptionSpec, options_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _sample(spec: OptionSpec) -> Any:
 def _in_yaml(value: Any) -> str:
     if isinstance(value, str) and _WORD.match(value) and value.lower() not in ("true", "false", "null"):
         return value
-    return jansson.dumps_oneline(value)
+    return json_text.dumps_oneline(value)
 
 
 def _comment(text: str, margin: str = "") -> list[str]:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from pyteamd.kernel import rtnl
-from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel import rtnl, team_family
 from pyteamd.kernel.framing import Malformed, Message
 from pyteamd.kernel.sockets import GENERIC, ROUTE, NetlinkError, RequestSocket
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
@@ -44,8 +43,8 @@ class Requests:
         self._teams = RequestSocket(GENERIC)
         self._link_writes = RequestSocket(ROUTE)
         self._team_writes = RequestSocket(GENERIC)
-        self._family: teamnl.Family | None = None
-        self._decoder = teamnl.Decoder()
+        self._family: team_family.Family | None = None
+        self._decoder = team_family.Decoder()
         self._malformed_links = 0
 
     @property
@@ -90,12 +89,12 @@ class Requests:
                 raise KernelGone(f"link {ifindex} does not exist") from refusal
             raise _refused(refusal, f"delete link {ifindex}", "delete") from refusal
 
-    def family(self, fresh: bool = False) -> teamnl.Family:
+    def family(self, fresh: bool = False) -> team_family.Family:
         """The team family's numbers now; `fresh`: ask again. KernelGone while the driver is not loaded."""
         if self._family is None or fresh:
             try:
-                (answer,) = self._teams.request(teamnl.get_family())
-                self._family = teamnl.family_of(answer.octets)
+                (answer,) = self._teams.request(team_family.get_family())
+                self._family = team_family.family_of(answer.octets)
             except (NetlinkError, Malformed, ValueError) as problem:
                 raise KernelGone(f"the team driver is not there: {problem}") from problem
         return self._family
@@ -105,8 +104,8 @@ class Requests:
         links = self._dump_links()
         if not any(link.ifindex == team and link.kind == "team" for link in links):
             raise KernelGone(f"team device {team} does not exist")
-        ports = self._read(team, teamnl.get_ports)
-        options = self._read(team, teamnl.get_options)
+        ports = self._read(team, team_family.get_ports)
+        options = self._read(team, team_family.get_options)
         return Resync(
             links,
             tuple(port for port in ports if isinstance(port, PortSeen)),
@@ -165,7 +164,7 @@ class Requests:
                 links[link.ifindex] = link
         return tuple(links[ifindex] for ifindex in sorted(links))
 
-    def _read(self, team: int, question: Callable[[int, int], bytes]) -> list[teamnl.TeamEvent]:
+    def _read(self, team: int, question: Callable[[int, int], bytes]) -> list[team_family.TeamEvent]:
         """All events of a multi-part answer of the team family."""
         try:
             answers = self._with_family(self._teams, lambda family: question(family, team))
@@ -173,7 +172,7 @@ class Requests:
             if refusal.errno in (errno.EINVAL, errno.ENODEV, errno.ENOENT):
                 raise KernelGone(f"team device {team} does not exist") from refusal
             raise _refused(refusal, f"read team device {team}", "read") from refusal
-        events: list[teamnl.TeamEvent] = []
+        events: list[team_family.TeamEvent] = []
         for answer in answers:
             events += self._decoder.decode(answer.octets)[1]
         return events
@@ -193,7 +192,7 @@ class Requests:
         items: list[bytes] = []
         try:
             items = [self._encode(write) for write in writes]
-            self._with_family(self._team_writes, lambda family: teamnl.set_options(family, team, items))
+            self._with_family(self._team_writes, lambda family: team_family.set_options(family, team, items))
         except (NetlinkError, ValueError) as problem:
             if len(writes) == 1:
                 return _verdict(writes[0], problem)
@@ -204,7 +203,7 @@ class Requests:
         return [refused for write in writes for refused in self._set_options(team, [write])]
 
     def _encode(self, write: SetOption) -> bytes:
-        return teamnl.encode_option(write.key, write.value, self.option_kind(write.key.name))
+        return team_family.encode_option(write.key, write.value, self.option_kind(write.key.name))
 
     def _set_link(self, team: int, write: SetMac | SetMember | SetCarrier) -> list[Refused]:
         try:
@@ -241,7 +240,7 @@ def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | Set
         if isinstance(write, SetOption):
             size = _ITEM_OVERHEAD + len(write.value) if isinstance(write.value, str | bytes) else _ITEM_OVERHEAD
             alone = write.key.name == "mode" or (options and options[-1].key.name == "mode")
-            if options and (alone or octets + size > teamnl.MAX_LIST):
+            if options and (alone or octets + size > team_family.MAX_LIST):
                 yield options
                 options, octets = [], 0
             options.append(write)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity
 
 _BLANK = " \t\r\n"
@@ -60,8 +60,8 @@ def read(text: str | bytes, file: str = "") -> Source:
 def read_object(text: str | bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object that came through the control protocol. `what` begins teamd's line. Raises ConfigError."""
     try:
-        tree = jansson.loads(text)
-    except jansson.JanssonError as error:
+        tree = json_text.loads(text)
+    except json_text.JanssonError as error:
         raise _broken(error, "", f"{what}: Failed to parse port config string: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError([Problem(Severity.PORT, (), "must be an object, not a list")])
@@ -70,8 +70,8 @@ def read_object(text: str | bytes, what: str) -> dict[str, Any]:
 
 def _read_json(text: str, file: str) -> Source:
     try:
-        tree = jansson.loads(text)
-    except jansson.JanssonError as error:
+        tree = json_text.loads(text)
+    except json_text.JanssonError as error:
         hint = "the text begins with a byte order mark, remove it" if text.startswith(_BOM) else ""
         raise _broken(error, file, f"Failed to parse config: {error}", hint) from None
     if not isinstance(tree, dict):
@@ -80,11 +80,11 @@ def _read_json(text: str, file: str) -> Source:
 
 
 def _read_yaml(text: str, file: str) -> Source:
-    from pyteamd.schema import yaml_text as config_yaml  # on demand: PyYAML is large, and most configurations are JSON
+    from pyteamd.schema import yaml_text  # on demand: PyYAML is large, and most configurations are JSON
 
     try:
-        tree, places = config_yaml.parse(text)
-    except config_yaml.YamlError as error:
+        tree, places = yaml_text.parse(text)
+    except yaml_text.YamlError as error:
         raise _broken(error, file, f"Failed to parse config: {error}") from None
     if not isinstance(tree, dict):
         return _read_json(text, file)
@@ -120,7 +120,7 @@ def json_places(text: str, deepest: int) -> dict[Path, tuple[int, int]]:
         is_key = key_next and token[0] == '"'
         is_element = bool(open_) and open_[-1] == "[" and token[0] not in ",]"
         if is_key:
-            (path[-1],) = jansson.loads(f"[{token}]")
+            (path[-1],) = json_text.loads(f"[{token}]")
             key_next = False
         if (is_key or is_element or not open_) and len(path) <= deepest:
             line += text.count("\n", seen, match.start())

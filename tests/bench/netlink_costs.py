@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pyteamd.kernel import rtnl
-from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel import rtnl, team_family
 from pyteamd.kernel.framing import messages
 from pyteamd.model.desired import OptionKey, OptionValue
 
@@ -52,19 +51,19 @@ def costs() -> dict[str, float]:
     """Name of an operation → microseconds."""
     link = bytes.fromhex(RECORDED["peer_down_links"][-1])
     echoes = [bytes.fromhex(octets) for octets in RECORDED["failover_events"]]
-    warm = teamnl.Decoder()
+    warm = team_family.Decoder()
     item = FAILOVER[0]
     return {
         "fail-over message of three options, warm": best_us(
-            lambda: teamnl.set_options(25, 2, [teamnl.encode_option(*write) for write in FAILOVER])
+            lambda: team_family.set_options(25, 2, [team_family.encode_option(*write) for write in FAILOVER])
         ),
-        "one option, first time": best_us(lambda: teamnl.encode_option.__wrapped__(*item), 100),
+        "one option, first time": best_us(lambda: team_family.encode_option.__wrapped__(*item), 100),
         "link datagram: frame and peek": best_us(lambda: [rtnl.peek(message.octets) for message in messages(link)]),
         "peek alone": best_us(lambda: rtnl.peek(link)),
         "link: decode": best_us(lambda: rtnl.decode(link), 200),
         "echo of the fail-over, three messages, warm": best_us(lambda: [warm.decode(octets) for octets in echoes]),
         "echo of the fail-over, first time": best_us(
-            lambda: [teamnl.Decoder().decode(octets) for octets in echoes], 100
+            lambda: [team_family.Decoder().decode(octets) for octets in echoes], 100
         ),
     }
 

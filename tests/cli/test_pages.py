@@ -17,7 +17,7 @@ import pytest
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import options
 from pyteamd.cli.pyteamdctl import main as ctl
-from pyteamd.cli.pyteamdctl import verbs as ctl_verbs
+from pyteamd.cli.pyteamdctl import verbs
 from pyteamd.cli.pyteamnl import main as nl
 
 SOURCE = Path(__file__).parents[2] / "packaging/pages.py"
@@ -39,7 +39,7 @@ def test_manuals_mention_everything(pages: ModuleType) -> None:
         assert f"--{flag.long}" in found["pyteamd.8"]
     for name in cli.SUBCOMMANDS:
         assert f".B {name}\n" in found["pyteamd.8"]
-    for verb in ctl_verbs.VERBS:
+    for verb in verbs.VERBS:
         assert " ".join(verb.words) in found["pyteamdctl.8"]
     for words in re.findall(r"^    (\S+)", ctl.EXAMPLES.partition("Examples:")[0], re.MULTILINE):
         assert f".B {words}" in found["pyteamdctl.8"]
@@ -50,7 +50,7 @@ def test_manuals_mention_everything(pages: ModuleType) -> None:
 
 
 def test_every_verb_is_explained(pages: ModuleType) -> None:
-    assert [" ".join(verb.words) for verb in ctl_verbs.VERBS if " ".join(verb.words) not in pages.VERB_HELP] == []
+    assert [" ".join(verb.words) for verb in verbs.VERBS if " ".join(verb.words) not in pages.VERB_HELP] == []
 
 
 TYPED = [

@@ -11,7 +11,7 @@ from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
 from pyteamd.client import connection as client
 from pyteamd.client.connection import CallFailed, Client, ClientError, DaemonError, NoDaemon
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_conversation(run_dir: str) -> None:
         assert connected.transport == "usock"
         assert (connected.config, connected.config_actual, connected.state) == ("", "", "")
         connected.refresh()
-        assert jansson.loads(connected.config) == CONFIG
+        assert json_text.loads(connected.config) == CONFIG
         with pytest.raises(DaemonError, match=r"No such device\. \(NoSuchDev\)") as refused:
             connected.call("PortAdd", "eth1")
         assert (refused.value.code, refused.value.message) == ("NoSuchDev", "No such device.")

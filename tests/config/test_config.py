@@ -19,7 +19,7 @@ from config_kit import (
 
 from pyteamd.config.config import Config, TeamConfig
 from pyteamd.runners.base import NoConfig, PortConfig
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError, Severity
 
 # -- values ---------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_a_port_that_is_not_configured_has_defaults() -> None:
 def test_loading_again_what_was_dumped_gives_the_same() -> None:
     config = load('{"runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 5}}, "x": [1.5, "é"]}')
     config.ensure_watcher("em1")
-    again = Config.load(jansson.dumps(config.dump()), runners=config._runners, watchers=config._watchers, device=None)
+    again = Config.load(json_text.dumps(config.dump()), runners=config._runners, watchers=config._watchers, device=None)
     assert (again.tree, again.team, again.runner) == (config.tree, config.team, config.runner)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from config_kit import BackupPortConfig, load, update_port
 
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
 
 BASE = '{"device":"team0","runner":{"name":"activebackup"},"ports":{"eth1":{},"eth2":{"prio":5}}}'
@@ -44,8 +44,8 @@ def test_the_dump_after_both_ports_joined() -> None:
     config = load(BASE, device=None)
     for name in config.port_names():
         config.ensure_watcher(name)
-    assert jansson.dumps(config.dump()) == AFTER_BOTH_JOINED
-    assert jansson.dumps(config.dump_actual(["eth1", "eth2"])) == AFTER_BOTH_JOINED
+    assert json_text.dumps(config.dump()) == AFTER_BOTH_JOINED
+    assert json_text.dumps(config.dump_actual(["eth1", "eth2"])) == AFTER_BOTH_JOINED
 
 
 def test_unknown_keys_strange_characters_and_reals_are_preserved() -> None:
@@ -53,7 +53,7 @@ def test_unknown_keys_strange_characters_and_reals_are_preserved() -> None:
         '{"x": {"é\\u20ac": [0.1, 1e30, -5, null, true, {}, []]}, "runner": {"name": "roundrobin", "/": "\\u007f"}}'
     )
     assert (
-        jansson.dumps(config.dump())
+        json_text.dumps(config.dump())
         == """\
 {
     "device": "team0",

@@ -15,7 +15,7 @@ from config_kit import load, update_port
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError, Problem, Severity
 
 BASES: tuple[Any, ...] = (
@@ -120,9 +120,9 @@ def check(text: str | bytes) -> None:
         after = config.port(name)
         assert (before.config, before.watchers, before.problems) == (after.config, after.watchers, after.problems)
         assert before.refused or before.watchers
-    dumped = jansson.dumps_oneline(config.dump())
-    assert jansson.dumps_oneline(load(dumped).dump()) == dumped
-    assert '"runner"' in jansson.dumps_oneline(config.dump_actual(["em1", "eth0.100"]))
+    dumped = json_text.dumps_oneline(config.dump())
+    assert json_text.dumps_oneline(load(dumped).dump()) == dumped
+    assert '"runner"' in json_text.dumps_oneline(config.dump_actual(["em1", "eth0.100"]))
 
 
 def look_at(problems: list[Problem], *, starts: bool) -> None:

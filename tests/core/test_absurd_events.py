@@ -30,8 +30,7 @@ from pyteamd.model.events import (
     Tick,
 )
 from pyteamd.runners import RUNNERS
-from pyteamd.views import explain
-from pyteamd.views import history as inspect_team
+from pyteamd.views import explain, history
 from pyteamd.views import state as statetree
 
 TEAM = 5
@@ -123,7 +122,7 @@ def look(team: Team, now: float) -> None:
     """Everything a user, the pump, or a fail-over may ask for."""
     team.take(), team.taps(), team.prepared(), team.unresolved()
     json.dumps(statetree.state(team))
-    json.dumps(inspect_team.difference(team))
+    json.dumps(history.difference(team))
     explain.explain(team, now)
     invariants.check(team, now)
 

@@ -10,9 +10,7 @@ import trio
 from daemon_kit import Lab, jumping
 from serve_kit import many
 
-from pyteamd.daemon import fleet as service_many
-from pyteamd.daemon import service
-from pyteamd.daemon import write_thread as writer
+from pyteamd.daemon import service, write_thread
 
 __all__ = ["many"]
 
@@ -32,13 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jumping clock does not wait for threads: the loop waits for writes until they are done, but for those that stall."""
-    monkeypatch.setattr(writer, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(write_thread, "PATIENCE_S", 0.5)
 
 
 @pytest.fixture(autouse=True)
 def restless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon settles its memory at its start; here that is the memory of all tests."""
-    for module in (service, service_many):
+    for module in (service, fleet):
         monkeypatch.setattr(module, "settle_memory", lambda: None)
 
 

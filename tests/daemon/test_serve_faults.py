@@ -13,7 +13,7 @@ import trio
 from daemon_kit import Lab, RecordingKernel, quiet
 from serve_kit import Many, break_team0, team
 
-from pyteamd.daemon import fleet as service_many
+from pyteamd.daemon import fleet
 from pyteamd.daemon.control import inspection
 from pyteamd.daemon.fleet import RESTART_S
 from pyteamd.daemon.pump import Pump
@@ -128,12 +128,12 @@ async def test_a_fault_in_the_metrics_is_one_teams_own(many: Any, monkeypatch: p
 
 async def test_a_fault_while_a_file_is_read_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = await many()
-    load = service_many.Config.load
+    load = fleet.Config.load
 
     def broken(text: bytes, **settings: Any) -> Any:
         return 1 // 0 if settings["file"].endswith("team0.conf") else load(text, **settings)
 
-    monkeypatch.setattr(service_many.Config, "load", broken)
+    monkeypatch.setattr(fleet.Config, "load", broken)
     made.write("team1.json", team("eth2", notify_peers={"count": 7}))
     await made.hang_up()
     assert made.teams() == ["team0", "team1"]

@@ -11,7 +11,7 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd.cli.pyteamdctl import watch as ctl_watch
+from pyteamd.cli.pyteamdctl import watch
 
 
 async def events(daemon: Running, start: object) -> dict[str, Any]:
@@ -87,7 +87,7 @@ async def test_metrics_by_socket_and_by_http(lab: Lab) -> None:
 
 def test_only_the_teams_line_and_ports_have_a_colour() -> None:
     lines = ["team0: lacp", "* em1  10000 Mbit/s", "- em2  no link", " 102.0 s  em1: ethtool-link went up.", ""]
-    coloured = [ctl_watch.colour(line, not number) for number, line in enumerate(lines)]
+    coloured = [watch.colour(line, not number) for number, line in enumerate(lines)]
     assert [line.endswith("\x1b[0m") for line in coloured] == [True, True, True, False, False]
 
 

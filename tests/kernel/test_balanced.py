@@ -263,7 +263,7 @@ def test_passive_hashing_keeps_each_flow_on_the_port_that_the_hash_says() -> Non
 def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
     """Asked of the daemon by the client library, one connection for all; also after a port was gone and came back."""
     from pyteamd.client.connection import Client
-    from pyteamd.schema import json_text as jansson
+    from pyteamd.schema import json_text
 
     with wires(runner("loadbalance", TX_HASH + balancer, ports=3), 3) as at:
         at.cut(1)
@@ -275,7 +275,7 @@ def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
         with Client.connect("team0") as client:
             for first in range(0, len(asked), 100):
                 some = asked[first : first + 100]
-                answers = [jansson.loads(client.fetch("FlowHash", json.dumps(flow.described()))) for flow in some]
+                answers = [json_text.loads(client.fetch("FlowHash", json.dumps(flow.described()))) for flow in some]
                 came = at.sent([flow.frame(mac) for flow in some])
                 assert [[f"em{port}" for port in through] for through in came] == [[a["port"]] for a in answers]
                 assert all(answer["certain"] for answer in answers)

@@ -22,7 +22,7 @@ from lab_kit import must, wait_for
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
 
 pytestmark = pytest.mark.kernel
@@ -106,8 +106,8 @@ def ours(text: str) -> Outcome:
     taken = configured and not config.port("cfg0").refused
     if taken:
         config.ensure_watcher("cfg0")
-    actual = jansson.dumps(config.dump_actual(["cfg0"] if taken else []))
-    return Outcome(True, "", taken, configured and not taken, jansson.dumps(config.dump()), actual)
+    actual = json_text.dumps(config.dump_actual(["cfg0"] if taken else []))
+    return Outcome(True, "", taken, configured and not taken, json_text.dumps(config.dump()), actual)
 
 
 def teamd(text: str, log: Path, expected: Outcome) -> Outcome:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyteamd.kernel import framing as tlv
-from pyteamd.kernel import netlink, rtnl
-from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel import framing, netlink, rtnl, team_family
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import SetMember
@@ -25,8 +23,8 @@ LINKS, TEAMS = (
     [bytes.fromhex(octets) for name in names for octets in GOLDEN[name]]
     for names in (("links", "peer_down_links"), ("options", "ports", "failover_events", "release_team"))
 )
-FAMILY = teamnl.family_of(bytes.fromhex(GOLDEN["family"]))
-TEAM = teamnl.Decoder().decode(TEAMS[0])[0]
+FAMILY = team_family.family_of(bytes.fromhex(GOLDEN["family"]))
+TEAM = team_family.Decoder().decode(TEAMS[0])[0]
 OVERRUN = (0, Overrun())
 
 
@@ -100,9 +98,9 @@ BROKEN = [
     LINKS[0][:15],
     b"\xff" * 40,
     bytes(16),
-    tlv.HEADER.pack(20, rtnl.NEWLINK, 0, 0, 0) + bytes(4),
-    tlv.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + bytes(16),
-    tlv.HEADER.pack(40, rtnl.NEWLINK, 0, 0, 0) + bytes(16) + struct.pack("=HH", 3, 3) + bytes(4),
+    framing.HEADER.pack(20, rtnl.NEWLINK, 0, 0, 0) + bytes(4),
+    framing.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + bytes(16),
+    framing.HEADER.pack(40, rtnl.NEWLINK, 0, 0, 0) + bytes(16) + struct.pack("=HH", 3, 3) + bytes(4),
 ]
 
 
@@ -117,7 +115,7 @@ def test_a_broken_link_message_is_counted_and_all_is_read_anew(ears: Ears, broke
 
 def test_a_broken_team_message_is_counted_and_all_is_read_anew(ears: Ears) -> None:
     head = struct.unpack_from("=IHHII", TEAMS[0])
-    ears.teams.datagrams += [tlv.HEADER.pack(24, *head[1:]) + TEAMS[0][16:20] + b"\3\0\1\0", TEAMS[0]]
+    ears.teams.datagrams += [framing.HEADER.pack(24, *head[1:]) + TEAMS[0][16:20] + b"\3\0\1\0", TEAMS[0]]
     assert ears.read() == [OVERRUN]
     assert ears.kernel.malformed == 1
     ears.teams.datagrams.append(TEAMS[0])

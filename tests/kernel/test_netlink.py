@@ -15,8 +15,7 @@ import trio
 from facts import Facts
 from real_world import RealWorld, run
 
-from pyteamd.kernel import framing as tlv
-from pyteamd.kernel import netlink, rtnl
+from pyteamd.kernel import framing, netlink, rtnl
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import OptionKey, SetMac, SetMember, SetOption
@@ -129,7 +128,7 @@ async def test_other_programs_cannot_tell_us_anything(real: RealWorld) -> None:
     facts = team_of(real, "eth1")
     (port,) = facts.ports
     await facts.settle(lambda: facts.links[port].running)
-    lie = tlv.HEADER.pack(32, rtnl.DELLINK, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, port, 0, 0)
+    lie = framing.HEADER.pack(32, rtnl.DELLINK, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, port, 0, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as liar:
         liar.sendto(lie, (0, 1 << (rtnl.GROUP_LINK - 1)))
     before = real.kernel.malformed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel import team_family
 from pyteamd.kernel.framing import Malformed
 from pyteamd.kernel.option_table import MAX_BINARY, OPTIONS, Kind, guess, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
@@ -69,16 +69,16 @@ def test_encode_one_option(name: str, value: OptionValue, octets: bytes | None) 
     expected += b"" if octets is None else attribute(4, octets)
     expected += attribute(6, struct.pack("=I", key.port)) if option.per_port else b""
     expected += attribute(7, struct.pack("=I", 0)) if option.array_size else b""
-    assert teamnl.encode_option(key, value) == attribute(0x8001, expected)
+    assert team_family.encode_option(key, value) == attribute(0x8001, expected)
 
 
 def test_encode_a_message() -> None:
     """Ours is pyroute2's, of the same five options."""
     writes = [(key_of(name), value) for name, value, _ in SAMPLES[:5]]
-    ours = teamnl.set_options(FAMILY, TEAM, [teamnl.encode_option(key, value) for key, value in writes])
-    theirs = teamnl.teammsg(ours)
+    ours = team_family.set_options(FAMILY, TEAM, [team_family.encode_option(key, value) for key, value in writes])
+    theirs = team_family.teammsg(ours)
     theirs.decode()
-    again = teamnl.teammsg()
+    again = team_family.teammsg()
     again["cmd"], again["version"] = theirs["cmd"], theirs["version"]
     again["attrs"] = [
         ("TEAM_ATTR_TEAM_IFINDEX", TEAM),
@@ -102,8 +102,8 @@ def test_round_trip(name: str) -> None:
     }
     for value in values[option.kind]:
         key = OptionKey(name, 5 if option.per_port else 0, 255 if option.array_size else 0)
-        octets = teamnl.set_options(FAMILY, TEAM, [teamnl.encode_option(key, value)])
-        decoder = teamnl.Decoder()
+        octets = team_family.set_options(FAMILY, TEAM, [team_family.encode_option(key, value)])
+        decoder = team_family.Decoder()
         for _ in range(2):  # the second time from memory
             assert decoder.decode(octets) == (TEAM, [OptionSeen(key, value)])
         assert decoder.malformed == 0
@@ -126,46 +126,46 @@ def test_round_trip(name: str) -> None:
 )
 def test_bad_values(name: str, value: OptionValue, allowed: str) -> None:
     with pytest.raises(ValueError, match=f"^option {name}: .*allowed: .*{allowed}"):
-        teamnl.encode_option(OptionKey(name, 3), value)
+        team_family.encode_option(OptionKey(name, 3), value)
 
 
 def test_types_nobody_can_write() -> None:
     assert problem_of(4, 1) == "its type 4 cannot be written"
     with pytest.raises(ValueError, match="its type 4 cannot be written"):
-        teamnl.encode_option(OptionKey("new_option"), 1, 4)
+        team_family.encode_option(OptionKey("new_option"), 1, 4)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(True, 6), (5, 3), (-5, 14), ("x", 5), (b"x", 11)])
 def test_options_that_are_not_in_the_table(value: OptionValue, kind: int) -> None:
     """Written as their value looks, or as the kernel said; read as the kernel says."""
     assert guess(value) == kind
-    octets = teamnl.set_options(FAMILY, TEAM, [teamnl.encode_option(OptionKey("brand_new", 3, 2), value)])
-    decoder = teamnl.Decoder()
+    octets = team_family.set_options(FAMILY, TEAM, [team_family.encode_option(OptionKey("brand_new", 3, 2), value)])
+    decoder = team_family.Decoder()
     assert decoder.decode(octets) == (TEAM, [OptionSeen(OptionKey("brand_new", 3, 2), value)])
     assert decoder.kinds == {"brand_new": kind}
-    signed = teamnl.encode_option(OptionKey("brand_new"), 5, Kind.S32)
-    assert signed == teamnl.encode_option(OptionKey("brand_new"), 5)[: len(signed)].replace(
+    signed = team_family.encode_option(OptionKey("brand_new"), 5, Kind.S32)
+    assert signed == team_family.encode_option(OptionKey("brand_new"), 5)[: len(signed)].replace(
         b"\5\0\3\0\3", b"\5\0\3\0\x0e"
     )
 
 
 def test_type_of_a_newer_kernel() -> None:
     """A 64-bit option, say: kept as octets."""
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     octets = event(item(OptionKey("octets_total"), 4, bytes(range(8))))
     assert decoder.decode(octets) == (TEAM, [OptionSeen(OptionKey("octets_total"), bytes(range(8)))])
     assert decoder.kinds == {"octets_total": 4}
 
 
 def test_removed_and_changed() -> None:
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     key = OptionKey("enabled", 5)
     octets = event(item(key, 6, b"", flags=(5, 2)), item(key, 6, b"", flags=(2,)), item(key, 6, None))
     assert decoder.decode(octets)[1] == [OptionGone(key), OptionSeen(key, True), OptionSeen(key, False)]
 
 
 def test_counters_are_remembered_without_their_values() -> None:
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     for count in range(3000):
         key = OptionKey("lb_hash_stats", 0, count % 256)
         value = struct.pack("=Q", count)
@@ -176,7 +176,7 @@ def test_counters_are_remembered_without_their_values() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     for value in range(2100):
         decoder.decode(event(item(OptionKey("activeport"), 3, struct.pack("=I", value))))
     assert len(decoder._seen) <= 2048
@@ -207,13 +207,13 @@ SEEN = OptionSeen(KEY, 7)
     ],
 )
 def test_broken_options_are_left_out(broken: bytes) -> None:
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     assert decoder.decode(event(GOOD, broken, GOOD)) == (TEAM, [SEEN, SEEN])
     assert decoder.malformed == 1
 
 
 def test_broken_list_ends_the_message() -> None:
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     assert decoder.decode(event(GOOD, struct.pack("=HH", 99, 1))) == (TEAM, [SEEN])
     assert decoder.decode(event(GOOD)[:18]) == (0, [])
     assert decoder.malformed == 2
@@ -231,7 +231,7 @@ def test_ports() -> None:
         attribute(5, b"\1"),
     )
     up, changed, removed = attribute(3, b""), attribute(2, b""), attribute(6, b"")
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     octets = event(
         port(index, changed, up, speed, duplex),
         port(index, speed, duplex),
@@ -251,10 +251,10 @@ def test_ports() -> None:
 # Messages of a real kernel
 
 
-def decode(name: str) -> list[teamnl.TeamEvent]:
+def decode(name: str) -> list[team_family.TeamEvent]:
     """Everything in the recorded messages of that name."""
-    decoder = teamnl.Decoder()
-    events: list[teamnl.TeamEvent] = []
+    decoder = team_family.Decoder()
+    events: list[team_family.TeamEvent] = []
     for octets in GOLDEN[name]:
         team, found = decoder.decode(bytes.fromhex(octets))
         assert team == TEAM
@@ -265,7 +265,7 @@ def decode(name: str) -> list[teamnl.TeamEvent]:
 
 
 def test_recorded_family() -> None:
-    family = teamnl.family_of(bytes.fromhex(GOLDEN["family"]))
+    family = team_family.family_of(bytes.fromhex(GOLDEN["family"]))
     assert family.id == struct.unpack_from("=H", bytes.fromhex(GOLDEN["options"][0]), 4)[0]
     assert family.group > 1
 
@@ -273,7 +273,7 @@ def test_recorded_family() -> None:
 @pytest.mark.parametrize("octets", [b"", bytes(20), bytes.fromhex(GOLDEN["family"])[:40], bytes(19) + b"\xff" * 9])
 def test_broken_family(octets: bytes) -> None:
     with pytest.raises(Malformed):
-        teamnl.family_of(octets)
+        team_family.family_of(octets)
 
 
 def test_recorded_options() -> None:
@@ -308,7 +308,7 @@ def test_noise(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever arrives: no exception, no log line, and what is understood has the right types."""
     dice = random.Random(2)
     samples = [bytes.fromhex(octets) for name in ("options", "ports", "release_team") for octets in GOLDEN[name]]
-    decoder = teamnl.Decoder()
+    decoder = team_family.Decoder()
     with caplog.at_level(logging.DEBUG):
         for _ in range(1000):
             octets = bytearray(dice.choice(samples))

@@ -22,7 +22,7 @@ from typing import Any
 from nursery import Nursery
 
 from pyteamd.client.connection import Client
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 PYTEAMD = f"{sys.executable} -B -m pyteamd"
 PYTEAMDCTL = f"{sys.executable} -B -c 'import sys; from pyteamd.cli.pyteamdctl.main import main; sys.exit(main())'"
@@ -299,7 +299,7 @@ def dump(method: str = "StateDump", team: str = "team0", *arguments: str) -> str
 
 def state(team: str = "team0") -> dict[str, Any]:
     """The state as the daemon, C teamd or ours, tells it itself: a few milliseconds, a client program takes a hundred."""
-    tree: dict[str, Any] = jansson.loads(dump("StateDump", team))
+    tree: dict[str, Any] = json_text.loads(dump("StateDump", team))
     return tree
 
 

@@ -11,7 +11,7 @@ import struct
 import pytest
 from jansson_oracle import LIBRARY, Oracle
 
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 REFUSED = [
     (b"", "'[' or '{' expected near end of file on line 1, column 0"),
@@ -148,39 +148,39 @@ STRINGS = [
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_refused(text: bytes, message: str) -> None:
     for given in (text, text.decode("utf-8", "surrogateescape")):
-        with pytest.raises(jansson.JanssonError) as refused:
-            jansson.loads(given)
+        with pytest.raises(json_text.JanssonError) as refused:
+            json_text.loads(given)
         error = refused.value
         assert str(error) == f"{error.text} on line {error.line}, column {error.column}" == message
 
 
 @pytest.mark.parametrize(("text", "lines", "one_line"), WRITTEN)
 def test_written(text: bytes, lines: str, one_line: str) -> None:
-    value = jansson.loads(text)
-    assert (jansson.dumps(value), jansson.dumps_oneline(value)) == (lines, one_line)
+    value = json_text.loads(text)
+    assert (json_text.dumps(value), json_text.dumps_oneline(value)) == (lines, one_line)
 
 
 @pytest.mark.parametrize(("text", "written"), [*REALS, *STRINGS])
 def test_scalars(text: str, written: str) -> None:
-    assert jansson.dumps_oneline(jansson.loads(f"[{text}]")) == f"[{written}]"
+    assert json_text.dumps_oneline(json_text.loads(f"[{text}]")) == f"[{written}]"
 
 
 def test_keys_are_in_the_byte_order_of_utf8() -> None:
     keys = ["\U0001f600", "\uffff", "\u00e9", "z", "a", "A", "", "aa"]
-    assert list(jansson.loads(jansson.dumps(dict.fromkeys(keys)))) == sorted(keys, key=str.encode)
+    assert list(json_text.loads(json_text.dumps(dict.fromkeys(keys)))) == sorted(keys, key=str.encode)
 
 
 def test_other_indents_and_tuples() -> None:
-    assert jansson.dumps({"a": (1, [])}, 2) == '{\n  "a": [\n    1,\n    []\n  ]\n}'
+    assert json_text.dumps({"a": (1, [])}, 2) == '{\n  "a": [\n    1,\n    []\n  ]\n}'
 
 
 def test_a_lone_surrogate_is_written_as_the_replacement_character() -> None:
-    assert jansson.dumps_oneline({"\udcff": "a\ud800"}) == '{"\\uFFFD": "a\\uFFFD"}'
+    assert json_text.dumps_oneline({"\udcff": "a\ud800"}) == '{"\\uFFFD": "a\\uFFFD"}'
 
 
 def test_a_surrogate_that_stands_for_no_byte_is_refused() -> None:
-    with pytest.raises(jansson.JanssonError, match="unable to decode byte 0xed near"):
-        jansson.loads('["\ud800"]')
+    with pytest.raises(json_text.JanssonError, match="unable to decode byte 0xed near"):
+        json_text.loads('["\ud800"]')
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_a_surrogate_that_stands_for_no_byte_is_refused() -> None:
 )
 def test_what_has_no_json(value: object, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="no JSON for"):
-        jansson.dumps(value)
+        json_text.dumps(value)
 
 
 def test_depth_costs_no_stack() -> None:
-    text = "[" * jansson.MAX_DEPTH + "]" * jansson.MAX_DEPTH
-    assert jansson.dumps_oneline(jansson.loads(text)) == text
+    text = "[" * json_text.MAX_DEPTH + "]" * json_text.MAX_DEPTH
+    assert json_text.dumps_oneline(json_text.loads(text)) == text
 
 
 PIECES = [
@@ -222,10 +222,10 @@ def random_text(source: random.Random) -> bytes:
 
 def answer(text: bytes) -> tuple[str, ...]:
     try:
-        value = jansson.loads(text)
-    except jansson.JanssonError as error:
+        value = json_text.loads(text)
+    except json_text.JanssonError as error:
         return (str(error),)
-    return (jansson.dumps(value), jansson.dumps_oneline(value))
+    return (json_text.dumps(value), json_text.dumps_oneline(value))
 
 
 def same(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:

@@ -20,7 +20,7 @@ from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.runners.spread.hash_program import fold, reference_hash
 from pyteamd.scenario.simulated import SimulatedWorld
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.views import prediction as balance
 
 MAC = bytes.fromhex("020000000001")
@@ -256,7 +256,7 @@ def test_verbs(
     argv: list[str], reply: dict[str, Any], text: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
-    answers = {name: success(jansson.dumps(reply)) for name in ("FlowHash", "Balance")}
+    answers = {name: success(json_text.dumps(reply)) for name in ("FlowHash", "Balance")}
     out, err = io.StringIO(), io.StringIO()
     options = [word for word in argv if word == "-v"]
     words = [word for word in argv if word != "-v"]

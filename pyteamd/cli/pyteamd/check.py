@@ -66,7 +66,7 @@ def schema(arguments: Sequence[str], program: str) -> int:
 
 def example(arguments: Sequence[str], program: str) -> int:
     """`example RUNNER [WATCHER]`: a commented configuration."""
-    from pyteamd.config import document as config_doc
+    from pyteamd.config import document
 
     parser = helptext.parser(
         program,
@@ -78,7 +78,7 @@ def example(arguments: Sequence[str], program: str) -> int:
         "watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS)
     )
     options = parser.parse_args(arguments)
-    print(config_doc.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
+    print(document.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
     return OK
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_to_bond
 from pyteamd.cli.convert.formats import FORMATS, Files, joined
 from pyteamd.cli.pyteamd import help as helptext
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 OK, BAD = 0, 1
 
@@ -77,7 +77,7 @@ def _to_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
         bond = FORMATS[options.source].read({name: _read(name) for name in options.inputs})
     bond.ports += [port for port in options.port if port not in bond.ports]
     tree, notes = bond_to_team(bond, options.name or _team_name(bond))
-    return {f"{tree['device']}.conf": jansson.dumps(tree) + "\n"}, notes
+    return {f"{tree['device']}.conf": json_text.dumps(tree) + "\n"}, notes
 
 
 def _team_name(bond: Bond) -> str:

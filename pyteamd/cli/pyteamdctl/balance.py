@@ -6,7 +6,7 @@ import errno
 import json
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError, load_json
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 FLOW_KEYS = ("src", "dst", "sport", "dport", "proto", "vlan", "smac", "dmac")
 USAGE = f"{{FRAME | {' '.join(f'[--{key} …]' for key in FLOW_KEYS)}}}"
@@ -55,7 +55,7 @@ def balance(session: Session) -> None:
     """How even the ports are used."""
     answer = load_json(session.client.fetch("Balance"))
     if session.oneline or not isinstance(answer, dict):
-        session.print(jansson.dumps_oneline(answer) if session.oneline else jansson.dumps(answer))
+        session.print(json_text.dumps_oneline(answer) if session.oneline else json_text.dumps(answer))
         return
     if "method" in answer:
         session.print(f"method: {answer['method']}")

@@ -109,11 +109,11 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     # The command line's bytes go out as they came in, whatever the locale.
     args = [os.fsencode(arg).decode("utf-8", "surrogateescape") for arg in argv]
     if program != "teamdctl" and (args == ["list"] or args[:1] == ["--all"]):
-        from pyteamd.cli.pyteamdctl import many_teams as ctl_many
+        from pyteamd.cli.pyteamdctl import many_teams
 
         if args == ["list"]:
-            return ctl_many.list_teams(out, err)
-        return ctl_many.each_team(lambda words: run(program, words, out, err), argv[1:], out, err)
+            return many_teams.list_teams(out, err)
+        return many_teams.each_team(lambda words: run(program, words, out, err), argv[1:], out, err)
     args, tail = split_tail(verbs, args)
     options = _Options(hints=program != "teamdctl")
     operands: list[str] = []

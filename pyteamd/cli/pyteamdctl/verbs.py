@@ -47,9 +47,9 @@ class Session:
         self.out.write(f"{line}\n")
 
     def print_json(self, value: object) -> None:
-        from pyteamd.schema import json_text as jansson
+        from pyteamd.schema import json_text
 
-        self.print(jansson.dumps_oneline(value) if self.oneline else jansson.dumps(value))
+        self.print(json_text.dumps_oneline(value) if self.oneline else json_text.dumps(value))
 
 
 class Verb:
@@ -71,11 +71,11 @@ class Verb:
 
 def load_json(text: str) -> object:
     """Read what the daemon sent. Raises VerbError."""
-    from pyteamd.schema import json_text as jansson
+    from pyteamd.schema import json_text
 
     try:
-        return jansson.loads(text)
-    except jansson.JanssonError:
+        return json_text.loads(text)
+    except json_text.JanssonError:
         raise VerbError(errno.EINVAL, "Failed to parse JSON dump.") from None
 
 
@@ -95,12 +95,12 @@ def _config_dump_actual(session: Session) -> None:
 
 
 def _state_view(session: Session) -> None:
-    from pyteamd.cli.pyteamdctl import state_text as ctl_state
+    from pyteamd.cli.pyteamdctl import state_text
 
     try:
-        for line in ctl_state.view(load_json(session.client.state), session.verbosity, session.in_words):
+        for line in state_text.view(load_json(session.client.state), session.verbosity, session.in_words):
             session.print(line)
-    except ctl_state.ViewError as error:
+    except state_text.ViewError as error:
         raise VerbError(errno.EINVAL, str(error)) from None
 
 

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from typing import TextIO, TypeVar
 
 from pyteamd.cli.pyteamnl.main import Device, cut, option_line, port_line
-from pyteamd.kernel import framing as tlv
-from pyteamd.kernel import rtnl
-from pyteamd.kernel import team_family as teamnl
+from pyteamd.kernel import framing, rtnl, team_family
 from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
 from pyteamd.model.events import LinkSeen, OptionGone, OptionSeen, PortGone, PortSeen
 
@@ -31,7 +29,7 @@ def monitor(team: Device, everything: bool, out: TextIO) -> None:
         selector = selectors.DefaultSelector()
         for channel in (options, links):
             selector.register(channel, selectors.EVENT_READ)
-        decoder = teamnl.Decoder()
+        decoder = team_family.Decoder()
         while True:
             for ready, _ in selector.select():
                 try:
@@ -41,7 +39,7 @@ def monitor(team: Device, everything: bool, out: TextIO) -> None:
                         raise
                     team.load()
                     continue
-                for message in tlv.messages(datagram):
+                for message in framing.messages(datagram):
                     if ready.fileobj is options:
                         _team_message(team, decoder, message, everything, out)
                     elif not _link_message(team, message, everything, out):
@@ -57,7 +55,9 @@ def _events(protocol: int, group: int) -> socket.socket:
     return channel
 
 
-def _team_message(team: Device, decoder: teamnl.Decoder, message: tlv.Message, everything: bool, out: TextIO) -> None:
+def _team_message(
+    team: Device, decoder: team_family.Decoder, message: framing.Message, everything: bool, out: TextIO
+) -> None:
     if message.type != team.kernel.family().id:
         return
     ifindex, events = decoder.decode(message.octets)
@@ -100,13 +100,13 @@ def _with(known: list[_T], new: _T, key: Callable[[_T], object]) -> list[_T]:
     return [new if key(one) == key(new) else one for one in known]
 
 
-def _link_message(team: Device, message: tlv.Message, everything: bool, out: TextIO) -> bool:
+def _link_message(team: Device, message: framing.Message, everything: bool, out: TextIO) -> bool:
     """False when the team itself is gone."""
     if message.type not in (_NEW_LINK, _DELETED_LINK):
         return True
     try:
         link = rtnl.decode(message.octets)
-    except tlv.Malformed:
+    except framing.Malformed:
         return True
     before = team.links.get(link.ifindex)
     if message.type == _DELETED_LINK:

@@ -17,7 +17,7 @@ from pyteamd.daemon.pump import Pump
 from pyteamd.model.desired import Level, Note, SetMember
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
 from pyteamd.views import state as statetree
 
@@ -53,17 +53,17 @@ async def call(pump: Pump, method: Method, arguments: Sequence[str]) -> str:
 
 async def config_dump(pump: Pump) -> str:
     """The stored configuration."""
-    return jansson.dumps(pump.team.config.dump())
+    return json_text.dumps(pump.team.config.dump())
 
 
 async def config_dump_actual(pump: Pump) -> str:
     """The configuration with the ports that are there now."""
-    return jansson.dumps(pump.team.config.dump_actual(port.name for port in pump.team.ports.values()))
+    return json_text.dumps(pump.team.config.dump_actual(port.name for port in pump.team.ports.values()))
 
 
 async def state_dump(pump: Pump) -> str:
     """The whole state."""
-    return jansson.dumps(statetree.state(pump.team))
+    return json_text.dumps(statetree.state(pump.team))
 
 
 async def state_item_value_get(pump: Pump, path: str) -> str:
@@ -114,7 +114,7 @@ async def port_config_dump(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex not in pump.team.ports:
         raise UserError(*CONFIG_DUMP_FAILED)
-    return jansson.dumps(pump.team.config.dump_port(name))
+    return json_text.dumps(pump.team.config.dump_port(name))
 
 
 METHODS = (

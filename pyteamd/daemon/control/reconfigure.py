@@ -14,7 +14,7 @@ from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import ConfigApply, Refused
 from pyteamd.model.words import VANISHED, describe
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 RESOLVE_TIMEOUT_S = 4.0
 """Clients wait 5 s."""
@@ -44,7 +44,7 @@ async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dic
         return report
     await _look_up(pump, plan)
     before, written, choice = (
-        jansson.dumps(pump.team.config.dump()),
+        json_text.dumps(pump.team.config.dump()),
         pump.team.config.written,
         pump.team.runner.choice(),
     )

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from pyteamd.daemon.pump import Pump
-from pyteamd.schema import json_text as jansson
+from pyteamd.schema import json_text
 
 COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
 
@@ -15,7 +15,7 @@ async def flow_hash(pump: Pump, flow: str) -> str:
     """Bucket and port of a flow."""
     from pyteamd.views import prediction as balance  # most daemons are never asked
 
-    return jansson.dumps(balance.predict(pump.team, flow))
+    return json_text.dumps(balance.predict(pump.team, flow))
 
 
 async def spread(pump: Pump) -> str:
@@ -23,7 +23,7 @@ async def spread(pump: Pump) -> str:
     from pyteamd.views import prediction as balance
 
     octets = {ifindex: sent_by(port.name) for ifindex, port in pump.team.ports.items()}
-    return jansson.dumps(balance.spread(pump.team, octets))
+    return json_text.dumps(balance.spread(pump.team, octets))
 
 
 def sent_by(name: str) -> int | None:
