@@ -1,7 +1,7 @@
 """Talk to a running team daemon, pyteamd or teamd: connect, call a method, get its text.
 
     with Client.connect("team0") as daemon:
-        state = jansson.loads(daemon.fetch("StateDump"))
+        state = json_text.loads(daemon.fetch("StateDump"))
         daemon.call("PortAdd", "eth1")
 
 How it works: a request is one packet on a SOCK_SEQPACKET unix socket, `REQUEST`, the method and each argument on a
