@@ -10,7 +10,7 @@ import trio
 from daemon_kit import Lab, jumping
 from serve_kit import many
 
-from pyteamd.daemon import service, write_thread
+from pyteamd.daemon import fleet, service, write_thread
 
 __all__ = ["many"]
 
