@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a job on a kernel that has the team driver: this host's, user-mode Linux or QEMU.
 
-    python3 tests/lab/lab.py run [--world auto|host|uml|qemu] [options] -- COMMAND…
+    python3 tests/lab/lab.py run [--world auto|host|uml|uml-new|kvm|qemu] [options] -- COMMAND…
     python3 tests/lab/lab.py check
 
 The job runs as root with the repository (read-only in a guest) as its current directory, and with a network,
@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import trial
 import worlds
 
 EXIT_NO_WORLD = 77
@@ -43,7 +44,6 @@ EXIT_TIMEOUT = 124
 EXIT_GUEST_DIED = 125
 
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LOG_LINES_SHOWN = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,75 @@ class Job:
     verbose: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a guest ended: `status` is the job's, None when it did not come to report one."""
+
+    status: int | None
+    timed_out: bool
+    console: str
+    guest_status: int
+    took_s: float
+
+
 def run(job: Job) -> int:
     """Run the job, copying its output to ours; the answer is the exit status described at the top."""
     world, reason = choose(job.world)
     if not world:
-        hint = "tests/lab/setup.sh installs them (lab: uml, bench: qemu)"
-        return _fail(EXIT_NO_WORLD, f"no kernel with the team driver: {reason}; {hint}")
+        return _fail(EXIT_NO_WORLD, f"no kernel with the team driver: {reason}; tests/lab/lab.py check tells more")
+    ended = _guest(job, world, (1, 2))
+    if job.verbose:
+        print(f"lab: {world}, {ended.took_s:.2f} s in all", file=sys.stderr)
+    if ended.status is not None:
+        return ended.status
+    if ended.timed_out:
+        command = shlex.join(job.command)
+        return _fail(EXIT_TIMEOUT, f"{world}: not finished after {job.timeout_s:g} s, killed: {command}")
+    why = trial.cause(ended.console, ended.guest_status)
+    return _fail(
+        EXIT_GUEST_DIED,
+        f"{world}: the guest ended before its job did: {why}; its messages are in {_keep_console(ended, world, job.out_dir)}",
+    )
+
+
+def choose(wanted: str) -> tuple[str, str]:
+    """The world to use and "", or "" and why there is none. `auto` is the first that works."""
+    reasons = []
+    for world in worlds.AUTO if wanted == "auto" else (wanted,):
+        reason = worlds.missing(world) or (trial.remembered(world) or try_boot(world)).why
+        if not reason:
+            return world, ""
+        reasons.append((world, reason))
+    return "", trial.listed(reasons)
+
+
+def try_boot(world: str) -> trial.Answer:
+    """Boot the world once, with nothing but a team device to make, and remember the answer."""
+    key = trial.key_of(world)
+    if world == "host":
+        return trial.Answer(key, kernel=os.uname().release)  # worlds.missing() has made the device
+    job = Job(trial.JOB, timeout_s=trial.LIMIT_S[world])
+    with tempfile.TemporaryFile() as said:
+        ended = _guest(job, world, (said.fileno(), said.fileno()))
+        said.seek(0)
+        words = said.read().decode(errors="replace").split("\n")
+    if ended.status == 0:
+        answer = trial.Answer(key, kernel=words[0])
+    elif ended.timed_out:
+        answer = trial.Answer(key, f"does not boot here within {job.timeout_s:g} s")
+    elif ended.status is not None:
+        answer = trial.Answer(key, f"has no team driver ({' '.join(words).strip()})")
+    else:
+        why = trial.cause(ended.console, ended.guest_status)
+        answer = trial.Answer(
+            key, f"does not boot here: {why}; its messages are in {_keep_console(ended, world, None)}"
+        )
+    trial.remember(world, answer)
+    return answer
+
+
+def _guest(job: Job, world: str, streams: tuple[int, int]) -> Ended:
+    """Boot, run the job with its output copied to these two descriptors, end the guest."""
     with tempfile.TemporaryDirectory(prefix="lab.") as name:
         ctl = Path(name)
         out_dir = (job.out_dir or ctl / "out").resolve()
@@ -74,22 +137,30 @@ def run(job: Job) -> int:
         _write_control(job, world, ctl, out_dir)
         _compile()
         started_s = time.monotonic()
-        timed_out = _boot(job, world, ctl, out_dir)
-        if job.verbose:
-            print(f"lab: {world}, {time.monotonic() - started_s:.2f} s in all", file=sys.stderr)
-        return _outcome(job, world, ctl, timed_out=timed_out)
+        timed_out, guest_status = _boot(job, world, ctl, out_dir, streams)
+        took_s = time.monotonic() - started_s
+        if job.out_dir:
+            shutil.copyfile(ctl / "console", job.out_dir / "console.log")
+        status, text = ctl / "status", ""
+        if status.exists():
+            text = status.read_text().strip()
+        console = (ctl / "console").read_text(errors="replace")
+        return Ended(int(text) if text.isdigit() else None, timed_out, console, guest_status, took_s)
 
 
-def choose(wanted: str) -> tuple[str, str]:
-    """The world to use and "", or "" and why there is none. `auto` is the host, else UML."""
-    candidates = ("host", "uml") if wanted == "auto" else (wanted,)
-    reasons = []
-    for world in candidates:
-        reason = worlds.missing(world)
-        if not reason:
-            return world, ""
-        reasons.append(f"{world}: {reason}")
-    return "", "; ".join(reasons)
+def _keep_console(ended: Ended, world: str, out_dir: Path | None) -> Path:
+    """Where what the guest's kernel said can be read."""
+    if out_dir:
+        return out_dir / "console.log"
+    for directory in (worlds.REPO / "build", Path(tempfile.gettempdir())):
+        try:
+            directory.mkdir(exist_ok=True)
+            file = directory / f"console-{world}.log"
+            file.write_text(ended.console)
+        except OSError:
+            continue
+        return file
+    return Path("nowhere: no directory can be written")
 
 
 def _write_control(job: Job, world: str, ctl: Path, out_dir: Path) -> None:
@@ -133,21 +204,22 @@ def _compile() -> None:
         subprocess.run(compile_all, cwd=worlds.REPO, capture_output=True, check=False)
 
 
-def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
-    """Start the guest and copy its output until it ends; true when its time was up. Leaves no process."""
+def _boot(job: Job, world: str, ctl: Path, out_dir: Path, streams: tuple[int, int]) -> tuple[bool, int]:
+    """Start the guest and copy its output until it ends: whether its time was up, and its exit status. Leaves no process."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     _adopt_orphans()
     boot = worlds.Boot(ctl, out_dir, job.cpus, job.mem_mb, job.counted, out_write, err_write)
-    argv, env = worlds.command(world, boot)
+    launch = worlds.launch(world, boot)
     in_host = world == "host"
     with open(ctl / "console", "wb") as console, _signals_as_exceptions():
         guest = subprocess.Popen(
-            argv,
+            launch.argv,
+            cwd=launch.cwd,
             stdin=subprocess.DEVNULL,
             stdout=out_write if in_host else console,
             stderr=err_write if in_host else console,
-            env={"PATH": os.environ.get("PATH", "") + ":" + GUEST_PATH, "HOME": "/tmp", **env},
+            env={"PATH": os.environ.get("PATH", "") + ":" + GUEST_PATH, "HOME": "/tmp", **launch.env},
             pass_fds=(out_write, err_write),
             start_new_session=True,
         )
@@ -155,7 +227,8 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
         os.close(err_write)
         guard = _guard(guest.pid, ctl)
         try:
-            return not _copy(guest, {out_read: 1, err_read: 2}, time.monotonic() + job.timeout_s)
+            routes = dict(zip((out_read, err_read), streams, strict=True))
+            in_time = _copy(guest, routes, time.monotonic() + job.timeout_s)
         finally:
             guard.kill()
             guard.wait()
@@ -163,6 +236,7 @@ def _boot(job: Job, world: str, ctl: Path, out_dir: Path) -> bool:
             guest.wait()
             os.close(out_read)
             os.close(err_read)
+        return not in_time, guest.returncode
 
 
 def _guard(group: int, ctl: Path) -> subprocess.Popen[bytes]:
@@ -238,31 +312,28 @@ def _signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _outcome(job: Job, world: str, ctl: Path, *, timed_out: bool) -> int:
-    log = (ctl / "console").read_text(errors="replace").splitlines()
-    if job.out_dir:
-        shutil.copyfile(ctl / "console", job.out_dir / "console.log")
-    status = ctl / "status"
-    if status.exists() and (text := status.read_text().strip()).isdigit():
-        return int(text)
-    if job.verbose or not timed_out:
-        print(*log[-LOG_LINES_SHOWN:], sep="\n", file=sys.stderr)
-    if timed_out:
-        command = shlex.join(job.command)
-        return _fail(EXIT_TIMEOUT, f"{world}: not finished after {job.timeout_s:g} s, killed: {command}")
-    return _fail(EXIT_GUEST_DIED, f"{world}: the guest ended before its job did; its last messages are above")
-
-
 def _fail(code: int, message: str) -> int:
     print(f"lab: {message}", file=sys.stderr)
     return code
 
 
 def _check() -> int:
-    """Print which worlds can run here; 0 when tests can (`auto` finds one)."""
+    """Boot every world, print for each whether it ran and else why not; 0 when tests can (`auto` finds one)."""
+    ran = []
     for world in worlds.WORLDS:
-        print(f"{world}: {worlds.missing(world) or 'ready'}")
-    return 0 if choose("auto")[0] else EXIT_NO_WORLD
+        reason = worlds.missing(world)
+        if reason:
+            print(f"{world}: did not run: {reason}; type: {trial.what_to_type(world)}", flush=True)
+            continue
+        answer = try_boot(world)
+        if answer.why:
+            print(f"{world}: did not run: {answer.why}", flush=True)
+            continue
+        ran.append(world)
+        print(f"{world}: ran, Linux {answer.kernel}", flush=True)
+    first = next((world for world in worlds.AUTO if world in ran), None)
+    print(f"auto: {first or 'none'}{' (this processor has AMX)' if trial.has_amx() else ''}")
+    return 0 if first else EXIT_NO_WORLD
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -275,10 +346,10 @@ def _assignment(text: str) -> tuple[str, str]:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="lab.py", description="Run a job on a kernel with the team driver.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("check", help="say which worlds can run here and what the others miss")
+    verbs.add_parser("check", help="boot each world once; say which ran, and why not the others")
     runs = verbs.add_parser("run", help="run COMMAND in a world, with the repository as current directory")
     add = runs.add_argument
-    add("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto (default): host, else uml")
+    add("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto (default): the first that boots here")
     add("--cpus", type=int, default=1, help="qemu only (default 1)")
     add("--counted", action="store_true", help="qemu with one CPU only: the clock counts instructions")
     add("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")

@@ -4,7 +4,9 @@
 #   tests/lab/setup.sh [venv] [lab] [bench] [nm]      no word = all but nm
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
-#   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call
+#   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
+#           AMX, what user-mode Linux needs there (uml-xstate.c); and the newest user-mode Linux that Debian has, unpacked with its C
+#           library into $LAB_CACHE/uml-new: nothing of the system is upgraded, and without it tests that need it are skipped
 #   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
 #           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
 #   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
@@ -118,6 +120,78 @@ setup_venv() {
     echo "$want" >.venv/.setup
 }
 
+setup_shim() { # only processors with AMX need it
+    grep -qw amx_tile /proc/cpuinfo 2>/dev/null || return 0
+    source=tests/lab/uml-xstate.c
+    shim=$cache/uml-xstate.so
+    [ "$shim" -nt "$source" ] && return
+    need_packages lab 'gcc libc6-dev' gcc
+    say "lab: this processor has AMX: building what user-mode Linux needs there"
+    mkdir -p "$cache"
+    logged gcc -O2 -Wall -shared -fPIC -o "$work/shim.so" "$source" -ldl || stop 1 "lab: $source did not compile"
+    mv "$work/shim.so" "$shim"
+}
+
+setup_newest() { # a failure is said, and no more: the tests then run on one kernel
+    want=$(sed -n '/^setup_newest/,/^}/p' "$0" | cksum)
+    [ "$(cat "$cache/uml-new/.setup" 2>/dev/null)" = "$want" ] && return
+    if ! command -v apt-get >/dev/null; then
+        say "lab: no apt-get to fetch the newest user-mode Linux with; tests on a second kernel are skipped"
+        return
+    fi
+    private_apt
+    new=$cache/uml-new.new
+    rm -rf "$new" "$work/new"
+    mkdir -p "$new" "$work/new"
+    if ! (cd "$new" && logged private apt-get -q update && logged private apt-get -q download user-mode-linux libc6) ||
+        ! for deb in "$new"/*.deb; do dpkg-deb -x "$deb" "$work/new" || exit; done; then
+        say "lab: the newest user-mode Linux could not be fetched; tests on a second kernel are skipped"
+        rm -rf "$new"
+        return
+    fi
+    rm "$new"/*.deb
+    mv "$work"/new/usr/lib/uml/modules "$new/modules"
+    for library in ld-linux-x86-64.so.2 libc.so.6; do
+        cp -L "$work/new/usr/lib/x86_64-linux-gnu/$library" "$new/"
+    done
+    # The loader is named in the program, with room for 27 letters: beside it, whatever this directory is called.
+    sed 's|/lib64/ld-linux-x86-64.so.2\x00|./ld-linux-x86-64.so.2\x00\x00\x00\x00\x00\x00|' "$work/new/usr/bin/linux.uml" >"$new/linux.uml"
+    chmod +x "$new/linux.uml"
+    say "lab: a second kernel: user-mode Linux $(ls "$new/modules")"
+    echo "$want" >"$new/.setup"
+    rm -rf "$cache/uml-new"
+    mv "$new" "$cache/uml-new"
+}
+
+private_apt() { # an apt that knows the newest Debian and leaves this system's alone
+    say "lab: fetching the newest user-mode Linux of Debian (60 MB)"
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 'Identifier: Packages' 2>/dev/null | grep -v security | head -n 1)
+    mkdir -p "$work/apt/parts" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+    : >"$work/apt/status"
+    cat >"$work/apt/parts/newest.sources" <<END
+Types: deb
+URIs: ${mirror:-http://deb.debian.org/debian}
+Suites: sid testing
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+END
+    cat >"$work/apt/apt.conf" <<END
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$work/apt/parts";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State::lists "$work/apt/lists";
+Dir::State::status "$work/apt/status";
+Dir::Cache "$work/apt/cache";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+END
+}
+
+private() { # COMMAND…
+    APT_CONFIG="$work/apt/apt.conf" "$@"
+}
+
 setup_kernel() {
     want=$(echo "$module_parts" | cksum)
     [ "$(cat "$kernel/.setup" 2>/dev/null)" = "$want" ] && return
@@ -191,7 +265,11 @@ flock 9 2>/dev/null || true # two at once would trip over each other
 for part in $parts; do
     case $part in
     venv) setup_venv ;;
-    lab) need_packages lab "$lab_packages" "$lab_commands" ;;
+    lab)
+        need_packages lab "$lab_packages" "$lab_commands"
+        setup_shim
+        setup_newest
+        ;;
     nm) setup_tree ;;
     bench)
         need_packages bench "$bench_packages" "$bench_commands"

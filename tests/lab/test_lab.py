@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+import trial
+import worlds
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 LAB = [sys.executable, str(HERE / "lab.py")]
@@ -207,6 +211,54 @@ def test_a_world_that_is_not_here_is_named(tmp_path: Path) -> None:
     assert ended.returncode == 77
     assert ended.stderr.startswith("lab: no kernel with the team driver: qemu: not found: ")
     assert f"a kernel in {tmp_path}/kernel" in ended.stderr
+
+
+@pytest.fixture
+def sham(tmp_path: Path) -> dict[str, str]:
+    """An environment where linux.uml is a program that dies as the real one does with AMX, and counts its starts."""
+    panic = "userspace - ptrace set fp regs failed, errno = 14\\nKernel panic - not syncing: Attempted to kill init!"
+    program = tmp_path / "bin/linux.uml"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho started >>{tmp_path}/starts\nprintf '{panic}\\n'\nexit 1\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "LAB_CACHE": str(tmp_path / "cache")}
+
+
+@pytest.mark.skipif(bool(worlds.missing("uml")), reason="the rest of what user-mode Linux needs is not installed")
+def test_a_world_that_does_not_boot_is_not_ready(sham: dict[str, str], tmp_path: Path) -> None:
+    """It is told with cause, remedy and the place of the call trace, and not tried again while the kernel is the same."""
+    for _ in range(2):
+        ended = call(job("true", "--world", "uml"), env=sham)
+        assert (ended.returncode, ended.stdout) == (77, "")
+        assert "more registers (AMX)" in ended.stderr
+        assert "tests/lab/setup.sh lab" in ended.stderr
+        assert "ptrace set fp regs" in Path(ended.stderr.partition("messages are in ")[2].split(";")[0]).read_text()
+    assert (tmp_path / "starts").read_text() == "started\n"
+    (tmp_path / "bin/linux.uml").write_text((tmp_path / "bin/linux.uml").read_text() + "# another kernel\n")
+    call(job("true", "--world", "uml"), env=sham)
+    assert (tmp_path / "starts").read_text() == "started\n" * 2
+
+
+def test_auto_names_every_world_that_it_tried(sham: dict[str, str]) -> None:
+    if not worlds.missing("host"):
+        pytest.skip("this host has the driver itself")
+    ended = call(job("true"), env={**sham, "PATH": sham["PATH"].partition(":")[0]})
+    assert ended.returncode == 77
+    for world in worlds.AUTO:
+        assert f"{world}: " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("console", "status", "told"),
+    [
+        ("x\n[ 1.0] Kernel panic - not syncing: Oh dear\n", 0, "panicked: Oh dear"),
+        ("./linux.uml: version `GLIBC_2.38' not found", 127, "C library"),
+        ("", -9, "signal 9"),
+        ("", 0, "nothing of the reason"),
+    ],
+)
+def test_why_a_guest_died(console: str, status: int, told: str) -> None:
+    assert told in trial.cause(console, status)
 
 
 def test_setup_refuses_a_word_it_does_not_know() -> None:

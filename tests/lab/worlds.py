@@ -2,7 +2,9 @@
 
 `host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and
         process name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
-`uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs).
+`uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs). Debian's own.
+`uml-new`  the same of the newest Debian there is, beside the system with a C library of its own.
+`kvm`   QEMU's PC with the processor's help. Correctness only, never figures.
 `qemu`  QEMU's emulated PC without KVM, root over 9p: slow, but computing and system calls are slowed down
         alike, so ratios between two programs hold. This is the world for measurements. Its clock can be made to
         count instructions, so that what else runs on the machine does not show.
@@ -11,7 +13,7 @@
         service there and sees none of the machine's files but the repository.
 
 A world answers two questions: what is missing here, and which command boots it. Nothing is started from this
-file but the question to the kernel whether it knows the team driver.
+file but the question to the kernel whether it knows the team driver. Whether a guest really boots: trial.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ REPO = HERE.parents[1]
 INIT = HERE / "guest-init"
 SYSTEMD_INIT = HERE / "systemd-init"
 UML_MODULES = Path("/usr/lib/uml/modules")
-WORLDS = ("host", "uml", "qemu", "systemd")
+WORLDS = ("host", "uml", "uml-new", "kvm", "qemu", "systemd")
+AUTO = ("host", "uml", "uml-new", "kvm", "qemu")
+"""In the order in which `auto` tries them."""
 
 QEMU_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p")
 # With a counted clock the guest's time is its instructions: 2**shift ns for each, and real time only while it is idle.
@@ -51,6 +55,15 @@ class Boot:
     err_fd: int
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What starts a guest: the command, what its environment has more, and where it is started."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: Path | None = None
+
+
 def cache_dir() -> Path:
     """What setup.sh keeps: $LAB_CACHE, else in the user's cache directory."""
     if chosen := os.environ.get("LAB_CACHE"):
@@ -68,6 +81,16 @@ def tree_dir() -> Path:
     return cache_dir() / "systemd-root"
 
 
+def uml_new_dir() -> Path:
+    """Where setup.sh keeps the newest user-mode Linux: linux.uml, the C library it needs, modules."""
+    return cache_dir() / "uml-new"
+
+
+def shim() -> Path:
+    """What setup.sh builds for a CPU whose registers are more than Debian's user-mode Linux knows: see uml-xstate.c."""
+    return cache_dir() / "uml-xstate.so"
+
+
 def missing(world: str) -> str:
     """Say in one phrase why `world` cannot run here; empty when it can."""
     match world:
@@ -77,14 +100,20 @@ def missing(world: str) -> str:
             absent = _absent(("linux.uml", "busybox", "modprobe", "ip", "stty"))
             if not modules_dir("uml"):
                 absent.append(f"{UML_MODULES}/VERSION")
+        case "uml-new":
+            absent = _absent(("busybox", "modprobe", "ip", "stty"))
+            if not modules_dir("uml-new"):
+                absent.append(f"a newer user-mode Linux in {uml_new_dir()}")
         case "systemd":
             absent = _absent(("linux.uml", "busybox", "modprobe"))
             if not modules_dir("systemd"):
                 absent.append(f"{UML_MODULES}/VERSION")
             if not (tree_dir() / ".setup").exists():
                 absent.append(f"a Debian tree in {tree_dir()} (tests/lab/setup.sh nm)")
-        case "qemu":
+        case "qemu" | "kvm":
             absent = _absent(("qemu-system-x86_64", "busybox", "modprobe", "ip", "stty"))
+            if world == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+                absent.append("/dev/kvm (to read and write)")
             if not modules_dir("qemu"):
                 absent.append(f"a kernel in {kernel_dir()}")
         case _:
@@ -94,24 +123,48 @@ def missing(world: str) -> str:
 
 def modules_dir(world: str) -> Path | None:
     """The directory that holds VERSION/modules.dep for the world's kernel; None when there is none."""
-    parent = {"uml": UML_MODULES, "systemd": UML_MODULES, "qemu": kernel_dir() / "lib/modules"}.get(world)
+    in_qemu = kernel_dir() / "lib/modules"
+    parent = {
+        "uml": UML_MODULES,
+        "systemd": UML_MODULES,
+        "uml-new": uml_new_dir() / "modules",
+        "qemu": in_qemu,
+        "kvm": in_qemu,
+    }.get(world)
     if parent is None or not any(parent.glob("*/modules.dep")):
         return None
     return parent
 
 
-def command(world: str, boot: Boot) -> tuple[list[str], dict[str, str]]:
-    """The command line that boots `world`, and what to add to its environment."""
+def kernel_file(world: str) -> Path | None:
+    """The kernel that boots; None on the host, or when there is none."""
+    if world == "host" or missing(world):
+        return None
+    if world == "uml-new":
+        return uml_new_dir() / "linux.uml"
+    if world in ("qemu", "kvm"):
+        return kernel_dir() / f"boot/vmlinuz-{_version(world)}"
+    found = shutil.which("linux.uml", path=_path())
+    return Path(found) if found else None
+
+
+def launch(world: str, boot: Boot) -> Launch:
+    """How `world` is started."""
+    memory = {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+    preload = {"LD_PRELOAD": str(shim())} if shim().exists() else {}
     match world:
         case "host":
-            return _host(boot), {"LAB_WORLD": "host", "LAB_CTL": str(boot.ctl)}
+            return Launch(_host(boot), {"LAB_MACHINE": "host", "LAB_CTL": str(boot.ctl)})
         case "uml":
-            return _uml(boot, INIT), {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+            return Launch(_uml(boot, INIT), {**memory, **preload})
+        case "uml-new":
+            # Its loader is named relative to the current directory: see setup.sh.
+            words = ["./linux.uml", *_uml(boot, INIT)[1:]]
+            return Launch(words, {**memory, "LD_LIBRARY_PATH": str(uml_new_dir())}, uml_new_dir())
         case "systemd":
-            words = [*_uml(boot, SYSTEMD_INIT), f"LAB_TREE={tree_dir()}"]
-            return words, {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+            return Launch([*_uml(boot, SYSTEMD_INIT), f"LAB_TREE={tree_dir()}"], {**memory, **preload})
         case _:
-            return _qemu(boot), {}
+            return Launch(_qemu(world, boot), {})
 
 
 def _missing_host() -> str:
@@ -126,8 +179,17 @@ def _missing_host() -> str:
 
 
 def _absent(programs: Sequence[str]) -> list[str]:
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [name for name in programs if shutil.which(name, path=path) is None]
+    return [name for name in programs if shutil.which(name, path=_path()) is None]
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def _version(world: str) -> str:
+    modules = modules_dir(world)
+    assert modules is not None, "missing() was not asked"
+    return max(modules.glob("*/modules.dep")).parent.name
 
 
 def _host(boot: Boot) -> list[str]:
@@ -143,7 +205,7 @@ def _uml(boot: Boot, init: Path) -> list[str]:
         *("linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={boot.mem_mb}M", f"init={init}"),
         *("quiet", "panic=-1", "con=null", "con0=null,fd:1"),
         *(f"ssl0=null,fd:{boot.out_fd}", f"ssl1=null,fd:{boot.err_fd}"),
-        *(f"uml_dir={boot.ctl}/", "umid=uml", "LAB_WORLD=uml", f"LAB_CTL={boot.ctl}"),
+        *(f"uml_dir={boot.ctl}/", "umid=uml", "LAB_MACHINE=uml", f"LAB_CTL={boot.ctl}"),
     ]
 
 
@@ -160,16 +222,19 @@ def _memory_dir(mem_mb: int) -> Path:
     return Path("/tmp")
 
 
-def _qemu(boot: Boot) -> list[str]:
-    modules = modules_dir("qemu")
-    assert modules is not None, "missing() was not asked"
-    version = max(modules.glob("*/modules.dep")).parent.name
+def _qemu(world: str, boot: Boot) -> list[str]:
+    version = _version(world)
     image = boot.ctl / "initramfs"
-    image.write_bytes(_initramfs(modules, version))
-    words = f"quiet panic=-1 console=ttyS0 LAB_INIT={INIT} LAB_WORLD=qemu LAB_CTL={boot.ctl}"
-    clock = ("single", "-icount", f"shift={COUNTED_SHIFT}") if boot.counted else ("multi",)
+    image.write_bytes(_initramfs(kernel_dir() / "lib/modules", version))
+    words = f"quiet panic=-1 console=ttyS0 LAB_INIT={INIT} LAB_MACHINE=qemu LAB_CTL={boot.ctl}"
+    if world == "kvm":
+        accelerator: tuple[str, ...] = ("-cpu", "host", "-accel", "kvm")
+    elif boot.counted:
+        accelerator = ("-cpu", "max", "-accel", "tcg,thread=single", "-icount", f"shift={COUNTED_SHIFT}")
+    else:
+        accelerator = ("-cpu", "max", "-accel", "tcg,thread=multi")
     return [
-        *("qemu-system-x86_64", "-machine", "pc", "-cpu", "max", "-accel", f"tcg,thread={clock[0]}", *clock[1:]),
+        *("qemu-system-x86_64", "-machine", "pc", *accelerator),
         *("-smp", str(boot.cpus), "-m", f"{boot.mem_mb}M", "-nodefaults", "-no-reboot", "-display", "none"),
         *("-kernel", str(kernel_dir() / f"boot/vmlinuz-{version}"), "-initrd", str(image), "-append", words),
         *("-serial", "stdio", "-device", "virtio-serial-pci"),
