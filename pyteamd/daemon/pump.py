@@ -11,6 +11,9 @@ are bounded and say when they overflow.
 
 `perform` may be replaced by something that returns at once and calls `done` in the event loop later (a thread that writes);
 meanwhile events are digested, and what they lead to is written when `done` was called.
+
+Time is an argument, or comes from the clock given at the start. So a pump can be driven without an event loop: `feed`, and `wake`
+when `wake_at` comes. Only `clock`, `request` and `until` wait, and need trio.
 """
 
 from __future__ import annotations
@@ -99,7 +102,16 @@ class Surroundings(Protocol):
 class Pump:
     """Owner of one Team. Plain methods run to their end without letting another task in."""
 
-    def __init__(self, team: Team, kernel: Kernel, around: Surroundings, trace: Trace, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        team: Team,
+        kernel: Kernel,
+        around: Surroundings,
+        trace: Trace,
+        log: logging.Logger,
+        time_s: Callable[[], float] = trio.current_time,
+    ) -> None:
+        """`time_s`: the monotonic clock that `now` of every feed was read from."""
         self.team = team
         self.kernel = kernel
         self.ifindex = team.view.ifindex
@@ -110,6 +122,7 @@ class Pump:
         """Of the last refused write."""
         self._around = around
         self._log = log
+        self._time_s = time_s
         self._pending: deque[Event] = deque()
         self._busy = self._feeding = self._lost = False
         self._rounds = 0
@@ -162,7 +175,7 @@ class Pump:
                 self._forecast = {}
                 self._ahead, self._ahead_writes, self._ahead_result = event, writes, None
                 self._busy = True
-                self._began = trio.current_time()
+                self._began = self._time_s()
                 self.perform(writes, self._done)
                 return True
             if not leaves_valid(event, self.team):
@@ -174,7 +187,7 @@ class Pump:
         refused: list[Refused] = []
         self._collectors.append(refused)
         try:
-            self.feed((event,), trio.current_time())
+            self.feed((event,), self._time_s())
             while self._busy:
                 await self._fed.park()
         finally:
@@ -192,17 +205,25 @@ class Pump:
         """Feed a Tick whenever the Team's deadline comes, until cancelled."""
         while True:
             # A deadline in the past would be a fault of the core; it shall not cost a whole processor.
-            at = max(self._wake_at(), trio.current_time() + SHORTEST_SLEEP_S)
+            at = max(self.wake_at(), self._time_s() + SHORTEST_SLEEP_S)
             with trio.CancelScope(deadline=at) as self._alarm:
                 await trio.sleep_forever()
-            now = trio.current_time()
+            now = self._time_s()
             self.gauges.woke(now - self._alarm.deadline)
-            if now >= self._due():
-                self._retry_at = math.inf
-                self.feed((Tick(),), now)
-            if now >= self._rest_at and not self._busy:
-                self._rest_at = math.inf
-                self._at_rest(now)
+            self.wake(now)
+
+    def wake_at(self) -> float:
+        """When to call `wake` if nothing is fed before; infinity for never."""
+        return self._due() if self._busy else min(self._due(), self._rest_at)
+
+    def wake(self, now: float) -> None:
+        """Time has passed: do what is due."""
+        if now >= self._due():
+            self._retry_at = math.inf
+            self.feed((Tick(),), now)
+        if now >= self._rest_at and not self._busy:
+            self._rest_at = math.inf
+            self._at_rest(now)
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""
@@ -276,7 +297,7 @@ class Pump:
     def _done(self, writes: Sequence[Write], result: Sequence[Refused] | KernelGone) -> None:
         """The writes are done or refused: that is the next event, before all that already wait."""
         if self._began:
-            self.gauges.wrote(trio.current_time() - self._began)
+            self.gauges.wrote(self._time_s() - self._began)
             self._began = 0.0
         if self._ahead is not None:
             self._ahead_result = result
@@ -300,7 +321,7 @@ class Pump:
         if self._feeding:
             self._pending.extendleft(reversed(following))
         else:
-            self.feed(following, trio.current_time())
+            self.feed(following, self._time_s())
 
     def _end_ahead(self) -> tuple[Write, ...]:
         """The event whose writes were performed ahead has been digested: now the Team may hear what became of them."""
@@ -350,7 +371,7 @@ class Pump:
             self._asked.update(hosts)
             around.resolve(hosts)
         if self._alarm is not None:
-            at = self._wake_at()
+            at = self.wake_at()
             if at != self._alarm.deadline:
                 self._alarm.deadline = at
         self._fed.unpark_all()
@@ -359,9 +380,6 @@ class Pump:
         deadline = self.team.deadline()
         at = min(self._retry_at, self._taps_at)
         return at if deadline is None else min(deadline, at)
-
-    def _wake_at(self) -> float:
-        return self._due() if self._busy else min(self._due(), self._rest_at)
 
     def _at_rest(self, now: float) -> None:
         """Say what must not be, once each; then think of what might come."""
@@ -372,4 +390,4 @@ class Pump:
         self._forecast = foresee(self.team, now)
         for writes in self._forecast.values():
             self.kernel.prepare(writes)
-        self._rest_s = max(REST_S, REST_SHARE * (trio.current_time() - now))
+        self._rest_s = max(REST_S, REST_SHARE * (self._time_s() - now))

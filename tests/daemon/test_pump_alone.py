@@ -1,0 +1,102 @@
+"""The shipped pump without an event loop: time and performer are arguments, as a simulator wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from pyteamd.config.config import Config
+from pyteamd.core.team import Team
+from pyteamd.core.trace import Trace
+from pyteamd.daemon.pump import REST_S, Done, Pump
+from pyteamd.daemon.reader import Reader
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.desired import Frame, OptionKey, SetOption, Tap, Write
+from pyteamd.model.events import HostName, PortAdd
+from pyteamd.runners import RUNNERS
+from pyteamd.sim.kernel import SimKernel
+
+
+class Alone:
+    """Surroundings that do nothing, a clock that is set, and a performer that keeps what it did."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.kernel = SimKernel()
+        self.links = [self.kernel.add_pair(name, f"{name}-peer").ifindex for name in ("eth1", "eth2")]
+        self.performed: list[tuple[Write, ...]] = []
+        ifindex = self.kernel.create_team("team0")
+        self.kernel.watch_team(ifindex)
+        link = self.kernel.find_link("team0")
+        assert link is not None
+        text = '{"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}'
+        team = Team(Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0"), link)
+        self.pump = Pump(team, self.kernel, self, Trace({}), logging.getLogger("alone"), lambda: self.now)
+        self.pump.perform = self.perform
+        self.reader = Reader(self.kernel)
+        self.reader.pumps[ifindex] = self.pump
+        self.pump.feed((self.kernel.dump(ifindex),), self.now)
+        self.deliver()
+
+    def perform(self, writes: Sequence[Write], done: Done) -> None:
+        self.performed.append(tuple(writes))
+        done(writes, self.kernel.apply(self.pump.ifindex, writes))
+
+    def deliver(self) -> None:
+        while batch := self.kernel.take_events():
+            self.reader.deliver(batch, self.now)
+
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        return float("inf")
+
+    def send(self, frame: Frame) -> None:
+        """See Surroundings."""
+
+    def resolve(self, hosts: Iterable[HostName]) -> None:
+        """See Surroundings."""
+
+    def debug_level(self, level: int) -> None:
+        """See Surroundings."""
+
+    def ports_changed(self, ports: Iterable[int]) -> None:
+        self.reader.own(self.pump, ports)
+
+    def runner_replaced(self) -> None:
+        """See Surroundings."""
+
+
+def test_a_team_starts_and_fails_over_without_an_event_loop() -> None:
+    alone = Alone()
+    assert list(alone.pump.team.ports) == alone.links
+    eth1, eth2 = alone.links
+    alone.performed.clear()
+    peer = alone.kernel.links[eth1].peer
+    assert peer is not None
+    alone.kernel.set_up(peer.ifindex, False)
+    alone.deliver()
+    assert SetOption(OptionKey("activeport"), eth2) in alone.performed[0]
+
+
+def test_what_is_due_is_done_when_it_is_woken() -> None:
+    alone = Alone()
+    assert alone.pump.wake_at() <= alone.now + REST_S
+    while (at := alone.pump.wake_at()) < alone.now + 10:
+        alone.now = at
+        alone.pump.wake(at)
+    assert alone.pump.wake_at() > alone.now + 10
+
+
+def test_a_write_that_is_under_way_holds_the_next_one_until_it_is_done() -> None:
+    alone = Alone()
+    waiting: list[tuple[tuple[Write, ...], Done]] = []
+    alone.pump.perform = lambda writes, done: waiting.append((tuple(writes), done))
+    third = alone.kernel.add_pair("eth3", "eth3-peer")
+    link = alone.kernel.find_link("eth3")
+    alone.pump.feed((PortAdd(third.ifindex, link),), alone.now)
+    alone.deliver()
+    assert len(waiting) == 1
+    alone.pump.perform = alone.perform
+    writes, done = waiting.pop()
+    done(writes, alone.kernel.apply(alone.pump.ifindex, writes))
+    alone.deliver()
+    assert third.ifindex in alone.pump.team.ports
