@@ -19,6 +19,8 @@ import errno
 import os
 import socket
 
+from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,18 +33,6 @@ TRANSPORTS = ("usock", "dbus")
 
 _SOCKET_PATH_MAX = 107
 _MALFORMED = ("cli_usock_process_msg", "usock: Incomplete message.\n")
-
-
-class ClientError(Exception):
-    """A call or a connection that failed.
-
-    `errno` is what libteamdctl returns for it; `trail` is what it logs, as (function, text) per line.
-    """
-
-    def __init__(self, text: str, errno_: int = errno.EINVAL, trail: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(text)
-        self.errno = errno_
-        self.trail = tuple(trail)
 
 
 class NoDaemon(ClientError):
@@ -58,38 +48,6 @@ class NoDaemon(ClientError):
             code = errno.EINVAL
         super().__init__(f"no daemon answers for {team} ({reasons})", code, [("teamdctl_connect", final)])
         self.failures = failures
-
-
-class DaemonError(ClientError):
-    """The daemon refused the call, with a code such as NoSuchDev and a message."""
-
-    def __init__(self, code: str, message: str, trail: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(f"{message} ({code})", errno.EINVAL, trail)
-        self.code = code
-        self.message = message
-
-
-class CallFailed(ClientError):
-    """No usable answer came: time-out (ETIMEDOUT), the daemon closed the connection (EPIPE), a malformed reply."""
-
-
-class TransportMissing(ClientError):
-    """This installation lacks what the transport needs."""
-
-
-class Transport:
-    """One way to reach a daemon."""
-
-    name = ""
-    probes = False
-    """True when opening says nothing about the daemon, so that a first call has to."""
-
-    def call(self, method: str, args: tuple[str, ...], need_payload: bool) -> str:
-        """Call and wait; the payload is "" where none came. `need_payload`: raise CallFailed instead."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
 
 
 class UnixSocket(Transport):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyteamd.client.connection import CallFailed, ClientError, DaemonError, Transport, TransportMissing
+from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport, TransportMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

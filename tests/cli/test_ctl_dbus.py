@@ -22,6 +22,7 @@ from ctl_record import BUS_ANSWERS, NO_BUS_ADDRESS, load
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.client import connection as client
 from pyteamd.client import dbus as client_dbus
+from pyteamd.client.transport import DaemonError
 
 CASES = {case.name: case for case in bus_cases()}
 GOLDEN = load(BUS_ANSWERS)
@@ -117,5 +118,5 @@ def test_the_bus_name_is_checked_as_the_bus_does(bus: PrivateBus, monkeypatch: p
     for team in ("a-b_c", "_", "-", "team0.x", "A" * (255 - len(client_dbus.NAME) - 1)):
         with pytest.raises(client.NoDaemon) as refused:
             client.Client.connect(team, "dbus")
-        assert isinstance(refused.value.failures["dbus"], client.DaemonError), "the bus took the name for valid"
+        assert isinstance(refused.value.failures["dbus"], DaemonError), "the bus took the name for valid"
         assert refused.value.failures["dbus"].code == "org.freedesktop.DBus.Error.ServiceUnknown"

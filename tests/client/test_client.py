@@ -10,7 +10,8 @@ from ctl_cases import CONFIG, TEAM, WORLDS, daemon, success
 from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
 from pyteamd.client import connection as client
-from pyteamd.client.connection import CallFailed, Client, ClientError, DaemonError, NoDaemon
+from pyteamd.client.connection import Client, NoDaemon
+from pyteamd.client.transport import CallFailed, ClientError, DaemonError, TransportMissing
 from pyteamd.schema import json_text
 
 
@@ -134,4 +135,4 @@ def test_requests(args: tuple[str, ...], packet: bytes) -> None:
 
 
 def test_errors_are_of_one_family() -> None:
-    assert all(issubclass(kind, ClientError) for kind in (NoDaemon, DaemonError, CallFailed, client.TransportMissing))
+    assert all(issubclass(kind, ClientError) for kind in (NoDaemon, DaemonError, CallFailed, TransportMissing))

@@ -17,7 +17,8 @@ import sys
 
 from pyteamd.cli.getopt_long import OptionReader
 from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_json
-from pyteamd.client.connection import Client, ClientError, NoDaemon, TransportMissing, to_bytes
+from pyteamd.client.connection import Client, NoDaemon, to_bytes
+from pyteamd.client.transport import ClientError, TransportMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import json
 import os
 import stat
 
-from pyteamd.client.connection import Client, ClientError, default_run_dir
+from pyteamd.client.connection import Client, default_run_dir
+from pyteamd.client.transport import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pyteamd.cli.pyteamdctl.inspect import colourful
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
-from pyteamd.client.connection import CallFailed
+from pyteamd.client.transport import CallFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
