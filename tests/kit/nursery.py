@@ -4,7 +4,7 @@ In user-mode Linux the imports of `python -m pyteamd` take seconds, more than wh
 arguments on it is the program itself, in the name spaces of the shell of the bench; that the real command starts, and what it imports,
 is the matter of test_daemon_starts.py and test_daemon_real.py.
 
-    python -m nursery pyteamd      one request and one answer a line, JSON
+    python nursery.py pyteamd      one request and one answer a line, JSON
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACES = ("net", "mnt")
 PROGRAMS = {"pyteamd": "pyteamd.cli.pyteamd.main", "pyteamdctl": "pyteamd.cli.pyteamdctl.main"}
-MODULES = ("launch", "config_text", "control", "pidfile", "problems", "client", "jansson")
+MODULES = (
+    *("cli.pyteamd.run", "schema.text", "schema.problems", "schema.json_text"),
+    *("daemon.control", "daemon.pid_file", "client.connection"),
+)
 PACKAGES = ("linkwatch", "runners")
 
 
@@ -35,7 +38,7 @@ class Nursery:
 
     def __init__(self) -> None:
         # The word pyteamd is in its command line, and so in its children's: those who look for daemons look there.
-        words = [sys.executable, "-B", "-W", "error", "-m", "nursery", "pyteamd"]
+        words = [sys.executable, "-B", "-W", "error", __file__, "pyteamd"]
         self._process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, shell_pid: int, program: str, arguments: Sequence[str]) -> tuple[int, str, str]:
@@ -56,7 +59,7 @@ def serve() -> None:
     for name in (*PROGRAMS.values(), *(f"pyteamd.{module}" for module in MODULES)):
         importlib.import_module(name)
     for package in PACKAGES:
-        for found in pkgutil.iter_modules(
+        for found in pkgutil.walk_packages(
             importlib.import_module(f"pyteamd.{package}").__path__, f"pyteamd.{package}."
         ):
             importlib.import_module(found.name)
