@@ -15,6 +15,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from pyteamd.model.printable import printable_lines
+
 STREAMS = {"stdout": 1, "stderr": 2}
 OUTPUTS = (*STREAMS, "syslog")
 SYSLOG_SOCKET = "/dev/log"
@@ -78,13 +80,21 @@ def weight(levelno: int) -> int:
     return 6 if levelno >= logging.INFO else 7
 
 
-class WeightFormatter(logging.Formatter):
+class PrintableFormatter(logging.Formatter):
+    """Names of links are whatever somebody gave them: no line of a log is made by one, nor a terminal told anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text; only newlines of ours separate lines."""
+        return printable_lines(super().format(record))
+
+
+class WeightFormatter(PrintableFormatter):
     """`<N>` before each line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's text with its weight."""
         prefix = f"<{weight(record.levelno)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
+        return "\n".join(prefix + line for line in super().format(record).removesuffix("\n").split("\n"))
 
 
 class StreamHandler(logging.Handler):
@@ -92,6 +102,7 @@ class StreamHandler(logging.Handler):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
+        self.setFormatter(PrintableFormatter())
         self._descriptor = descriptor
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
@@ -113,6 +124,7 @@ class SyslogHandler(logging.Handler):
 
     def __init__(self, ident: str, path: str = SYSLOG_SOCKET) -> None:
         super().__init__()
+        self.setFormatter(PrintableFormatter())
         self._ident = ident
         self._path = path
         self._socket: socket.socket | None = None
@@ -121,7 +133,7 @@ class SyslogHandler(logging.Handler):
         """Send one datagram per line of the record."""
         stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
         head = f"<{FACILITY_DAEMON | weight(record.levelno)}>{stamp} {self._ident}[{os.getpid()}]: "
-        for line in self.format(record).splitlines():
+        for line in self.format(record).removesuffix("\n").split("\n"):
             self._send((head + line).encode("utf-8", "replace"))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.model.printable import printable_lines
 from pyteamd.views import state as statetree
 from pyteamd.views.explain import explain
 
@@ -69,9 +70,8 @@ class Metric:
 
 
 def escaped(text: str) -> str:
-    """A label's value. Interface names may hold octets that are no UTF-8; those are shown as such."""
-    printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return printable.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """A label's value: printable, for dashboards show it to people."""
+    return printable_lines(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def text(teams: Iterable[tuple[Team, Trace, Gauges]], now: float) -> str:

@@ -6,7 +6,7 @@ import errno
 import json
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError, load_json
-from pyteamd.schema import json_text
+from pyteamd.model.printable import printable_tree
 
 FLOW_KEYS = ("src", "dst", "sport", "dport", "proto", "vlan", "smac", "dmac")
 USAGE = f"{{FRAME | {' '.join(f'[--{key} …]' for key in FLOW_KEYS)}}}"
@@ -41,6 +41,7 @@ def hash_flow(session: Session) -> None:
     if session.oneline or not isinstance(answer, dict):
         session.print_json(answer)
         return
+    answer = printable_tree(answer)
     session.print(f"hash: 0x{answer['hash']:08x}")
     session.print(f"bucket: {answer['bucket']}")
     how = "by the map" if answer["method"] == "hash_to_port_mapping" else f"bucket modulo {answer['ports']} ports"
@@ -55,8 +56,9 @@ def balance(session: Session) -> None:
     """How even the ports are used."""
     answer = load_json(session.client.fetch("Balance"))
     if session.oneline or not isinstance(answer, dict):
-        session.print(json_text.dumps_oneline(answer) if session.oneline else json_text.dumps(answer))
+        session.print_json(answer)
         return
+    answer = printable_tree(answer)
     if "method" in answer:
         session.print(f"method: {answer['method']}")
     total = sum(port["octets"] or 0 for port in answer["ports"].values())

@@ -6,6 +6,7 @@ import errno
 import json
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
+from pyteamd.model.printable import printable, printable_tree
 
 USAGE = (
     "usage: config apply FILE [--dry-run]   for instance: pyteamdctl team0 config apply /etc/teamd/team0.conf --dry-run"
@@ -28,12 +29,13 @@ def config_apply(session: Session) -> None:
     if session.oneline:
         session.print_json(report)
     else:
+        report = printable_tree(report)
         for change in report["changes"]:
             session.print(change["text"])
         for line in report["warnings"]:
             session.print(f"warning: {path}:{line}")
     if report["problems"]:
-        told = "\n".join(f"{path}:{line}" for line in report["problems"])
+        told = "\n".join(f"{path}:{printable(line)}" for line in report["problems"])
         raise VerbError(errno.EINVAL, f"{told}\nnothing was changed; look at the file with: pyteamd check {path}")
     if not session.oneline:
         session.print(summary(report, dry_run, path, session.client.team))

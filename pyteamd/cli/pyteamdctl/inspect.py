@@ -8,6 +8,7 @@ import os
 import sys
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
+from pyteamd.model.printable import printable, printable_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def explain(session: Session) -> None:
     """One sentence per port, or for the port named."""
     rows = _fetch(session, "Explain")
     if session.args:
-        rows = [row for row in rows if row["port"] == session.args[0]]
+        rows = [row for row in rows if row["port"] in (session.args[0], printable(session.args[0]))]
         if not rows:
             raise VerbError(errno.ENODEV, f"{session.args[0]} is neither a port nor to be one.")
     if session.oneline:
@@ -78,7 +79,8 @@ def trace_save(session: Session) -> None:
 
 
 def _fetch(session: Session, method: str) -> Any:
-    return json.loads(session.client.fetch(method))
+    answer = json.loads(session.client.fetch(method))
+    return answer if session.oneline else printable_tree(answer)
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ import stat
 
 from pyteamd.client.connection import Client, default_run_dir
 from pyteamd.client.transport import ClientError
+from pyteamd.model.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def list_teams(out: TextIO, err: TextIO) -> int:
     for team in found(err):
         try:
             with Client.connect(team, "usock") as client:
-                out.write(f"{line(team, json.loads(client.fetch('StateDump')))}\n")
+                out.write(f"{printable(line(team, json.loads(client.fetch('StateDump'))))}\n")
         except ClientError as error:
             err.write(f"{team}: {error}\n")
             status = 1
@@ -75,6 +76,6 @@ def each_team(run: Callable[[Sequence[str]], int], args: Sequence[str], out: Tex
     """Do the same for every team, under a line with its name. Returns the worst exit code: 0 when there is no team."""
     worst = 0
     for team in found(err):
-        out.write(f"== {team}\n")
+        out.write(f"== {printable(team)}\n")
         worst = max(worst, run([team, *args]))
     return worst

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 
 from pyteamd.client.connection import Client, to_bytes
+from pyteamd.model.printable import printable_tree, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Session:
     def print_json(self, value: object) -> None:
         from pyteamd.schema import json_text
 
-        self.print(json_text.dumps_oneline(value) if self.oneline else json_text.dumps(value))
+        self.print(shown(json_text.dumps_oneline(value) if self.oneline else json_text.dumps(value), self.out))
 
 
 class Verb:
@@ -97,8 +98,11 @@ def _config_dump_actual(session: Session) -> None:
 def _state_view(session: Session) -> None:
     from pyteamd.cli.pyteamdctl import state_text
 
+    state = load_json(session.client.state)
+    if session.in_words or session.out.isatty():
+        state = printable_tree(state)
     try:
-        for line in state_text.view(load_json(session.client.state), session.verbosity, session.in_words):
+        for line in state_text.view(state, session.verbosity, session.in_words):
             session.print(line)
     except state_text.ViewError as error:
         raise VerbError(errno.EINVAL, str(error)) from None
@@ -109,7 +113,7 @@ def _state_dump(session: Session) -> None:
 
 
 def _state_item_get(session: Session) -> None:
-    session.print(session.client.fetch("StateItemValueGet", *session.args))
+    session.print(shown(session.client.fetch("StateItemValueGet", *session.args), session.out))
 
 
 def _state_item_set(session: Session) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from pyteamd.cli.pyteamdctl.inspect import colourful
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
 from pyteamd.client.transport import CallFailed
+from pyteamd.model.printable import printable, printable_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def monitor(session: Session) -> None:
                 session.print(json.dumps(event))
             else:
                 clock = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
-                session.print(f"{clock}  {event['text']}  [{event['cause']}]")
+                session.print(f"{clock}  {printable(event['text'])}  [{event['cause']}]")
         if found["missed"]:
             session.print(json.dumps({"missed": found["missed"]}) if as_json else f"{found['missed']} steps missed")
         session.out.flush()
@@ -105,9 +106,9 @@ def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[
     """The view as lines without colour, none longer than `columns`. `before` holds the octet counters of the last call."""
     client = session.client
     client.refresh()
-    state = json.loads(client.state)
-    reasons = json.loads(client.fetch("Explain"))
-    history = json.loads(client.fetch("History"))
+    state, reasons, history = (
+        printable_tree(json.loads(text)) for text in (client.state, client.fetch("Explain"), client.fetch("History"))
+    )
     ports = state.get("ports", {})
     shown = [header(client.team, state), ""]
     width = max([len(row["port"]) for row in reasons], default=4)

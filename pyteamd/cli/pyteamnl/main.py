@@ -15,6 +15,7 @@ import re
 import sys
 
 from pyteamd.cli.getopt_long import UNKNOWN, OptionReader
+from pyteamd.model.printable import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,20 +218,20 @@ class Device:
 def ports(team: Device, words: Sequence[str], out: TextIO) -> None:
     """List the ports."""
     for port in team.ports:
-        out.write(port_line(team, port) + "\n")
+        out.write(shown(port_line(team, port), out) + "\n")
 
 
 def options(team: Device, words: Sequence[str], out: TextIO) -> None:
     """List the options."""
     for option in team.options:
-        out.write(option_line(team, option) + "\n")
+        out.write(shown(option_line(team, option), out) + "\n")
 
 
 def getoption(team: Device, words: Sequence[str], out: TextIO) -> None:
     """Show one value."""
     if not words:
         raise Failed(errno.EINVAL, "getoption: Option name as a command line parameter expected.")
-    out.write(value_text(team.find(words[0]).value) + "\n")
+    out.write(shown(value_text(team.find(words[0]).value), out) + "\n")
 
 
 def setoption(team: Device, words: Sequence[str], out: TextIO) -> None:

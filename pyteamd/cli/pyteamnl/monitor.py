@@ -16,6 +16,7 @@ from pyteamd.cli.pyteamnl.main import Device, cut, option_line, port_line
 from pyteamd.kernel import framing, rtnl, team_family
 from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
 from pyteamd.model.events import LinkSeen, OptionGone, OptionSeen, PortGone, PortSeen
+from pyteamd.model.printable import shown
 
 LINK_GROUP = 1
 BUFFER_OCTETS = 1 << 20
@@ -139,4 +140,4 @@ def _link_line(link: LinkSeen, before: LinkSeen | None, flag: str) -> str:
 
 
 def _paragraph(out: TextIO, title: str, lines: list[str]) -> None:
-    out.write("".join(f"{line}\n" for line in (f"{title}:", *(f"  {line}" for line in lines))))
+    out.write("".join(f"{shown(line, out)}\n" for line in (f"{title}:", *(f"  {line}" for line in lines))))

@@ -1,0 +1,51 @@
+"""Names of links and texts of peers, made harmless for whoever reads them.
+
+The kernel forbids only blanks, "/" and ":" in the name of a link. Everything else may stand there: an escape sequence that sets the
+title of a terminal or hides a line, an override that turns the writing direction around, a line separator that forges a log line,
+octets that are no UTF-8. What people read (terminal, log, metrics, explanations) goes through here; what programs read (JSON, the
+control protocol, files to be read back) stays exact.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the client imports this module, and typing costs it 3 ms
+    from typing import Any, TextIO
+
+_FIRST_OCTET, _LAST_OCTET = "\udc80", "\udcff"
+"""What Python makes of octets that are no UTF-8 (surrogateescape)."""
+
+
+def printable(text: str) -> str:
+    r"""One line as it may be shown: what is no letter, sign or blank becomes `\x1b`, `\u202e` and the like."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines; only the newline ends one."""
+    return text if text.isprintable() else "\n".join(printable(line) for line in text.split("\n"))
+
+
+def printable_tree(value: Any) -> Any:
+    """The same for every string of plain JSON values, the keys of objects included."""
+    match value:
+        case str():
+            return printable_lines(value)
+        case list():
+            return [printable_tree(element) for element in value]
+        case dict():
+            return {printable(str(key)): printable_tree(item) for key, item in value.items()}
+    return value
+
+
+def shown(text: str, out: TextIO) -> str:
+    """A text for people and programs alike: exact into a pipe or a file, printable on a terminal."""
+    return printable_lines(text) if out.isatty() else text
+
+
+def _escaped(char: str) -> str:
+    if _FIRST_OCTET <= char <= _LAST_OCTET:
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return repr(char)[1:-1]

@@ -1,0 +1,52 @@
+"""What a person reads holds nothing that tells a terminal what to do, and nothing that is not what it seems."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from pyteamd.model.printable import printable, printable_lines, printable_tree, shown
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("eth0", "eth0"),
+        ("grün·端口", "grün·端口"),
+        ("a b", "a b"),
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("a\u202egnp.0hte", r"a\u202egnp.0hte"),
+        ("\u2066x\u2069", r"\u2066x\u2069"),
+        ("zero\u200bwidth", r"zero\u200bwidth"),
+        ("line\u2028two", r"line\u2028two"),
+        ("nel\x85c1\x9b", r"nel\x85c1\x9b"),
+        ("\udcff\udc80", r"\xff\x80"),
+        ("\ud800", r"\ud800"),
+        ("tab\tnew\n", r"tab\tnew\n"),
+        ("\x7f", r"\x7f"),
+    ],
+)
+def test_one_line(name: str, seen: str) -> None:
+    assert printable(name) == seen
+    assert printable(name).isprintable()
+
+
+def test_every_character_becomes_printable() -> None:
+    assert all(printable(chr(number)).isprintable() for number in range(0x110000))
+
+
+def test_lines_end_at_newlines_only() -> None:
+    assert printable_lines("one\ntwo\x0bthree\x1cfour\n") == "one\ntwo\\x0bthree\\x1cfour\n"
+
+
+def test_trees_with_their_keys() -> None:
+    assert printable_tree({"\x1b": ["\x07", 1, None, {"a": True}]}) == {r"\x1b": [r"\x07", 1, None, {"a": True}]}
+
+
+def test_programs_get_what_is_there() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert (shown("\x1b", io.StringIO()), shown("\x1b", Terminal())) == ("\x1b", r"\x1b")
