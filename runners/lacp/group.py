@@ -45,14 +45,19 @@ class Group:
     def settle(self, now: float) -> None:
         """Selection and mux machines, until all rest."""
         for _ in range(SETTLE_LIMIT):
+            before = self.chosen, self._usable
+            self._measure_waits()
             self._select(now)
-            for port in self.ports.values():
-                if port.mux is Mux.WAITING:
-                    port.ready_at = self._ready_at(port)
             stepped = [port for port in self.ports.values() if self._step(port, now)]
-            if not stepped:
+            if not stepped and before == (self.chosen, self._usable):
                 return
         raise AssertionError("LACP selection does not come to rest")
+
+    def _measure_waits(self) -> None:
+        """First of all, since a port may wait for one that waits no longer; selection asks who is ready."""
+        for port in self.ports.values():
+            if port.mux is Mux.WAITING:
+                port.ready_at = self._ready_at(port)
 
     def addressed(self, port: LacpPort) -> bool:
         """Both the team and the port have an Ethernet address to speak with."""

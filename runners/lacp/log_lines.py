@@ -8,7 +8,6 @@ from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.runners.lacp.machines import Disabled, Receive
 from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.runners.lacp.selection import LagId
-from pyteamd.runners.lacp.system import LocalSystem
 from pyteamd.wire.ethernet import format_mac
 
 
@@ -51,22 +50,16 @@ def loop_line(port: LacpPort, echo: str) -> str:
     return f"{port.name}: another system ({source}) has our system identifier {format_mac(port.partner.system)}"
 
 
-def moved(old: LacpPort, new: LacpPort, local: LocalSystem) -> bool:
+def moved(old: LacpPort, new: LacpPort) -> bool:
     """The partner port that `old` knows now speaks to `new` (port_moved, 6.4.7).
 
-    The standard asks only about a disabled port. One whose link is up (a converter in between) is asked too, when the partner
-    means `new`; but a partner that speaks through both, for its port numbers are not unique, is not sent to and fro.
+    Only a disabled port is asked. One that is up keeps its partner until it times out: two switches may share a system
+    identifier, a key and their port numbers (EVPN multihoming), and both links are well.
     """
-    if old is new or not old.partner_known():
+    if old is new or not old.partner_known() or not isinstance(old.receive, Disabled):
         return False
     theirs, ours = old.partner, new.partner
-    if (theirs.system, theirs.system_priority, theirs.port) != (ours.system, ours.system_priority, ours.port):
-        return False
-    if isinstance(old.receive, Disabled):
-        return True
-    seen_moving = [one.moved_away for one in (old, new) if one.moved_away is not None]
-    twins = any((known.system, known.port) == (ours.system, ours.port) for known in seen_moving)
-    return new.matched(local) and not twins
+    return (theirs.system, theirs.system_priority, theirs.port) == (ours.system, ours.system_priority, ours.port)
 
 
 def selected_port(path: str, value: str) -> int:

@@ -85,11 +85,9 @@ RECEIVE: Mapping[tuple[type[Receive], Happening], type[Receive]] = {
     (Current, Happening.LINK_DOWN): Disabled,
     (Current, Happening.PDU): Current,
     (Current, Happening.TIMEOUT): Expired,
-    (Current, Happening.MOVED): Expired,
     (Expired, Happening.LINK_DOWN): Disabled,
     (Expired, Happening.PDU): Current,
     (Expired, Happening.TIMEOUT): Defaulted,
-    (Expired, Happening.MOVED): Expired,
     (Defaulted, Happening.LINK_DOWN): Disabled,
     (Defaulted, Happening.PDU): Current,
 }

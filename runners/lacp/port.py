@@ -118,8 +118,6 @@ class LacpPort:
     said_at: float = 0.0
     ntt: bool = False
     """Need to transmit though nothing changed on our side."""
-    moved_away: LacpInfo | None = None
-    """The partner that was last seen to have moved from here to another port of ours."""
     limit: RateLimit = field(default_factory=lambda: RateLimit(LACPDUS_PER_S))
     marker_limit: RateLimit = field(default_factory=lambda: RateLimit(MARKERS_PER_S))
     complained_at: float = float("-inf")
@@ -149,15 +147,11 @@ class LacpPort:
                 state |= lacpdu.EXPIRED
             case Defaulted():
                 state |= lacpdu.DEFAULTED
-        key, said = self.key(local), self.said
-        same = said is not None and (said.state, said.key, said.system) == (state, key, local.mac)
-        if said is not None and same and said.system_priority == local.priority:
-            return said
-        return LacpInfo(local.priority, local.mac, key, self.priority, self.number, state)
+        return LacpInfo(local.priority, local.mac, self.key(local), self.priority, self.number, state)
 
     def matched(self, local: LocalSystem) -> bool:
-        """The partner means this very port when it speaks of us."""
-        return self.told is not None and not mismatch(self.told, self.actor(local))
+        """The partner means this very port when it speaks of us: it cannot know more than what we last said."""
+        return self.told is not None and not mismatch(self.told, self.said or self.actor(local))
 
     def partner_sync(self, local: LocalSystem) -> bool:
         """The partner is in sync with us (recordPDU, 6.4.9): it says so, means us, and the link will be kept alive."""
@@ -271,11 +265,10 @@ class LacpPort:
             self.counters.timeouts += what is Happening.TIMEOUT
         if what is Happening.MOVED:
             self.unselect()
-            self.moved_away = self.partner
             self.partner, self.told = NO_PARTNER, None
         if target is Disabled:
             self.receive = Disabled()
-            self.said, self.ntt, self.hold_until, self.moved_away = None, False, None, None
+            self.said, self.ntt, self.hold_until = None, False, None
             self.actor_churn = self.partner_churn = NoChurn()
         elif target is Current:
             self.receive = Current(now + local.timeout_s)

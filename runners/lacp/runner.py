@@ -210,7 +210,7 @@ class Lacp(Runner):
                 self.note(Level.WARNING, loop_line(port, echo), port.name)
             return
         for other in self._group.ports.values():
-            if moved(other, port, local):
+            if moved(other, port):
                 was = other.receive
                 other.happen(Happening.MOVED, local, now)
                 self.note(Level.INFO, f"{other.name}: partner moved to {port.name}.", other.name)

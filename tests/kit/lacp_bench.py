@@ -86,6 +86,10 @@ class Bench:
         actor = LacpInfo(100, mac, key, 255, number or (ifindex + 100) & 0xFFFF, state)
         self.frame(ifindex, Lacpdu(actor, self.actor(ifindex)).build())
 
+    def hear_about(self, ifindex: int, told: LacpInfo, state: int = 0x3F) -> None:
+        """P says this of our end, whatever is true."""
+        self.frame(ifindex, Lacpdu(LacpInfo(100, PARTNER_MAC, 7, 255, (ifindex + 100) & 0xFFFF, state), told).build())
+
     def frame(self, ifindex: int, payload: bytes) -> None:
         self.handle(FrameSeen(ifindex, slow.GROUP, PARTNER_MAC, 0x8809, None, payload))
 

@@ -60,7 +60,7 @@ FAULTS = (
     Fault("the partner is forgotten with the link", "port",
           "if what is Happening.MOVED:", "if what in (Happening.MOVED, Happening.LINK_DOWN):"),
     Fault("a partner port that moved is believed in twice", "log_lines",
-          "    if isinstance(old.receive, Disabled):\n        return True\n", "    if old:\n        return False\n"),
+          "if old is new or not old.partner_known() or not isinstance(old.receive, Disabled):", "if old:"),
     Fault("priorities compared as text", "selection",
           "return (*member.rank, member.ifindex)",
           "return (*(ord(c) for n in member.rank for c in str(n)), member.ifindex)"),
