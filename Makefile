@@ -3,12 +3,12 @@ PYTHON := .venv/bin/python
 SEEDS ?= 1000
 S ?=
 
-export PREFIX DESTDIR PACKAGE PIP_FLAGS
+export PREFIX DESTDIR PACKAGE PIP_FLAGS BINDIR UNITDIR TMPFILESDIR DBUSDIR MANDIR BASHDIR ZSHDIR DOCDIR DATADIR SYSCONFDIR
 
-.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install uninstall install-compat clean
+.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install install-data install-commands install-compat uninstall clean
 
 help:  ## this menu
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup:  ## install what development and tests need (Debian packages as root, .venv)
 	@tests/lab/setup.sh
@@ -60,6 +60,12 @@ bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 
 install:  ## the commands, units, manual pages: PREFIX=/usr/local DESTDIR= PYTHON=/usr/bin/python3
 	@packaging/install.sh install
+
+install-data:  ## units, manual pages, completion, policy, without the program: BINDIR=/usr/bin DESTDIR=…
+	@packaging/install.sh install-data
+
+install-commands:  ## the commands, for a package that the interpreter finds: PYTHON=/usr/bin/python3
+	@packaging/install.sh install-commands
 
 install-compat:  ## after install: also under the names teamd, teamdctl, teamnl, teamd@.service
 	@packaging/install.sh install-compat

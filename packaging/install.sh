@@ -1,24 +1,42 @@
 #!/bin/sh
-# make install, install-compat and uninstall: a program in an environment of its own, and nothing of the distribution's overwritten.
+# make install, install-data, install-commands, install-compat and uninstall.
+#
+#   install           a program in an environment of its own, its commands, and the data: for an administrator. Needs the index, or wheels
+#   install-data      units, run directory, D-Bus policy, manual pages, completions, examples, schema: all that is no Python. Needs nothing
+#                     but a Python 3.11 to write the pages with; for packages, and beside pipx
+#   install-commands  the commands pyteamd, pyteamdctl, pyteamnl, for a package `pyteamd` that the interpreter finds: for packages
+#   install-compat    the same program and pages under the names of teamd
+#   uninstall         takes back what install, install-data and install-compat made
 #
 #   PREFIX    where to (default /usr/local): PREFIX/lib/pyteamd is the environment, PREFIX/bin has the commands
-#   DESTDIR   put before every path, for building packages; then nothing outside of it is touched or asked
-#   PYTHON    the interpreter to build on (default /usr/bin/python3, else python3): 3.11 or newer, with its venv module
+#   DESTDIR   put before every path, for building packages; then nothing outside of it is touched or asked, and root is not needed
+#   BINDIR    where the units find the commands (default PREFIX/bin)
+#   UNITDIR, TMPFILESDIR, SYSCONFDIR, DBUSDIR, MANDIR, BASHDIR, ZSHDIR, DOCDIR, DATADIR: where else things go; the defaults follow PREFIX
+#   PYTHON    the interpreter to build on (default /usr/bin/python3, else python3): 3.11 or newer; install needs its venv module
 #   PACKAGE   what pip installs (default: this directory); PIP_FLAGS are passed on to pip
 #
-# The commands start with the absolute path of the environment's interpreter and its option -I, so that they work with an empty
-# process environment (NetworkManager's) and nobody's PYTHONPATH gets in their way; -X utf8 because such an environment has no locale.
-# Every file, new directory and diversion is noted in PREFIX/lib/pyteamd/installed; uninstall removes exactly these.
+# The commands start with the absolute path of the interpreter and its option -I, so that they work with an empty process
+# environment (NetworkManager's) and nobody's PYTHONPATH gets in their way; -X utf8 because such an environment has no locale.
+# Every file, new directory and diversion is noted in PREFIX/lib/pyteamd/installed; uninstall removes exactly these. A package
+# manager keeps lists of its own: install-data and install-commands note nothing where there is a DESTDIR.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 PREFIX=${PREFIX:-/usr/local}
 DESTDIR=${DESTDIR:-}
 PACKAGE=${PACKAGE:-$here}
-home=$PREFIX/lib/pyteamd
-python=$home/bin/python3
-note=$DESTDIR$home/installed
-sysconf=/etc
+BINDIR=${BINDIR:-$PREFIX/bin}
+UNITDIR=${UNITDIR:-$PREFIX/lib/systemd/system}
+TMPFILESDIR=${TMPFILESDIR:-$PREFIX/lib/tmpfiles.d}
+MANDIR=${MANDIR:-$PREFIX/share/man}
+BASHDIR=${BASHDIR:-$PREFIX/share/bash-completion/completions}
+ZSHDIR=${ZSHDIR:-$PREFIX/share/zsh/site-functions}
+DOCDIR=${DOCDIR:-$PREFIX/share/doc/pyteamd}
+DATADIR=${DATADIR:-$PREFIX/share/pyteamd}
+sysconf=${SYSCONFDIR:-/etc} # where the policy goes, and a directory for configurations; the units know only /etc
 [ "$PREFIX" = /usr ] && dbus=/usr/share/dbus-1/system.d || dbus=$sysconf/dbus-1/system.d
+DBUSDIR=${DBUSDIR:-$dbus}
+home=$PREFIX/lib/pyteamd
+note=$DESTDIR$home/installed
 
 say() { echo "install: $*"; }
 stop() {
@@ -26,33 +44,43 @@ stop() {
     exit 1
 }
 
-put() { # PATH [MODE]: what comes on stdin
+put() { # PATH [MODE]: what comes on stdin; whoever reads the old file while it is replaced reads it to its end
     directory "$(dirname "$1")"
-    install -m "${2:-644}" /dev/stdin "$DESTDIR$1"
+    cat >"$DESTDIR$1.new"
+    chmod "${2:-644}" "$DESTDIR$1.new"
+    mv -f "$DESTDIR$1.new" "$DESTDIR$1"
     keep "$1"
 }
 
 directory() { # PATH, with what leads to it
     [ ! -d "$DESTDIR$1" ] && [ "$1" != / ] || return 0
     directory "$(dirname "$1")"
-    mkdir "$DESTDIR$1"
+    [ -d "$DESTDIR$1" ] || mkdir -p "$DESTDIR$1"
     keep "directory $1"
 }
 
-keep() { grep -qxF "$1" "$note" 2>/dev/null || echo "$1" >>"$note"; }
+keep() { # LINE
+    [ -n "$note" ] || return 0
+    if [ ! -d "$DESTDIR$home" ]; then # install-data before, or without, install
+        made=$(missing "$home/installed")
+        mkdir -p "$DESTDIR$home"
+        echo "$made" >"$note"
+    fi
+    grep -qxF "$1" "$note" 2>/dev/null || echo "$1" >>"$note"
+}
 
-interpreter() {
+interpreter() { # MODULES WHAT-IS-MISSING: the first that is new enough and has the modules
     for candidate in ${PYTHON:-/usr/bin/python3 python3}; do
-        if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$candidate" -c "import $1; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    stop "no Python 3.11 or newer with its venv module (Debian: python3-venv); name one with PYTHON="
+    stop "no Python 3.11 or newer$2; name one with PYTHON="
 }
 
 environment() { # made beside the old one, which a failure leaves as it was, and a running daemon has until the end
-    base=$(interpreter)
+    base=$(interpreter 'ensurepip, sys, venv' ' with its venv module (Debian: python3-venv)')
     new=$DESTDIR$home.new
     made=$(missing "$home")
     rm -rf "$new"
@@ -80,9 +108,9 @@ missing() { # PATH: the directories above it that are not there yet
     missing "$above"
 }
 
-command_file() { # NAME MODULE
+command_file() { # NAME MODULE INTERPRETER
     put "$PREFIX/bin/$1" 755 <<END
-#!$python -IXutf8
+#!$3 -IXutf8
 import sys
 
 from $2 import main
@@ -91,29 +119,46 @@ sys.exit(main())
 END
 }
 
-unit() { sed "s|@bindir@|$2|g" "$here/systemd/$1.in" | put "$PREFIX/lib/systemd/system/$1"; }
+install_commands() { # INTERPRETER
+    command_file pyteamd pyteamd.cli.pyteamd.main "$1"
+    command_file pyteamdctl pyteamd.cli.pyteamdctl.main "$1"
+    command_file pyteamnl pyteamd.cli.pyteamnl.main "$1"
+}
+
+unit() { sed "s|@bindir@|$2|g" "$here/systemd/$1.in" | put "$UNITDIR/$1"; }
+
+from_tree() { # INTERPRETER WORDS…: ours of this directory, whatever else is installed; needs the standard library only
+    interpreter=$1
+    shift
+    (cd / && PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 "$interpreter" -X utf8 "$@")
+}
+
+install_data() { # INTERPRETER
+    unit pyteamd@.service "$BINDIR"
+    put "$TMPFILESDIR/pyteamd.conf" <"$here/systemd/tmpfiles/pyteamd.conf"
+    put "$DBUSDIR/pyteamd.conf" <"$here/systemd/dbus/pyteamd.conf"
+    pages=$(mktemp -d)
+    from_tree "$1" "$here/packaging/pages.py" "$pages"
+    for page in "$pages"/*.[158]; do
+        put "$MANDIR/man${page##*.}/${page##*/}" <"$page"
+    done
+    for name in pyteamd pyteamdctl pyteamnl; do
+        put "$BASHDIR/$name" <"$pages/$name.bash"
+        put "$ZSHDIR/_$name" <"$pages/$name.zsh"
+    done
+    rm -rf "$pages"
+    for example in "$here"/examples/*; do
+        put "$DOCDIR/examples/${example##*/}" <"$example"
+    done
+    from_tree "$1" -m pyteamd schema | put "$DATADIR/pyteamd.schema.json"
+    directory $sysconf/pyteamd
+    reload
+}
 
 install_program() {
     environment
-    command_file pyteamd pyteamd.cli.pyteamd.main
-    command_file pyteamdctl pyteamd.cli.pyteamdctl.main
-    command_file pyteamnl pyteamd.cli.pyteamnl.main
-    unit pyteamd@.service "$PREFIX/bin"
-    put "$PREFIX/lib/tmpfiles.d/pyteamd.conf" <"$here/systemd/tmpfiles/pyteamd.conf"
-    put "$dbus/pyteamd.conf" <"$here/systemd/dbus/pyteamd.conf"
-    # Before there is a unit: run from /, so that the installed package is described and not this directory.
-    pages=$(mktemp -d)
-    (cd / && "$DESTDIR$python" -I -X utf8 "$here/packaging/pages.py" "$pages")
-    for page in "$pages"/*.[58]; do
-        put "$PREFIX/share/man/man${page##*.}/${page##*/}" <"$page"
-    done
-    for name in pyteamd pyteamdctl pyteamnl; do
-        put "$PREFIX/share/bash-completion/completions/$name" <"$pages/$name.bash"
-        put "$PREFIX/share/zsh/site-functions/_$name" <"$pages/$name.zsh"
-    done
-    rm -rf "$pages"
-    directory $sysconf/pyteamd
-    reload
+    install_commands "$home/bin/python3"
+    install_data "$base"
     say "pyteamd, pyteamdctl and pyteamnl are in $DESTDIR$PREFIX/bin"
 }
 
@@ -138,7 +183,7 @@ compat_name() { # NAME OURS
             stop "$place/$1 exists and belongs to no package known here: please move it away"
     done
     target=$PREFIX/bin/$1
-    if [ -e "$DESTDIR$target" ] && ! grep -qxF "$target" "$note"; then
+    if [ -e "$DESTDIR$target" ] && [ -n "$note" ] && ! grep -qxF "$target" "$note"; then
         stop "$target exists and is not ours: please move it away"
     fi
     ln -sf "$2" "$DESTDIR$target"
@@ -147,13 +192,17 @@ compat_name() { # NAME OURS
 }
 
 install_compat() {
-    [ -e "$note" ] || stop "first: make install"
+    [ -e "$note" ] || [ -n "$DESTDIR" ] || stop "first: make install"
+    [ -e "$note" ] || note= # a package
     compat_name teamd pyteamd
     compat_name teamdctl pyteamdctl
     compat_name teamnl pyteamnl
-    where=$PREFIX/bin
+    where=$BINDIR
     [ ! -L "$DESTDIR/usr/bin/teamd" ] || where=/usr/bin
     unit teamd@.service "$where"
+    for page in teamd.8 teamdctl.8 teamnl.8 teamd.conf.5; do
+        echo ".so man${page##*.}/py$page" | put "$MANDIR/man${page##*.}/$page"
+    done
     reload
 }
 
@@ -186,7 +235,12 @@ uninstall() {
 
 case ${1:-} in
 install) install_program ;;
+install-data | install-commands)
+    [ -z "$DESTDIR" ] || note=
+    base=$(interpreter sys '')
+    if [ "$1" = install-data ]; then install_data "$base"; else install_commands "$base"; fi
+    ;;
 install-compat) install_compat ;;
 uninstall) uninstall ;;
-*) stop "'${1:-}': allowed are install, install-compat, uninstall" ;;
+*) stop "'${1:-}': allowed are install, install-data, install-commands, install-compat, uninstall" ;;
 esac
