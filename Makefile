@@ -5,7 +5,7 @@ S ?=
 
 export PREFIX DESTDIR PACKAGE PIP_FLAGS BINDIR UNITDIR TMPFILESDIR DBUSDIR MANDIR BASHDIR ZSHDIR DOCDIR DATADIR SYSCONFDIR
 
-.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install install-data install-commands install-compat uninstall clean
+.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install deb rpm install-data install-commands install-compat uninstall clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,7 @@ demo: lab  ## the main job, seen: fail-over on the real driver
 
 test: lab  ## all tests, the real-kernel lane included
 	@tests/lab/setup.sh nm || echo "without it the tests in a whole Debian are skipped"
+	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"
 	@$(PYTHON) tests/run.py
 
 check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; under 30 s
@@ -72,6 +73,12 @@ install-compat:  ## after install: also under the names teamd, teamdctl, teamnl,
 
 uninstall:  ## remove what install and install-compat made
 	@packaging/install.sh uninstall
+
+deb:  ## Debian packages pyteamd and pyteamd-teamd, on Debian's own Python: build/deb
+	@packaging/package.sh deb
+
+rpm:  ## the same as RPMs: build/rpm
+	@packaging/package.sh rpm
 
 fmt: venv  ## format the code
 	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .

@@ -1,3 +1,3 @@
 """pyteamd: the user-space half of the Linux team driver."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"

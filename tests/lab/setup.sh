@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
 #
-#   tests/lab/setup.sh [venv] [lab] [bench] [nm]      no word = all but nm
+#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package]      no word = all but nm and package
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
@@ -9,6 +9,7 @@
 #           library into $LAB_CACHE/uml-new: nothing of the system is upgraded, and without it tests that need it are skipped
 #   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
 #           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
+#   package what makes and judges the Debian packages and RPMs (make deb, make rpm); only when named
 #   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
 #           ~/.cache/pyteamd-lab/kernel
 #
@@ -28,7 +29,9 @@ cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}
 kernel=$cache/kernel
 tree=$cache/systemd-root
 tree_packages='systemd systemd-sysv dbus libpam-systemd network-manager iproute2 kmod python3 python3-venv libteam-utils
-    iputils-ping procps busybox-static make man-db'
+    iputils-ping procps busybox-static make man-db python3-trio python3-pyroute2 python3-jeepney python3-yaml'
+package_packages='debhelper dh-python pybuild-plugin-pyproject python3-all python3-setuptools python3-pip python3-trio
+    python3-pyroute2 python3-jeepney python3-yaml lintian rpm rpmlint'
 # What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
 module_parts='modules.* kernel/net kernel/lib kernel/crypto kernel/arch kernel/fs/9p kernel/fs/netfs kernel/fs/fscache
     kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko kernel/drivers/net/*.ko
@@ -271,11 +274,12 @@ for part in $parts; do
         setup_newest
         ;;
     nm) setup_tree ;;
+    package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
     bench)
         need_packages bench "$bench_packages" "$bench_commands"
         setup_kernel
         ;;
-    *) stop 2 "'$part': allowed are venv, lab, bench, nm" ;;
+    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package" ;;
     esac
 done
 say "ready: $parts"

@@ -80,7 +80,9 @@ def test_neither_proc_nor_root_is_needed(package: Path, tmp_path: Path) -> None:
     for parent in list(tmp_path.parents)[:3]:
         parent.chmod(parent.stat().st_mode | 0o011)
     copy = tmp_path / "source"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__"), symlinks=True)
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__"), symlinks=True
+    )
     program = f"mount -t tmpfs none /proc && setpriv --reuid 65534 --regid 65534 --clear-groups sh {copy}/packaging/install.sh $1"
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": f"{tmp_path}/there", "PREFIX": "/usr"}
     for stage in ("install-data", "install-commands", "install-compat"):
