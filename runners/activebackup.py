@@ -184,15 +184,14 @@ class ActiveBackup(Runner):
         """The port that the predecessor used is still to join: until then it goes on carrying the traffic, and nothing is chosen."""
         if self._judged or not team.adopted or self.active is not None:
             return False
-        options = team.observed.options
-        active = options.get(ACTIVEPORT)
-        return isinstance(active, int) and active in team.awaited and options.get(OptionKey("enabled", active)) is True
+        active = team.observed.options.get(ACTIVEPORT)
+        return isinstance(active, int) and active in team.awaited and team.observed.serves(active)
 
     def _take_over(self, team: TeamView) -> None:
         """Keep the port the kernel already uses: a restart must not touch traffic."""
         active = team.observed.options.get(ACTIVEPORT)
         port = team.ports.get(active) if isinstance(active, int) else None
-        if port and port.up and team.observed.options.get(OptionKey("enabled", port.ifindex)):
+        if port and port.up and team.observed.serves(port.ifindex):
             self.active = port.ifindex
             self.note(Level.INFO, f'Took over with active port "{port.name}".')
 

@@ -3,6 +3,9 @@
 Several sources tell of the same port and arrive in any order, so a link counts as a port only when they agree: rtnetlink
 names the team as its master, the port list has it, and its options are known.
 
+The driver names only the switch of a port that was written; what follows for the other two (see SWITCHES) is derived here, so
+that readers find them as the driver has them.
+
 What a write of ours changed is known at once, while messages from before it are still to be read. The kernel announces every
 change in order, so until our own is announced (an echo), what contradicts it is old and not believed.
 """
@@ -12,7 +15,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
-from pyteamd.model.desired import Observed, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model.desired import (
+    DIRECTIONS,
+    SWITCHES,
+    Observed,
+    OptionKey,
+    OptionValue,
+    SetCarrier,
+    SetMac,
+    SetMember,
+    SetOption,
+    Write,
+)
 from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
 
 ECHO_WAIT_S = 1.0
@@ -123,13 +137,30 @@ class Facts:
 
     def option_seen(self, option: OptionSeen, now: float) -> bool:
         """Returns whether the value is new."""
-        known = self.observed.options.get(option.key)
-        if not self._news(option.key, option.value, now) or (
-            known == option.value and type(known) is type(option.value)
+        key, value = option.key, option.value
+        known = self.observed.options.get(key)
+        if not self._news(key, value, now) or (
+            key.name in DIRECTIONS and self._awaited(key._replace(name="enabled"), now)
         ):
             return False
-        self.observed.options[option.key] = option.value
-        return True
+        self.observed.options[key] = value
+        return self._switched(key) or known != value or type(known) is not type(value)
+
+    def _switched(self, key: OptionKey) -> bool:
+        """Derive what this switch means for the others of its port. Returns whether one of them changed."""
+        if key.name not in SWITCHES:
+            return False
+        options = self.observed.options
+        ways = [OptionKey(name, key.port) for name in DIRECTIONS]
+        if not all(way in options for way in ways):
+            return False
+        both = key._replace(name="enabled")
+        before = [options.get(switch) for switch in (both, *ways)]
+        if key == both:
+            # A write of ours to one of them that is not announced yet came later.
+            options.update(dict.fromkeys([way for way in ways if way not in self._echoes], options[both]))
+        options[both] = all(options[way] is True for way in ways)
+        return before != [options.get(switch) for switch in (both, *ways)]
 
     def forget_options(self, ifindex: int) -> None:
         """The port left and its options with it."""
@@ -168,6 +199,7 @@ class Facts:
             case SetOption(key=key, value=value):
                 self._expect(key, observed.options.get(key), value, now)
                 observed.options[key] = value
+                self._switched(key)
                 observed.carrier_free |= key.name == "mode"
             case SetMac(ifindex=ifindex, mac=mac):
                 self._expect(("mac", ifindex), observed.macs.get(ifindex), mac, now)
@@ -187,6 +219,11 @@ class Facts:
             echo = self._echoes.setdefault(place, Echo())
             echo.values.append(value)
             echo.until = now + ECHO_WAIT_S
+
+    def _awaited(self, place: Hashable, now: float) -> bool:
+        """A write of ours is still to be announced: what comes now is older."""
+        echo = self._echoes.get(place)
+        return echo is not None and now < echo.until
 
     def _news(self, place: Hashable, value: OptionValue, now: float) -> bool:
         """Whether an announcement is to be believed: it is if no write of ours came after it."""

@@ -35,14 +35,12 @@ class Ports(dict[int, Port]):
     def now_of(self, port: Port) -> PortNow:
         """What the watchers of a port may know of it."""
         self._touched.add(port.ifindex)
-        options = self._observed.options
-        enabled = options.get(OptionKey("enabled", port.ifindex)) is True
-        some = enabled or any(options.get(OptionKey("enabled", ifindex)) is True for ifindex in self)
+        enabled = self._observed.serves(port.ifindex)
+        some = enabled or any(map(self._observed.serves, self))
         return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some, port.original_mac)
 
     def hearing(self, port: Port, team_mac: bytes) -> PortNow:
         """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
-        options = self._observed.options
         macs = [
             team_mac,
             *[other.link.mac for other in self.values()],
@@ -52,7 +50,7 @@ class Ports(dict[int, Port]):
             self._macs = macs
             self._own_macs = frozenset(macs)
         carried = any(
-            options.get(OptionKey("enabled", ifindex)) is True and any(watcher.proven() for watcher in other.watchers)
+            self._observed.serves(ifindex) and any(watcher.proven() for watcher in other.watchers)
             for ifindex, other in self.items()
         )
         return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)

@@ -9,6 +9,7 @@ what a restarted daemon finds.
 from __future__ import annotations
 
 from pyteamd.model.desired import (
+    SWITCHES,
     Desired,
     Observed,
     OptionKey,
@@ -30,7 +31,6 @@ OPTION_RANKS = {
     "user_linkup": VERDICT,
     "user_linkup_enabled": VERDICT,
 }
-SWITCHES = frozenset(("enabled", "rx_enabled", "tx_enabled"))
 
 
 def reconcile(desired: Desired, observed: Observed) -> tuple[Write, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
-from pyteamd.model.desired import OptionKey, Write
+from pyteamd.model.desired import Write
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, PortSeen, Tick
 
 MAXIMUM_PORTS = 8
@@ -32,8 +32,7 @@ def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
     """Link losses that would lead to writes at once → those writes, in order."""
     if not 1 < len(team.ports) <= MAXIMUM_PORTS:
         return {}
-    enabled = team.facts.observed.options
-    carrying = [i for i, port in team.ports.items() if port.running and enabled.get(OptionKey("enabled", i)) is True]
+    carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
     found: dict[Event, tuple[Write, ...]] = {}
     for ifindex in carrying[:MAXIMUM_COPIES]:
         event = CarrierSeen(ifindex, False)

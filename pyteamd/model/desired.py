@@ -14,6 +14,10 @@ from typing import NamedTuple, TypeAlias
 
 OptionValue: TypeAlias = bool | int | str | bytes
 
+DIRECTIONS = ("rx_enabled", "tx_enabled")
+SWITCHES = ("enabled", *DIRECTIONS)
+"""What lets traffic through a port. The directions exist since Linux 7.1: `enabled` writes both there, and reads true if both are."""
+
 
 class OptionKey(NamedTuple):
     """Which instance of a team option. `port` is an ifindex, 0 for options of the team; `index` is 0 outside arrays."""
@@ -46,6 +50,15 @@ class Observed:
     carrier: bool | None = None
     carrier_free: bool = False
     """Nobody has set the carrier in this mode: the driver makes it follow the links of the ports, and tells a second later."""
+
+    def serves(self, ifindex: int) -> bool:
+        """The driver lets frames through this port, both ways."""
+        return self.options.get(OptionKey("enabled", ifindex)) is True
+
+    def transmits(self, ifindex: int) -> bool:
+        """The driver sends through this port; only since Linux 7.1 may that be so where it does not receive."""
+        way = self.options.get(OptionKey("tx_enabled", ifindex))
+        return self.serves(ifindex) if way is None else way is True
 
 
 @dataclass(frozen=True, slots=True)

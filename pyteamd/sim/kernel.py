@@ -54,6 +54,8 @@ class SimKernel:
 
     def __init__(self, net: SimNet | None = None) -> None:
         self.net = net or SimNet()
+        self.independent = False
+        """Team devices made from now on switch both directions of a port apart, as since Linux 7.1."""
         self.links: dict[int, SimLink] = {}
         self.teams: dict[int, SimTeam] = {}
         self.wake: Callable[[], None] = lambda: None

@@ -3,7 +3,8 @@
 How it works. A `SimTeam` holds what `struct team` holds and announces changes through its kernel in the order the driver does:
 within one request the rtnetlink messages come where the kernel sends them, a port event precedes the option event when a port
 joins, and follows it when a port leaves. The rules are those of `drivers/net/team/team.c` and the `team_mode_*.c` beside it
-(Linux 6.1). Whatever this file and a real kernel do differently under the contract tests is a fault of this file.
+(Linux 6.1). Since Linux 7.1 the driver switches receiving and sending of a port apart: so it is here where the kernel is `independent`
+(seen in 7.2). Whatever this file and a real kernel do differently under the contract tests is a fault of this file.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class Refusal(Exception):
         self.errno = number
 
 
-TABLE = {name: option for name, option in OPTIONS.items() if not option.recent}
-"""In the driver's order of registration; the options of a mode are registered when the mode is chosen."""
+TABLES = {
+    False: {name: option for name, option in OPTIONS.items() if not option.recent},
+    True: OPTIONS,
+}
+"""By whether the kernel is independent, in the driver's order of registration; those of a mode are registered when the mode is chosen."""
 
 TYPES = {Kind.FLAG: bool, Kind.U32: int, Kind.S32: int, Kind.STRING: str, Kind.BINARY: bytes}
 NO_TRAFFIC = bytes(8)
@@ -51,7 +55,9 @@ class SimPort:
 
     link: SimLink
     original_mac: bytes
-    enabled: bool = False
+    rx_enabled: bool = False
+    tx_enabled: bool = False
+    """Before Linux 7.1 always the same as `rx_enabled`."""
     linkup: bool = False
     """Raw link as last announced in a port event."""
     effective: bool = False
@@ -63,6 +69,11 @@ class SimPort:
     priority: int = 0
     queue_id: int = 0
 
+    @property
+    def enabled(self) -> bool:
+        """What the option reads: both directions."""
+        return self.rx_enabled and self.tx_enabled
+
 
 class SimTeam:
     """One team device. Methods raise `Refusal`."""
@@ -70,6 +81,7 @@ class SimTeam:
     def __init__(self, kernel: SimKernel, link: SimLink) -> None:
         self.kernel = kernel
         self.link = link
+        self.table = TABLES[kernel.independent]
         self.mode = NO_MODE
         self.ports: dict[int, SimPort] = {}
         """By ifindex, in order of joining."""
@@ -100,7 +112,7 @@ class SimTeam:
 
     def _offered(self, mode: str, *, per_port: bool) -> Iterator[TeamOption]:
         """What a mode brings along; "": what every team has."""
-        same = (option for option in TABLE.values() if option.per_port == per_port)
+        same = (option for option in self.table.values() if option.per_port == per_port)
         return (option for option in same if (mode in option.modes if mode else not option.modes))
 
     def _keys(self, mode: str) -> list[OptionKey]:
@@ -141,7 +153,7 @@ class SimTeam:
 
     def _option(self, key: OptionKey) -> TeamOption:
         """The option of an instance that exists now, else KeyError."""
-        option = TABLE[key.name]
+        option = self.table[key.name]
         if (option.modes and self.mode not in option.modes) or not 0 <= key.index < (option.array_size or 1):
             raise KeyError(key)
         if option.per_port != bool(key.port) or (key.port and key.port not in self.ports):
@@ -169,7 +181,11 @@ class SimTeam:
     def _set_port_option(self, port: SimPort, name: str, value: OptionValue) -> None:
         match name:
             case "enabled":
-                self._enable(port) if value else self._disable(port)
+                self._switch(port, rx=bool(value), tx=bool(value))
+            case "rx_enabled":
+                self._switch(port, rx=bool(value), tx=port.tx_enabled)
+            case "tx_enabled":
+                self._switch(port, rx=port.rx_enabled, tx=bool(value))
             case "queue_id":
                 # The driver cuts the value to 16 bits before it looks at it.
                 queue = int(value) & 0xFFFF
@@ -233,7 +249,7 @@ class SimTeam:
         link.master = self.link.ifindex
         self.kernel.link_changed(link)
         self.ports[link.ifindex] = port
-        self._enable(port)
+        self._switch(port, rx=True, tx=True)
         self._announce_port(port, link.running)
         self.check_carrier()
         self.kernel.announce(self, *self._port_options(port))
@@ -241,7 +257,7 @@ class SimTeam:
     def remove_port(self, link: SimLink) -> None:
         """Release: options go first, then the port, then the link gets its own address back."""
         port = self.ports[link.ifindex]
-        self._disable(port)
+        self._switch(port, rx=False, tx=False)
         options = [OptionGone(seen.key) for seen in self._port_options(port)]
         del self.ports[link.ifindex]
         link.master = 0
@@ -262,15 +278,15 @@ class SimTeam:
             self.remove_port(port.link)
         self.kernel.announce(self, *(OptionGone(key) for key in self._keys(self.mode)))
 
-    def _enable(self, port: SimPort) -> None:
-        if not port.enabled:
-            port.enabled = True
+    def _switch(self, port: SimPort, *, rx: bool, tx: bool) -> None:
+        """Let the port receive and transmit, or not. Nothing is announced but what follows from it."""
+        sent, port.rx_enabled, port.tx_enabled = port.tx_enabled, rx, tx
+        if tx and not sent:
             self.enabled_order.append(port.link.ifindex)
+        elif sent and not tx:
+            self._stop_sending(port)
 
-    def _disable(self, port: SimPort) -> None:
-        if not port.enabled:
-            return
-        port.enabled = False
+    def _stop_sending(self, port: SimPort) -> None:
         ifindex = port.link.ifindex
         self.enabled_order.remove(ifindex)
         slots = [index for index, owner in enumerate(self.mapping) if owner == ifindex]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pyteamd.core.backoff import port_of
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
-from pyteamd.model.desired import OptionKey, SetOption, Write
+from pyteamd.model.desired import SWITCHES, OptionKey, SetOption, Write
 from pyteamd.model.events import LinkSeen
 from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
@@ -106,8 +106,8 @@ def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
     else:
         why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
         hint = f"tried {tried}, {hint}"
-    serving = team.facts.observed.options.get(OptionKey("enabled", port.ifindex)) is True
-    matters = isinstance(held.write, SetOption) and held.write.key.name in ("enabled", "activeport")
+    serving = team.facts.observed.serves(port.ifindex)
+    matters = isinstance(held.write, SetOption) and held.write.key.name in (*SWITCHES, "activeport")
     return Reason(serving and not matters, why, hint)
 
 
@@ -120,11 +120,12 @@ def concerns(write: Write, ifindex: int) -> bool:
 
 def of_hand(team: Team, port: Port) -> Reason | None:
     """Disabled by somebody else, where the runner leaves that to people."""
-    key = OptionKey("enabled", port.ifindex)
-    if key in team.desired().options or team.facts.observed.options.get(key) is not False:
+    switches = [OptionKey(name, port.ifindex) for name in SWITCHES]
+    off = [key.name for key in switches if team.facts.observed.options.get(key) is False]
+    if not off or any(key in team.desired().options for key in switches):
         return None
     hint = f"teamnl {team.facts.team.name} setoption -p {port.name} enabled true"
-    return Reason(False, "disabled by hand: the option enabled is false", hint)
+    return Reason(False, f"disabled by hand: the option {off[-1] if len(off) == 2 else 'enabled'} is false", hint)
 
 
 def of_runner(team: Team, port: Port, now: float) -> Reason:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyteamd.model.desired import OptionKey
 from pyteamd.runners.base import PortView, TeamView
 from pyteamd.runners.lacp.group import Group
 from pyteamd.runners.lacp.keys import LacpPortConfig
@@ -114,4 +113,4 @@ def source_of(saved: SavedPort | None, view: PortView) -> bytes:
 
 def enabled_in_kernel(view: PortView, team: TeamView) -> bool:
     """The kernel lets traffic through this port."""
-    return team.observed.options.get(OptionKey("enabled", view.ifindex)) is True
+    return team.observed.serves(view.ifindex)

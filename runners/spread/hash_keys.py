@@ -72,9 +72,9 @@ class Numbering:
         if isinstance(event, Applied):
             for write in event.writes:
                 match write:
-                    case SetOption(key=OptionKey(name="enabled", port=port), value=value):
+                    case SetOption(key=OptionKey(name="enabled" | "tx_enabled", port=port), value=value):
                         self._enabled(port, value is True)
-        enabled = [port for port in ports if observed.options.get(OptionKey("enabled", port)) is True]
+        enabled = [port for port in ports if observed.transmits(port)]
         for port in set(self.order).difference(enabled):
             self._enabled(port, False)
         new = [port for port in enabled if port not in self.order]

@@ -105,3 +105,60 @@ def test_a_port_is_complete_when_three_sources_agree() -> None:
     facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
     facts.port_list[3] = PortSeen(3, True, 1000, 1)
     assert facts.complete(3)
+
+
+RECEIVES, TRANSMITS = OptionKey("rx_enabled", 3), OptionKey("tx_enabled", 3)
+SWITCH_KEYS = (ENABLED, RECEIVES, TRANSMITS)
+
+
+def independent(**values: bool) -> Facts:
+    """A port of a driver that has all three switches, read by a dump."""
+    facts = Facts(TEAM)
+    told = {RECEIVES: values.get("receives", True), TRANSMITS: values.get("transmits", True)}
+    told[ENABLED] = all(told.values())
+    facts.replace_options(Resync((), (), tuple(OptionSeen(key, value) for key, value in told.items())))
+    return facts
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    ("before", "key", "value", "after"),
+    [
+        ((True, True), ENABLED, False, (False, False)),
+        ((False, False), ENABLED, True, (True, True)),
+        ((True, False), ENABLED, False, (False, False)),  # `enabled` read false before: nothing new but for the others
+        ((True, True), TRANSMITS, False, (True, False)),
+        ((True, False), TRANSMITS, True, (True, True)),
+        ((True, True), RECEIVES, False, (False, True)),
+        ((False, False), RECEIVES, True, (True, False)),
+    ],
+)
+def test_one_switch_is_named_and_the_others_follow(
+    before: tuple[bool, bool], key: OptionKey, value: bool, after: tuple[bool, bool], ours: bool
+) -> None:
+    facts = independent(receives=before[0], transmits=before[1])
+    if ours:
+        facts.applied(SetOption(key, value), NOW)
+    else:
+        assert facts.option_seen(OptionSeen(key, value), NOW)
+    assert tuple(facts.observed.options[switch] for switch in SWITCH_KEYS) == (all(after), *after)
+    assert facts.observed.serves(3) is all(after)
+    assert facts.observed.transmits(3) is after[1]
+
+
+@pytest.mark.parametrize(("old", "ours"), [(ENABLED, TRANSMITS), (TRANSMITS, ENABLED), (RECEIVES, ENABLED)])
+def test_a_switch_that_was_written_before_ours_is_old(old: OptionKey, ours: OptionKey) -> None:
+    """Somebody switched off, then we switched on; the announcements come in that order, ours is not there yet."""
+    facts = independent(transmits=False)
+    facts.applied(SetOption(ours, True), NOW)
+    facts.option_seen(OptionSeen(old, False), NOW)
+    assert facts.observed.transmits(3)
+    facts.option_seen(OptionSeen(ours, True), NOW)
+    assert facts.observed.transmits(3)
+
+
+def test_a_driver_with_one_switch() -> None:
+    facts = Facts(TEAM)
+    facts.option_seen(OptionSeen(ENABLED, True), NOW)
+    assert facts.observed.transmits(3)
+    assert set(facts.observed.options) == {ENABLED}

@@ -347,7 +347,9 @@ async def test_events_and_dumps_tell_the_same(world: World, seed: int) -> None:
             case 2:
                 world.kernel.apply(facts.team, [SetOption(OptionKey("activeport"), link.ifindex)])
             case 3:
-                world.kernel.apply(facts.team, [SetOption(OptionKey("enabled", link.ifindex), dice.random() < 0.5)])
+                switches = [key for key in facts.options if key.name.endswith("enabled") and key.port == link.ifindex]
+                switch = dice.choice(switches or [OptionKey("enabled", link.ifindex)])
+                world.kernel.apply(facts.team, [SetOption(switch, dice.random() < 0.5)])
             case 4:
                 world.set_mac(name, b"\x02" + dice.randbytes(5))
             case 5 if dice.random() < 0.3:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import struct
 
 import pytest
@@ -195,6 +196,44 @@ async def test_others_change_options(world: World) -> None:
         await facts.until(lambda name=name, value=value: facts.options[OptionKey(name, port)] == value)  # type: ignore[misc]
     world.set_option("team0", OptionKey("activeport"), port)
     await facts.settle(lambda: facts.options[OptionKey("activeport")] == port)
+
+
+SWITCHES = ("enabled", "rx_enabled", "tx_enabled")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_switches_of_a_port(world: World, seed: int) -> None:
+    """What each write does to the others, which of them is announced, and who may be given a hash afterwards.
+
+    Where there is only `enabled` (before Linux 7.1) it is the only one written.
+    """
+    facts, (port, _) = team_of(world, "loadbalance", "eth1", "eth2")
+    here = [name for name in SWITCHES if OptionKey(name, port) in facts.options]
+    assert len(here) in (1, 3)
+    await facts.catch_up(world)
+    dice = random.Random(seed)
+    receives = transmits = True
+    for turn in range(12):
+        name, value = dice.choice(here), dice.random() < 0.5
+        receives = value if name in ("enabled", "rx_enabled") else receives
+        transmits = value if name in ("enabled", "tx_enabled") else transmits
+        heard = await announced_by(facts, SetOption(OptionKey(name, port), value), turn)
+        assert [event.key.name for event in heard if event.key.name in SWITCHES] == [name]
+        expected = dict(zip(SWITCHES, (receives and transmits, receives, transmits), strict=True))
+        for switch in here:
+            assert world.get_option("team0", OptionKey(switch, port)) == expected[switch], (name, value, switch)
+        slot = SetOption(OptionKey("lb_tx_hash_to_port_mapping", 0, 7), port)
+        assert world.kernel.apply(facts.team, [slot]) == (() if transmits else (Refused(slot, errno.ENODEV),))
+
+
+async def announced_by(facts: Facts, write: Write, turn: int) -> list[OptionSeen]:
+    """What options are announced because of a write, and that all is known then."""
+    mark = SetOption(OptionKey("mcast_rejoin_interval"), turn + 10)
+    facts.heard.clear()
+    for each in (write, mark):
+        assert facts.kernel.apply(facts.team, [each]) == ()
+    await facts.settle(lambda: facts.options[mark.key] == mark.value)
+    return [event for event in facts.heard_of(OptionSeen) if isinstance(event, OptionSeen)]
 
 
 def test_nobody_listens(world: World) -> None:

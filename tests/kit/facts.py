@@ -63,8 +63,19 @@ class Facts:
                 self.ports.pop(ifindex, None)
             case OptionSeen(key=key, value=value) if team == self.team:
                 self.options[key] = value
+                self._follow(key)
             case OptionGone(key=key) if team == self.team:
                 self.options.pop(key, None)
+
+    def _follow(self, key: OptionKey) -> None:
+        """Of the three switches of a port only the one that was written is announced (Linux 7.1 and later, which has three)."""
+        both, receive, transmit = (OptionKey(name, key.port) for name in ("enabled", "rx_enabled", "tx_enabled"))
+        if transmit not in self.options:
+            return
+        if key == both:
+            self.options[receive] = self.options[transmit] = self.options[both]
+        elif key in (receive, transmit):
+            self.options[both] = self.options[receive] is True and self.options[transmit] is True
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Take events until `condition` holds. trio.TooSlowError when it never does."""

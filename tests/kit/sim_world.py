@@ -14,8 +14,9 @@ class SimWorld(World):
 
     kernel: WaitingSimKernel
 
-    def __init__(self) -> None:
+    def __init__(self, *, independent: bool) -> None:
         self.kernel = WaitingSimKernel()
+        self.kernel.independent = independent
 
     def make_link(self, name: str) -> int:
         """See World."""
