@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target, problem_of
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
 from pyteamd.schema.values import host4
@@ -68,7 +68,7 @@ class ArpPing(Periodic):
         self._source = IPv4Address(hosts[config.source_host] if config.source_host else "0.0.0.0")
 
     def taps(self) -> tuple[Tap, ...]:
-        return (Tap(TapKind.ARP, vlan=self.config.vlanid),)
+        return (Tap(arp.frames(self.config.vlanid)),)
 
     def may_send(self, port: PortNow) -> bool:
         return self.config.send_always or super().may_send(port)

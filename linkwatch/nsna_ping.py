@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.linkwatch.periodic import Periodic, PeriodicConfig, Target
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
 from pyteamd.schema.values import host6
@@ -53,7 +53,7 @@ class NsnaPing(Periodic):
         super().start(port, now)
 
     def taps(self) -> tuple[Tap, ...]:
-        return (Tap(TapKind.NEIGHBOUR_ADVERTISEMENT, address=self._spare_mac),)
+        return (Tap(ndisc.ADVERTISEMENTS, self._spare_mac),)
 
     def may_send(self, port: PortNow) -> bool:
         return True

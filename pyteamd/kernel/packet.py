@@ -1,8 +1,8 @@
 """Packet sockets on ports: AF_PACKET, raw frames, a socket filter from the first frame on.
 
 The socket is made for no protocol and therefore deaf; filter and options come first, then `bind` names link and protocol.
-The kernel takes VLAN tags off received frames and hands them over beside the frame (PACKET_AUXDATA). ARP and neighbour
-advertisements are received with ETH_P_ALL, because only there a tag is still known; our own transmissions, which such
+The kernel takes VLAN tags off received frames and hands them over beside the frame (PACKET_AUXDATA). Where the VLAN matters,
+frames are received with ETH_P_ALL, because only there a tag is still known; our own transmissions, which such
 a socket would see too, are kept out by PACKET_IGNORE_OUTGOING, by the filter and by the packet type. See packet(7).
 
 A link that goes down gives one ENETDOWN, and the socket lives on; a link that is gone gives the same error.
@@ -21,9 +21,10 @@ from typing import Final
 
 import trio
 
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import FrameSeen
+from pyteamd.wire.frame_filter import ANY_VLAN
 
 LONGEST_FRAME: Final = 2048
 """Octets received of a frame; what we listen to is much shorter, the rest of a longer one is cut off."""
@@ -32,7 +33,6 @@ _FRAMES_PER_ROUND: Final = 16
 _BIND_ATTEMPTS: Final = 3
 _HEADER: Final = 14
 _ETH_P_ALL: Final = 0x0003
-_ETH_P_SLOW: Final = 0x8809
 _TAGS: Final = (0x8100, 0x88A8)
 _VLAN_ID: Final = 0x0FFF
 
@@ -65,7 +65,7 @@ class PacketSocket:
             raise KernelRefused(problem.errno or errno.EIO, what, needed) from problem
         try:
             _prepare(self._socket, tap)
-            _bind(self._socket, ifindex, _protocol(tap))
+            _bind(self._socket, ifindex, tap.frames.ethertype if tap.frames.vlan == ANY_VLAN else _ETH_P_ALL)
             if tap.address:
                 kind = _MR_MULTICAST if tap.address[0] & _GROUP_BIT else _MR_UNICAST
                 member = _MEMBERSHIP.pack(ifindex, kind, len(tap.address), tap.address)
@@ -142,25 +142,11 @@ def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:
     return FrameSeen(ifindex, octets[:6], octets[6:12], ethertype, vlan, octets[payload_at:])
 
 
-def _filter(tap: Tap) -> bytes:
-    from pyteamd.wire import bpf  # not every team listens to frames
-
-    match tap.kind:
-        case TapKind.SLOW_PROTOCOLS:
-            return bpf.filter_lacp()
-        case TapKind.ARP:
-            return bpf.filter_arp(tap.vlan)
-        case TapKind.NEIGHBOUR_ADVERTISEMENT:
-            return bpf.filter_na()
-
-
-def _protocol(tap: Tap) -> int:
-    return _ETH_P_SLOW if tap.kind is TapKind.SLOW_PROTOCOLS else _ETH_P_ALL
-
-
 def _prepare(sock: socket.socket, tap: Tap) -> None:
     """Filter and options of a socket that is still deaf."""
-    program = array.array("B", _filter(tap))
+    from pyteamd.wire.bpf import filter_of  # not every team listens to frames
+
+    program = array.array("B", filter_of(tap.frames))
     address, size = program.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
     sock.setsockopt(_SOL_PACKET, _AUXDATA, 1)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from pyteamd.wire.frame_filter import FrameFilter
+
 OptionValue: TypeAlias = bool | int | str | bytes
 
 DIRECTIONS = ("rx_enabled", "tx_enabled")
@@ -144,24 +146,14 @@ class Frame:
     octets: bytes
 
 
-class TapKind(Enum):
-    """Which frames a packet socket on a port lets through; the kernel layer holds the socket filters."""
-
-    ARP = "arp"
-    NEIGHBOUR_ADVERTISEMENT = "na"
-    SLOW_PROTOCOLS = "slow"
-
-
 @dataclass(frozen=True, slots=True)
 class Tap:
     """One packet socket the core wants open on a port.
 
-    `vlan`: for ARP, the VLAN id (0–4095) whose tagged frames are wanted, None for untagged ones.
-    `address`: a further address the interface shall listen to, of a group or of one station; b"" for none.
+    `frames`: what it lets through. `address`: a further address the interface is to listen to, of a group or of one station; b"" for none.
     """
 
-    kind: TapKind
-    vlan: int | None = None
+    frames: FrameFilter
     address: bytes = b""
 
 

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeVar
 
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.sim.link import SimLink
 from pyteamd.wire import PeerError, arp, ethernet, ndisc
 
 Item = TypeVar("Item")
 
-ICMPV6_TYPE_AT = 40
-NEXT_HEADER_AT = 6
 HOPS_AT_ONE_MOMENT = 10_000
 """More deliveries than this without time passing are a storm."""
 
@@ -270,7 +268,7 @@ class SimNet:
             return
         seen = frame_seen(link.ifindex, octets)
         for socket in sockets:
-            if passes(socket.tap, seen):
+            if socket.tap.frames.lets_through(seen.ethertype, seen.vlan, seen.payload):
                 socket.waiting.append(seen)
                 socket.wake()
 
@@ -285,23 +283,3 @@ def frame_seen(ifindex: int, octets: bytes) -> FrameSeen:
     """A frame as the packet layer hands it to the core: the outer tag beside it."""
     frame = ethernet.parse(octets)
     return FrameSeen(ifindex, frame.destination, frame.source, frame.ethertype, frame.vlan_id, frame.payload)
-
-
-def passes(tap: Tap, seen: FrameSeen) -> bool:
-    """What the socket filters let through."""
-    match tap.kind:
-        case TapKind.ARP:
-            if seen.ethertype != ethernet.ETHERTYPE_ARP:
-                return False
-            return seen.vlan == tap.vlan or (tap.vlan is None and seen.vlan == 0)
-        case TapKind.NEIGHBOUR_ADVERTISEMENT:
-            octets = seen.payload
-            return (
-                seen.ethertype == ethernet.ETHERTYPE_IPV6
-                and not seen.vlan
-                and len(octets) > ICMPV6_TYPE_AT
-                and octets[NEXT_HEADER_AT] == ndisc.NEXT_HEADER_ICMPV6
-                and octets[ICMPV6_TYPE_AT] == ndisc.TYPE_ADVERT
-            )
-        case TapKind.SLOW_PROTOCOLS:
-            return seen.ethertype == ethernet.ETHERTYPE_SLOW

@@ -15,6 +15,7 @@ from typing import Final
 
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, MAC_LENGTH, Frame, require_mac
+from pyteamd.wire.frame_filter import Field, FrameFilter
 
 HARDWARE_ETHERNET: Final = 1
 IPV4_LENGTH: Final = 4
@@ -62,6 +63,11 @@ class Arp:
 def request(sender_mac: bytes, sender_ip: IPv4Address, target_ip: IPv4Address) -> Arp:
     """Who has `target_ip`? A `sender_ip` of 0.0.0.0 makes it a probe (RFC 5227): it enters nobody's cache."""
     return Arp(Operation.REQUEST, sender_mac, sender_ip, BROADCAST, target_ip)
+
+
+def frames(vlan: int | None) -> FrameFilter:
+    """ARP requests and replies of one VLAN; None for untagged ones."""
+    return FrameFilter(ETHERTYPE_ARP, (Field(6, 2, (Operation.REQUEST, Operation.REPLY)),), vlan)
 
 
 def parse(payload: bytes) -> Arp:

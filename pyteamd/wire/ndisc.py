@@ -19,11 +19,15 @@ from typing import Final, NamedTuple
 
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6, Frame, require_mac
+from pyteamd.wire.frame_filter import Field, FrameFilter
 
 HOP_LIMIT: Final = 255
 NEXT_HEADER_ICMPV6: Final = 58
 TYPE_SOLICIT: Final = 135
 TYPE_ADVERT: Final = 136
+ADVERTISEMENTS: Final = FrameFilter(ETHERTYPE_IPV6, (Field(6, 1, (NEXT_HEADER_ICMPV6,)), Field(40, 1, (TYPE_ADVERT,))))
+"""Untagged IPv6 frames with ICMPv6 as first next header and the type of an advertisement."""
+
 FLAG_ROUTER: Final = 0x80000000
 FLAG_SOLICITED: Final = 0x40000000
 FLAG_OVERRIDE: Final = 0x20000000

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap, TapKind
+from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap
 from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
 from pyteamd.runners.base import PortView, Reason, Runner, TeamView
@@ -321,7 +321,7 @@ class Lacp(Runner):
         return Desired(options=options, macs=dict.fromkeys(team.ports, team.mac), carrier=self._carrier)
 
     def taps(self, port: PortView) -> tuple[Tap, ...]:
-        return (Tap(TapKind.SLOW_PROTOCOLS, address=slow.GROUP),)
+        return (Tap(slow.FRAMES, slow.GROUP),)
 
     def state(self, team: TeamView) -> dict[str, Any]:
         return team_state(self.config)

@@ -22,11 +22,12 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 
+import bpf_machine
 import pytest
+from bpf_machine import Instruction
 
 from pyteamd.runners.spread.hash_program import reference_hash, tx_hash
 from pyteamd.wire import arp, bpf, ethernet, lacpdu, ndisc, slow
-from pyteamd.wire.bpf import Instruction
 
 SO_ATTACH_FILTER = 26
 CLONE_NEWNET = 0x40000000
@@ -63,7 +64,7 @@ def is_taken(sock: socket.socket, program: bytes) -> bool:
 
 def is_sound(program: bytes) -> bool:
     try:
-        bpf.check(program)
+        bpf_machine.check(program)
     except ValueError:
         return False
     return True
@@ -75,7 +76,7 @@ def assembled(instructions: list[Instruction]) -> bytes:
 
 def octet_of(program: bytes, number: int) -> bytes:
     """The program changed to return 1 + the given octet (0 lowest) of what it returned in A."""
-    ops = list(bpf.disassemble(program))
+    ops = list(bpf_machine.disassemble(program))
     for at, op in enumerate(ops):
         if op.code == bpf.RETURN_A:
             ops[at] = Instruction(bpf.JUMP, 0, 0, len(ops) - at - 1)
@@ -94,7 +95,12 @@ def kernel_result(pair: tuple[socket.socket, socket.socket], octets: bytes) -> i
 
 
 def test_the_kernel_takes_every_program(pair: tuple[socket.socket, socket.socket]) -> None:
-    filters = (bpf.filter_lacp(), bpf.filter_arp(None), bpf.filter_arp(7), bpf.filter_na())
+    filters = (
+        bpf.filter_of(slow.FRAMES),
+        bpf.filter_of(arp.frames(None)),
+        bpf.filter_of(arp.frames(7)),
+        bpf.filter_of(ndisc.ADVERTISEMENTS),
+    )
     for program in (*filters, *map(tx_hash, SELECTIONS)):
         attach(pair[1], program)
 
@@ -123,14 +129,14 @@ def test_the_kernel_stops_at_the_end_of_a_short_frame(pair: tuple[socket.socket,
         program = octet_of(tx_hash(fragments), 0)
         attach(pair[1], program)
         for length in range(1, len(frame)):
-            expected = min(bpf.run(program, frame[:length]), length)
+            expected = min(bpf_machine.run(program, frame[:length]), length)
             assert kernel_result(pair, frame[:length]) == expected, (fragments, length)
 
 
 def test_the_rules_are_the_kernels(pair: tuple[socket.socket, socket.socket]) -> None:
     """Mutated programs: `check` refuses exactly those that the kernel refuses."""
     rng = random.Random(2)
-    sound = list(bpf.disassemble(tx_hash(["vlan", "tcp"])))
+    sound = list(bpf_machine.disassemble(tx_hash(["vlan", "tcp"])))
     verdicts = []
     for _ in range(2000):
         ops = list(sound)
@@ -161,7 +167,7 @@ def test_the_arithmetic_is_the_kernels(pair: tuple[socket.socket, socket.socket]
             ops += rng.choices([Instruction(bpf.TAX, 0, 0, 0), Instruction(0xB1, 0, 0, rng.randrange(290))])
         program = octet_of(assembled([*ops, Instruction(bpf.RETURN_A, 0, 0, 0)]), rng.randrange(4))
         attach(pair[1], program)
-        assert kernel_result(pair, frame) == bpf.run(program, frame), program.hex()
+        assert kernel_result(pair, frame) == bpf_machine.run(program, frame), program.hex()
 
 
 # On network devices
@@ -187,11 +193,11 @@ ARRIVALS = [
     for tci in (None, 0, 0xE000, 100, 0xE064, 101)
 ]
 FILTERS = {
-    "slow": bpf.filter_lacp(),
-    "untagged": bpf.filter_arp(None),
-    "vlan 100": bpf.filter_arp(100),
-    "vlan 0": bpf.filter_arp(0),
-    "na": bpf.filter_na(),
+    "slow": bpf.filter_of(slow.FRAMES),
+    "untagged": bpf.filter_of(arp.frames(None)),
+    "vlan 100": bpf.filter_of(arp.frames(100)),
+    "vlan 0": bpf.filter_of(arp.frames(0)),
+    "na": bpf.filter_of(ndisc.ADVERTISEMENTS),
 }
 
 
@@ -251,7 +257,7 @@ def passed_and_seen(program: bytes) -> tuple[list[bytes], list[bytes]]:
         Instruction(bpf.JEQ, 0, 1, SENTINEL_TYPE),
         Instruction(bpf.RETURN, 0, 0, bpf.KEEP_ALL),
     ]
-    filtered = assembled([*head, *bpf.disassemble(program)])
+    filtered = assembled([*head, *bpf_machine.disassemble(program)])
     with (
         raw_socket("far0") as far,
         raw_socket("near0") as near,
@@ -274,7 +280,7 @@ def test_filters_on_a_cable(name: str) -> None:
     def job() -> None:
         make_cable()
         passed, seen = passed_and_seen(program)
-        expected = [frame.build() for frame, tci in ARRIVALS if bpf.run(program, frame.build(), vlan_tci=tci)]
+        expected = [frame.build() for frame, tci in ARRIVALS if bpf_machine.run(program, frame.build(), vlan_tci=tci)]
         assert passed == expected
         assert 0 < len(passed) < len(ARRIVALS)
         assert len(seen) == 2 * len(ARRIVALS), "an open socket sees both directions"

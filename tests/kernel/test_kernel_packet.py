@@ -10,9 +10,10 @@ import socket
 import pytest
 
 from pyteamd.kernel.packet import PacketSocket, name_of, parse
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.events import FrameSeen
+from pyteamd.wire import slow
 
 TO, FROM = b"\xff" * 6, b"\x02\x5e\0\0\0\1"
 
@@ -44,7 +45,7 @@ def test_a_lack_of_descriptors_is_a_refusal() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
         try:
             with pytest.raises(KernelRefused) as refusal:
-                PacketSocket(1, Tap(TapKind.SLOW_PROTOCOLS))
+                PacketSocket(1, Tap(slow.FRAMES))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert refusal.value.errno in (errno.EMFILE, errno.EPERM)  # the latter for a user without CAP_NET_RAW

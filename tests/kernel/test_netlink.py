@@ -243,8 +243,8 @@ def test_without_privileges(real: RealWorld) -> None:
     assert said.startswith(f"{errno.EPERM} read team device {facts.team}: operation not permitted (")
     assert "initial user namespace" in said
     said = attempt(
-        "from pyteamd.kernel.packet import PacketSocket; from pyteamd.model.desired import Tap, TapKind;"
-        f"PacketSocket({facts.team}, Tap(TapKind.ARP))",
+        "from pyteamd.kernel.packet import PacketSocket; from pyteamd.model.desired import Tap; from pyteamd.wire import arp;"
+        f"PacketSocket({facts.team}, Tap(arp.frames(None)))",
         *NO_PRIVILEGES,
     )
     assert said.startswith(f"{errno.EPERM} ")

@@ -13,9 +13,11 @@ import trio
 from real_world import RealWorld, run
 
 from pyteamd.kernel.packet import PacketSocket
-from pyteamd.model.desired import OptionKey, SetMember, SetOption, Tap, TapKind
+from pyteamd.model.desired import OptionKey, SetMember, SetOption, Tap
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import FrameSeen
+from pyteamd.wire import arp, ndisc, slow
+from pyteamd.wire.frame_filter import FrameFilter
 
 pytestmark = pytest.mark.kernel
 
@@ -64,9 +66,9 @@ class Bench:
         self.peer = self._in_other_namespace()
         self.taps: list[PacketSocket] = []
 
-    def tap(self, kind: TapKind, vlan: int | None = None, address: bytes = b"") -> PacketSocket:
+    def tap(self, frames: FrameFilter, address: bytes = b"") -> PacketSocket:
         """A packet socket on the port."""
-        opened = self.world.kernel.open_port(self.port, Tap(kind, vlan, address))
+        opened = self.world.kernel.open_port(self.port, Tap(frames, address))
         self.taps.append(opened)
         return opened
 
@@ -117,25 +119,24 @@ async def receive(tap: PacketSocket, number: int = 1) -> list[FrameSeen]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "vlan", "wanted", "seen"),
+    ("frames", "wanted", "seen"),
     [
-        (TapKind.SLOW_PROTOCOLS, None, LACP, (0x8809, None, LACP_BODY)),
-        (TapKind.ARP, None, ARP, (0x0806, None, ARP_BODY)),
-        (TapKind.ARP, None, frame(BROADCAST, 0x0806, ARP_BODY, 0xE000), (0x0806, 0, ARP_BODY)),
-        (TapKind.ARP, 5, frame(BROADCAST, 0x0806, ARP_BODY, 0x6005), (0x0806, 5, ARP_BODY)),
-        (TapKind.ARP, 4094, frame(BROADCAST, 0x0806, ARP_BODY, 4094), (0x0806, 4094, ARP_BODY)),
-        (TapKind.NEIGHBOUR_ADVERTISEMENT, None, ADVERT, (0x86DD, None, ADVERT_BODY)),
+        (slow.FRAMES, LACP, (0x8809, None, LACP_BODY)),
+        (arp.frames(None), ARP, (0x0806, None, ARP_BODY)),
+        (arp.frames(None), frame(BROADCAST, 0x0806, ARP_BODY, 0xE000), (0x0806, 0, ARP_BODY)),
+        (arp.frames(5), frame(BROADCAST, 0x0806, ARP_BODY, 0x6005), (0x0806, 5, ARP_BODY)),
+        (arp.frames(4094), frame(BROADCAST, 0x0806, ARP_BODY, 4094), (0x0806, 4094, ARP_BODY)),
+        (ndisc.ADVERTISEMENTS, ADVERT, (0x86DD, None, ADVERT_BODY)),
     ],
 )
 async def test_a_tap_sees_its_frames_only(
-    bench: Bench, kind: TapKind, vlan: int | None, wanted: bytes, seen: tuple[int, int | None, bytes]
+    bench: Bench, frames: FrameFilter, wanted: bytes, seen: tuple[int, int | None, bytes]
 ) -> None:
     """And on a disabled port too: for a team that port is silent."""
-    tap = bench.tap(kind, vlan)
+    tap = bench.tap(frames)
     others = {LACP, ARP, ADVERT, NOISE, frame(BROADCAST, 0x0806, ARP_BODY, 5), frame(BROADCAST, 0x0806, ARP_BODY, 6)}
     others |= {frame(BROADCAST, 0x0806, ARP_BODY, 4094), frame(SLOW_GROUP, 0x8809, LACP_BODY, 5)}
-    own = {TapKind.SLOW_PROTOCOLS: 0x8809, TapKind.ARP: 0x0806, TapKind.NEIGHBOUR_ADVERTISEMENT: 0x86DD}[kind]
-    unwanted = [other for other in others if not _belongs(other, own, vlan)]
+    unwanted = [other for other in others if not _belongs(other, frames.ethertype, frames.vlan)]
     assert len(unwanted) >= 4
     bench.send(*unwanted, wanted, *unwanted, wanted)
     ethertype, tag, body = seen
@@ -154,10 +155,11 @@ def _belongs(octets: bytes, ethertype: int, vlan: int | None) -> bool:
     return ethertype != 0x0806 or vlan == (int.from_bytes(octets[14:16]) & 0xFFF if tagged else None)
 
 
-@pytest.mark.parametrize("kind", list(TapKind))
-async def test_our_own_frames_are_not_received(bench: Bench, kind: TapKind) -> None:
-    mine = {TapKind.SLOW_PROTOCOLS: LACP, TapKind.ARP: ARP, TapKind.NEIGHBOUR_ADVERTISEMENT: ADVERT}[kind]
-    tap, other = bench.tap(kind), bench.tap(kind)
+@pytest.mark.parametrize(
+    ("frames", "mine"), [(slow.FRAMES, LACP), (arp.frames(None), ARP), (ndisc.ADVERTISEMENTS, ADVERT)]
+)
+async def test_our_own_frames_are_not_received(bench: Bench, frames: FrameFilter, mine: bytes) -> None:
+    tap, other = bench.tap(frames), bench.tap(frames)
     ours = mine[:6] + b"\x02\x5e\x00\x00\x00\x01" + mine[12:]
     tap.send(ours)
     other.send(ours)
@@ -168,7 +170,7 @@ async def test_our_own_frames_are_not_received(bench: Bench, kind: TapKind) -> N
 
 
 async def test_what_we_send_arrives(bench: Bench) -> None:
-    tap = bench.tap(TapKind.ARP)
+    tap = bench.tap(arp.frames(None))
     run("ip", "-n", bench.world.others, "address", "add", "10.0.0.9/24", "dev", bench.world.peer("eth1"))
     request = struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, SENDER, bytes(4), bytes(6), bytes([10, 0, 0, 9]))
     tap.send(BROADCAST + SENDER + b"\x08\x06" + request)
@@ -181,7 +183,7 @@ def test_group_address_is_joined_and_left(bench: Bench) -> None:
         return run("ip", "maddress", "show", "dev", "eth1")
 
     assert SLOW_GROUP.hex(":") not in groups()
-    tap = bench.tap(TapKind.SLOW_PROTOCOLS, None, SLOW_GROUP)
+    tap = bench.tap(slow.FRAMES, SLOW_GROUP)
     assert SLOW_GROUP.hex(":") in groups()
     tap.close()
     assert SLOW_GROUP.hex(":") not in groups()
@@ -190,14 +192,14 @@ def test_group_address_is_joined_and_left(bench: Bench) -> None:
 async def test_a_further_address_of_its_own(bench: Bench) -> None:
     """A station address: frames to it are received although the link has another one."""
     address = bytes.fromhex("025e00000007")
-    tap = bench.tap(TapKind.ARP, None, address)
+    tap = bench.tap(arp.frames(None), address)
     bench.send(frame(address, 0x0806, ARP_BODY))
     (got,) = await receive(tap)
     assert got.destination == address
 
 
 async def test_link_down_and_up_again(bench: Bench) -> None:
-    tap = bench.tap(TapKind.ARP)
+    tap = bench.tap(arp.frames(None))
     bench.world.set_link("eth1", False)
     with pytest.raises(OSError, match="Network is down"):
         tap.send(ARP)
@@ -217,7 +219,7 @@ async def test_link_down_and_up_again(bench: Bench) -> None:
 
 @pytest.mark.parametrize("how", ["delete", "move_away"])
 async def test_link_gone(bench: Bench, how: str) -> None:
-    tap = bench.tap(TapKind.ARP)
+    tap = bench.tap(arp.frames(None))
     async with trio.open_nursery() as nursery:
 
         async def listen() -> None:
@@ -228,11 +230,11 @@ async def test_link_gone(bench: Bench, how: str) -> None:
         await trio.testing.wait_all_tasks_blocked()
         getattr(bench.world, how)("eth1")
     with pytest.raises(KernelGone):
-        bench.world.kernel.open_port(bench.port, Tap(TapKind.ARP))
+        bench.world.kernel.open_port(bench.port, Tap(arp.frames(None)))
 
 
 async def test_close_ends_waiting(bench: Bench) -> None:
-    tap = bench.tap(TapKind.ARP)
+    tap = bench.tap(arp.frames(None))
     async with trio.open_nursery() as nursery:
 
         async def listen() -> None:
@@ -254,7 +256,7 @@ async def test_nothing_gets_in_before_the_filter(bench: Bench) -> None:
 
     thread = threading.Thread(target=flood)
     thread.start()
-    taps = [bench.tap(TapKind.ARP) for _ in range(30)]
+    taps = [bench.tap(arp.frames(None)) for _ in range(30)]
     done.set()
     thread.join()
     bench.send(ARP)

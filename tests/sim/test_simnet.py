@@ -7,19 +7,19 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from pyteamd.model.desired import Tap, TapKind
+from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone
 from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import Dice, Responder, SimNet, SimSocket, Switch
-from pyteamd.wire import arp, ndisc
+from pyteamd.wire import arp, ndisc, slow
 from pyteamd.wire.ethernet import Frame
 
 MINE = IPv4Address("192.0.2.2")
 THEIRS = IPv4Address("192.0.2.1")
 THEIRS6 = IPv6Address("fe80::1")
 HOST_MAC = b"\x02\0\0\0\0\x77"
-ARP = Tap(TapKind.ARP)
+ARP = Tap(arp.frames(None))
 
 
 class Recorder:
@@ -127,7 +127,7 @@ def test_a_host_answers_arp(vlan: int | None) -> None:
     host = Responder(HOST_MAC, vlan)
     assert link.peer
     net.attach(link.peer, host)
-    socket = kernel.open_port(link.ifindex, Tap(TapKind.ARP, vlan))
+    socket = kernel.open_port(link.ifindex, Tap(arp.frames(vlan)))
     question = arp.request(link.mac, MINE, THEIRS)
     socket.send(question.frame(vlan_id=vlan))
     net.advance(0.0)
@@ -148,7 +148,7 @@ def test_a_host_answers_solicitations() -> None:
     host.addresses.add(THEIRS6)
     assert link.peer
     net.attach(link.peer, host)
-    socket = kernel.open_port(link.ifindex, Tap(TapKind.NEIGHBOUR_ADVERTISEMENT))
+    socket = kernel.open_port(link.ifindex, Tap(ndisc.ADVERTISEMENTS))
     socket.send(ndisc.NeighborSolicit(IPv6Address("fe80::2"), THEIRS6, link.mac).frame())
     net.advance(0.0)
     (seen,) = socket.take()
@@ -159,12 +159,12 @@ FILTERS = [
     (ARP, arp.request(HOST_MAC, MINE, THEIRS).frame(), True),
     (ARP, arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=0), True),
     (ARP, arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=7), False),
-    (Tap(TapKind.ARP, 7), arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=7), True),
-    (Tap(TapKind.ARP, 7), arp.request(HOST_MAC, MINE, THEIRS).frame(), False),
+    (Tap(arp.frames(7)), arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=7), True),
+    (Tap(arp.frames(7)), arp.request(HOST_MAC, MINE, THEIRS).frame(), False),
     (ARP, Frame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), False),
-    (Tap(TapKind.SLOW_PROTOCOLS), Frame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), True),
-    (Tap(TapKind.NEIGHBOUR_ADVERTISEMENT), ndisc.NeighborSolicit(THEIRS6, THEIRS6, HOST_MAC).frame(), False),
-    (Tap(TapKind.NEIGHBOUR_ADVERTISEMENT), Frame(HOST_MAC, HOST_MAC, 0x86DD, b"short").build(), False),
+    (Tap(slow.FRAMES), Frame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), True),
+    (Tap(ndisc.ADVERTISEMENTS), ndisc.NeighborSolicit(THEIRS6, THEIRS6, HOST_MAC).frame(), False),
+    (Tap(ndisc.ADVERTISEMENTS), Frame(HOST_MAC, HOST_MAC, 0x86DD, b"short").build(), False),
 ]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from lacp_bench import PARTNER_MAC, TEAM, TEAM_MAC, Bench, FakePort
 
-from pyteamd.model.desired import OptionKey, Tap, TapKind
+from pyteamd.model.desired import OptionKey, Tap
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import LinkSeen, OptionSeen, Stop, Tick, UserSet
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig, system_identifier
 from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.schema.option import options_of
+from pyteamd.wire import slow
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_leaving_is_said_whatever_the_limit() -> None:
 
 def test_taps_and_normalisation() -> None:
     bench = Bench()
-    assert bench.runner.taps(bench.ports[3]) == (Tap(TapKind.SLOW_PROTOCOLS, address=b"\x01\x80\xc2\0\0\x02"),)
+    assert bench.runner.taps(bench.ports[3]) == (Tap(slow.FRAMES, b"\x01\x80\xc2\0\0\x02"),)
     for given, expected in (
         ({"runner": {"name": "lacp"}}, {"runner": {"name": "lacp", "tx_hash": ["eth", "ipv4", "ipv6"]}}),
         ({"runner": {"name": "lacp", "tx_hash": ["l4"]}}, {"runner": {"name": "lacp", "tx_hash": ["l4"]}}),

@@ -6,7 +6,9 @@ import random
 from collections.abc import Iterator
 from itertools import combinations
 
+import bpf_machine
 import pytest
+from bpf_machine import Instruction
 
 from pyteamd.runners.spread.hash_program import DEFAULT, FRAGMENTS, fold, reference_hash, tx_hash
 from pyteamd.wire import bpf
@@ -55,7 +57,7 @@ P2_SOURCE_PORT = 0x1388  # teamd loses it
     ],
 )
 def test_values_of_teamd(fragments: tuple[str, ...], frame: bytes, tag: int | None, x: int, folded: int) -> None:
-    assert bpf.run(tx_hash(fragments), frame, vlan_tci=tag) == x
+    assert bpf_machine.run(tx_hash(fragments), frame, vlan_tci=tag) == x
     assert reference_hash(fragments, frame, tag) == x
     assert fold(x) == folded
 
@@ -91,7 +93,7 @@ def agree(count: int, seed: int) -> int:
     seen = set()
     for fragments, program, frame, tag in cases(count, seed):
         expected = reference_hash(fragments, frame, tag)
-        assert bpf.run(program, frame, vlan_tci=tag) == expected, (fragments, frame.hex(), tag)
+        assert bpf_machine.run(program, frame, vlan_tci=tag) == expected, (fragments, frame.hex(), tag)
         seen.add(expected)
     return len(seen)
 
@@ -113,7 +115,7 @@ def test_every_cut_of_a_frame() -> None:
     for fragments, length in needed.items():
         whole = reference_hash(fragments, P2)
         for cut in range(len(P2)):
-            assert bpf.run(tx_hash(fragments), P2[:cut]) == (whole if cut >= length else 0)
+            assert bpf_machine.run(tx_hash(fragments), P2[:cut]) == (whole if cut >= length else 0)
 
 
 @pytest.mark.parametrize(("fragments", "length"), [(["vlan"], 16), (["eth", "vlan"], 16), (["ipv4"], 38)])
@@ -121,12 +123,12 @@ def test_every_cut_of_a_tagged_frame(fragments: list[str], length: int) -> None:
     """The EtherType behind the tag is looked for only if something depends on it."""
     whole = reference_hash(fragments, P3)
     for cut in range(len(P3)):
-        for answer in (bpf.run(tx_hash(fragments), P3[:cut]), reference_hash(fragments, P3[:cut])):
+        for answer in (bpf_machine.run(tx_hash(fragments), P3[:cut]), reference_hash(fragments, P3[:cut])):
             assert answer == (whole if cut >= length else 0)
 
 
 def test_no_fragment_means_no_load() -> None:
-    assert bpf.disassemble(tx_hash([])) == (bpf.Instruction(bpf.RETURN, 0, 0, 0),)
+    assert bpf_machine.disassemble(tx_hash([])) == (Instruction(bpf.RETURN, 0, 0, 0),)
     assert reference_hash([], P1) == 0
 
 
@@ -158,14 +160,14 @@ def test_every_field_is_in_every_program_that_wants_it() -> None:
     for fragments in SELECTIONS:
         program = tx_hash(fragments)
         for field, (one, other) in twins.items():
-            differs = bpf.run(program, one) != bpf.run(program, other)
+            differs = bpf_machine.run(program, one) != bpf_machine.run(program, other)
             assert differs == (field in fragments), (fragments, field)
 
 
 def test_both_ports_over_ipv6_matter() -> None:
     """teamd's program loses the source port, so that all clients of one server share a port of the team."""
     program = tx_hash(["l4"])
-    results = {bpf.run(program, P2[:54] + port.to_bytes(2) + P2[56:]) for port in range(1024, 1280)}
+    results = {bpf_machine.run(program, P2[:54] + port.to_bytes(2) + P2[56:]) for port in range(1024, 1280)}
     assert len({fold(x) for x in results}) == 256
 
 
@@ -176,7 +178,7 @@ def test_exchanging_the_ends_changes_nothing() -> None:
 
 def test_the_kernels_rules_hold() -> None:
     """And no program is longer than teamd's for everything, 161 instructions: it runs for every frame."""
-    assert max(len(bpf.check(tx_hash(fragments))) for fragments in SELECTIONS) < 161
+    assert max(len(bpf_machine.check(tx_hash(fragments))) for fragments in SELECTIONS) < 161
 
 
 @pytest.mark.parametrize("name", ["", "ipx", "ETH", "l2"])
