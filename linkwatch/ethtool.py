@@ -63,7 +63,7 @@ class Ethtool(Watcher):
         if self._until is None:
             return Verdict(self.up, "carrier" if self.up else "no carrier")
         key = "delay_down" if self.up else "delay_up"
-        return Verdict(self.up, f"carrier {'lost' if self.up else 'back'}, {key} still running")
+        return Verdict(self.up, f"carrier {'lost' if self.up else 'back'}", f", {key} still running", self._until)
 
     def state(self) -> dict[str, Any]:
         return {"delay_up": self.config.delay_up, "delay_down": self.config.delay_down}

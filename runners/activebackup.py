@@ -104,31 +104,28 @@ class ActiveBackup(Runner):
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
         active = team.ports.get(self.active) if self.active is not None else None
         if active is None:
-            return Reason(
-                False, f"standby: {'the active port is joining' if self._awaits(team) else 'no port is active'}"
-            )
+            why = "the active port is joining" if self._awaits(team) else "no port is active"
+            return Reason(False, "standby", rest=f": {why}")
         if port.ifindex == active.ifindex:
             chosen = ", chosen by a user" if self.chosen_by_user else ""
-            return Reason(True, f"carries traffic as the active port{chosen}", since=self._active_since)
-        return self._standby(port, active)
+            return Reason(True, "carries traffic as the active port", since=self._active_since, rest=chosen)
+        hint = f"to use it now: pyteamdctl {team.name} state item set runner.active_port {port.name}"
+        return Reason(False, "standby", hint, self._active_since, f": {active.name} {self._merit(active, port)}")
 
-    def _standby(self, port: PortView, active: PortView) -> Reason:
-        """An idle port that is up: what puts the active one before it."""
-        hint = f"to use it now: pyteamdctl TEAM state item set runner.active_port {port.name}"
+    def _merit(self, active: PortView, port: PortView) -> str:
+        """What puts the active port before an idle one that is up."""
         ours, theirs = rank(port, self._media_of(port), False), rank(active, self._media_of(active), True)
         if self.chosen_by_user:
-            why = "was chosen by a user"
-        elif active.config.sticky and ours[:3] > theirs[:3]:
-            why = "is sticky and stays while it is up"
-        elif ours[0] != theirs[0]:
-            why = f"is active with prio {theirs[0]} over {ours[0]}"
-        elif ours[1] != theirs[1]:
-            why = f"is active with {theirs[1]} Mbit/s over {ours[1]}"
-        elif ours[2] != theirs[2]:
-            why = "is active with full duplex over half"
-        else:
-            why = f"is active with the same prio {theirs[0]} and speed, and the active port stays"
-        return Reason(False, f"standby: {active.name} {why}", hint, self._active_since)
+            return "was chosen by a user"
+        if active.config.sticky and ours[:3] > theirs[:3]:
+            return "is sticky and stays while it is up"
+        if ours[0] != theirs[0]:
+            return f"is active with prio {theirs[0]} over {ours[0]}"
+        if ours[1] != theirs[1]:
+            return f"is active with {theirs[1]} Mbit/s over {ours[1]}"
+        if ours[2] != theirs[2]:
+            return "is active with full duplex over half"
+        return f"is active with the same prio {theirs[0]} and speed, and the active port stays"
 
     def broken(self, team: TeamView) -> list[str]:
         if self.active is None and self._awaits(team):

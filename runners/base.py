@@ -107,6 +107,8 @@ class TeamView:
     """The device existed, and may have had ports, when the daemon started (`-o`)."""
     awaited: Collection[int] = ()
     """Ports of the kernel that have a link and are to be ours as soon as the names of their watchers' hosts are resolved."""
+    name: str = ""
+    """Of the team device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,19 @@ class Reason:
     """Why a port carries traffic, or the first thing that keeps it from it."""
 
     carrying: bool
-    text: str
-    """Continues a sentence that begins with the port's name and a colon."""
+    clause: str
+    """Continues a sentence that begins with the port's name and a colon; how long it has been so is said behind it."""
     hint: str = ""
-    """What would change it, or what to check; TEAM stands for the name of the team."""
+    """What would change it, or what to check."""
     since: float | None = None
     """On the clock of `now`; None when not known."""
+    rest: str = ""
+    """What follows the clause, with the punctuation between them."""
+
+    @property
+    def text(self) -> str:
+        """The sentence without its time."""
+        return self.clause + self.rest
 
 
 class Runner:

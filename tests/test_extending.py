@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,13 +10,17 @@ from types import ModuleType
 
 import pytest
 
+from pyteamd.cli.pyteamdctl import state_text
 from pyteamd.config.config import Config
+from pyteamd.config.document import example, json_schema, reference
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.simulated import SimulatedWorld
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ConfigError
+from pyteamd.views.explain import explain, sentence
+from pyteamd.views.state import state
 
 DOCUMENT = Path(__file__).parents[1] / "docs/extending.md"
 BLOCK = re.compile(r"^```(python|scenario)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -41,6 +46,67 @@ def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_scenarios_of_the_document(number: int) -> None:
     differences = scenario.check(blocks("scenario")[number], SimulatedWorld)
     assert not differences, "\n".join(differences)
+
+
+def played(watcher: str, runner: str) -> SimulatedWorld:
+    """A world in which a team with these two has run for a while and lost a port."""
+    world = SimulatedWorld()
+    for name in ("TEAM1", "eth2"):
+        world.make_port(name, 1000, 1)
+    config = {"runner": {"name": runner}, "link_watch": {"name": watcher}, "ports": {"TEAM1": {}, "eth2": {}}}
+    world.start(json.dumps(config), adopt=False, enslave=True, keep=False)
+    world.set_admin("team0", True)
+    world.pass_time(2.0)
+    world.set_peer("TEAM1", False)
+    return world
+
+
+def test_the_client_shows_plug_ins_it_never_heard_of() -> None:
+    """Below -v what the watcher says of itself, and what the runner says in any case; under teamdctl's name as teamdctl does."""
+    tree = state(played("steady", "lowest").running().team)
+    text = "\n".join(state_text.view(tree, 1, in_words=True))
+    assert "instance[link_watch_0]:\n        name: steady\n        link: down\n        down count: 1\n" in text
+    assert "down count: 1\n        quiet: 1000\n        breaks: 1\n" in text
+    assert text.endswith("runner:\n  active_port: eth2")
+    assert "quiet" not in "\n".join(state_text.view(tree, 0, in_words=True))
+    with pytest.raises(state_text.ViewError, match="unknown link watch info dump"):
+        list(state_text.view(tree, 1))
+
+
+def test_members_of_any_shape_are_shown() -> None:
+    tree = state(played("steady", "lowest").running().team)
+    tree["ports"]["eth2"]["runner"] = {"deep": {"er": [1, "two", True]}, "nothing": None, "off": False}
+    text = "\n".join(state_text.view(tree, 0, in_words=True))
+    assert "    runner:\n      deep:\n        er: 1, two, yes\n      nothing: none\n      off: no\n" in text
+
+
+def test_explain_speaks_for_plug_ins() -> None:
+    """No sentence is searched for words: neither a delay's, nor the name of the team in a port's name."""
+    world = played("steady", "lowest")
+    team, now = world.running().team, world.now()
+    told = {name: sentence(name, reason, now) for name, reason in explain(team, now).items()}
+    assert told["eth2"] == "eth2: carries all traffic, the first port that is up"
+    assert told["TEAM1"].startswith("TEAM1: no carrier for 0.0 s (")
+    world.set_peer("TEAM1", True)
+    world.pass_time(0.4)
+    reason = explain(team, world.now())["TEAM1"]
+    assert sentence("TEAM1", reason, world.now()) == "TEAM1: carrier not steady for 0.4 s, 1 breaks so far, 0.6 s left"
+
+
+def test_a_hint_names_the_team_and_the_port_as_they_are() -> None:
+    world = played("ethtool", "activebackup")
+    world.set_peer("TEAM1", True)
+    assert explain(world.running().team, world.now())["TEAM1"].hint.endswith(
+        "pyteamdctl team0 state item set runner.active_port TEAM1"
+    )
+
+
+def test_documents_name_plug_ins() -> None:
+    schema, manual = json.dumps(json_schema(RUNNERS, WATCHERS)), reference(RUNNERS, WATCHERS)
+    for word in ("steady", "lowest", "quiet"):
+        assert word in schema
+        assert word in manual
+    assert "quiet" in example(RUNNERS["lowest"], WATCHERS["steady"])
 
 
 def test_a_plug_in_gets_its_configuration_checked_like_any_other() -> None:

@@ -67,7 +67,7 @@ class Team:
         self.ports = self.joining.ports
         self.members = self.joining.members
         awaited, self.carrier = self.joining.awaited, Carrier(facts)
-        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited)
+        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited, link.name)
         self.gone = False
         """The device was deleted."""
         self.done = False
@@ -362,6 +362,7 @@ class Team:
     def _refresh_view(self) -> None:
         self.view.mac = self.once.mac or self.facts.mac_of_team()
         self.view.up = self.facts.team.up
+        self.view.name = self.facts.team.name
 
     def _run_due(self, now: float) -> bool:
         """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""

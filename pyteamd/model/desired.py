@@ -118,6 +118,16 @@ class Verdict:
 
     up: bool
     reason: str
+    """The first clause; how long it has been so is said behind it."""
+    rest: str = ""
+    """What follows the clause, with the punctuation between them."""
+    until: float | None = None
+    """When time alone turns the answer round; None when it does not. On the clock of `now`."""
+
+    @property
+    def text(self) -> str:
+        """All of the reason."""
+        return self.reason + self.rest
 
 
 class Level(Enum):

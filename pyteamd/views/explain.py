@@ -6,20 +6,15 @@ port, did the kernel take what we wrote, is there a carrier, what do the link wa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pyteamd.core.backoff import port_of
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
-from pyteamd.model.desired import SWITCHES, OptionKey, SetOption, Write
+from pyteamd.model.desired import SWITCHES, OptionKey, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
 from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
-
-CLAUSE = re.compile(r"(.*?)($|[:,;] | \()(.*)", re.DOTALL)
-"""First clause, what ends it, the rest; matches every text."""
 
 
 def explain(team: Team, now: float) -> dict[str, Reason]:
@@ -30,13 +25,8 @@ def explain(team: Team, now: float) -> dict[str, Reason]:
 
 def sentence(name: str, reason: Reason, now: float) -> str:
     """The line a person reads: how long comes after the first clause, what to do at the end."""
-    text = reason.text
-    if reason.since is not None:
-        found = CLAUSE.match(text)
-        assert found is not None
-        head, mark, rest = found.groups()
-        text = f"{head} for {duration(now - reason.since)}{mark}{rest}"
-    return f"{name}: {text}" + (f" ({reason.hint})" if reason.hint else "")
+    time = "" if reason.since is None else f" for {duration(now - reason.since)}"
+    return f"{name}: {reason.clause}{time}{reason.rest}" + (f" ({reason.hint})" if reason.hint else "")
 
 
 def of_port(team: Team, port: Port, now: float) -> Reason:
@@ -63,21 +53,24 @@ def of_carrier(port: Port, now: float) -> Reason | None:
     """Without a raw link nothing goes, even while a watcher has not given up on the port yet."""
     if port.running:
         return None
-    patience = of_patience(port, True, now)
+    waiting = patience(port, True)
     if not port.link.up:
         text, hint = "is administratively down", f"ip link set {port.name} up"
     else:
         text, hint = "no carrier", "check the cable, and whether the other end is up"
-    return Reason(False, f"{text}; {patience}" if patience else text, hint, port.running_since)
+    rest = f"; {waiting.text}{left(waiting, now)}" if waiting else ""
+    return Reason(False, text, hint, port.running_since, rest)
 
 
-def of_patience(port: Port, up: bool, now: float) -> str:
-    """The first watcher of this opinion that waits for a delay to end, in words; "" when there is none."""
-    for watcher in port.watchers:
-        deadline, reason = watcher.deadline(), watcher.verdict().reason
-        if watcher.up is up and deadline is not None and "still running" in reason:
-            return f"{reason}, {max(0.0, deadline - now):.1f} s left"
-    return ""
+def patience(port: Port, up: bool) -> Verdict | None:
+    """The answer of the first watcher of this opinion that time alone will turn round."""
+    verdicts = (watcher.verdict() for watcher in port.watchers if watcher.up is up)
+    return next((verdict for verdict in verdicts if verdict.until is not None), None)
+
+
+def left(verdict: Verdict, now: float) -> str:
+    """How long an answer will last."""
+    return "" if verdict.until is None else f", {max(0.0, verdict.until - now):.1f} s left"
 
 
 def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
@@ -87,10 +80,10 @@ def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
         return None
     down = [watcher for watcher in port.watchers if not watcher.up]
     hint = "link_watch_policy is all" if len(down) < len(port.watchers) and port.policy_all else ""
-    if patience := of_patience(port, False, now):
-        return Reason(False, patience, hint, port.running_since)
-    reason = down[0].verdict().reason if down else "no link watcher says up"
-    return Reason(False, f"link watch down: {reason}", hint, port.up_since)
+    if waiting := patience(port, False):
+        return Reason(False, waiting.reason, hint, port.running_since, waiting.rest + left(waiting, now))
+    why = down[0].verdict().text if down else "no link watcher says up"
+    return Reason(False, "link watch down", hint, port.up_since, f": {why}")
 
 
 def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
@@ -132,11 +125,10 @@ def of_runner(team: Team, port: Port, now: float) -> Reason:
     """The runner's word; but a team without carrier carries nothing."""
     name = team.facts.team.name
     reason = team.runner.explain(port, team.view, now)
-    reason = replace(reason, hint=reason.hint.replace("TEAM", name))
     if not reason.carrying or team.desired().carrier is not False:
         return reason
-    text = f"in service, but {name} has no carrier: {team.runner.explain_carrier()}"
-    return Reason(False, text, reason.hint, reason.since)
+    why = f", but {name} has no carrier: {team.runner.explain_carrier()}"
+    return Reason(False, "in service", reason.hint, reason.since, why)
 
 
 def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:

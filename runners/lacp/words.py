@@ -15,18 +15,18 @@ from pyteamd.wire.lacpdu import describe_state
 def in_service(port: LacpPort, since: float | None) -> Reason:
     """The port carries traffic."""
     partner = f"partner {format_mac(port.partner.system)}, key {port.partner.key}, {describe_state(port.partner.state)}"
-    return Reason(True, f"in service ({partner})", since=since)
+    return Reason(True, "in service", since=since, rest=f" ({partner})")
 
 
 def in_fallback(kind: str, since: float | None) -> Reason:
     """The port carries traffic though no partner speaks LACP."""
-    return Reason(True, f"in service without a partner (fallback {kind})", "the first LACPDU ends it", since)
+    return Reason(True, "in service without a partner", "the first LACPDU ends it", since, f" (fallback {kind})")
 
 
 def out_of_service(port: LacpPort, blocked: Blocked, now: float, since: float | None) -> Reason:
     """The port carries no traffic, and this is the first reason."""
     text, hint = SENTENCES[blocked.reason](port, Facts(blocked.facts, now))
-    return Reason(False, f"not in service: {text}", hint, since)
+    return Reason(False, "not in service", hint, since, f": {text}")
 
 
 class Facts:

@@ -3,7 +3,8 @@
 How it works: every part of the text is a `Section`: the members it needs, each with the form it must have, and its
 lines. All members are read before the first line is written, so a block comes whole or not at all; a missing member,
 or one of another type, ends the text with the block's complaint. Members not named here are ignored, objects are
-walked in the order received, integers wrap to 32 bits: all as in the C program.
+walked in the order received, integers wrap to 32 bits: all as in the C program. A runner or a watcher that the C
+program has no text for is shown by its members as they are, but not under the name teamdctl.
 """
 
 from __future__ import annotations
@@ -271,9 +272,9 @@ _RUNNERS = {
 def view(state: Any, verbosity: int, in_words: bool = False) -> Iterator[str]:
     """The lines of the text; `verbosity` is the number of -v given. Raises ViewError after the lines before it.
 
-    `in_words`: LACP state octets also in words, which teamdctl does not do.
+    `in_words`: what teamdctl does not do: LACP state octets also in words, and plug-ins it does not know.
     """
-    for level, detail, text in _root(state, _LACPDU_IN_WORDS if in_words else _LACPDU):
+    for level, detail, text in _root(state, in_words):
         if verbosity > 0 or not detail:
             yield _STEP * level + text
 
@@ -284,7 +285,23 @@ def _show(block: Section, state: Any, level: int) -> Iterator[_Line]:
         yield level, line.startswith(_DETAIL), line.removeprefix(_DETAIL).format_map(texts)
 
 
-def _root(state: Any, lacpdu: Section) -> Iterator[_Line]:
+def _whatever(value: Any, level: int, detail: bool) -> Iterator[_Line]:
+    """The members of an object that nobody here knows."""
+    for name, member in _members(value):
+        if isinstance(member, dict):
+            yield level, detail, f"{name}:"
+            yield from _whatever(member, level + 1, detail)
+        else:
+            yield level, detail, f"{name}: {_plain(member)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return {True: "yes", False: "no", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _root(state: Any, in_words: bool) -> Iterator[_Line]:
     """Every line."""
     yield 0, False, "setup:"
     yield from _show(_SETUP, state, 1)
@@ -292,26 +309,33 @@ def _root(state: Any, lacpdu: Section) -> Iterator[_Line]:
     if "ports" in state:
         yield 0, False, "ports:"
         for name, port in _members(state["ports"]):
-            yield from _port(name, port, runner, lacpdu)
+            yield from _port(name, port, runner, in_words)
     if runner in _RUNNERS:
         yield 0, False, "runner:"
         yield from _show(_RUNNERS[runner], state, 1)
+    elif in_words and _members(state.get("runner")):
+        yield 0, False, "runner:"
+        yield from _whatever(state["runner"], 1, False)
 
 
-def _port(name: str, port: Any, runner: str, lacpdu: Section) -> Iterator[_Line]:
+def _port(name: str, port: Any, runner: str, in_words: bool) -> Iterator[_Line]:
     shown = list(_show(_PORT, port, 2))
     yield 1, False, name
     yield from shown
-    yield from _link_watches(port["link_watches"])
+    yield from _link_watches(port["link_watches"], in_words)
     if runner == "lacp":
+        lacpdu = _LACPDU_IN_WORDS if in_words else _LACPDU
         yield 2, False, "runner:"
         yield from _show(_LACP_PORT, port, 3)
         for side in ("actor", "partner"):
             yield 3, True, f"{side} LACPDU info:"
             yield from _show(lacpdu, port["runner"][f"{side}_lacpdu_info"], 4)
+    elif in_words and _members(port.get("runner")):
+        yield 2, False, "runner:"
+        yield from _whatever(port["runner"], 3, False)
 
 
-def _link_watches(watches: Any) -> Iterator[_Line]:
+def _link_watches(watches: Any, in_words: bool) -> Iterator[_Line]:
     shown = list(_show(_LINK_WATCHES, watches, 3))
     yield 2, False, "link watches:"
     yield from shown
@@ -320,9 +344,13 @@ def _link_watches(watches: Any) -> Iterator[_Line]:
         yield 3, False, f"instance[{name}]:"
         yield from shown
         watcher = _WATCHERS.get(watch["name"])
-        if watcher is None:
+        if watcher is not None:
+            yield from _show(watcher, watch, 4)
+        elif in_words:
+            own = {name: value for name, value in watch.items() if name not in _LINK_WATCH.members}
+            yield from _whatever(own, 4, True)
+        else:
             raise ViewError(_UNKNOWN_WATCHER)
-        yield from _show(watcher, watch, 4)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:

@@ -103,7 +103,7 @@ def test_a_port_in_fallback_carries_traffic() -> None:
     bench = Bench(fallback="static")
     bench.wait(5.0)
     assert why(bench, 3) == Reason(
-        True, "in service without a partner (fallback static)", "the first LACPDU ends it", 1003.0
+        True, "in service without a partner", "the first LACPDU ends it", 1003.0, " (fallback static)"
     )
 
 
