@@ -4,7 +4,7 @@
 the reasons why the new one cannot be taken over. `apply` is called by the Team when it digests a ConfigApply; all it does is to change
 what is wanted, so the writes follow as they do from any other event. Ports stay in the kernel, watchers keep their verdict, partners are
 kept. A port that a person added, and that neither configuration names, stays as it is. At the start the daemon lives with much, as teamd
-does; later it does not have to: whatever is wrong with a new configuration, and was not wrong with the old one, refuses it.
+does; later it does not have to: an error refuses a new configuration. Keys that nobody reads are warnings, at the start and later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
 from pyteamd.schema.option import options_of
-from pyteamd.schema.problems import ConfigError, Severity
+from pyteamd.schema.problems import ERROR, ConfigError
 
 if TYPE_CHECKING:
     from pyteamd.core.team import Team
@@ -71,16 +71,16 @@ class Changes:
 def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Changes:
     """Compare the configuration in force with the one in this text; `file` is what problems call it.
 
-    `lenient`: live with all that a start lives with.
+    `lenient`: live with all that a start lives with. Otherwise an error refuses the whole, and a warning is only told: what
+    `pyteamd check` says of a text is what happens to it here.
     """
     try:
         new = team.config.again(text, file)
     except ConfigError as error:
-        lines = tuple(problem.text(file) for problem in error.problems)
+        lines = tuple(problem.told(file) for problem in error.problems)
         return Changes(None, refusals=lines or tuple(str(error).splitlines()))
-    warnings = tuple(problem.text(file) for problem in new.problems)
-    known = {str(problem) for problem in team.config.problems}
-    if not lenient and any(problem.severity is Severity.PORT or str(problem) not in known for problem in new.problems):
+    warnings = tuple(problem.told(file) for problem in new.problems)
+    if not lenient and any(problem.weight == ERROR for problem in new.problems):
         return Changes(None, refusals=warnings)
     if refusals := tuple(incompatible(team, new)):
         return Changes(None, refusals=refusals, warnings=warnings)

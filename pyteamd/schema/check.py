@@ -76,7 +76,7 @@ def check_keys(
         if key not in keys:
             message = explain(key) if explain else ""
             hint = "" if message else near_miss(key, keys)
-            problems.append(Problem(Severity.TOLERATED, (*at, key), message or "unknown key", hint=hint))
+            problems.append(Problem(Severity.UNREAD, (*at, key), message or "unknown key", hint=hint))
             continue
         nested = keys[key]
         if nested is None:
@@ -105,7 +105,7 @@ def _contradictions(instance: Any, at: Path, problems: Problems, worst: Severity
     if find is None:
         return
     on_bad = {spec.path: spec.on_bad for spec in options_of(type(instance)).values()}
-    refused = {problem.path for problem in problems if problem.severity is not Severity.TOLERATED}
+    refused = {problem.path for problem in problems if problem.severity in (Severity.PORT, Severity.START)}
     for path, message in find():
         severity = _lighter(_SEVERITY[on_bad.get(path, OnBad.REFUSE_START)], worst)
         place = (*at, *path.split("."))

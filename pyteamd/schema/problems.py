@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 
+ERROR, WARNING = "error", "warning"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _SHOWN_MAX = 60
 
@@ -22,7 +23,8 @@ _SHOWN_MAX = 60
 class Severity(Enum):
     """What a problem leads to. The order is that of weight."""
 
-    TOLERATED = "nothing, the daemon starts"
+    UNREAD = "nothing: nobody reads the key"
+    TOLERATED = "the value is not used, the daemon starts"
     PORT = "the port is refused"
     START = "the daemon does not start"
 
@@ -51,6 +53,16 @@ class Problem:
         place = [str(part) for part in (file, self.line, self.column) if part not in ("", None)]
         return (":".join(place) + ": " if place else "") + str(self) + self._consequence()
 
+    def told(self, file: str) -> str:
+        """The line with its weight, in the form compilers have: `team0.conf:4:9: error: ports.eth1.prio: …`."""
+        place = [str(part) for part in (file, self.line, self.column) if part not in ("", None)]
+        return (":".join(place) + ": " if place else "") + f"{self.weight}: {self}{self._consequence()}"
+
+    @property
+    def weight(self) -> str:
+        """error: a reload refuses it; warning: nothing is lost."""
+        return WARNING if self.severity is Severity.UNREAD else ERROR
+
     def _consequence(self) -> str:
         if self.severity is not Severity.PORT:
             return ""
@@ -70,6 +82,29 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(problem.text(self.file) for problem in self.problems)
+
+
+def verdict(problems: Sequence[Problem]) -> str:
+    """What a start and a reload do with a text that has these problems. The same words everywhere."""
+    weights = {problem.severity for problem in problems}
+    if not weights:
+        return "good: start and reload take it"
+    errors = sum(problem.weight == ERROR for problem in problems)
+    told = ", ".join(
+        counted(number, word) for number, word in ((errors, ERROR), (len(problems) - errors, WARNING)) if number
+    )
+    if Severity.START in weights:
+        return f"{told}: start fails, reload is refused"
+    if Severity.PORT in weights:
+        return f"{told}: start leaves the refused ports out, reload is refused"
+    if errors:
+        return f"{told}: start goes on without these values, as teamd does; reload is refused"
+    return f"{told}: start and reload take it without these keys"
+
+
+def counted(number: int, word: str) -> str:
+    """ "1 error", "2 errors"."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def show_path(path: Path) -> str:

@@ -145,7 +145,7 @@ def test_what_is_wrong_with_a_configuration_is_told_at_once(place: Path, capfd: 
     assert main(["teamd", "-f", "wrong.json"], f"{place}/") == 1
     lines = capfd.readouterr().err.splitlines()
     assert [line.split(" ")[0] for line in lines[:2]] == [f"{place}/wrong.json:2:2:", f"{place}/wrong.json:3:2:"]
-    assert lines[2:] == ["Failed to load config."]
+    assert lines[2:] == [f"{place}/wrong.json: 2 errors: start fails, reload is refused", "Failed to load config."]
 
 
 def test_an_unreadable_file_is_told_as_a_broken_one(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,22 @@ BAD = """\
 """
 WARNED = '{"runner": {"name": "roundrobin"}, "prots": {}}\n'
 """A key nobody knows is a warning: teamd starts with it."""
+GOOD_VERDICT = "good: start and reload take it"
+VERDICTS = [
+    ("{}", 0, GOOD_VERDICT),
+    (WARNED, 0, "1 warning: start and reload take it without these keys"),
+    (
+        '{"ports": {"eth1": {"prio": "high"}}}',
+        1,
+        "1 error: start goes on without these values, as teamd does; reload is refused",
+    ),
+    (
+        '{"x": 1, "ports": {"eth1": {"queue_id": -1}}}',
+        1,
+        "1 error, 1 warning: start leaves the refused ports out, reload is refused",
+    ),
+    (BAD, 1, "3 errors: start fails, reload is refused"),
+]
 
 
 def run(*words: str) -> int:
@@ -49,14 +65,33 @@ def file(directory: Path, name: str, text: str) -> str:
 def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = file(tmp_path, "good.json", GOOD)
     assert run("check", good) == 0
-    assert capsys.readouterr().out == f"{good}: good\n"
+    assert capsys.readouterr().out == f"{good}: {GOOD_VERDICT}\n"
+
+
+@pytest.mark.parametrize(("text", "status", "told"), VERDICTS)
+def test_one_verdict(text: str, status: int, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What check says is what a reload does, and the log of a start says it in the same words."""
+    from explain_kit import backup
+    from explain_kit import told as team_of
+    from pyteamd.core.reload import plan
+
+    name = file(tmp_path, "team0.json", text)
+    assert run("check", name) == status
+    *lines, last = capfd.readouterr().out.splitlines()
+    assert last == f"{name}: {told}"
+    assert {line.split(" ")[1] for line in lines} <= {"error:", "warning:"}
+    refused = plan(team_of(backup()).team, text, name).refusals
+    assert (list(refused) == lines) if status else refused == () or "runner.name" in refused[0]
+    if "start fails" in told:
+        assert run("-t", "team0", "-f", name) == 1
+        assert capfd.readouterr().err.splitlines()[:-1] == [*lines, last]
 
 
 def test_every_problem_of_every_file_with_line_and_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad, good = file(tmp_path, "bad.json", BAD), file(tmp_path, "good.json", GOOD)
     assert run("check", bad, good) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == f"{good}: good"
+    assert lines[-1] == f"{good}: {GOOD_VERDICT}"
     assert all(line.startswith(bad) for line in lines[:-1])
     told = "\n".join(lines)
     assert re.search(r'bad\.json:2:\d+: .*runner\.name: "activbackup" is unknown.*did you mean.*activebackup', told), (
@@ -83,12 +118,13 @@ def test_warnings_fail_only_when_strict(
 def test_every_example_file_passes(capsys: pytest.CaptureFixture[str]) -> None:
     for path in EXAMPLES:
         assert run("check", "--strict", str(path)) == 0
-        assert capsys.readouterr().out == f"{path}: good\n"
+        assert capsys.readouterr().out == f"{path}: {GOOD_VERDICT}\n"
 
 
 def test_the_example_for_tipc_is_refused_as_its_explanation_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(ROOT / "docs/activebackup_tipc.conf")) == 1
-    assert all("not supported here" in line for line in capsys.readouterr().out.splitlines())
+    *told, _ = capsys.readouterr().out.splitlines()
+    assert all("not supported here" in line for line in told)
 
 
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +141,7 @@ def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
     assert run("check", "-") == 0
-    assert capsys.readouterr().out == "-: good\n"
+    assert capsys.readouterr().out == "-: good: start and reload take it\n"
 
 
 def test_schema_accepts_what_the_loader_accepts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,11 +156,16 @@ def test_all_problems_are_told_with_their_place() -> None:
     assert [line.split(" ")[0] for line in refusals] == ["t.conf:3:12:", "t.conf:4:12:"]
 
 
-def test_what_was_lived_with_before_is_lived_with_again() -> None:
+def test_a_key_that_nobody_reads_is_told_and_a_value_that_cannot_be_used_refuses() -> None:
     odd = {**backup(), "prots": {}}
     made = told(odd)
-    assert plan(made.team, json.dumps({**odd, "notify_peers": {"count": 3}})).refusals == ()
-    assert "porst" in plan(made.team, json.dumps({**odd, "porst": {}})).refusals[1]
+    taken = plan(made.team, json.dumps({**odd, "porst": {}}))
+    assert (taken.refusals, len(taken.warnings)) == ((), 2)
+    assert all(": warning: " in line for line in taken.warnings)
+    for config in (backup(eth1={"prio": "high"}), backup()):  # whether it was lived with before or not
+        assert (
+            "error: ports.eth1.prio" in plan(told(config).team, json.dumps(backup(eth1={"prio": "high"}))).refusals[0]
+        )
 
 
 def test_prio_moves_the_traffic_and_nothing_else() -> None:

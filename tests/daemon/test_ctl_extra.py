@@ -74,7 +74,7 @@ async def test_config_apply(lab: Lab) -> None:
     bad = written(lab, "bad.conf", '{"runner": {"name": "activebackup"},\n"ports": {"eth1": {"prio": "x"}}}')
     code, _, err = await say("team0", "config", "apply", bad)
     assert code == 1
-    assert f"{bad}:2:20: ports.eth1.prio: must be an integer" in err
+    assert f"{bad}:2:20: error: ports.eth1.prio: must be an integer" in err
     assert f"nothing was changed; look at the file with: pyteamd check {bad}" in err
     for words in ((), ("a", "b"), ("--dry-run",), ("--force", "a"), (f"{lab.directory}/none",)):
         code, _, err = await say("team0", "config", "apply", *words)

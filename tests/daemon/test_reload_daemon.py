@@ -54,7 +54,10 @@ async def test_a_bad_one_says_all_and_changes_nothing(lab: Lab) -> None:
         daemon, '{"runner": {"name": "activebackup"},\n"ports": {"eth1": {"prio": "x"}, "eth2": {"pro": 1}}}'
     )
     assert not report["applied"]
-    assert [problem.split(" ")[1] for problem in report["problems"]] == ["ports.eth1.prio:", "ports.eth2.pro:"]
+    assert [problem.split(" ")[1:3] for problem in report["problems"]] == [
+        ["error:", "ports.eth1.prio:"],
+        ["warning:", "ports.eth2.pro:"],
+    ]
     assert await daemon.call("ConfigDump") == before
     assert lab.kernel.performed == []
 

@@ -54,7 +54,7 @@ def test_all_problems_are_told_at_once_in_order_of_the_text() -> None:
 
 def test_a_tolerated_problem_does_not_stop_the_daemon() -> None:
     config = load('{"x": 1, "ports": {"em1": {"queue_id": -1}}}')
-    assert [problem.severity for problem in config.problems] == [Severity.TOLERATED, Severity.PORT]
+    assert [problem.severity for problem in config.problems] == [Severity.UNREAD, Severity.PORT]
 
 
 def test_problems_in_yaml_have_their_places_too() -> None:

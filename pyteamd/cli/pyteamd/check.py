@@ -5,24 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
+if TYPE_CHECKING:
+    from pyteamd.schema.problems import Problem
+
 OK, BAD, USAGE = 0, 1, 2
+CHECK_STATUS = "status: 0 no errors; 1 an error, a file that cannot be read, or with -s a warning; 2 usage"
 WRITTEN_BY = "a trace is written by: pyteamdctl team0 trace save FILE"
 
 
 def check(arguments: Sequence[str], program: str) -> int:
-    """`check FILE…`: every problem of every file, one line each; status 1 if a daemon would not start with one of them."""
-    from pyteamd.config.config import Config
-    from pyteamd.schema.problems import ConfigError, Severity
+    """`check FILE…`: every problem of every file, one line each, then what a start and a reload will do; status 1 for an error."""
+    from pyteamd.schema.problems import ERROR, verdict
 
     parser = helptext.parser(
         program,
-        "Check configuration files, JSON or YAML, and say all problems at once with file, line and path.",
-        f"{program} /etc/pyteamd/team0.conf && systemctl restart pyteamd@team0",
+        "Check configuration files, JSON or YAML, and say all problems at once with file, line and path, and what a start and a "
+        "reload will do. An error refuses a reload; a warning changes nothing.",
+        f"{program} /etc/pyteamd/team0.conf && systemctl reload pyteamd@team0",
+        notes=CHECK_STATUS,
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="a configuration file; - for standard input")
     parser.add_argument("-s", "--strict", action="store_true", help="status 1 for warnings too")
@@ -30,22 +36,28 @@ def check(arguments: Sequence[str], program: str) -> int:
     status, beginning = OK, f"{program.removesuffix('check')}example activebackup > FILE"
     for name in options.files:
         try:
-            config = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name)
-            problems = config.problems
-        except ConfigError as error:
-            problems = error.problems
+            problems = _problems(name)
         except OSError as error:
             print(f"{name}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
             status = BAD
             continue
         for problem in problems:
-            print(problem.text(name))
-        worst = {problem.severity for problem in problems}
-        if Severity.START in worst or Severity.PORT in worst or (worst and options.strict):
+            print(problem.told(name))
+        print(f"{name}: {verdict(problems)}")
+        if any(problem.weight == ERROR or options.strict for problem in problems):
             status = BAD
-        if not problems:
-            print(f"{name}: good")
     return status
+
+
+def _problems(name: str) -> list[Problem]:
+    """What is wrong with a file. OSError."""
+    from pyteamd.config.config import Config
+    from pyteamd.schema.problems import ConfigError
+
+    try:
+        return Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name).problems
+    except ConfigError as error:
+        return error.problems
 
 
 def schema(arguments: Sequence[str], program: str) -> int:

@@ -19,8 +19,10 @@ from pyteamd.daemon.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, o
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
 
     from pyteamd.config.config import Config
+    from pyteamd.schema.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +171,15 @@ def run(options: Options) -> int:
     try:
         config = load_config(options, log)
     except ConfigError as error:
+        if error.problems and not error.teamd_lines:
+            say_what_is_wrong(error.problems, error.file or "configuration", log)
+            return config_failed(ConfigError([]), log)
         return config_failed(error, log)
     use_debug_level(options, config.team.debug_level, log)
     device = config.team.device or free_device_name()
     config.set_device(device)
     pid_path = say_what_is_used(options, device, log)
-    for problem in config.problems:
-        log.warning("%s", problem.text(options.config_file or "configuration"))
+    say_what_is_wrong(config.problems, options.config_file or "configuration", log)
     process.reset_signals()
     if pid := pidfile.running(pid_path, log):
         log.error("Daemon already running on PID %d.", pid)
@@ -225,6 +229,16 @@ def config_text(options: Options, log: logging.Logger) -> str | bytes:
 
         reason = f"unable to open {options.config_file}: {os.strerror(error.errno or 0)}"
         raise ConfigError([], options.config_file, [f"Failed to parse config: {reason}"]) from None
+
+
+def say_what_is_wrong(problems: Sequence[Problem], file: str, log: logging.Logger) -> None:
+    """All of it, in the words of `pyteamd check`."""
+    from pyteamd.schema.problems import ERROR, verdict
+
+    for problem in problems:
+        (log.error if problem.weight == ERROR else log.warning)("%s", problem.told(file))
+    if problems:
+        log.warning("%s: %s", file, verdict(problems))
 
 
 def config_failed(error: Any, log: logging.Logger) -> int:

@@ -33,12 +33,18 @@ def config_apply(session: Session) -> None:
         for change in report["changes"]:
             session.print(change["text"])
         for line in report["warnings"]:
-            session.print(f"warning: {path}:{line}")
+            session.print(located(path, line))
     if report["problems"]:
-        told = "\n".join(f"{path}:{printable(line)}" for line in report["problems"])
+        told = "\n".join(located(path, line) for line in report["problems"])
         raise VerbError(errno.EINVAL, f"{told}\nnothing was changed; look at the file with: pyteamd check {path}")
     if not session.oneline:
         session.print(summary(report, dry_run, path, session.client.team))
+
+
+def located(path: str, line: str) -> str:
+    """A problem as the daemon tells it, with the file's name; one without a place in the text is an error of the whole."""
+    line = printable(line)
+    return f"{path}:{line}" if line[:1].isdigit() else f"{path}: error: {line.removeprefix('error: ')}"
 
 
 def summary(report: dict[str, list[str]], dry_run: bool, path: str, team: str) -> str:
