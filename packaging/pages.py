@@ -74,6 +74,8 @@ VERB_HELP = {
     "config dump noports": "The same without the ports.",
     "config dump actual": "The configuration with the ports that are there now.",
     "config apply": "Go over to another configuration as a whole, or stay with the present one and say why.",
+    "config confirm": "Keep what config apply --confirm brought; without it, it is taken back when the time is over.",
+    "config revert": "Take it back at once.",
     "state": "The state of team and ports, for people.",
     "state view": "The same.",
     "state dump": "The state as JSON.",

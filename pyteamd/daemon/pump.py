@@ -30,6 +30,7 @@ from pyteamd.core import invariants
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.ahead import foresee, leaves_valid
+from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Frame, Level, Note, Outputs, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
@@ -120,6 +121,7 @@ class Pump:
         self.gauges = Gauges()
         self.errno = 0
         """Of the last refused write."""
+        self.unconfirmed = Unconfirmed("", log)
         self._around = around
         self._log = log
         self._time_s = time_s

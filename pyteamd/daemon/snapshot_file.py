@@ -12,14 +12,13 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.pump import Pump
 from pyteamd.runners.base import Runner
 
@@ -28,24 +27,10 @@ PAUSE_S: Final = 0.05
 OLD_S: Final = 90.0
 """No partner is patient for longer."""
 MAXIMUM_OCTETS: Final = 1 << 22
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Useless(Exception):
     """There is a file, and it tells nothing about this team. The text says why."""
-
-
-def boottime_s() -> float:
-    """Seconds since the machine started, sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def boot_id() -> str:
-    """Which run of the machine this is; "" where the kernel does not tell."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
 
 
 class SnapshotFile:

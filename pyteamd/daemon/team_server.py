@@ -23,6 +23,7 @@ import trio
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
+from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.packet_sockets import PacketSockets
@@ -30,6 +31,7 @@ from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.snapshot_file import SnapshotFile
+from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.daemon.write_thread import Writer
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
@@ -111,6 +113,7 @@ class TeamServer:
                     keep = self.plan.keep
                     self._reader.serving = True
                     self._nursery.start_soon(pump.clock)
+                    self._nursery.start_soon(take_back_unconfirmed, pump)
                     if usock is not None:
                         self._nursery.start_soon(usock.serve, pump)
                     if bus is not None:
@@ -219,6 +222,9 @@ class TeamServer:
         trace = Trace(beginning, plan.trace_entries)
         self._reader.traces[ifindex] = trace
         self.pump = Pump(team, self._kernel, self, trace, self._log)
+        if plan.snapshot_stem is not None:
+            self.pump.unconfirmed = Unconfirmed(f"{plan.snapshot_stem}.unconfirmed.json", self._log)
+            self.pump.unconfirmed.resume()
         if team.runner.punctual:
             self._be_punctual(self.pump)
         return self.pump

@@ -1,4 +1,4 @@
-"""The verb `config apply`: show what another configuration would change, and go over to it."""
+"""The verbs `config apply`, `config confirm`, `config revert`: go over to another configuration, for good or on trial."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import json
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
 from pyteamd.model.printable import printable, printable_tree
 
+DRY_RUN, DRY_RUN_OPTION, CONFIRM_OPTION = "dry-run", "--dry-run", "--confirm"
+LONGEST_S = 86400.0
 USAGE = (
-    "usage: config apply FILE [--dry-run]   for instance: pyteamdctl team0 config apply /etc/teamd/team0.conf --dry-run"
+    "usage: config apply FILE [--dry-run | --confirm SECONDS]   "
+    "for instance: pyteamdctl team0 config apply /etc/pyteamd/team0.conf --confirm 60"
 )
 
 
 def config_apply(session: Session) -> None:
     """Apply a file as a whole, or say everything that is wrong with it and change nothing."""
-    words = [word for word in session.args if word not in ("-n", "--dry-run")]
-    dry_run = len(words) < len(session.args)
-    if len(words) != 1 or words[0].startswith("--"):
-        raise VerbError(errno.EINVAL, USAGE)
-    (path,) = words
+    path, how = words_of(list(session.args))
     try:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot read {path}: {error.strerror}") from None
-    report = json.loads(session.client.fetch("ConfigApply", text, "dry-run" if dry_run else "apply"))
+    report = json.loads(session.client.fetch("ConfigApply", text, how))
     if session.oneline:
         session.print_json(report)
     else:
@@ -38,7 +37,7 @@ def config_apply(session: Session) -> None:
         told = "\n".join(located(path, line) for line in report["problems"])
         raise VerbError(errno.EINVAL, f"{told}\nnothing was changed; look at the file with: pyteamd check {path}")
     if not session.oneline:
-        session.print(summary(report, dry_run, path, session.client.team))
+        session.print(summary(report, how, path, session.client.team))
 
 
 def located(path: str, line: str) -> str:
@@ -47,10 +46,56 @@ def located(path: str, line: str) -> str:
     return f"{path}:{line}" if line[:1].isdigit() else f"{path}: error: {line.removeprefix('error: ')}"
 
 
-def summary(report: dict[str, list[str]], dry_run: bool, path: str, team: str) -> str:
+def words_of(words: list[str]) -> tuple[str, str]:
+    """The file, and how the daemon shall apply it. Raises VerbError."""
+    how, path = "", ""
+    while words:
+        word = words.pop(0)
+        option, sign, value = word.partition("=")
+        if word in ("-n", DRY_RUN_OPTION) and not how:
+            how = DRY_RUN
+        elif option == CONFIRM_OPTION and not how and (sign or words):
+            how = f"confirm {seconds_of(value if sign else words.pop(0)):g}"
+        elif path or word.startswith("--"):
+            raise VerbError(errno.EINVAL, USAGE)
+        else:
+            path = word
+    if not path:
+        raise VerbError(errno.EINVAL, USAGE)
+    return path, how or "apply"
+
+
+def seconds_of(text: str) -> float:
+    """How long one has to confirm. Raises VerbError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise VerbError(errno.EINVAL, f"--confirm {text}: must be seconds, more than 0 and at most {LONGEST_S:.0f}")
+    return seconds
+
+
+def config_confirm(session: Session) -> None:
+    """Keep what `config apply --confirm` brought."""
+    session.client.fetch("ConfigConfirm", "keep")
+    session.print("confirmed: the configuration stays")
+
+
+def config_revert(session: Session) -> None:
+    """Take back at once what `config apply --confirm` brought."""
+    session.client.fetch("ConfigConfirm", "revert")
+    session.print("taken back: the configuration before is in force")
+
+
+def summary(report: dict[str, list[str]], how: str, path: str, team: str) -> str:
     """The last line."""
     count = len(report["changes"])
     if not count:
         return "nothing differs"
     changes = f"{count} change{'s' if count > 1 else ''}"
-    return f"{changes}; apply with: pyteamdctl {team} config apply {path}" if dry_run else f"{changes} in force"
+    if how == DRY_RUN:
+        return f"{changes}; apply with: pyteamdctl {team} config apply {path}"
+    if how == "apply":
+        return f"{changes} in force"
+    return f"{changes} in force for {how.removeprefix('confirm ')} s; keep with: pyteamdctl {team} config confirm"

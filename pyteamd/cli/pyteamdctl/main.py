@@ -58,6 +58,9 @@ Examples:
     pyteamdctl team0 port add eth2
     pyteamdctl team0 port config update eth2 '{"prio": 10}'
     pyteamdctl team0 config apply team0.conf --dry-run  what a new configuration would change and interrupt
+    pyteamdctl team0 config apply team0.conf --confirm 60
+    pyteamdctl team0 config confirm                     … or it is taken back when the time is over
+    pyteamdctl team0 config revert                      … or at once
     pyteamdctl team0 config dump actual                 the configuration with the ports there are
     pyteamdctl team0 hash --src 192.0.2.1 --dst 192.0.2.2 --sport 1024 --dport 80
     pyteamdctl team0 balance                            what each port sent

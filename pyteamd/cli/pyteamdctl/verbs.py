@@ -186,6 +186,14 @@ VERBS = (
     Verb("metrics", "", _lazy("metrics", "cli.pyteamdctl.watch"), extra=True),
     Verb("monitor", "", _lazy("monitor", "cli.pyteamdctl.watch"), extra=True, tail="[--json]"),
     Verb("watch", "", _lazy("watch", "cli.pyteamdctl.watch"), extra=True, tail="[SECONDS]"),
-    Verb("config apply", "", _lazy("config_apply", "cli.pyteamdctl.config"), extra=True, tail="FILE [--dry-run]"),
+    Verb(
+        "config apply",
+        "",
+        _lazy("config_apply", "cli.pyteamdctl.config"),
+        extra=True,
+        tail="FILE [--dry-run | --confirm SECONDS]",
+    ),
+    Verb("config confirm", "", _lazy("config_confirm", "cli.pyteamdctl.config"), extra=True),
+    Verb("config revert", "", _lazy("config_revert", "cli.pyteamdctl.config"), extra=True),
 )
 """The order decides what a prefix means, so extra verbs come last."""

@@ -137,6 +137,7 @@ METHODS = (
     Method("Metrics", (), "text", inspection.metrics, "Metrics as OpenMetrics text"),
     Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens"),
     Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
+    Method("ConfigConfirm", ("how",), "report", reconfigure.config_confirm, "Keep what is on trial, or take it back"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )
 BY_NAME = {method.name: method for method in METHODS}

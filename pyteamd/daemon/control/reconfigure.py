@@ -7,10 +7,14 @@ the old text back, so that it is all or nothing.
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from typing import Any
 
 from pyteamd.core import reload
 from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.unconfirmed import LONGEST_S, Before, Unconfirmed
+from pyteamd.model.desired import Level, Note
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import ConfigApply, Refused
 from pyteamd.model.words import VANISHED, describe
@@ -18,18 +22,83 @@ from pyteamd.schema import json_text
 
 RESOLVE_TIMEOUT_S = 4.0
 """Clients wait 5 s."""
-APPLY, DRY_RUN = "apply", "dry-run"
+APPLY, DRY_RUN, CONFIRM = "apply", "dry-run", "confirm "
+KEEP, REVERT = "keep", "revert"
+RETRY_S = 10.0
+"""A host of the former configuration may have no address just now."""
+TAKEN_BACK = "The configuration was not confirmed in time and is taken back; the file it came from is as it was."
 
 
 async def config_apply(pump: Pump, text: str, how: str) -> str:
-    """The control method. `how`: "apply" or "dry-run"."""
-    if how not in (APPLY, DRY_RUN):
+    """The control method. `how`: "apply", "dry-run", or "confirm N": to be taken back unless confirmed within N seconds."""
+    confirm_s = seconds_of(how) if how.startswith(CONFIRM) else None
+    if how not in (APPLY, DRY_RUN) and confirm_s is None:
         raise UserError("InvalidArgs", "Did not receive correct message arguments.")
-    return json.dumps(await change(pump, text, "", dry_run=how == DRY_RUN))
+    report = await change(pump, text, "", dry_run=how == DRY_RUN, confirm_s=confirm_s)
+    if report["applied"] and report["changes"]:
+        within = f"; it is taken back unless confirmed within {confirm_s:.0f} s" if confirm_s else ""
+        pump.log([Note(Level.INFO, f"A configuration that a user gave is in force{within}.")])
+    return json.dumps(report)
 
 
-async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dict[str, Any]:
-    """Go over to the configuration in this text. Returns what was changed, or what is wrong with it, in words."""
+def seconds_of(how: str) -> float | None:
+    """The N of "confirm N"; None when it is no time that can be waited for."""
+    with suppress(ValueError):
+        seconds = float(how.removeprefix(CONFIRM))
+        if 0 < seconds <= LONGEST_S:
+            return seconds
+    return None
+
+
+async def config_confirm(pump: Pump, how: str) -> str:
+    """The control method. `how`: "keep" what is on trial, or "revert" to what was before."""
+    trial = pump.unconfirmed
+    if how not in (KEEP, REVERT):
+        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+    if trial.before is None:
+        raise UserError("NothingToConfirm", "No configuration waits to be confirmed.")
+    if how == KEEP:
+        trial.end()
+        pump.log([Note(Level.INFO, "The configuration is confirmed.")])
+    else:
+        await take_back(pump, trial.before)
+        pump.log([Note(Level.INFO, "The configuration is taken back, as a user wants it.")])
+    return json.dumps({"confirmed": how == KEEP})
+
+
+async def take_back_unconfirmed(pump: Pump) -> None:
+    """Whenever a configuration was not confirmed in time, go back to the one before. Until cancelled."""
+    told = ""
+    while True:
+        before = await pump.unconfirmed.due()
+        try:
+            await take_back(pump, before)
+        except UserError as error:
+            pump.unconfirmed.postpone(RETRY_S)
+            if error.text != told:
+                pump.log([Note(Level.ERROR, f"The configuration cannot be taken back yet: {error.text}")])
+            told = error.text
+        else:
+            pump.log([Note(Level.WARNING, TAKEN_BACK)])
+            told = ""
+
+
+async def take_back(pump: Pump, before: Before) -> None:
+    """Go back to this configuration. UserError."""
+    await _look_up(pump, reload.plan(pump.team, before.text, lenient=True))
+    refused = meant(await pump.request(ConfigApply(before.text, before.written, before.choice)))
+    pump.unconfirmed.end()
+    name_of = pump.team.facts.name_of
+    pump.log(Note(Level.ERROR, f"the kernel refuses: {describe(each.write, each.errno, name_of)}") for each in refused)
+
+
+async def change(
+    pump: Pump, text: str, file: str, dry_run: bool = False, confirm_s: float | None = None
+) -> dict[str, Any]:
+    """Go over to the configuration in this text, for good or until `confirm_s` have passed without a confirmation.
+
+    Returns what was changed, or what is wrong with it, in words.
+    """
     plan = reload.plan(pump.team, text, file)
     report: dict[str, Any] = {
         "applied": False,
@@ -42,24 +111,42 @@ async def change(pump: Pump, text: str, file: str, dry_run: bool = False) -> dic
     }
     if plan.config is None or dry_run:
         return report
+    trial = pump.unconfirmed
+    if confirm_s is None and trial.before is not None:
+        report["problems"] = [f"another configuration waits for `config confirm`, for {trial.left_s():.0f} s yet"]
+        return report
     await _look_up(pump, plan)
-    before, written, choice = (
-        json_text.dumps(pump.team.config.dump()),
-        pump.team.config.written,
-        pump.team.runner.choice(),
-    )
+    team = pump.team
+    before = Before(json_text.dumps(team.config.dump()), team.config.written, team.runner.choice())
+    begins = confirm_s is not None and trial.before is None and bool(plan.changes)
+    report["problems"] = _begin(trial, before, confirm_s) if confirm_s is not None and plan.changes else []
+    if not report["problems"]:
+        report["problems"] = await _hand_over(pump, text, before)
+    if report["problems"] and begins:
+        trial.end()
+    report["applied"] = not report["problems"]
+    return report
+
+
+def _begin(trial: Unconfirmed, before: Before, seconds: float) -> list[str]:
+    """Make sure that it can be taken back. Returns what is in the way."""
+    try:
+        trial.begin(before, seconds)
+    except OSError as error:
+        return [f"what is in force cannot be kept for taking it back: {os.strerror(error.errno or 0)}"]
+    return []
+
+
+async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
+    """All or nothing. Returns what is in the way."""
     try:
         refused = meant(await pump.request(ConfigApply(text)))
     except UserError as error:
-        report["problems"] = [error.text]
-        return report
+        return [error.text]
     if refused:
-        await pump.request(ConfigApply(before, written, choice))
-        name_of = pump.team.facts.name_of
-        report["problems"] = [f"the kernel refuses: {describe(each.write, each.errno, name_of)}" for each in refused]
-        return report
-    report["applied"] = True
-    return report
+        await pump.request(ConfigApply(before.text, before.written, before.choice))
+    name_of = pump.team.facts.name_of
+    return [f"the kernel refuses: {describe(each.write, each.errno, name_of)}" for each in refused]
 
 
 async def _look_up(pump: Pump, plan: reload.Changes) -> None:

@@ -97,7 +97,16 @@ def reload_with_prio(unit: str) -> None:
     file.write_text(file.read_text().replace("  em1:\n", "  em1:\n    prio: 7\n"))
     must(f"systemctl reload {unit}")
     wait_for(lambda: '"prio": 7' in must("teamdctl team0 port config dump em1"), "the new configuration")
-    say("pyteamd@team0: systemctl reload")
+    good = file.read_text()
+    file.write_text(good.replace("prio: 7", "prio: high"))
+    assert run(f"systemctl reload {unit}")[0] != 0, "a reload that is refused fails"
+    told = must(f"journalctl -b -u {unit} -o cat")
+    assert f"{file}:" in told, told
+    assert "error: ports.em1.prio: must be an integer" in told, told
+    assert '"prio": 7' in must("teamdctl team0 port config dump em1")
+    file.write_text(good)
+    must(f"systemctl reload {unit}")
+    say("pyteamd@team0: systemctl reload, and one that is refused")
 
 
 def native() -> None:

@@ -1,0 +1,120 @@
+"""A configuration that is in force until it is confirmed, and what was in force before (`config apply --confirm`).
+
+What was before is kept in a small file of the run directory, with the moment at which it comes back, so that a daemon that is restarted
+meanwhile, for whatever reason, takes the configuration back all the same. The moment is one of CLOCK_BOOTTIME, which nobody sets.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+import trio
+
+from pyteamd.daemon.boot_time import boot_id, boottime_s
+
+LONGEST_S = 86400.0
+STALE_S = 3600.0
+"""A daemon that comes back so long after the moment does not take anything back: things have moved on."""
+MAXIMUM_OCTETS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a ConfigApply needs to bring the former configuration back."""
+
+    text: str
+    written: tuple[str, ...]
+    choice: str
+
+
+class Unconfirmed:
+    """Whether a configuration waits to be confirmed. `path`: the file, "" for none."""
+
+    def __init__(self, path: str, log: logging.Logger, clock: Callable[[], float] = boottime_s) -> None:
+        self._path = path
+        self._log = log
+        self._clock = clock
+        self._before: Before | None = None
+        self._until_s = math.inf
+        self._changed = trio.Event()
+
+    @property
+    def before(self) -> Before | None:
+        """What comes back; None when nothing waits."""
+        return self._before
+
+    def left_s(self) -> float:
+        """How long one has to confirm; infinity when nothing waits."""
+        return max(0.0, self._until_s - self._clock())
+
+    def begin(self, before: Before, seconds: float) -> None:
+        """Wait so long from now on. What was before the first of several unconfirmed ones comes back. OSError: cannot be kept."""
+        self._set(self._before or before, self._clock() + seconds)
+
+    def postpone(self, seconds: float) -> None:
+        """Try again later."""
+        assert self._before is not None
+        self._set(self._before, self._clock() + seconds)
+
+    def end(self) -> None:
+        """Nothing waits any more."""
+        self._before, self._until_s = None, math.inf
+        if self._path:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+        self._tell()
+
+    def resume(self) -> None:
+        """Go on from what an earlier daemon left, if it left anything."""
+        if not self._path:
+            return
+        try:
+            with open(self._path, "rb") as file:
+                tree = json.loads(file.read(MAXIMUM_OCTETS))
+            before = Before(str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"]))
+            until_s, boot = float(tree["until_s"]), tree["boot"]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._log.warning("%s cannot be read: %s", self._path, os.strerror(error.errno or 0))
+            return
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self._log.warning("%s is ignored: damaged", self._path)
+            return
+        now = self._clock()
+        here = boot_id()
+        other_boot = bool(boot and here and boot != here)
+        if other_boot or not now - STALE_S <= until_s <= now + LONGEST_S:
+            self._log.warning("%s is ignored: the time to confirm ended long ago", self._path)
+            self.end()
+            return
+        self._before, self._until_s = before, until_s
+        self._tell()
+
+    async def due(self) -> Before:
+        """Wait until a configuration has to be taken back."""
+        while True:
+            with trio.move_on_after(self.left_s()) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught and self._before is not None:
+                return self._before
+
+    def _set(self, before: Before, until_s: float) -> None:
+        if self._path:
+            tree = {**asdict(before), "until_s": until_s, "boot": boot_id()}
+            new = f"{self._path}.new"
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                json.dump(tree, file)
+            os.replace(new, self._path)
+        self._before, self._until_s = before, until_s
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

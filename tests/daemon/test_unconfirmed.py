@@ -1,0 +1,157 @@
+"""`config apply --confirm`: taken back by itself unless confirmed, whatever happens to the connection or the daemon meanwhile."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
+
+from pyteamd.daemon.control.reconfigure import TAKEN_BACK
+from pyteamd.daemon.team_server import TeamPlan
+from pyteamd.daemon.unconfirmed import STALE_S, Before, Unconfirmed
+
+BETTER = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}}
+OTHER = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 3}, "eth2": {"prio": 9}}}
+
+
+def kept(lab: Lab, config: dict[str, Any] | None = None) -> TeamPlan:
+    """A daemon that leaves its device and may take it over."""
+    return lab.plan(config, take_over=True, keep=True, snapshot_stem=f"{lab.directory}/team0")
+
+
+async def apply(daemon: Running, config: Any, how: str = "confirm 60") -> dict[str, Any]:
+    """The report of ConfigApply."""
+    report: dict[str, Any] = json.loads(await daemon.call("ConfigApply", json.dumps(config), how))
+    return report
+
+
+def file_of(lab: Lab) -> Path:
+    """What is kept for the next daemon."""
+    return lab.directory / "team0.unconfirmed.json"
+
+
+async def test_not_confirmed_is_taken_back(lab: Lab) -> None:
+    daemon = await lab.start(kept(lab))
+    await quiet()
+    before = await daemon.call("ConfigDump")
+    assert (await apply(daemon, BETTER))["applied"]
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    await trio.sleep(59)
+    assert lab.option("priority", "eth2") == 9
+    await trio.sleep(2)
+    assert lab.option("priority", "eth2") == 0
+    assert lab.option("activeport") == lab.link("eth1").ifindex
+    assert await daemon.call("ConfigDump") == before
+    assert daemon.lines[-1] == TAKEN_BACK
+    assert not file_of(lab).exists()
+    assert (await daemon.call("ConfigConfirm", "keep")).startswith("NothingToConfirm")
+
+
+async def test_confirmed_stays(lab: Lab) -> None:
+    daemon = await lab.start(kept(lab))
+    await apply(daemon, BETTER)
+    assert json.loads(await daemon.call("ConfigConfirm", "keep")) == {"confirmed": True}
+    await trio.sleep(100)
+    assert lab.option("priority", "eth2") == 9
+    assert not file_of(lab).exists()
+    assert (await daemon.call("ConfigConfirm", "perhaps")).startswith("InvalidArgs")
+
+
+async def test_a_user_may_take_it_back_at_once(lab: Lab) -> None:
+    daemon = await lab.start(kept(lab))
+    await apply(daemon, BETTER)
+    assert json.loads(await daemon.call("ConfigConfirm", "revert")) == {"confirmed": False}
+    assert lab.option("priority", "eth2") == 0
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_a_restart_in_between_does_not_save_it(lab: Lab, crash: bool) -> None:
+    """The file that the next daemon starts with has the new configuration in it already."""
+    daemon = await lab.start(kept(lab))
+    await apply(daemon, BETTER)
+    if crash:
+        daemon.scope.cancel()
+        await daemon.ended.wait()
+    else:
+        await daemon.stop()
+    again = await lab.start(kept(lab, BETTER))
+    await trio.sleep(30)
+    assert lab.option("priority", "eth2") == 9
+    await trio.sleep(31)
+    assert lab.option("priority", "eth2") == 0
+    assert again.lines[-1] == TAKEN_BACK
+
+
+async def test_a_second_one_waits_for_the_same_and_an_ordinary_one_is_refused(lab: Lab) -> None:
+    daemon = await lab.start(kept(lab))
+    await apply(daemon, BETTER)
+    await trio.sleep(30)
+    refused = await apply(daemon, OTHER, "apply")
+    assert not refused["applied"]
+    assert refused["problems"][0].startswith("another configuration waits for `config confirm`, for ")
+    assert (await apply(daemon, OTHER))["applied"]
+    await trio.sleep(59)
+    assert lab.option("priority", "eth1") == 3
+    await trio.sleep(2)
+    assert (lab.option("priority", "eth1"), lab.option("priority", "eth2")) == (0, 0)
+
+
+async def test_what_could_not_be_taken_back_is_not_applied(lab: Lab) -> None:
+    (lab.directory / "team0.unconfirmed.json.new").mkdir()
+    daemon = await lab.start(kept(lab))
+    report = await apply(daemon, BETTER)
+    assert not report["applied"]
+    assert report["problems"] == ["what is in force cannot be kept for taking it back: Is a directory"]
+    assert lab.option("priority", "eth2") == 0
+    for how in ("confirm 0", "confirm -1", "confirm nan", "confirm inf", "confirm x", "confirm 99999999", "confirm "):
+        assert (await daemon.call("ConfigApply", json.dumps(BETTER), how)).startswith("InvalidArgs")
+
+
+async def test_a_refused_one_waits_for_nothing(lab: Lab) -> None:
+    daemon = await lab.start(kept(lab))
+    assert not (await apply(daemon, {**BETTER, "ports": {"eth1": {"prio": "high"}}}))["applied"]
+    assert (await apply(daemon, ACTIVE_BACKUP))["changes"] == []
+    assert not file_of(lab).exists()
+    assert (await daemon.call("ConfigConfirm", "revert")).startswith("NothingToConfirm")
+
+
+class Clock:
+    """CLOCK_BOOTTIME of a test."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(
+    ("text", "later_s", "waits"),
+    [
+        (None, 59.0, True),
+        (None, 60.0 + STALE_S - 1, True),
+        (None, 60.0 + STALE_S + 1, False),
+        (None, -100000.0, False),
+        ("", 0.0, False),
+        ("[]", 0.0, False),
+        ("{}", 0.0, False),
+        ('{"text": "{}", "written": 3, "choice": "", "until_s": 1, "boot": ""}', 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "until_s": NaN, "boot": ""}', 0.0, False),
+        ("[" * 100000, 0.0, False),
+    ],
+)
+def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bool, tmp_path: Path) -> None:
+    path, clock, log = str(tmp_path / "team0.unconfirmed.json"), Clock(), logging.getLogger("nothing")
+    log.addHandler(logging.NullHandler())
+    first = Unconfirmed(path, log, clock)
+    first.begin(Before("{}", ("eth1",), ""), 60.0)
+    if text is not None:
+        Path(path).write_text(text)
+    clock.now_s += later_s
+    later = Unconfirmed(path, log, clock)
+    later.resume()
+    assert later.before == (Before("{}", ("eth1",), "") if waits else None)
