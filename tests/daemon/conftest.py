@@ -14,7 +14,7 @@ from pyteamd.daemon import fleet, service, write_thread
 
 __all__ = ["many"]
 
-REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py")
+REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py", "test_ctl_trial.py")
 """Threads and other processes do not wait for a clock that jumps."""
 
 

@@ -82,22 +82,6 @@ async def test_config_apply(lab: Lab) -> None:
         assert "usage: config apply FILE" in err or "No such file" in err
 
 
-async def test_config_apply_on_trial(lab: Lab) -> None:
-    await lab.start()
-    await quiet()
-    new = written(lab, "new.conf", {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}})
-    code, out, _ = await say("team0", "config", "apply", new, "--confirm", "60")
-    assert (code, out.splitlines()[-1]) == (0, "1 change in force for 60 s; keep with: pyteamdctl team0 config confirm")
-    code, _, err = await say("team0", "config", "apply", new)
-    assert (code, f"{new}: error: another configuration waits for `config confirm`" in err) == (1, True)
-    assert await say("team0", "config", "confirm") == (0, "confirmed: the configuration stays\n", "")
-    assert lab.option("priority", "eth2") == 9
-    code, _, err = await say("team0", "config", "revert")
-    assert (code, "No configuration waits to be confirmed." in err) == (1, True)
-    for words in (("--confirm",), ("--confirm", "x"), ("--confirm=0",), ("--confirm", "60", "--dry-run")):
-        assert (await say("team0", "config", "apply", new, *words))[0] == 1
-
-
 async def test_list_and_all(lab: Lab) -> None:
     none = f"no team daemon has a socket in {lab.directory}; start one with: pyteamd -d -t team0 -f FILE\n"
     for words in (("list",), ("--all", "explain"), ("--all", "state", "dump")):
