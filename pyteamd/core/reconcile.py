@@ -38,11 +38,12 @@ def reconcile(desired: Desired, observed: Observed) -> tuple[Write, ...]:
     found: list[tuple[int, Write]] = []
     known = observed.options
     for key, value in desired.options.items():
-        if known.get(key) != value or type(known.get(key)) is not type(value):
+        differs = known.get(key) != value or type(known.get(key)) is not type(value)
+        if differs or (key.name == "enabled" and value is False and observed.half_on(key.port)):
             found.append((option_rank(key, value), SetOption(key, value)))
     for ifindex, mac in desired.macs.items():
         if observed.macs.get(ifindex) != mac:
-            idle = desired.options.get(OptionKey("enabled", ifindex)) is False
+            idle = any(desired.options.get(OptionKey(name, ifindex)) is False for name in SWITCHES)
             found.append((IDLE_MAC if idle else NEEDED_MAC, SetMac(ifindex, mac)))
     for ifindex, member in desired.members.items():
         if observed.members.get(ifindex, False) != member:

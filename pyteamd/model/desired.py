@@ -57,6 +57,11 @@ class Observed:
         """The driver lets frames through this port, both ways."""
         return self.options.get(OptionKey("enabled", ifindex)) is True
 
+    def half_on(self, ifindex: int) -> bool:
+        """One direction is let through: `enabled` reads false, and yet not all is off."""
+        ways = [self.options.get(OptionKey(name, ifindex)) for name in DIRECTIONS]
+        return True in ways and False in ways
+
     def transmits(self, ifindex: int) -> bool:
         """The driver sends through this port; only since Linux 7.1 may that be so where it does not receive."""
         way = self.options.get(OptionKey("tx_enabled", ifindex))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pyteamd.model.desired import DIRECTIONS
 from pyteamd.scenario.actions import words
 from pyteamd.scenario.session import Session
 
@@ -39,9 +40,11 @@ def view(session: Session, rest: str) -> Iterable[str]:
 
 
 def options(session: Session, rest: str) -> Iterable[str]:
-    """options: the team's options as the kernel has them."""
+    """options: the team's options as the kernel has them; without rx_enabled and tx_enabled, so that one story fits all kernels."""
     lines = []
     for (name, owner, index), value in session.world.options().items():
+        if name in DIRECTIONS:
+            continue
         place = f"[{index}]" if index else ""
         lines.append(f"{name}{place}{f' of {owner}' if owner else ''} = {value}")
     return lines

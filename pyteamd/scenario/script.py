@@ -2,7 +2,8 @@
 
 A script is made of paragraphs, separated by empty lines. A paragraph that begins with a lower-case letter holds commands, one a line
 (an indented line, and one that begins with a closing bracket, continue the line above); what follows a line of four dashes is the
-output they are expected to have. Every other paragraph is prose. The first line may say where the script can run: `worlds: sim kernel`.
+output they are expected to have. Every other paragraph is prose. The first line may say where the script can run: `worlds: sim kernel`;
+with the word `independent`, only where the driver switches receiving and sending of a port apart (Linux 7.1 and later).
 
     Two ports; the better one is cut.
 
@@ -67,7 +68,7 @@ class Script:
 
     parts: tuple[tuple[str, ...] | Paragraph, ...]
     worlds: frozenset[str]
-    """Where it can run: "sim", "kernel"."""
+    """Where it can run: "sim", "kernel"; and "independent", see the top."""
 
 
 def parse(text: str) -> Script:
@@ -132,6 +133,8 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
 def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Paragraph]:
     """The parts of the script, each block with the output it really had."""
     session = Session(make_world())
+    if "independent" in script.worlds:
+        session.world.switch_apart()
     played: list[tuple[str, ...] | Paragraph] = []
     try:
         for part in script.parts:

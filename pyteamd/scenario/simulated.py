@@ -56,6 +56,10 @@ class SimulatedWorld(World):
         self._hosts: dict[HostName, str] = {}
         self._switches: list[list[SimLink]] = []
 
+    def switch_apart(self) -> None:
+        """See World."""
+        self.kernel.independent = True
+
     # Time
 
     def now(self) -> float:

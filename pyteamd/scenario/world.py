@@ -136,6 +136,10 @@ class World(ABC):
     def carrier(self) -> bool:
         """Carrier of the team device."""
 
+    def switch_apart(self) -> None:
+        """Before all else: the driver has `rx_enabled` and `tx_enabled`."""
+        raise CommandError("not in this world")
+
     def move_away(self, name: str) -> None:
         """The link goes to another name space."""
         raise CommandError("not in this world")

@@ -194,7 +194,7 @@ def test_over_dbus(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["sample", "devices"])
 def test_the_written_answers(mode: str) -> None:
     """`sample`: teamdctl still says what the unit tests expect of us. `devices`: so do we, about interfaces."""
-    command = f"cd {ROOT} && unshare -nm --propagation private {sys.executable} -B -m ctl_record {mode}"
+    command = f"cd {ROOT} && unshare -nm --propagation private {sys.executable} -B tests/kit/ctl_record.py {mode}"
     result = run(command)
     assert result.status == 0, result.out + result.err
     assert "answers are as written" in result.out

@@ -2,9 +2,8 @@
 
 A is pyteamd, P the scripted partner of `lacp_kit`. Short timeout unless said. PYTEAMD_LONG=1 in the environment runs the minutes too.
 The others of the list: T10 to T12, T24, T26, T31, T32 and T35 in test_lacp_changes.py, T04, T22, T23 and T28 to T30 in
-test_lacp_teams.py, T30 again in test_lacp_crashes.py, T33 in test_lacp_peers.py. Two are in tests/runners/lacp: T14 and
-T15 need a kernel whose team driver switches both directions of a port apart (`rx_enabled`, `tx_enabled`), which that of the lab cannot,
-and the hour of T32 passes on simulated time only.
+test_lacp_teams.py, T30 again in test_lacp_crashes.py, T33 in test_lacp_peers.py. T14 and T15 need a kernel whose team driver switches
+both directions of a port apart (`rx_enabled`, `tx_enabled`). The hour of T32 passes on simulated time only, in tests/runners/lacp.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import bench, wait_for
+from lab_kit import Bench, bench, wait_for
 from lacp_kit import (
     AGGREGATION,
     COLLECTING,
@@ -48,6 +47,7 @@ from scapy.layers.l2 import Ether
 from wire_kit import Announcements
 
 pytestmark = pytest.mark.kernel
+APART = pytest.mark.kernel_kind("independent", reason="rx_enabled and tx_enabled")
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,66 @@ def test_t13_attached_first_and_collecting_and_distributing_only_in_sync(a: Wire
         peer.state = IN_SERVICE
     a.await_service(1, 2)
     assert not any(pdu.actor_state & (COLLECTING | DISTRIBUTING) and not pdu.actor_state & SYNC for _, pdu in heard)
+    independent = has_option(a.on, "rx_enabled")
+    assert port_state(1)["details"]["mux"]["mode"] == ("independent" if independent else "coupled")
     bits = {pdu.actor_state & (COLLECTING | DISTRIBUTING) for _, pdu in heard}
-    assert bits <= {0, COLLECTING | DISTRIBUTING}, "T16: a coupled kernel changes both together"
-    assert port_state(1)["details"]["mux"]["mode"] == "coupled"
+    if not independent:
+        assert bits <= {0, COLLECTING | DISTRIBUTING}, "T16: a coupled kernel changes both together"
+    assert DISTRIBUTING not in bits, "who sends also receives"
+
+
+def has_option(on: Bench, name: str) -> bool:
+    """The driver knows the option of a port."""
+    return on.on_host(f"teamnl team0 getoption -p em1 {name}").status == 0
+
+
+def switches(on: Bench) -> tuple[str, ...]:
+    """What the driver says of port 1: enabled, rx_enabled, tx_enabled."""
+    names = ("enabled", "rx_enabled", "tx_enabled")
+    return tuple(on.on_host(f"teamnl team0 getoption -p em1 {name}").out.strip() for name in names)
+
+
+@APART
+def test_t14_collects_first_and_distributes_when_the_partner_collects(a: Wire) -> None:
+    peer = a.peers[1]
+    peer.state &= ~(COLLECTING | DISTRIBUTING)
+    a.run(4.0, lambda: peer.first(COLLECTING))
+    a.run(1.0)
+    assert peer.heard[-1][1].actor_state & (SYNC | COLLECTING | DISTRIBUTING) == SYNC | COLLECTING
+    assert switches(a.on) == ("false", "true", "false")
+    assert 1 not in serving()
+    assert "by hand" not in explained(1)
+    peer.state |= COLLECTING
+    a.run(2.0, lambda: peer.first(DISTRIBUTING))
+    assert peer.heard[-1][1].actor_state & (SYNC | COLLECTING | DISTRIBUTING) == SYNC | COLLECTING | DISTRIBUTING
+    assert switches(a.on) == ("true", "true", "true")
+
+
+@APART
+def test_t15_stops_distributing_and_goes_on_collecting(a: Wire) -> None:
+    a.await_service(1, 2)
+    peer = a.peers[1]
+    peer.state &= ~(COLLECTING | DISTRIBUTING)
+    peer.say()
+    a.run(2.0, lambda: switches(a.on)[2] == "false")
+    assert switches(a.on) == ("false", "true", "false")
+    a.run(0.5)
+    assert peer.heard[-1][1].actor_state & (SYNC | COLLECTING | DISTRIBUTING) == SYNC | COLLECTING
+    assert serving() == {2}
+
+
+@pytest.mark.parametrize(
+    "name", ["enabled", pytest.param("tx_enabled", marks=APART), pytest.param("rx_enabled", marks=APART)]
+)
+def test_a_switch_that_is_set_by_hand_is_put_back(a: Wire, name: str) -> None:
+    """Half of the flows would be lost, and the partner knows nothing of it."""
+    a.await_service(1, 2)
+    a.on.on_host(f"teamnl team0 setoption -p em1 {name} false")
+    a.run(3.0, lambda: enabled(a.on, 1))
+    assert enabled(a.on, 1)
+    a.run(1.0)
+    assert serving() == {1, 2}
+    assert "by hand" not in explained(1)
 
 
 def test_t17_a_partner_port_that_moves_re_initialises_the_old_port_at_once(a: Wire) -> None:

@@ -1,6 +1,6 @@
 """Ask the C teamdctl every case of ctl_cases and ctl_bus_cases and write down its answers, or compare with the written.
 
-    unshare -nm python3 -m ctl_record write|check|sample|ours|devices
+    unshare -nm python3 tests/kit/ctl_record.py write|check|sample|ours|devices
 
 `sample` compares one in eight; `ours` compares pyteamdctl's answers, `devices` only those for which it asks the kernel
 about interfaces. All need root, dbus-daemon, and name spaces of their own, in which they make an interface named like

@@ -237,7 +237,7 @@ def netlink_tap(namespace: str, link: str) -> tuple[int, socket.socket]:
 
 
 class Announcements:
-    """What the kernel announced in a name space about the option "enabled" of ports and about carriers.
+    """What the kernel announced in a name space about carriers, and whether ports transmit: "enabled", or "tx_enabled" where there is one.
 
     The moments are the kernel's own stamps, on CLOCK_MONOTONIC: whoever reads them late reads them right.
     """
@@ -308,7 +308,7 @@ def enabled_in(body: bytes) -> Iterator[tuple[int, bool]]:
     options = dict(rawnl.attributes(body[4:])).get(rawnl.TEAM_ATTR_LIST_OPTION, b"")
     for _, item in rawnl.attributes(options):
         values = dict(rawnl.attributes(item))
-        if values.get(rawnl.OPTION_NAME) == b"enabled\0" and OPTION_CHANGED in values:
+        if values.get(rawnl.OPTION_NAME) in (b"enabled\0", b"tx_enabled\0") and OPTION_CHANGED in values:
             yield struct.unpack("=I", values[OPTION_PORT])[0], OPTION_DATA in values
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a job on a kernel that has the team driver: this host's, user-mode Linux or QEMU.
 
-    python3 tests/lab/lab.py run [--world auto|host|uml|uml-new|kvm|qemu] [options] -- COMMAND…
+    python3 tests/lab/lab.py run [--world auto|coupled|independent|host|uml|uml-new|kvm|qemu] [options] -- COMMAND…
     python3 tests/lab/lab.py check
 
 The job runs as root with the repository (read-only in a guest) as its current directory, and with a network,
@@ -93,10 +93,14 @@ def run(job: Job) -> int:
 
 
 def choose(wanted: str) -> tuple[str, str]:
-    """The world to use and "", or "" and why there is none. `auto` is the first that works."""
+    """The world to use and "", or "" and why there is none. `auto` is the first that works, "coupled" the first of that kind."""
     reasons = []
-    for world in worlds.AUTO if wanted == "auto" else (wanted,):
-        reason = worlds.missing(world) or (trial.remembered(world) or try_boot(world)).why
+    for world in worlds.AUTO if wanted in ("auto", *trial.KINDS) else (wanted,):
+        reason = worlds.missing(world)
+        if not reason:
+            answer = trial.remembered(world) or try_boot(world)
+            other = wanted in trial.KINDS and answer.kind != wanted
+            reason = answer.why or (f"its kernel is {answer.kind}" if other else "")
         if not reason:
             return world, ""
         reasons.append((world, reason))
@@ -106,15 +110,13 @@ def choose(wanted: str) -> tuple[str, str]:
 def try_boot(world: str) -> trial.Answer:
     """Boot the world once, with nothing but a team device to make, and remember the answer."""
     key = trial.key_of(world)
-    if world == "host":
-        return trial.Answer(key, kernel=os.uname().release)  # worlds.missing() has made the device
     job = Job(trial.JOB, timeout_s=trial.LIMIT_S[world])
     with tempfile.TemporaryFile() as said:
         ended = _guest(job, world, (said.fileno(), said.fileno()))
         said.seek(0)
         words = said.read().decode(errors="replace").split("\n")
     if ended.status == 0:
-        answer = trial.Answer(key, kernel=words[0])
+        answer = trial.Answer(key, kernel=words[0], kind=words[1])
     elif ended.timed_out:
         answer = trial.Answer(key, f"does not boot here within {job.timeout_s:g} s")
     elif ended.status is not None:
@@ -164,6 +166,7 @@ def _keep_console(ended: Ended, world: str, out_dir: Path | None) -> Path:
 
 
 def _write_control(job: Job, world: str, ctl: Path, out_dir: Path) -> None:
+    answer = trial.remembered(world)
     settings = {
         "LAB_REPO": worlds.REPO,
         "LAB_OUT_DIR": out_dir,
@@ -178,6 +181,7 @@ def _write_control(job: Job, world: str, ctl: Path, out_dir: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_ADDOPTS": "-p no:cacheprovider",
         "LAB_WORLD": world,
+        "LAB_KIND": answer.kind if answer else "",
         "LAB_OUT": "/run/lab/out",
         **job.env,
     }
@@ -330,10 +334,11 @@ def _check() -> int:
             print(f"{world}: did not run: {answer.why}", flush=True)
             continue
         ran.append(world)
-        print(f"{world}: ran, Linux {answer.kernel}", flush=True)
-    first = next((world for world in worlds.AUTO if world in ran), None)
-    print(f"auto: {first or 'none'}{' (this processor has AMX)' if trial.has_amx() else ''}")
-    return 0 if first else EXIT_NO_WORLD
+        print(f"{world}: ran, Linux {answer.kernel}, {answer.kind}", flush=True)
+    first = {wanted: choose(wanted)[0] or "none" for wanted in ("auto", *trial.KINDS)}
+    print(*(f"{wanted}: {world}" for wanted, world in first.items()), sep=", ")
+    print(f"this processor has {'AMX' if trial.has_amx() else 'no AMX'}")
+    return 0 if ran else EXIT_NO_WORLD
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -349,7 +354,9 @@ def main(argv: Sequence[str]) -> int:
     verbs.add_parser("check", help="boot each world once; say which ran, and why not the others")
     runs = verbs.add_parser("run", help="run COMMAND in a world, with the repository as current directory")
     add = runs.add_argument
-    add("--world", choices=("auto", *worlds.WORLDS), default="auto", help="auto (default): the first that boots here")
+    kinds = "coupled, independent: the first whose driver has one switch for a port, or one for each direction (rx_enabled, tx_enabled)"
+    choices = ("auto", *trial.KINDS, *worlds.WORLDS)
+    add("--world", choices=choices, default="auto", help=f"auto (default): the first that boots here; {kinds}")
     add("--cpus", type=int, default=1, help="qemu only (default 1)")
     add("--counted", action="store_true", help="qemu with one CPU only: the clock counts instructions")
     add("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")

@@ -8,6 +8,7 @@ processor and this host's kernel, in the cache directory; when one of them chang
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -17,9 +18,15 @@ from pathlib import Path
 
 import worlds
 
-JOB = ("sh", "-c", "uname -r && ip link add name lab0 type team")
-"""What a world must be able to do; it prints the kernel's release."""
-LIMIT_S = {"uml": 30.0, "uml-new": 30.0, "kvm": 40.0, "qemu": 240.0, "systemd": 120.0}
+JOB = (
+    "sh",
+    "-c",
+    "uname -r && ip link add name lab0 type team && ip link add name lab1 type veth && ip link set lab1 master lab0"
+    " && { teamnl lab0 getoption -p lab1 rx_enabled >/dev/null 2>&1 && echo independent || echo coupled; }",
+)
+"""What a world must be able to do; it prints the kernel's release, and whether its driver switches receiving and sending apart."""
+KINDS = ("coupled", "independent")
+LIMIT_S = {"host": 30.0, "uml": 30.0, "uml-new": 30.0, "kvm": 40.0, "qemu": 240.0, "systemd": 120.0}
 CAUSES = (
     (
         r"ptrace set fp regs failed",
@@ -48,11 +55,12 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of one boot: `why` is empty when it went well, `kernel` the release that ran."""
+    """Of one boot: `why` is empty when it went well, `kernel` the release that ran, `kind` one of KINDS."""
 
     key: str
     why: str = ""
     kernel: str = ""
+    kind: str = ""
 
 
 def remembered(world: str) -> Answer | None:
@@ -60,7 +68,7 @@ def remembered(world: str) -> Answer | None:
     entry = _load().get(world)
     if not isinstance(entry, dict) or entry.get("key") != key_of(world):
         return None
-    return Answer(**{name: str(entry.get(name, "")) for name in ("key", "why", "kernel")})
+    return Answer(**{name: str(entry.get(name, "")) for name in ("key", "why", "kernel", "kind")})
 
 
 def remember(world: str, answer: Answer) -> None:
@@ -77,7 +85,8 @@ def remember(world: str, answer: Answer) -> None:
 def key_of(world: str) -> str:
     """Names the kernel file, what is preloaded into it, the processor and this host's kernel."""
     files = [worlds.kernel_file(world), worlds.shim() if world == "uml" else None]
-    return "; ".join([*map(_identity, files), _processor(), os.uname().release])
+    asked = hashlib.sha256(repr(JOB).encode()).hexdigest()[:8]
+    return "; ".join([*map(_identity, files), _processor(), os.uname().release, asked])
 
 
 def cause(console: str, status: int | None) -> str:

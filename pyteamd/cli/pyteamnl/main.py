@@ -168,9 +168,9 @@ class Device:
         try:
             seen = self.kernel.dump(self.ifindex)
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Device init failed.") from None
+            raise Failed(refusal.errno, "Team init failed.") from None
         except KernelGone:
-            raise Failed(errno.EINVAL, "Device init failed.") from None
+            raise Failed(errno.EINVAL, "Team init failed.") from None
         self.links = {link.ifindex: link for link in seen.links}
         self.names = {link.ifindex: link.name for link in seen.links}
         self.ports = list(reversed(seen.ports))
@@ -196,9 +196,9 @@ class Device:
         except UnicodeEncodeError:
             raise Failed(errno.ENODEV, f"Netdevice {name!r} not found.") from None
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Device init failed.") from None
+            raise Failed(refusal.errno, "Team init failed.") from None
         except KernelGone:
-            raise Failed(errno.ENOENT, "Device init failed.") from None
+            raise Failed(errno.ENOENT, "Team init failed.") from None
         return link.ifindex
 
     def _selectors(self, arguments: Arguments) -> None:
