@@ -132,6 +132,8 @@ class Config:
         self.device_written: Any = None
         """The device's name as the text has it; another one may have been given beside it."""
         self._device: str | None = None
+        self._read_ahead: tuple[str, Config | ConfigError] | None = None
+        """A text and what was found in it."""
 
     @classmethod
     def load(
@@ -160,6 +162,22 @@ class Config:
 
     def again(self, text: str | bytes, file: str = "") -> Config:
         """Read another configuration for the same team. Raises as `load`."""
+        if self._read_ahead is None or self._read_ahead[0] != text:
+            return self._read_again(text, file)
+        found = self._read_ahead[1]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
+
+    def read_ahead(self, text: str, file: str = "") -> None:
+        """Read a text that `again` will be asked for soon. Changes nothing else, so a thread may do it."""
+        try:
+            found: Config | ConfigError = self._read_again(text, file)
+        except ConfigError as error:
+            found = error
+        self._read_ahead = (text, found)
+
+    def _read_again(self, text: str | bytes, file: str) -> Config:
         new = Config.load(text, runners=self._runners, watchers=self._watchers, file=file, device=self._device)
         if new.team.device is None and self.team.device is not None:
             new.set_device(self.team.device)
@@ -168,6 +186,7 @@ class Config:
     def become(self, other: Config) -> None:
         """Take over everything from another configuration; whoever holds this one works with that from now on."""
         self.__dict__.update(other.__dict__)
+        self._read_ahead = None
 
     # -- ports ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from pyteamd.config.config import Config
+from pyteamd.daemon import read_file
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
@@ -111,7 +112,7 @@ class Fleet:
     async def run(self, started: Callable[[], None]) -> int:
         """Start all teams, call `started` when each works or has failed, serve until told to stop. Returns the exit code."""
         async with trio.open_nursery() as self._nursery:
-            self._look()
+            await self._look()
             await self._until(lambda: not self._starting)
             if not self.members and not self._resting:
                 self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
@@ -134,8 +135,8 @@ class Fleet:
 
     async def reload(self) -> None:
         """See Serving."""
-        known = list(self.members.items())
-        plans = self._look()
+        plans = await self._look()
+        known = list(self.members.items())  # those that it starts are not there yet
         for device, rest in self._resting.items():
             rest.plan = plans.get(device, rest.plan)
             rest.wanted = device in plans
@@ -169,13 +170,18 @@ class Fleet:
         except Exception as fault:
             self._broken(device, member, fault)
 
-    def _look(self) -> dict[str, TeamPlan]:
-        """Start what is not running yet. Returns what there shall be."""
-        plans: dict[str, TeamPlan] = {}
+    async def _look(self) -> dict[str, TeamPlan]:
+        """Start what is not running yet. Returns what there shall be; on a file system that does not answer, what there was."""
         there = {device: member.server.plan for device, member in self.members.items()}
         there |= {device: rest.plan for device, rest in self._resting.items()}
-        for path in files(self._sources, [old.config_file for old in there.values()], self._log):
-            plan = self._plan(path)
+        known = [old.config_file for old in there.values()]
+        try:
+            found = await read_file.off_loop(lambda: [(path, self._plan(path)) for path in self._files(known)])
+        except OSError as error:
+            self._log.error("Reading the configurations %s; nothing changes.", error.strerror)
+            return there
+        plans: dict[str, TeamPlan] = {}
+        for path, plan in found:
             if plan is None:
                 plans |= {device: old for device, old in there.items() if old.config_file == str(path)}
             elif plan.device in plans:
@@ -190,16 +196,19 @@ class Fleet:
                 self._nursery.start_soon(self._live, plan)
         return plans
 
+    def _files(self, known: Iterable[str]) -> list[Path]:
+        return list(files(self._sources, known, self._log))
+
     def _plan(self, path: Path) -> TeamPlan | None:
         """The plan for a file; None, with everything that is wrong in the log, when there is none."""
         try:
-            config = Config.load(path.read_bytes(), runners=RUNNERS, watchers=WATCHERS, file=str(path))
+            config = Config.load(read_file.read_file(path), runners=RUNNERS, watchers=WATCHERS, file=str(path))
         except ConfigError as error:
             for line in str(error).splitlines():
                 self._log.error("%s", line)
             return None
         except OSError as error:
-            self._log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
+            self._log.error("%s: cannot be read: %s", path, error.strerror)
             return None
         except Exception:
             self._log.exception("%s: This is a bug, please report it.", path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ from typing import Protocol
 
 import trio
 
+from pyteamd.daemon import read_file
 from pyteamd.daemon.control.reconfigure import change
 from pyteamd.daemon.process import EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
@@ -155,9 +155,9 @@ async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
         )
         return
     try:
-        text = read_text(file)
+        text = await read_file.off_loop(lambda: read_file.read_text(file))
     except OSError as error:
-        log.error("%s: cannot be read: %s; nothing changes.", file, os.strerror(error.errno or 0))
+        log.error("%s: cannot be read: %s; nothing changes.", file, error.strerror)
         return
     report = await change(pump, text, file)
     for line in report["problems"]:
@@ -168,9 +168,3 @@ async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     for changed in report["changes"]:
         log.info("%s: %s", device, changed["text"])
     log.info("%s: configuration of %s in force, %d changes.", file, device, len(report["changes"]))
-
-
-def read_text(file: str) -> str:
-    """The file's text; octets that are no UTF-8 are found by the parser. OSError."""
-    with open(file, "rb") as opened:
-        return opened.read().decode("utf-8", "surrogateescape")

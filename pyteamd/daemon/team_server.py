@@ -23,6 +23,7 @@ import trio
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
+from pyteamd.daemon.control.desk import Desk
 from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.log import set_debug_level
@@ -114,10 +115,11 @@ class TeamServer:
                     self._reader.serving = True
                     self._nursery.start_soon(pump.clock)
                     self._nursery.start_soon(take_back_unconfirmed, pump)
+                    desk = Desk(pump, self._log)
                     if usock is not None:
-                        self._nursery.start_soon(usock.serve, pump)
+                        self._nursery.start_soon(usock.serve, desk)
                     if bus is not None:
-                        self._nursery.start_soon(bus.serve, pump)
+                        self._nursery.start_soon(bus.serve, desk)
                     ready()
                     await self._serve(pump)
                 self._nursery.cancel_scope.cancel()

@@ -31,7 +31,7 @@ class Kernel(Protocol):
     """Links and team devices of one network namespace."""
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """The link of that name now, or None."""
+        """The link of that name now, or None. KernelRefused when the kernel does not say."""
 
     def create_team(self, name: str) -> int:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from daemon_kit import Lab, jumping
 from serve_kit import many
 
-from pyteamd.daemon import fleet, service, write_thread
+from pyteamd.daemon import fleet, read_file, service, write_thread
 
 __all__ = ["many"]
 
-REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py", "test_ctl_trial.py")
+REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py", "test_ctl_trial.py", "test_off_loop.py")
 """Threads and other processes do not wait for a clock that jumps."""
 
 
@@ -38,6 +39,17 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon settles its memory at its start; here that is the memory of all tests."""
     for module in (service, fleet):
         monkeypatch.setattr(module, "settle_memory", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the jumping clock files are read in the event loop, or hours would pass in the meantime."""
+
+    async def at_once(work: Callable[[], Any]) -> Any:
+        return work()
+
+    if request.path.name not in REAL_CLOCK:
+        monkeypatch.setattr(read_file, "off_loop", at_once)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import trio
 from daemon_kit import Lab, Running, quiet
 
 from pyteamd.daemon.control import usock
+from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS
 from pyteamd.daemon.control.usock import MAXIMUM_CONNECTIONS, SEND_TIMEOUT_S, Usock, split, unescape
 from pyteamd.model.desired import SetMember
 from pyteamd.model.errors import UserError
@@ -76,7 +77,7 @@ PACKETS: list[tuple[bytes, bytes | None]] = [
     (b"REQUEST\nPortAdd\nlo\n", ADD_FAILED),
     (b"REQUEST\nPortAdd\nteam0\n", ADD_FAILED),
     (b"REQUEST\nPortAdd\n\xff\xfe\n", NO_DEVICE),
-    (b"REQUEST\nPortAdd\n" + b"a" * 100_000 + b"\n", NO_DEVICE),
+    (b"REQUEST\nPortAdd\n" + b"a" * 60_000 + b"\n", NO_DEVICE),
     (b"REQUEST\nPortRemove\nlo\n", NO_DEVICE),
     (b"REQUEST\nPortRemove\nnope\n", NO_DEVICE),
     (b"REQUEST\nPortRemove\neth1\n", DONE),
@@ -250,15 +251,26 @@ def connected(path: str) -> socket.socket:
 
 async def test_a_large_reply_is_one_packet(lab: Lab) -> None:
     daemon = await lab.start()
-    text = json.dumps({"prio": 0, "comment": "x" * 600_000})
+    for number in range(8):
+        lab.kernel.add_pair(f"more{number}", f"far{number}")
+    text = json.dumps({"prio": 0, "comment": "x" * 60_000})
     with await daemon.connect() as client:
-        client.setsockopt(socket.SOL_SOCKET, 32, 4 << 20)  # SO_SNDBUFFORCE: the request is large, too
-        await client.send(f"REQUEST\nPortConfigUpdate\neth1\n{text}\n".encode())
-        assert await client.recv(100) == DONE
+        for number in range(8):
+            await client.send(f"REQUEST\nPortConfigUpdate\nmore{number}\n{text}\n".encode())
+            assert await client.recv(100) == DONE
         await client.send(b"REQUEST\nConfigDump\n")
         reply = await client.recv(1 << 21)
-    assert len(reply) > 600_000
-    assert json.loads(reply.partition(b"\n")[2])["ports"]["eth1"]["comment"] == "x" * 600_000
+    assert len(reply) > 480_000
+    assert json.loads(reply.partition(b"\n")[2])["ports"]["more7"]["comment"] == "x" * 60_000
+
+
+async def test_the_longest_request(lab: Lab) -> None:
+    """teamd takes requests of any length; here they are read while LACPDUs wait."""
+    daemon = await lab.start()
+    head = b"REQUEST\nPortAdd\n"
+    assert await daemon.ask(head + b"a" * (MAXIMUM_REQUEST_OCTETS - len(head))) == NO_DEVICE
+    reply = await daemon.ask(head + b"a" * (MAXIMUM_REQUEST_OCTETS - len(head) + 1))
+    assert reply == b"REPLY_ERROR\nRequestTooLong\nA request has at most 65536 octets.\n"
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import trio
-from bus_kit import INTERFACE, NAME, PATH, Client, PrivateBus, client, private_bus, until
+from bus_kit import INTERFACE, NAME, OTHER, PATH, Client, PrivateBus, client, private_bus, told, until
 from daemon_kit import Lab
-from jeepney import DBusAddress, HeaderFields, MessageFlag, new_method_call
+from jeepney import DBusAddress, HeaderFields, MatchRule, MessageFlag, new_method_call, new_method_return, new_signal
 from jeepney.bus_messages import message_bus
 
 from pyteamd.daemon.control import methods
@@ -295,3 +295,30 @@ async def test_programs_of_others_understand_us(bus: PrivateBus, user: Client) -
         [busctl, f"--address={bus.address}", "introspect", NAME, PATH], capture_stdout=True, check=False
     )
     assert listing.stdout.count(b" method ") >= len(methods.METHODS)
+
+
+@pytest.mark.parametrize("interface", ["org.example.Other", "org.libteam.teamd", None])
+async def test_the_policy_is_about_nobody_else(bus: PrivateBus, interface: str | None) -> None:
+    """An interface is optional in a message; a rule that denies one denies every message that names none."""
+    async with client(bus) as service, client(bus) as caller:
+        await service.send_and_get_reply(message_bus.RequestName(OTHER))
+        call = new_method_call(DBusAddress("/", OTHER, interface), "Hello")
+        with service.filter(MatchRule(type="method_call", member="Hello")) as calls, trio.fail_after(10):
+            async with trio.open_nursery() as asking:
+                asking.start_soon(caller.send_and_get_reply, call)
+                received = await calls.receive()
+                await service.send(new_method_return(received))
+    assert received.header.fields.get(HeaderFields.interface) == interface
+
+
+async def test_a_message_as_long_as_the_bus_takes_is_not_kept(user: Client, lab: Lab) -> None:
+    """Anybody may send a signal to anybody."""
+    long = "x" * 8_000_000
+    reply = await user.ask("ConfigApply", "ss", (long, "apply"))
+    assert told(reply) == f"{ERROR}LimitsExceeded: A request has at most 65536 octets."
+    reply = await user.ask("StateItemValueGet", "s", ("x" * 70_000,))
+    assert told(reply) == f"{ERROR}LimitsExceeded: A request has at most 65536 octets."
+    signal = new_signal(DBusAddress(PATH, NAME, INTERFACE), "Noise", "s", (long,))
+    signal.header.fields[HeaderFields.destination] = NAME
+    await user.router.send(signal)
+    assert await user.call("StateItemValueGet", "runner.active_port") == "eth1"

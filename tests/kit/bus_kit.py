@@ -16,6 +16,8 @@ from jeepney.io.trio import DBusRouter, open_dbus_router
 
 POLICY = Path(__file__).resolve().parents[2] / "systemd/dbus/pyteamd.conf"
 NAME = "org.libteam.teamd.team0"
+OTHER = "org.example.Other"
+"""Somebody else's service, which everybody may call."""
 PATH = "/org/libteam/teamd"
 INTERFACE = "org.libteam.teamd"
 RULES = """
@@ -30,6 +32,8 @@ RULES = """
     <allow user="*"/>
     <deny own="*"/>
     <deny send_type="method_call"/>
+    <allow own="{other}"/>
+    <allow send_destination="{other}"/>
     <allow send_type="signal"/>
     <allow send_requested_reply="true" send_type="method_return"/>
     <allow send_requested_reply="true" send_type="error"/>
@@ -57,7 +61,7 @@ class PrivateBus:
         self.path = directory / "bus"
         self.address = f"unix:path={self.path}"
         self._rules = directory / "bus.conf"
-        self._rules.write_text(RULES.format(directory=directory, policy=POLICY))
+        self._rules.write_text(RULES.format(directory=directory, policy=POLICY, other=OTHER))
         directory.chmod(0o755)
         self._daemon: subprocess.Popen[str] | None = None
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
 from explain_kit import backup, lacp, told, two_partners
 
 from pyteamd.core.trace import Trace
-from pyteamd.daemon.control.http import response
+from pyteamd.daemon.control.http import Page
 from pyteamd.model.desired import OptionKey, Outputs, SetOption
 from pyteamd.model.events import CarrierSeen, Overrun
 from pyteamd.schema.values import listen_address
 from pyteamd.views.metrics import Gauges, escaped, text
 
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?[0-9.e+-]+)$')
+
+LOG = logging.getLogger("test_metrics")
 
 
 def read(exposition: str) -> dict[str, float]:
@@ -102,10 +105,44 @@ def test_names_that_are_no_text() -> None:
     ],
 )
 def test_requests(request_: bytes, status: bytes) -> None:
-    answer = response(request_, lambda: "# EOF\n")
+    answer = Page(lambda: "# EOF\n", True, LOG).response(request_)
     assert answer.startswith(b"HTTP/1.1 " + status)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+@pytest.mark.parametrize(
+    ("hosts", "good"),
+    [
+        (("127.0.0.1:9700",), True),
+        (("127.0.0.53",), True),
+        (("LocalHost:9700",), True),
+        (("[::1]:9700",), True),
+        ((), True),
+        (("evil.example:9700",), False),
+        (("127.0.0.1.evil.example",), False),
+        (("localhost.evil.example:9700",), False),
+        (("localhost", "evil.example"), False),
+        (("evil.example", "localhost"), False),
+        (("",), False),
+        (("10.0.0.1:9700",), False),
+    ],
+)
+def test_a_web_page_that_makes_its_name_lead_here_is_refused(hosts: tuple[str, ...], good: bool) -> None:
+    request = "GET /metrics HTTP/1.1\r\n" + "".join(f"Host: {host}\r\n" for host in hosts) + "Accept: */*\r\n\r\n"
+    answer = Page(lambda: "secret\n", True, LOG).response(request.encode())
+    assert answer.startswith(b"HTTP/1.1 200 OK" if good else b"HTTP/1.1 421")
+    assert (b"secret" in answer) is good
+    assert b"secret" in Page(lambda: "secret\n", False, LOG).response(request.encode()), "a unix socket has no name"
+
+
+def test_a_fault_of_ours_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks() -> str:
+        raise ZeroDivisionError("x")
+
+    answer = Page(breaks, True, LOG).response(b"GET / HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert "This is a bug" in caplog.text
 
 
 @pytest.mark.parametrize(

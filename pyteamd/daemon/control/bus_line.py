@@ -3,7 +3,7 @@
 jeepney packs and unpacks; the socket and what may go wrong on it are handled here. The bus checks messages before it passes them on,
 but what it lets through is still a stranger's: a message is read to its length first, and only its header is unpacked; of the body no more
 than the strings that a method takes, so that a body of a million variants costs nothing. A header that jeepney does not know is
-skipped, a message longer than MAXIMUM_MESSAGE_OCTETS ends the connection.
+skipped, and so is all that follows the first LOOKED_AT_OCTETS of a message: anybody may send a signal to anybody, as long as 128 MB.
 
 Nothing waits for ever: the bus gets ANSWER_TIMEOUT_S to answer us and to take what we send. Any failure is a BusError, after which
 the line is of no use.
@@ -26,10 +26,14 @@ from jeepney.bus import get_bus
 from jeepney.bus_messages import message_bus
 from jeepney.low_level import Header, calc_msg_size, parse_signature
 
+from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS
+
 ANSWER_TIMEOUT_S = 3.0
 """NetworkManager gives a daemon 5 s in all."""
 MAXIMUM_MESSAGE_OCTETS = 134_217_728
 """The specification's limit; the bus passes on no more."""
+LOOKED_AT_OCTETS = 1 << 17
+"""Twice the longest request: the rest is the header."""
 START_OCTETS = 16
 """So much of a message says how long it is."""
 READ_OCTETS = 1 << 16
@@ -47,6 +51,8 @@ class Call:
 
     header: Any
     body: bytes
+    too_long: bool = False
+    """There was more of it, which was not looked at."""
 
     @property
     def kind(self) -> MessageType:
@@ -156,14 +162,17 @@ class BusLine:
                 raise BusError("the bus sends what is no message") from None
             if size > MAXIMUM_MESSAGE_OCTETS:
                 raise BusError(f"a message of {size} octets")
-            await self._fill(size)
-            octets = bytes(self._octets[:size])
-            del self._octets[:size]
+            kept = min(size, LOOKED_AT_OCTETS)
+            await self._fill(kept)
+            octets = bytes(self._octets[:kept])
+            del self._octets[:kept]
+            await self._skip(size - kept)
             try:
                 header, end = Header.from_buffer(octets)
             except (ValueError, KeyError, IndexError, struct.error):
                 continue  # a field or flag that jeepney does not know; nobody can be answered
-            return Call(header, octets[end + -end % 8 :])
+            body = octets[end + -end % 8 :]
+            return Call(header, body, kept < size or len(body) > MAXIMUM_REQUEST_OCTETS)
 
     async def _fill(self, count: int) -> None:
         """Have at least so many octets. BusError at the end of the stream."""
@@ -175,6 +184,14 @@ class BusLine:
             if not piece:
                 raise BusError("the bus closed the connection")
             self._octets += piece
+
+    async def _skip(self, count: int) -> None:
+        """Take so many octets from the stream and keep none. BusError at its end."""
+        while count > 0:
+            await self._fill(1)
+            taken = min(count, len(self._octets))
+            del self._octets[:taken]
+            count -= taken
 
     async def _log_in(self) -> None:
         """SASL EXTERNAL: we are who the kernel says we are. BusError, OSError."""

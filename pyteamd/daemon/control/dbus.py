@@ -27,7 +27,7 @@ from jeepney.bus_messages import message_bus
 from pyteamd.client.dbus import DEFAULT_ADDRESS, NAME, PATH
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.bus_line import BusError, BusLine, Call
-from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.control.desk import TOO_LONG, Desk, guarded
 from pyteamd.model.errors import UserError
 
 MAXIMUM_CALLS = 32
@@ -47,13 +47,8 @@ DOCTYPE = (
 )
 
 
-class Refusal(Exception):
-    """A call that gets an error: its name and text."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(text)
-        self.name = name
-        self.text = text
+class Refusal(UserError):
+    """A call that gets an error with a name that is not teamd's: its full name and text."""
 
 
 class Bus:
@@ -79,12 +74,12 @@ class Bus:
         if reply.body[0] != PRIMARY_OWNER:
             raise BusError(f"{self.name} has an owner already")
 
-    async def serve(self, pump: Pump) -> None:
+    async def serve(self, desk: Desk) -> None:
         """Answer calls until cancelled; when the bus goes, wait for the next one."""
         while True:
             assert self._line is not None
             try:
-                await self._answer_calls(self._line, pump)
+                await self._answer_calls(self._line, desk)
             except BusError as error:
                 self._log.warning("D-Bus: %s; trying to come back.", error)
             self.close()
@@ -110,13 +105,13 @@ class Bus:
                 self._log.info("D-Bus: %s is ours again.", self.name)
                 return
 
-    async def _answer_calls(self, line: BusLine, pump: Pump) -> None:
+    async def _answer_calls(self, line: BusLine, desk: Desk) -> None:
         """Until the line breaks: BusError."""
         broken: list[BusError] = []
 
         async def one(call: Call, client: str) -> None:
             try:
-                await reply_to(line, call, pump, self._log)
+                await reply_to(line, call, desk, self._log)
             except BusError as error:
                 broken.append(error)
                 nursery.cancel_scope.cancel()
@@ -131,6 +126,8 @@ class Bus:
                     call = await line.receive()
                     client = call.field(HeaderFields.sender)
                     match call.kind:
+                        case MessageType.method_call if call.too_long:
+                            await answer(line, call, Refusal(f"{ERROR}LimitsExceeded", TOO_LONG[1]))
                         case MessageType.method_call if self._calls[client] < MAXIMUM_CALLS:
                             self._calls[client] += 1
                             nursery.start_soon(one, call, client)
@@ -152,13 +149,16 @@ def lost_name(call: Call) -> str:
     return (call.strings(1) or [""])[0]
 
 
-async def reply_to(line: BusLine, call: Call, pump: Pump, log: logging.Logger) -> None:
+async def reply_to(line: BusLine, call: Call, desk: Desk, log: logging.Logger) -> None:
     """Do what was asked for and answer. BusError."""
     log.debug("D-Bus: %s.%s", call.field(HeaderFields.interface), call.field(HeaderFields.member))
     try:
-        result: str | Refusal | None = await perform(call, pump)
+        with guarded(call.field(HeaderFields.member), log):
+            result: str | Refusal | None = await perform(call, desk)
     except Refusal as refusal:
         result = refusal
+    except UserError as error:
+        result = Refusal(NAME + error.code, error.text)
     await answer(line, call, result)
 
 
@@ -168,7 +168,7 @@ async def answer(line: BusLine, call: Call, result: str | Refusal | None) -> Non
         return
     match result:
         case Refusal():
-            reply = new_error(call, result.name, "s", (clean(result.text),))
+            reply = new_error(call, result.code, "s", (clean(result.text),))
         case None:
             reply = new_method_return(call)
         case _:
@@ -181,7 +181,7 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-async def perform(call: Call, pump: Pump) -> str | None:
+async def perform(call: Call, desk: Desk) -> str | None:
     """The reply's string, None for an empty reply. Refusal."""
     member, path = call.field(HeaderFields.member), call.field(HeaderFields.path)
     match call.field(HeaderFields.interface):
@@ -193,21 +193,18 @@ async def perform(call: Call, pump: Pump) -> str | None:
         case "org.freedesktop.DBus.Introspectable" if member == "Introspect" and is_node(path):
             return introspection(path)
         case "org.libteam.teamd" if path == PATH and (method := methods.BY_NAME.get(member)) is not None:
-            return await run(method, call, pump)
+            return await run(method, call, desk)
     if not is_node(path):
         raise Refusal(f"{ERROR}UnknownObject", f"No such object path '{path}'")
     raise unknown_method(call)
 
 
-async def run(method: methods.Method, call: Call, pump: Pump) -> str | None:
-    """One of the table. Refusal."""
-    try:
-        arguments = call.strings(len(method.arguments))
-        if arguments is None:
-            raise UserError(*methods.INVALID_ARGUMENTS)
-        text = await methods.call(pump, method, arguments)
-    except UserError as error:
-        raise Refusal(NAME + error.code, error.text) from None
+async def run(method: methods.Method, call: Call, desk: Desk) -> str | None:
+    """One of the table. UserError."""
+    arguments = call.strings(len(method.arguments))
+    if arguments is None:
+        raise UserError(*methods.INVALID_ARGUMENTS)
+    text = await desk.call(method, arguments)
     return text if method.reply else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import trio
@@ -12,8 +13,8 @@ from pyteamd.model.errors import UserError
 from pyteamd.views import history as inspect_team
 from pyteamd.views import metrics as exposition
 
-WAIT_S = 3.0
-"""Clients wait 5 s for a reply."""
+TOGETHER_S = 0.05
+"""What happens next goes with what has just happened; and a fail-over is over before followers are told of it."""
 PIECE_OCTETS = 60_000
 """A reply is one packet, and packets have a limit."""
 MAXIMUM_DIGITS = 20
@@ -52,7 +53,7 @@ def metrics_text(pump: Pump) -> str:
 
 
 async def events(pump: Pump, start: str) -> str:
-    """What was said from a step on; "now": from now on. Waits a while for something to say, so that a client can ask again at once.
+    """What was said from a step on; "now": from now on.
 
     Nothing is kept for a client: one that asks too rarely is told how many steps it has missed (`missed`).
     """
@@ -60,10 +61,18 @@ async def events(pump: Pump, start: str) -> str:
     if start == "now":
         return to_json({"events": [], "missed": 0, "next": trace.dropped + len(trace)})
     first = step(start)
-    await pump.until(lambda: trace.noted > first, WAIT_S)
     told = inspect_team.history((entry for _, entry in trace.since(first)), trio.current_time())
     following = trace.dropped + len(trace)
     return to_json({"events": told, "missed": max(0, trace.dropped - first), "next": following})
+
+
+async def something_to_say(pump: Pump, start: str) -> None:
+    """Wait until there are events from this step on, so that a client can ask again at once. UserError."""
+    trace = pump.trace
+    if start == "now" or trace.noted > (first := step(start)):
+        return
+    await pump.until(lambda: trace.noted > first, math.inf)
+    await trio.sleep(TOGETHER_S)
 
 
 def step(text: str) -> int:

@@ -1,7 +1,8 @@
 """The control methods, one table for every transport: all arguments and all replies are strings.
 
 A method reads the Team, or feeds an event to its pump and waits for the kernel's answer. What cannot be done raises UserError with
-teamd's code and text. A transport parses a request, calls `call`, and packs the reply; it knows nothing else.
+teamd's code and text; what else may be raised is the desk's business. A transport parses a request, calls `Desk.call`, and packs the reply;
+it knows nothing else.
 """
 
 from __future__ import annotations
@@ -42,13 +43,8 @@ class Method:
     reply: str
     handler: Callable[..., Awaitable[str]]
     help: str
-
-
-async def call(pump: Pump, method: Method, arguments: Sequence[str]) -> str:
-    """Run a method with at least as many arguments as it takes. UserError."""
-    if len(arguments) < len(method.arguments):
-        raise UserError(*INVALID_ARGUMENTS)
-    return await method.handler(pump, *arguments[: len(method.arguments)])
+    follows: bool = False
+    """The client waits for something to happen."""
 
 
 async def config_dump(pump: Pump) -> str:
@@ -135,7 +131,7 @@ METHODS = (
     Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
     Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),
     Method("Metrics", (), "text", inspection.metrics, "Metrics as OpenMetrics text"),
-    Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens"),
+    Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens", True),
     Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
     Method("ConfigConfirm", ("how",), "report", reconfigure.config_confirm, "Keep what is on trial, or take it back"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from pyteamd.core import reload
+from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.unconfirmed import LONGEST_S, Before, Unconfirmed
 from pyteamd.model.desired import Level, Note
@@ -99,6 +100,10 @@ async def change(
 
     Returns what was changed, or what is wrong with it, in words.
     """
+    try:
+        await read_file.off_loop(lambda: pump.team.config.read_ahead(text, file))
+    except OSError as error:
+        return {"applied": False, "changes": [], "problems": [f"reading it {error.strerror}"], "warnings": []}
     plan = reload.plan(pump.team, text, file)
     report: dict[str, Any] = {
         "applied": False,

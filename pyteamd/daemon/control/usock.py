@@ -25,12 +25,12 @@ from collections.abc import Iterator
 import trio
 
 from pyteamd.daemon.control import methods
-from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS, TOO_LONG, Desk, guarded
 from pyteamd.model.errors import UserError
+from pyteamd.model.printable import printable_lines
 
 BACKLOG = 64
 MAXIMUM_CONNECTIONS = 256
-MAXIMUM_REQUEST_OCTETS = 1 << 20
 SEND_TIMEOUT_S = 5.0
 DEFAULT_SEND_BUFFER = 160 * 1024
 """A reply up to this size fits into the kernel's usual send buffer of 212992 octets with its overhead."""
@@ -75,7 +75,7 @@ class Usock:
         except OSError as error:
             self._log.warning("Control socket: %s is left behind: %s", self.path, os.strerror(error.errno or 0))
 
-    async def serve(self, pump: Pump) -> None:
+    async def serve(self, desk: Desk) -> None:
         """Accept connections and answer requests until cancelled."""
         listener = trio.socket.from_stdlib_socket(self._listener)
         async with trio.open_nursery() as nursery:
@@ -93,16 +93,16 @@ class Usock:
                     self._drop_idlest()
                 scope = trio.CancelScope()
                 self._clients[scope] = None
-                nursery.start_soon(self._connection, client, scope, pump)
+                nursery.start_soon(self._connection, client, scope, desk)
 
-    async def _connection(self, client: trio.socket.SocketType, scope: trio.CancelScope, pump: Pump) -> None:
+    async def _connection(self, client: trio.socket.SocketType, scope: trio.CancelScope, desk: Desk) -> None:
         with client, scope:
             try:
-                while packet := await client.recv(MAXIMUM_REQUEST_OCTETS):
+                while packet := await client.recv(MAXIMUM_REQUEST_OCTETS + 1):
                     if scope.cancel_called:
                         return  # dropped while the packet was on its way
                     self._clients[scope] = self._clients.pop(scope)
-                    reply = await answer(pump, packet, self._log)
+                    reply = await answer(desk, packet, self._log)
                     if reply is not None and not await send(client, reply):
                         self._log.warning("Control socket: a client did not take its reply.")
                         return
@@ -147,20 +147,28 @@ def somebody_listens(path: str) -> bool:
     return True
 
 
-async def answer(pump: Pump, packet: bytes, log: logging.Logger) -> bytes | None:
+async def answer(desk: Desk, packet: bytes, log: logging.Logger) -> bytes | None:
     """The reply to one request, None for silence."""
     fields = split(packet)
     method = methods.BY_NAME.get(fields[1]) if len(fields) > 1 and fields[0] == REQUEST else None
     if method is None:
         log.debug("Control socket: no such request: %r", fields[:2])
         return None
+    if len(packet) > MAXIMUM_REQUEST_OCTETS:
+        return refusal(UserError(*TOO_LONG))
     log.debug("Control socket: %s", " ".join(fields[1:]))
     try:
         arguments = [unescape(field) for field in fields[2 : 2 + len(method.arguments)]]
-        payload = await methods.call(pump, method, arguments)
+        payload = await desk.call(method, arguments)
+        with guarded(method.name, log):
+            return b"REPLY_SUCCESS\n" + payload.encode("utf-8", "surrogateescape")
     except UserError as error:
-        return f"REPLY_ERROR\n{error.code}\n{error.text}\n".encode()
-    return b"REPLY_SUCCESS\n" + payload.encode("utf-8", "surrogateescape")
+        return refusal(error)
+
+
+def refusal(error: UserError) -> bytes:
+    """An error as a reply."""
+    return f"REPLY_ERROR\n{error.code}\n{printable_lines(error.text)}\n".encode()
 
 
 def split(packet: bytes) -> list[str]:

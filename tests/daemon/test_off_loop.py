@@ -1,0 +1,101 @@
+"""What takes long is done beside the event loop: a big configuration, a file that never answers. With the real clock and threads."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, quiet
+
+from pyteamd.daemon import read_file
+from pyteamd.daemon.control import http
+from pyteamd.daemon.read_file import off_loop
+from pyteamd.daemon.service import read_again
+
+BIG = "ports:\n" + "".join(f"  eth{number}: {{prio: {number}}}\n" for number in range(2000))
+
+
+async def test_the_loop_runs_while_a_big_configuration_is_read(lab: Lab) -> None:
+    daemon = await lab.start()
+    longest = began = trio.current_time()
+    rounds, longest = 0, 0.0
+
+    async def heart() -> None:
+        nonlocal rounds, longest
+        last = trio.current_time()
+        while True:
+            await trio.sleep(0.001)
+            rounds += 1
+            longest, last = max(longest, trio.current_time() - last), trio.current_time()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(heart)
+        report = await daemon.call("ConfigApply", f"runner: {{name: activebackup}}\n{BIG}", "dry-run")
+        nursery.cancel_scope.cancel()
+    took = trio.current_time() - began
+    assert '"problems": []' in report
+    assert longest < took / 2, "it did not stand still for the whole time"
+    assert rounds > 10
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "endless"])
+async def test_what_is_no_configuration_file_holds_nothing_up(lab: Lab, kind: str) -> None:
+    daemon = await lab.start()
+    path = lab.directory / "team0.conf"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "endless":
+            path.write_bytes(b"{" * (read_file.MAXIMUM_OCTETS + 1))
+    (pump,) = daemon.reader.pumps.values()
+    with trio.fail_after(5):
+        await read_again(pump, str(path), daemon.log)
+    assert [line for line in daemon.lines if "cannot be read: " in line and "nothing changes" in line]
+    assert not daemon.ended.is_set()
+
+
+async def test_a_file_system_that_does_not_answer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent, stop = os.pipe()
+    monkeypatch.setattr(read_file, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(read_file, "read_file", lambda path: os.read(silent, 1))
+    daemon = await lab.start()
+    (pump,) = daemon.reader.pumps.values()
+    await read_again(pump, "/net/team0.conf", daemon.log)
+    assert "/net/team0.conf: cannot be read: takes longer than 0 s; nothing changes." in daemon.lines
+    os.close(stop)
+    with trio.fail_after(5):  # the thread that was given up is done, and the next one has its turn
+        assert await off_loop(lambda: 7) == 7
+
+
+async def test_idle_connections_keep_nobody_from_the_metrics(lab: Lab) -> None:
+    path = str(lab.directory / "metrics")
+    await lab.start(lab.plan({**ACTIVE_BACKUP, "metrics_listen": path}))
+    await quiet()
+    idle = []
+    for _ in range(3 * http.MAXIMUM_CONNECTIONS):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        await trio.to_thread.run_sync(client.connect, path)
+        idle.append(client)
+    with trio.fail_after(http.PATIENCE_S / 2):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        await trio.to_thread.run_sync(client.connect, path)
+        with trio.socket.from_stdlib_socket(client) as asking:
+            await asking.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert (await asking.recv(100)).startswith(b"HTTP/1.1 200 OK")
+    for client in idle:
+        client.close()
+
+
+def test_files_are_read_whole_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    assert read_file.read_file(path, 3) == b"abc"
+    with pytest.raises(OSError, match="longer than 2 octets"):
+        read_file.read_file(path, 2)

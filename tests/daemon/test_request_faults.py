@@ -1,0 +1,212 @@
+"""A request never shares fate with the ports: whatever goes wrong with one is an error reply, and the team goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
+
+from pyteamd.daemon.control import methods
+from pyteamd.daemon.control.desk import MAXIMUM_FOLLOWERS, Desk, take_turn
+from pyteamd.kernel.api import Kernel
+from pyteamd.model.errors import KernelGone, KernelRefused
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "PortConfigUpdate": ("eth1", "{}"),
+    "PortConfigDump": ("eth1",),
+    "PortAdd": ("spare",),
+    "PortRemove": ("eth2",),
+    "StateItemValueGet": ("setup.pid",),
+    "StateItemValueSet": ("runner.active_port", "eth2"),
+    "FlowHash": ("{}",),
+    "Events": ("0",),
+    "ConfigApply": (json.dumps({**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 9}, "spare": {}}}), "apply"),
+    "Trace": ("0",),
+    "ConfigConfirm": ("keep",),
+}
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "KernelRefused": lambda: KernelRefused(errno.ENOBUFS, "ask the kernel"),
+    "KernelGone": lambda: KernelGone("it is gone"),
+}
+UNDECLARED = (MemoryError(), RecursionError("deep"), ModuleNotFoundError("No module named 'x'"), OSError(5, "I/O"))
+
+
+def declared() -> Iterator[tuple[str, str]]:
+    """Every method of the kernel with every error that its words declare."""
+    for name, member in vars(Kernel).items():
+        for error in ERRORS:
+            if error in (getattr(member, "__doc__", None) or "") and not name.startswith("_"):
+                yield name, error
+
+
+DECLARED = sorted(declared())
+
+
+def test_the_table_is_whole() -> None:
+    assert {name for name, _ in DECLARED} >= {"find_link", "dump", "apply", "open_port", "delete_link"}
+    assert {method.name for method in methods.METHODS if method.arguments} == set(ARGUMENTS)
+
+
+async def alive(daemon: Running) -> None:
+    """It still answers, and the ports are served."""
+    assert json.loads(await daemon.call("StateDump"))["setup"]["runner_name"] == "activebackup"
+    assert not daemon.ended.is_set()
+
+
+@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: str(method.name))
+@pytest.mark.parametrize(("asked", "error"), DECLARED)
+async def test_an_error_that_the_kernel_may_raise(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, method: methods.Method, asked: str, error: str
+) -> None:
+    lab.kernel.add_pair("spare", "far")
+    daemon = await lab.start()
+    await quiet()
+
+    def fails(*arguments: object, **settings: object) -> NoReturn:
+        raise ERRORS[error]()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lab.kernel, asked, fails)
+        reply = await daemon.call(method.name, *ARGUMENTS.get(method.name, ()))
+        assert "InternalFailure" not in reply
+        await quiet()
+    if (asked, error) == ("apply", "KernelGone"):
+        return  # the device is gone: the team ends in good order, which other tests hold
+    await alive(daemon)
+    lab.cut("eth1")
+    await quiet()
+    assert lab.option("activeport") == lab.link("eth2").ifindex or method.name in ("PortRemove", "ConfigApply")
+
+
+@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: str(method.name))
+@pytest.mark.parametrize("fault", UNDECLARED, ids=lambda fault: type(fault).__name__)
+async def test_a_fault_of_ours(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, method: methods.Method, fault: Exception
+) -> None:
+    async def breaks(*arguments: object) -> str:
+        raise fault
+
+    monkeypatch.setitem(methods.BY_NAME, method.name, replace(method, handler=breaks))
+    daemon = await lab.start()
+    await quiet()
+    reply = await daemon.call(method.name, *ARGUMENTS.get(method.name, ()))
+    assert reply.startswith(f"InternalFailure: {type(fault).__name__}")
+    told = [line for line in daemon.lines if "This is a bug" in line]
+    assert told == [f"{method.name}: This is a bug, please report it."]
+    daemon.lines.clear()
+    monkeypatch.setitem(methods.BY_NAME, method.name, method)
+    await alive(daemon)
+
+
+async def test_a_fault_whose_report_fails_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is without memory."""
+
+    class Hopeless(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise MemoryError
+
+    async def breaks(*arguments: object) -> str:
+        raise MemoryError
+
+    daemon = await lab.start()
+    await quiet()
+    handler = Hopeless(logging.ERROR)
+    daemon.log.addHandler(handler)
+    monkeypatch.setitem(methods.BY_NAME, "Diff", replace(methods.BY_NAME["Diff"], handler=breaks))
+    assert (await daemon.call("Diff")).startswith("InternalFailure: MemoryError")
+    daemon.log.removeHandler(handler)
+    daemon.lines.clear()
+    await alive(daemon)
+
+
+async def test_an_error_with_words_that_are_no_text(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(*arguments: object) -> str:
+        raise KernelRefused(errno.EINVAL, "find link \udcff\x1b[2J")
+
+    daemon = await lab.start()
+    monkeypatch.setitem(methods.BY_NAME, "Diff", replace(methods.BY_NAME["Diff"], handler=breaks))
+    assert await daemon.call("Diff") == r"KernelRefused: find link \xff\x1b[2J: invalid argument"
+    await alive(daemon)
+
+
+# -- many clients ------------------------------------------------------------------------------------------------------
+
+
+async def test_between_two_requests_the_kernel_has_its_turn(nursery: trio.Nursery) -> None:
+    happened: list[str] = []
+
+    async def client() -> None:
+        await take_turn()
+        happened.append("request")
+
+    async def reader() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            happened.append("reader")
+
+    nursery.start_soon(reader)
+    async with trio.open_nursery() as clients:
+        for _ in range(50):
+            clients.start_soon(client)
+    assert happened.count("request") == 50
+    assert not re.search("request request", " ".join(happened))
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_many_ask_is_made_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+    original = methods.BY_NAME["StateDump"].handler
+
+    async def counted(*arguments: Any) -> str:
+        made.append(trio.current_time())
+        return await original(*arguments)
+
+    monkeypatch.setitem(methods.BY_NAME, "StateDump", replace(methods.BY_NAME["StateDump"], handler=counted))
+    daemon = await lab.start()
+    await quiet()
+    made.clear()
+    clients = [await daemon.connect() for _ in range(40)]
+    for client in clients:
+        await client.send(b"REQUEST\nStateDump\n")
+    replies = {await client.recv(1 << 20) for client in clients}
+    assert (len(replies), len(made)) == (1, 1)
+    assert await daemon.call("StateItemValueSet", "runner.active_port", "eth2") == ""
+    assert json.loads(await daemon.call("StateDump"))["runner"]["active_port"] == "eth2", "never an old answer"
+    for client in clients:
+        client.close()
+
+
+async def test_followers_are_bounded(lab: Lab) -> None:
+    daemon = await lab.start()
+    await quiet()
+    start = json.loads(await daemon.call("Events", "now"))["next"]
+    clients = [await daemon.connect() for _ in range(4 * MAXIMUM_FOLLOWERS)]
+    for client in clients:
+        await client.send(f"REQUEST\nEvents\n{start}\n".encode())
+    await quiet()
+    (pump,) = daemon.reader.pumps.values()
+    assert len(pump._fed) <= MAXIMUM_FOLLOWERS + 2
+    lab.cut("eth1")
+    for client in clients:
+        reply = await client.recv(1 << 20)
+        assert b'Changed active port to \\"eth2\\".' in reply, "nobody is left out"
+        client.close()
+
+
+async def test_no_more_than_user_errors_leave(lab: Lab) -> None:
+    daemon = await lab.start()
+    (pump,) = daemon.reader.pumps.values()
+    desk = Desk(pump, daemon.log)
+    for given in ((), ("a",)):
+        with pytest.raises(methods.UserError):
+            await desk.call(methods.BY_NAME["PortConfigUpdate"], given)
+    with pytest.raises(methods.UserError):
+        await desk.call(methods.BY_NAME["Events"], ())
