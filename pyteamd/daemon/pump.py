@@ -41,6 +41,7 @@ from pyteamd.model.events import (
     HostName,
     HostsResolved,
     LinkGone,
+    LinkSeen,
     Overrun,
     PortRemove,
     Refused,
@@ -57,6 +58,9 @@ REST_S = 0.01
 """When nothing has changed for so long, invariants are checked and fail-overs thought through."""
 REST_SHARE = 3
 """… or for so many times as long as that takes."""
+
+ABOUT_ANY_LINK = frozenset((LinkSeen, LinkGone, CarrierSeen))
+"""The kernel tells them of all links; a team is concerned by some."""
 
 PARTING = (Stop, PortRemove)
 """After these, ports are released and their packet sockets closed."""
@@ -158,12 +162,19 @@ class Pump:
         pending.extend(events)
         self._rounds = 0
         self._feeding = True
+        digested = False
         try:
             while pending:
-                self._digest(pending.popleft(), now)
+                event = pending.popleft()
+                # Asked only now: the events before this one may have changed the answer.
+                if type(event) in ABOUT_ANY_LINK and event != self._ahead and not self.team.wants(event):
+                    continue
+                digested = True
+                self._digest(event, now)
         finally:
             self._feeding = False
-            self._afterwards(now)
+            if digested:
+                self._afterwards(now)
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
         """If it is known what the Team will want because of these events, write that. The events have to be fed then.

@@ -69,7 +69,7 @@ class Reader:
             time.sleep(STAND_BACK_S)
 
     def deliver(self, batch: Batch, now: float) -> None:
-        """Each pump gets what concerns it, in order."""
+        """Each pump gets what is said of its team and of links, in order; which links concern its team, the pump asks one by one."""
         events: dict[int, list[KernelEvent]] = {ifindex: [] for ifindex in self.pumps}
         for team, event in batch:
             if team:
@@ -80,9 +80,8 @@ class Reader:
                 if owner is not None and owner.ifindex in events:
                     events[owner.ifindex].append(event)
             else:
-                for ifindex, pump in self.pumps.items():
-                    if pump.team.wants(event):
-                        events[ifindex].append(event)
+                for heard in events.values():
+                    heard.append(event)
         for ifindex, pump in list(self.pumps.items()):
             if events[ifindex]:
                 self.hand(pump, events[ifindex], now)
