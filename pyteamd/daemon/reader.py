@@ -41,12 +41,15 @@ class Reader:
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
         while True:
-            batch = await self.kernel.events()
-            if len(batch) > MAXIMUM_BATCH:
-                batch = [(0, Overrun())]
-            if self.write_ahead(batch):
-                self.stand_back(trio.current_time())
-            self.deliver(batch, trio.current_time())
+            self.hear(await self.kernel.events(), trio.current_time())
+
+    def hear(self, batch: Batch, now: float) -> None:
+        """What was read at once: the urgent first, then all of it."""
+        if len(batch) > MAXIMUM_BATCH:
+            batch = [(0, Overrun())]
+        if self.write_ahead(batch):
+            self.stand_back(now)
+        self.deliver(batch, now)
 
     def write_ahead(self, batch: Batch) -> bool:
         """Fail over before anything else, where it is known already what is to be written."""

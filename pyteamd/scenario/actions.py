@@ -101,6 +101,12 @@ def delete(session: Session, rest: str) -> None:
     session.world.delete(*words(rest, 1, 1, "delete NAME"))
 
 
+def remake(session: Session, rest: str) -> None:
+    """remake NAME TIMES: the link is deleted and made anew, so many times before anybody reads of it."""
+    name, times = words(rest, 2, 2, "remake NAME TIMES")
+    session.world.remake(name, integer(times))
+
+
 def move(session: Session, rest: str) -> None:
     """move NAME: the link goes to another network name space."""
     session.world.move_away(*words(rest, 1, 1, "move NAME"))
@@ -264,6 +270,11 @@ def release(session: Session, rest: str) -> None:
     session.world.hold(family, False)
 
 
+def batches(session: Session, rest: str) -> None:
+    """batches SEED: messages that wait are read in batches of random sizes, decided by the seed, by the next daemon; else all at once."""
+    session.world.read_in_batches(integer(*words(rest, 1, 1, "batches SEED")))
+
+
 def refuse(session: Session, rest: str) -> None:
     """kernel-refuses WHAT [PORT] once|always [ERRNO]
 
@@ -305,6 +316,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "mac": mac,
     "rename": rename,
     "delete": delete,
+    "remake": remake,
     "move": move,
     "master": master,
     "option": option,
@@ -327,6 +339,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "overrun": overrun,
     "hold": hold,
     "release": release,
+    "batches": batches,
     "kernel-refuses": refuse,
     "kernel-accepts": accept,
     "at": at,

@@ -1,4 +1,4 @@
-"""The commands of scenario scripts that ask: they answer with lines and change nothing. Docstrings as in `scenario_actions`."""
+"""The commands of scenario scripts that ask: they answer with lines and change nothing. Docstrings as in `scenario.actions`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 How it works. A seed gives a list of scenario commands (`generate`), which is performed in a simulated world (`perform`). After each
 command the invariants must hold and, unless messages are held back, what the team observed must be what the kernel has. At the end
-faults are taken away, time passes, and the kernel must be as the team desires. A failing list is shortened and printed as a scenario,
+faults are taken away, time passes, and the kernel must be as the team desires; and the trace, fed through the core again, must lead to
+the same decisions. A failing list is shortened and printed as a scenario,
 so a failure is a file that anybody can run. A command that makes no sense at the time (a link that is not there) does nothing.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
+from pyteamd.core.replay import replay
 from pyteamd.core.team import Team
 from pyteamd.model.desired import Observed
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
@@ -30,6 +32,8 @@ STEPS = 40
 EXTRA_PORTS = ("eth8", "eth9")
 LONG_S = 200
 """Longer than every delay and back-off."""
+REPLAYED = 1000
+"""Longer traces than this, of hosts that are asked again and again, are not replayed: it takes as long as the run."""
 CRASHES = (
     ArithmeticError,
     AssertionError,
@@ -75,6 +79,7 @@ def simulate_random(config: str, seeds: Iterable[int], steps: int = STEPS) -> It
     for seed in seeds:
         dice = Dice(seed)
         beginning = [f"port {name} speed {dice.choice(SPEEDS)}" for name in (*names, *EXTRA_PORTS)]
+        beginning += [f"batches {seed}"]
         beginning += [f"arp {name} {target} on" for name in names for target in targets]
         happenings = list(generate(dice, (*names, *EXTRA_PORTS), steps, targets))
         problem = perform(config, beginning, happenings)
@@ -154,7 +159,7 @@ def _address(dice: Dice, name: str) -> str:
 def _existence(dice: Dice, name: str) -> str:
     gone = dice.choice((f"delete {name}", f"delete {name}", f"move {name}", f"rename {name} old-{name}"))
     back = dice.choice((f"port {name}", f"port {name}", f"rename old-{name} {name}"))
-    return dice.choice((gone, back))
+    return dice.choice((gone, back, f"remake {name} {1 + dice.below(5)}"))
 
 
 def _master(dice: Dice, name: str) -> str:
@@ -205,7 +210,7 @@ def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) ->
             attempt(session, command)
             look(world)
         if world.daemon is None or world.daemon.ended:
-            for name in {line.split()[1] for line in beginning}:
+            for name in {line.split()[1] for line in beginning if line.startswith("port ")}:
                 attempt(
                     session, f"admin {name} down"
                 )  # a configured port that is up would keep the daemon from starting
@@ -228,13 +233,16 @@ def attempt(session: Session, command: str) -> None:
 
 
 def look(world: SimulatedWorld) -> None:
-    """The invariants were checked by the daemon; what it observed must be what the kernel has. Raises Broken."""
+    """The invariants were checked by the daemon; what it knows and observed must be what the kernel has. Raises Broken."""
     for item in world.happened():
         if item.kind == "broken":
             raise Broken(item.text)
     if world.daemon is None or world.daemon.ended or world.kernel.pending():
         return
-    observed, real = world.daemon.team.facts.observed, really(world)
+    facts = world.daemon.team.facts
+    if ghosts := [ifindex for ifindex in facts.links if ifindex not in world.kernel.links]:
+        raise Broken(f"links are known that are no more: {ghosts}")
+    observed, real = facts.observed, really(world)
     for what in ("options", "macs", "members"):
         seen, there = getattr(observed, what), getattr(real, what)
         for key in seen.keys() | (there.keys() if what == "options" else set()):
@@ -248,7 +256,9 @@ def look_at_the_end(world: SimulatedWorld) -> None:
     """With nothing in the way, the kernel must be as desired, and every port of the kernel one of ours. Raises Broken."""
     if world.daemon is None or world.daemon.ended:
         raise Broken("the daemon does not run")
-    team = world.daemon.team
+    team, trace = world.daemon.team, world.daemon.pump.trace
+    if len(trace) < REPLAYED and (difference := replay(trace.lines())[1]):
+        raise Broken(f"the trace says something else than it did: {difference.text()}")
     left = reconcile(team.desired(), really(world))
     if left:
         raise Broken(f"at the end there is still to write: {', '.join(map(str, left))}")

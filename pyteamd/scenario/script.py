@@ -14,7 +14,7 @@ with the word `independent`, only where the driver switches receiving and sendin
     +0.000 info    Changed active port to "eth2".
 
 The time is that since the paragraph began. Interfaces are shown by name, hardware addresses as `mac(eth1)`: the one eth1 was made
-with. A World performs the commands: the simulated one is in `scenario_run`; a real one compares without times and writes (`story`).
+with. A World performs the commands: the simulated one is in `scenario.simulated`; a real one compares without times and writes (`story`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyteamd.scenario.actions import ACTIONS
-from pyteamd.scenario.daemon_drive import NotQuiet
 from pyteamd.scenario.questions import QUESTIONS
 from pyteamd.scenario.session import Session
+from pyteamd.scenario.shell import NotQuiet
 from pyteamd.scenario.world import CommandError, World
 
 SEPARATOR = "----"

@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 from pyteamd.config.config import Config
@@ -17,15 +18,15 @@ from pyteamd.model.errors import KernelRefused, UserError
 from pyteamd.model.events import Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.model.words import in_words, shorten
 from pyteamd.runners import RUNNERS
-from pyteamd.scenario.daemon import SimDaemon
-from pyteamd.scenario.daemon_drive import NotQuiet
 from pyteamd.scenario.frames import describe_frame
+from pyteamd.scenario.shell import NotQuiet, SimDaemon
 from pyteamd.scenario.world import QUIET_S, CommandError, Happened, Sent, World
 from pyteamd.schema.problems import ConfigError
-from pyteamd.sim.kernel import LINKS, TEAMS, SimKernel
+from pyteamd.sim.kernel import LINKS, TEAMS
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import Dice, Responder, SimNet, Switch
 from pyteamd.sim.team import Refusal, SimTeam
+from pyteamd.sim.waiting import WaitingSimKernel
 from pyteamd.views.state import set_request, state
 
 DEVICE = "team0"
@@ -45,9 +46,10 @@ class SimulatedWorld(World):
     """See World. `dice` decides what the wires do to frames."""
 
     def __init__(self, dice: Dice | None = None) -> None:
-        self.kernel = SimKernel(SimNet(dice))
+        self.kernel = WaitingSimKernel(SimNet(dice))
         self.clock = 0.0
         self.daemon: SimDaemon | None = None
+        self._batches: Dice | None = None
         self.log: list[Happened] = []
         self._frames: list[Sent] = []
         self._told = 0
@@ -97,8 +99,8 @@ class SimulatedWorld(World):
 
     def _due(self) -> float | None:
         dues = [self.kernel.net.deadline()]
-        if self.daemon is not None and not self.daemon.ended:
-            dues.append(self.daemon.team.deadline())
+        if self.daemon is not None and (at := self.daemon.wakes_at()) < inf:
+            dues.append(at)
         return min((due for due in dues if due is not None), default=None)
 
     def happened(self) -> list[Happened]:
@@ -118,11 +120,14 @@ class SimulatedWorld(World):
         """See World."""
         if self.kernel.find_link(name):
             raise CommandError(f"{name} exists")
+        self._make_pair(name, speed_mbps, duplex)
+        self.settle()
+
+    def _make_pair(self, name: str, speed_mbps: int = 10000, duplex: int = 1) -> None:
         link = self.kernel.add_pair(name, f"{name}-peer", speed_mbps=speed_mbps, duplex=duplex)
         self._macs.setdefault(link.mac.hex(":"), name)
         if link.peer:
             self._macs.setdefault(link.peer.mac.hex(":"), link.peer.name)
-        self.settle()
 
     def set_peer(self, name: str, up: bool) -> None:
         """See World."""
@@ -155,6 +160,13 @@ class SimulatedWorld(World):
     def delete(self, name: str) -> None:
         """See World."""
         self._outsider(self.kernel.delete_link, self._link(name).ifindex)
+
+    def remake(self, name: str, times: int) -> None:
+        """See World."""
+        for _ in range(times):
+            self._outside(self.kernel.delete_link, self._link(name).ifindex)
+            self._make_pair(name)
+        self.settle()
 
     def move_away(self, name: str) -> None:
         """See World."""
@@ -194,11 +206,15 @@ class SimulatedWorld(World):
         self._names[found.ifindex] = name
         return self.kernel.links[found.ifindex]
 
-    def _outsider(self, request: Callable[..., None], *arguments: object) -> None:
+    def _outside(self, request: Callable[..., None], *arguments: object) -> None:
+        """Somebody else's request, of which nobody has read yet."""
         try:
             request(*arguments)
         except (Refusal, KernelRefused) as refusal:
             raise CommandError(f"the kernel refuses: {errno.errorcode[refusal.errno]}") from None
+
+    def _outsider(self, request: Callable[..., None], *arguments: object) -> None:
+        self._outside(request, *arguments)
         self.settle()
 
     # The wire
@@ -256,8 +272,8 @@ class SimulatedWorld(World):
         link = self.kernel.find_link(DEVICE)
         assert link is not None
         team = Team(loaded, link, adopted=found is not None, enslave=enslave)
-        self.daemon = SimDaemon(self.kernel, team, self._hosts, self._report, self._record, self.name_of)
-        self.daemon.keep = keep
+        self.daemon = SimDaemon(self.kernel, team, self._report, self.name_of, keep)
+        self.daemon.hosts, self.daemon.sent, self.daemon.batches = self._hosts, self._record, self._batches
         self.daemon.begin(self.clock)
         self.settle()
 
@@ -317,6 +333,10 @@ class SimulatedWorld(World):
         """See World."""
         self.kernel.hold(FAMILIES[family], held)
         self.settle()
+
+    def read_in_batches(self, seed: int) -> None:
+        """See World."""
+        self._batches = Dice(seed)
 
     def refuse(self, what: str, name: str, times: int | None, number: str) -> None:
         """See World."""

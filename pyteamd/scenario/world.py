@@ -1,6 +1,7 @@
 """What a scenario needs of a world: links, a kernel, a daemon and a clock, all by name.
 
-The simulated world is in `scenario_run`. A world on a real kernel implements the same methods with `ip`, `teamnl` and the control socket.
+The simulated world is in `scenario.simulated`. A world on a real kernel implements the same methods with `ip`, `teamnl` and the control
+socket.
 """
 
 from __future__ import annotations
@@ -84,6 +85,12 @@ class World(ABC):
     def delete(self, name: str) -> None:
         """`ip link delete …`."""
 
+    def remake(self, name: str, times: int) -> None:
+        """The link is deleted and made anew as `make_port` makes it, again and again as fast as can be."""
+        for _ in range(times):
+            self.delete(name)
+            self.make_port(name, 10000, 1)
+
     @abstractmethod
     def set_master(self, name: str, team: str) -> None:
         """`ip link set … master …`; "" for nomaster."""
@@ -150,6 +157,10 @@ class World(ABC):
 
     def hold(self, family: str, held: bool) -> None:
         """Messages of one netlink family ("link", "team") are delayed."""
+        raise CommandError("only in the simulated world")
+
+    def read_in_batches(self, seed: int) -> None:
+        """The daemon gets what waits to be read in parts of random sizes."""
         raise CommandError("only in the simulated world")
 
     def refuse(self, what: str, name: str, times: int | None, number: str) -> None:

@@ -5,7 +5,7 @@ kernel, the cable is looked at after the request (`linkwatch`): enslaving a link
 rtnetlink and the team family are two sockets, so their messages can be held back from each other (`hold`), each in its own order.
 Messages that would repeat the last one about a link word for word are left out. Faults: `refuse` and `lose_events`.
 
-The asynchronous half of the Kernel interface (`events`, `PortSocket.receive`) is in `simasync`, because it needs a runtime.
+The asynchronous half of the Kernel interface (`events`, `PortSocket.receive`) is in `sim.waiting`, because it needs a runtime.
 """
 
 from __future__ import annotations

@@ -90,6 +90,6 @@ def test_a_fault_is_found_and_shortened(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(failure).startswith(f"seed {failure.seed}: Broken: active port ")
     beginning, command, *_ = failure.script.split("\n\n")
     assert beginning.endswith("\nstart")
-    assert failure.script == script_of(ACTIVEBACKUP % "same_all", beginning.split("\n")[-6:-1], [command])
-    assert command.split()[0] in ("link", "admin", "delete", "move", "remove", "rename")
+    assert failure.script == script_of(ACTIVEBACKUP % "same_all", beginning.split("\n")[-7:-1], [command])
+    assert command.split()[0] in ("link", "admin", "delete", "move", "remake", "remove", "rename")
     assert "\n+0.000 broken  active port " in scenario.run(failure.script, SimulatedWorld)
