@@ -140,6 +140,20 @@ def test_imports_point_down_the_list() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def reached(name: str) -> set[str]:
+    """All modules of ours that come with an import of this one."""
+    found: set[str] = set()
+    waiting = own_imports(name)
+    while waiting:
+        found |= waiting
+        waiting = set().union(*map(own_imports, waiting)) - found
+    return found
+
+
+def test_no_circle_between_files() -> None:
+    assert [name for name in MODULES if name in reached(name)] == []
+
+
 def test_nothing_in_the_package_needs_scapy() -> None:
     wrong = [
         f"{path}:{line}: imports {imported}"

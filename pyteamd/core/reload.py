@@ -12,22 +12,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pyteamd.config.config import Config, PortSetup
-from pyteamd.core.joining import hosts_in
+from pyteamd.core.backoff import Backoff
+from pyteamd.core.facts import Facts
+from pyteamd.core.joining import Joining, hosts_in
 from pyteamd.core.port import Port
+from pyteamd.core.ports import Ports
+from pyteamd.core.set_once import SetOnce
+from pyteamd.core.wanted import WantedPorts
 from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
+from pyteamd.model.setup import Setup
+from pyteamd.runners.base import Runner, TeamView
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ERROR, ConfigError
 
-if TYPE_CHECKING:
-    from pyteamd.core.team import Team
-
 REFUSED = "ConfigApplyFail"
 COUNTS = ("notify_peers_count", "notify_peers_interval", "mcast_rejoin_count", "mcast_rejoin_interval")
+
+
+class Running(Protocol):
+    """The parts of a Team that a configuration reaches."""
+
+    config: Config
+    setup: Setup
+    enslave: bool
+    runner: Runner
+    once: SetOnce
+    joining: Joining
+    backoff: Backoff
+    facts: Facts
+    view: TeamView
+
+    @property
+    def ports(self) -> Ports: ...
+    @property
+    def members(self) -> WantedPorts: ...
+
+    def replace_runner(self) -> None:
+        """The configuration names another runner now."""
 
 
 class Disruption(Enum):
@@ -68,7 +94,7 @@ class Changes:
     warnings: tuple[str, ...] = ()
 
 
-def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Changes:
+def plan(team: Running, text: str, file: str = "", lenient: bool = False) -> Changes:
     """Compare the configuration in force with the one in this text; `file` is what problems call it.
 
     `lenient`: live with all that a start lives with. Otherwise an error refuses the whole, and a warning is only told: what
@@ -87,7 +113,7 @@ def plan(team: Team, text: str, file: str = "", lenient: bool = False) -> Change
     return Changes(new, tuple(differences(team, new)), (), warnings)
 
 
-def incompatible(team: Team, new: Config) -> Iterator[str]:
+def incompatible(team: Running, new: Config) -> Iterator[str]:
     """What cannot be changed while the daemon runs."""
     old = team.config
     if new.device_written not in (None, old.team.device, old.device_written):
@@ -99,7 +125,7 @@ def incompatible(team: Team, new: Config) -> Iterator[str]:
         )
 
 
-def differences(team: Team, new: Config) -> Iterator[Change]:
+def differences(team: Running, new: Config) -> Iterator[Change]:
     """Every difference that means something, in the order of the configuration."""
     old = team.config
     for path, name, before, after in values(old.team, new.team):
@@ -120,7 +146,7 @@ def differences(team: Team, new: Config) -> Iterator[Change]:
         yield from of_port(team, port, setup)
 
 
-def of_team(team: Team, path: str, name: str, before: Any, after: Any) -> Change:
+def of_team(team: Running, path: str, name: str, before: Any, after: Any) -> Change:
     """A key of the team itself."""
     if name == "hwaddr":
         disruption = Disruption.NONE if after in (None, team.view.mac) else Disruption.TEAM
@@ -133,7 +159,7 @@ def of_team(team: Team, path: str, name: str, before: Any, after: Any) -> Change
     return Change(path, before, after)
 
 
-def of_port(team: Team, port: Port, after: PortSetup) -> Iterator[Change]:
+def of_port(team: Running, port: Port, after: PortSetup) -> Iterator[Change]:
     """Settings of a port that stays."""
     at = f"ports.{port.name}"
     for path, name, old, new in values(port.config, after.config):
@@ -147,7 +173,7 @@ def of_port(team: Team, port: Port, after: PortSetup) -> Iterator[Change]:
     yield Change(f"{at}.link_watch", in_words(before), in_words(after.watchers), disruption, port.name)
 
 
-def staying(team: Team, new: Config) -> Iterator[tuple[Port, PortSetup]]:
+def staying(team: Running, new: Config) -> Iterator[tuple[Port, PortSetup]]:
     """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it."""
     for port in team.ports.values():
         if port.name in team.config.written and port.name not in new.written and team.enslave:
@@ -196,17 +222,17 @@ def shown(value: Any) -> str:
 # -- taking it over ----------------------------------------------------------------------------------------------------
 
 
-def hosts_of(team: Team, new: Config) -> list[HostName]:
+def hosts_of(team: Running, new: Config) -> list[HostName]:
     """All hosts of the watchers of the ports that stay."""
     return list(dict.fromkeys(host for _, setup in staying(team, new) for host in hosts_in(setup)))
 
 
-def unknown_hosts(team: Team, new: Config) -> list[HostName]:
+def unknown_hosts(team: Running, new: Config) -> list[HostName]:
     """Those whose address has to be found before the configuration can be applied."""
     return team.joining.without_address(hosts_of(team, new))
 
 
-def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
+def apply(team: Running, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
     """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`, `choice`: see ConfigApply."""
     ready = plan(team, text, lenient=written is not None)
     new = ready.config
@@ -240,7 +266,7 @@ def apply(team: Team, text: str, written: tuple[str, ...] | None, choice: str, n
         team.runner.choose_again(choice, team.view, now)
 
 
-def membership(team: Team, before: tuple[str, ...], now: float) -> None:
+def membership(team: Running, before: tuple[str, ...], now: float) -> None:
     """Ports that are named no more leave, new ones may join; without `enslave` that is other people's business."""
     if not team.enslave:
         return
@@ -259,7 +285,7 @@ def membership(team: Team, before: tuple[str, ...], now: float) -> None:
             team.members.name(name, team.facts.links.values())
 
 
-def port_settings(team: Team, port: Port, setup: PortSetup, now: float) -> None:
+def port_settings(team: Running, port: Port, setup: PortSetup, now: float) -> None:
     """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
     once, old = team.once.options, port.config
     port.config = setup.config
@@ -275,7 +301,7 @@ def port_settings(team: Team, port: Port, setup: PortSetup, now: float) -> None:
         port.set_policy(policy_all, now)
 
 
-def team_settings(team: Team, changed: Mapping[str, Any]) -> None:
+def team_settings(team: Running, changed: Mapping[str, Any]) -> None:
     """Keys of the team that changed."""
     for name in COUNTS:
         if changed.get(name) is not None:

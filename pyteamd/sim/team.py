@@ -12,15 +12,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pyteamd.kernel.option_table import OPTIONS, Kind, TeamOption, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
-from pyteamd.model.events import OptionGone, OptionSeen, PortGone, PortSeen
-
-if TYPE_CHECKING:
-    from pyteamd.sim.kernel import SimKernel
-    from pyteamd.sim.link import SimLink
+from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
+from pyteamd.sim.link import SimLink
 
 NO_MODE = "*NOMODE*"
 MODES = ("broadcast", "roundrobin", "random", "activebackup", "loadbalance")
@@ -75,10 +72,31 @@ class SimPort:
         return self.rx_enabled and self.tx_enabled
 
 
+class Surroundings(Protocol):
+    """The rest of the kernel, as far as the driver calls it."""
+
+    independent: bool
+
+    def announce(self, team: SimTeam, *events: KernelEvent) -> None:
+        """The team family says something."""
+
+    def link_changed(self, link: SimLink) -> None:
+        """rtnetlink says how the link is now."""
+
+    def change_admin(self, link: SimLink, up: bool) -> None:
+        """Open or close a link."""
+
+    def change_mac(self, link: SimLink, mac: bytes) -> None:
+        """Give the link another address."""
+
+    def change_carrier(self, link: SimLink, up: bool) -> None:
+        """Carrier of a team device."""
+
+
 class SimTeam:
     """One team device. Methods raise `Refusal`."""
 
-    def __init__(self, kernel: SimKernel, link: SimLink) -> None:
+    def __init__(self, kernel: Surroundings, link: SimLink) -> None:
         self.kernel = kernel
         self.link = link
         self.table = TABLES[kernel.independent]

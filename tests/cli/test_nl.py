@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from pyteamd.cli.pyteamd.run import MAXIMUM_BUFFER, event_buffer
-from pyteamd.cli.pyteamnl.main import Failed, index_of, value_of
+from pyteamd.cli.pyteamnl.device import Failed, index_of, value_of
 from pyteamd.kernel.option_table import Kind
 from pyteamd.model.desired import OptionValue
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import TextIO, TypeVar
 
-from pyteamd.cli.pyteamnl.main import Device, cut, option_line, port_line
+from pyteamd.cli.pyteamnl.device import Device, cut, option_line, port_line
 from pyteamd.kernel import framing, rtnl, team_family
 from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
 from pyteamd.model.events import LinkSeen, OptionGone, OptionSeen, PortGone, PortSeen
