@@ -20,6 +20,9 @@ from pyteamd.schema.option import options_of
 
 ROOT = Path(__file__).parent.parent
 MAX_FUNCTION_LINES = 50
+MAX_ATTRIBUTES = 12
+MOST_ATTRIBUTES = {"Team": 16, "Pump": 37, "LacpPort": 35, "Lacp": 15}
+"""The three largest classes may have 16. The numbers above that are those of today and only go down."""
 IMPURE = {"trio", "socket", "time", "random", "os", "logging", "pyroute2", "jeepney", "asyncio", "threading", "select"}
 NOT_IN_THE_PACKAGE = {"scapy"}
 
@@ -172,6 +175,34 @@ def test_functions_are_small() -> None:
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:
                     wrong.append(f"{path}:{node.lineno}: {node.name} has {lines} lines")
+    assert not wrong, "\n".join(wrong)
+
+
+def stored(cls: ast.ClassDef) -> set[str]:
+    """What an object of this class holds: fields, slots, and whatever a method of it assigns to self."""
+    found: set[str] = set()
+    for node in cls.body:
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+            found.add(ast.unparse(node.target))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
+            found |= set(ast.literal_eval(node.value))
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            found.add(node.attr)
+    return found
+
+
+def test_what_can_be_computed_is_not_stored() -> None:
+    """Every class of the core, of the plug-ins, and the pump: a limit of attributes, not of lines."""
+    wrong = []
+    for name, path in MODULES.items():
+        if folder(name) not in ("core", "runners", "linkwatch") and name != "daemon.pump":
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                count, most = len(stored(node)), MOST_ATTRIBUTES.get(node.name, MAX_ATTRIBUTES)
+                if count > most:
+                    wrong.append(f"{path}:{node.lineno}: {node.name} stores {count} attributes (at most {most})")
     assert not wrong, "\n".join(wrong)
 
 

@@ -17,13 +17,11 @@ class Port:
 
     __slots__ = (
         "config",
-        "ifindex",
         "kernel_priority",
         "link",
         "notes",
         "original_mac",
         "policy_all",
-        "running",
         "running_since",
         "seen",
         "up",
@@ -34,10 +32,8 @@ class Port:
 
     def __init__(self, link: LinkSeen, seen: PortSeen, original_mac: bytes, config: Any) -> None:
         """`config`: an instance of the runner's PortConfig."""
-        self.ifindex = link.ifindex
         self.link = link
         self.seen = seen
-        self.running = link.running
         self.original_mac = original_mac
         self.config = config
         self.kernel_priority: int | None = None
@@ -52,6 +48,16 @@ class Port:
         self.written_once = False
         """All its writes were once done; an address refused before that makes the port unfit."""
         self.notes: list[Note] = []
+
+    @property
+    def ifindex(self) -> int:
+        """Number of the interface."""
+        return self.link.ifindex
+
+    @property
+    def running(self) -> bool:
+        """Raw link."""
+        return self.link.running
 
     @property
     def name(self) -> str:
@@ -86,11 +92,6 @@ class Port:
         prio: int = self.config.prio
         return prio
 
-    def set_running(self, running: bool, now: float) -> None:
-        """The raw link changed; the watchers are told by `carrier`."""
-        self.running = running
-        self.running_since = now
-
     def start(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
         """Begin watching. The verdict starts as the watchers start, without a word; changes are noted."""
         self.watchers = tuple(watchers)
@@ -117,6 +118,7 @@ class Port:
 
     def carrier(self, at: PortNow, now: float) -> bool:
         """The raw link changed. Returns whether any watcher changed its mind."""
+        self.running_since = now
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.carrier(at, now)

@@ -68,7 +68,10 @@ def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
         try:
             team.handle(entry.event, entry.at)
             unanswered += len(entry.writes) - _answered(entry.event)
-            writes = team.writes(entry.at) if entry.writes or not unanswered else ()
+            if entry.writes or not unanswered:
+                writes = team.writes(entry.at)
+                if not writes:
+                    team.rest(entry.at)
         except UserError:
             pass  # it was refused then, too, or the next step will differ
         outputs = team.take()

@@ -56,19 +56,21 @@ class SetOnce:
         for key in [key for key in self.options if key.port == ifindex]:
             del self.options[key]
 
-    def mode_first(self, observed: Observed, team: int) -> SetOption | None:
-        """Forget what has arrived. The mode if that is to be written: nothing else on a device that runs in another one."""
+    def mode_first(self, observed: Observed) -> SetOption | None:
+        """The mode if that is to be written: nothing else on a device that runs in another one."""
         wanted = self.options.get(MODE)
-        if self.leave_mode and wanted is not None:
+        if wanted is None or observed.options.get(MODE) != wanted:
+            return None if wanted is None else SetOption(MODE, wanted)
+        return SetOption(MODE, next(mode for mode in DETOURS if mode != wanted)) if self.leave_mode else None
+
+    def forget_done(self, observed: Observed, team: int) -> None:
+        """What has arrived is wanted no more."""
+        if self.leave_mode and (wanted := self.options.get(MODE)) is not None:
             if observed.options.get(MODE) == wanted:
-                return SetOption(MODE, next(mode for mode in DETOURS if mode != wanted))
+                return
             self.leave_mode = False
             for key in self._settings:  # the driver has forgotten what belongs to the mode, and will say so
                 observed.options.pop(key, None)
-        self._drop_done(observed, team)
-        return SetOption(MODE, self.options[MODE]) if MODE in self.options else None
-
-    def _drop_done(self, observed: Observed, team: int) -> None:
         for key in [key for key, value in self.options.items() if observed.options.get(key) == value]:
             del self.options[key]
         if self.mac is not None and observed.macs.get(team) == self.mac:

@@ -8,18 +8,22 @@ from that, from the runner, and from the settings that are still to be written `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import Any
 
 from pyteamd.config.config import Config
 from pyteamd.core import reload
+from pyteamd.core.alarm import Alarm
 from pyteamd.core.answers import Answers
 from pyteamd.core.backoff import Backoff
 from pyteamd.core.carrier import Carrier
 from pyteamd.core.facts import Facts
 from pyteamd.core.joining import Joining
 from pyteamd.core.port import Port
+from pyteamd.core.ports import Ports
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
+from pyteamd.core.wanted import WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import (
@@ -50,6 +54,22 @@ from pyteamd.model.setup import Setup
 from pyteamd.runners.base import Runner, TeamView
 
 
+class Phase(IntEnum):
+    """How far a team has come; it never goes back."""
+
+    AWAITED = 0
+    """Nothing was heard of the kernel yet."""
+    STARTING = 1
+    RUNNING = 2
+    """The first reconciliation is complete."""
+    RELEASING = 3
+    """Told to end: the ports leave."""
+    KEEPING = 4
+    """Told to end and to leave all as it is."""
+    GONE = 5
+    """There is no such device any more."""
+
+
 class Team:
     """One team device and its ports."""
 
@@ -64,66 +84,88 @@ class Team:
         facts = self.facts = Facts(link)
         self.once = SetOnce(self.runner, config.team)
         self.joining = Joining(config, self.facts, self.once, config.port_names() if enslave else ())
-        self.ports = self.joining.ports
-        self.members = self.joining.members
         awaited, self.carrier = self.joining.awaited, Carrier(facts)
         self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited, link.name)
-        self.gone = False
-        """The device was deleted."""
-        self.done = False
-        """Stopped, and nothing is left to do."""
+        self.phase = Phase.AWAITED
         self.failed = ""
         """Why the team cannot start; "" when it can."""
-        self.started = False
-        """The first reconciliation is complete."""
         self.backoff = Backoff()
         self.answers = Answers(self.facts, self.once, self.joining, self.backoff)
         self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
-        self.stopping = self._keep = False
-        """On the way out: nothing is chosen or added any more."""
-        self._synced = False
         self._dirty = True
-        self._next: float | None = None
-        self._stirs_at: float | None = None
-        """Next moment at which time alone may lead to writes; watchers tell by themselves."""
-        self._taps: Mapping[int, frozenset[Tap]] | None = None  # None when something changed since
+        """Something happened since nothing was left to write."""
+        self._alarm = Alarm()
+
+    # -- how far it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def ports(self) -> Ports:
+        """The ports, in ifindex order."""
+        return self.joining.ports
+
+    @property
+    def members(self) -> WantedPorts:
+        """Which links are to be ports."""
+        return self.joining.members
+
+    @property
+    def started(self) -> bool:
+        """The first reconciliation is complete."""
+        return self.phase >= Phase.RUNNING
+
+    @property
+    def stopping(self) -> bool:
+        """On the way out: nothing is chosen or added any more."""
+        return self.phase >= Phase.RELEASING
+
+    @property
+    def done(self) -> bool:
+        """Stopped, and nothing is left to do."""
+        return self.stopping and not self._dirty and (self.phase is not Phase.RELEASING or not self.ports)
+
+    @property
+    def gone(self) -> bool:
+        """The device was deleted."""
+        return self.phase is Phase.GONE
 
     # -- what the shell calls ------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: float) -> None:
         """Digest one event. UserError: a user's request cannot be met, nothing changed."""
-        due = self._next is not None and now >= self._next
+        due = self._alarm.due(now)
         stirred = self._run_due(now) if due else False
         if HANDLERS[type(event)](self, event, now) or stirred:
             self._dirty = True
-            self._taps = None
             if not self.stopping:
                 self.runner.handle(event, self.view, now)
                 if self.view.adopted and not self.runner.sets_carrier:
                     self.carrier.look(now)
-            self._next = self._earliest(now)
+            if self._writable():
+                self.once.forget_done(self.facts.observed, self.view.ifindex)
+            self._set_alarm(now)
         elif due:
-            self._next = self._earliest(now)
+            self._set_alarm(now)
 
     def writes(self, now: float) -> tuple[Write, ...]:
-        """What to perform now, in order; () when the kernel is as desired or has to be given time."""
-        if not self._dirty or not self._synced or self.gone or self.failed:
+        """What to perform now, in order; () when the kernel is as desired or has to be given time: then call `rest`."""
+        if not self._dirty or not self._writable():
             return ()
-        mode = self.once.mode_first(self.facts.observed, self.view.ifindex)
-        if mode is not None and not self.stopping:
+        mode = None if self.stopping else self.once.mode_first(self.facts.observed)
+        if mode is not None:
             return (mode,)
-        allowed = self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
-        if not allowed:
+        return self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
+
+    def rest(self, now: float) -> None:
+        """There is nothing to write, and no answer of the kernel is awaited: what was begun is complete."""
+        if self._dirty and self._writable():
             self._dirty = False
-            self._next = self._earliest(now)
-            self.started = True
+            self.phase = max(self.phase, Phase.RUNNING)
             self.ports.mark_written()
-            self.done = self.stopping and (self._keep or not self.ports)
-        return allowed
+            self._set_alarm(now)
 
     def deadline(self) -> float | None:
         """When to come back with a Tick if nothing else happens; None for never."""
-        return self._next
+        return self._alarm.at
 
     def take(self) -> Outputs:
         """Frames and notes since the last call: the team's, each port's in order, the runner's."""
@@ -137,7 +179,8 @@ class Team:
     def desired(self) -> Desired:
         """What the kernel should look like."""
         if self.stopping:
-            return Desired() if self._keep else Desired(members=dict.fromkeys(self.ports, False))
+            leaving = self.ports if self.phase is Phase.RELEASING else ()
+            return Desired(members=dict.fromkeys(leaving, False))
         base = self.runner.desired(self.view)
         options = dict(base.options)
         for ifindex, port in self.ports.items():
@@ -152,10 +195,8 @@ class Team:
 
     def taps(self) -> Mapping[int, frozenset[Tap]]:
         """Packet sockets wanted, by port."""
-        if self._taps is None:
-            wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
-            self._taps = {ifindex: taps for ifindex, taps in wanted.items() if taps}
-        return self._taps
+        wanted = {i: frozenset(port.taps() | set(self.runner.taps(port))) for i, port in self.ports.items()}
+        return {ifindex: taps for ifindex, taps in wanted.items() if taps}
 
     def wants(self, event: Event) -> bool:
         """Whether a link event concerns this team at all; any other event does."""
@@ -197,29 +238,30 @@ class Team:
             self.joining.lost(port.name, ifindex, "somebody else took it out")
             self._leave(ifindex)
             return True
+        changed = port.running != event.running
         port.link = event
-        return self._carrier(port, event.running, now) or before != event
+        if changed:
+            self._carrier(port, now)
+        return before != event
 
     def _carrier_seen(self, event: CarrierSeen, now: float) -> bool:
         port = self.ports.get(event.ifindex)
         if port is None or port.running == event.running:
             return False
         port.link = self.facts.running_seen(event.ifindex, event.running)
-        return self._carrier(port, event.running, now)
+        self._carrier(port, now)
+        return True
 
-    def _carrier(self, port: Port, running: bool, now: float) -> bool:
-        if port.running == running:
-            return False
-        port.set_running(running, now)
+    def _carrier(self, port: Port, now: float) -> None:
+        """The raw link of the port has changed."""
         self.backoff.forget_port(port.ifindex)
         port.carrier(self.ports.now_of(port), now)
-        return True
 
     def _link_gone(self, event: LinkGone, now: float) -> bool:
         if event.ifindex == self.view.ifindex:
             if not self.gone:
                 self._notes.append(Note(Level.WARNING, "Team device removal detected."))
-            self.gone = True
+            self.phase = Phase.GONE
             return True
         self._leave(event.ifindex)
         self.joining.link_gone(event.ifindex)
@@ -265,8 +307,8 @@ class Team:
             self._link_seen(link, now)
         for ifindex in self.facts.ports_missing_from(event):
             self._port_gone(PortGone(ifindex), now)
-        if not self._synced:
-            self._synced = True
+        if self.phase is Phase.AWAITED:
+            self.phase = Phase.STARTING
             self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
             present = {link.name for link in event.links}
             missing = [name for name in self.members.wanted if name not in present]
@@ -282,8 +324,7 @@ class Team:
         if port is None:
             return False
         changed = port.frame(self.ports.hearing(port, self.view.mac), event, now)
-        if (due := port.deadline()) is not None and (self._next is None or due < self._next):
-            self._next = due
+        self._alarm.sooner(port.deadline())
         # With many ports most events are answers to pings, which change nothing; only who asked for frames is told of them.
         return changed or type(self.runner).taps is not Runner.taps
 
@@ -342,8 +383,8 @@ class Team:
         return True
 
     def _stop(self, event: Stop, now: float) -> bool:
-        self.stopping = self.joining.closed = True
-        self._keep = event.keep
+        self.phase = max(self.phase, Phase.KEEPING if event.keep else Phase.RELEASING)
+        self.joining.closed = True
         if not event.keep:
             self.runner.leave(self.view, now)
         return True
@@ -366,16 +407,19 @@ class Team:
 
     def _run_due(self, now: float) -> bool:
         """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""
-        stirred = self._stirs_at is not None and now >= self._stirs_at
+        stirred = self._alarm.stirs(now)
         for _ in self.ports.tick(now):
             stirred = self._dirty = True  # even if the event itself turns out to be a request that cannot be met
             self.runner.handle(Tick(), self.view, now)
         return stirred
 
-    def _earliest(self, now: float) -> float | None:
-        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline())  # or due for ever
-        self._stirs_at = min([at for at in (self.backoff.deadline(now), *others) if at is not None], default=None)
-        return min([at for at in (self._stirs_at, self.ports.deadline()) if at is not None], default=None)
+    def _writable(self) -> bool:
+        """The kernel was heard, and there is something to write to."""
+        return self.phase not in (Phase.AWAITED, Phase.GONE) and not self.failed
+
+    def _set_alarm(self, now: float) -> None:
+        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline())  # or they stay due
+        self._alarm.set(self.ports.deadline(), (self.backoff.deadline(now), *others))
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {

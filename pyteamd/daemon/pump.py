@@ -265,8 +265,11 @@ class Pump:
                 self._last_words()
             if self._ahead is not None and event == self._ahead:
                 writes = self._end_ahead()
-            elif not self._busy and (writes := team.writes(now)):
-                self._write(writes, now)
+            elif not self._busy:
+                if writes := team.writes(now):
+                    self._write(writes, now)
+                else:
+                    team.rest(now)
         finally:
             outputs = team.take()
             self._frames += outputs.frames

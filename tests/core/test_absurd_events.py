@@ -112,6 +112,7 @@ def write_all(team: Team, dice: random.Random, now: float, refusals: float = 0.2
     for rounds in range(30):
         writes = team.writes(now)
         if not writes:
+            team.rest(now)
             return rounds
         refused = dice.random() < refusals
         team.handle(Refused(writes[0], dice.choice([1, 2, 16, 19, 22, 95])) if refused else Applied(writes), now)

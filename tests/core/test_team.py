@@ -205,6 +205,7 @@ def test_an_active_port_that_fails_while_its_names_are_looked_up_is_replaced() -
     team = Team(config, link, adopted=True)
     team.handle(made.world.kernel.dump(link.ifindex), 0.0)
     assert team.writes(0.0) == ()
+    team.rest(0.0)
     assert team.view.awaited == {one}
     team.handle(replace(team.facts.links[one], running=False), 0.1)
     assert SetOption(OptionKey("activeport"), two) in team.writes(0.1)

@@ -1,0 +1,38 @@
+"""When time alone matters to a team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Alarm:
+    """The next moment at which something is due, and the next at which that may lead to writes (watchers tell by themselves)."""
+
+    __slots__ = ("_stirs_at", "at")
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+        """None for never."""
+        self._stirs_at: float | None = None
+
+    def set(self, watchers: float | None, others: Iterable[float | None]) -> None:
+        """What is due next, now that everything has been looked at."""
+        self._stirs_at = earliest(others)
+        self.at = earliest((self._stirs_at, watchers))
+
+    def sooner(self, at: float | None) -> None:
+        """A watcher has something to do, perhaps before everybody else."""
+        self.at = earliest((self.at, at))
+
+    def due(self, now: float) -> bool:
+        """Whether the moment has come."""
+        return self.at is not None and now >= self.at
+
+    def stirs(self, now: float) -> bool:
+        """Whether anything but the watchers is due."""
+        return self._stirs_at is not None and now >= self._stirs_at
+
+
+def earliest(moments: Iterable[float | None]) -> float | None:
+    """The first of these moments; None for never."""
+    return min([at for at in moments if at is not None], default=None)
