@@ -11,15 +11,15 @@ from enum import Enum
 from typing import Any
 
 from pyteamd.runners.lacp.keys import LacpConfig
-from pyteamd.runners.lacp.machines import Current, Defaulted, Expired, Mux
+from pyteamd.runners.lacp.machines import Current, Defaulted, Expired, Link, Mux
 from pyteamd.runners.lacp.port import LacpPort, mismatch
-from pyteamd.runners.lacp.system import Link, LocalSystem
+from pyteamd.runners.lacp.system import LocalSystem
 from pyteamd.wire import lacpdu
 from pyteamd.wire.ethernet import format_mac
 from pyteamd.wire.lacpdu import LacpInfo, describe_state
 
 
-class Block(Enum):
+class Obstacle(Enum):
     """Reasons for carrying no traffic, in the order in which they are looked for."""
 
     LEAVING = "leaving"
@@ -42,8 +42,10 @@ class Block(Enum):
     """Our own LACPDUs come back. `port`: the one that sent them."""
     SAME_SYSTEM = "same_system"
     """Another system bears our identifier. `system`, `source`."""
+    NO_IDENTIFIER = "no_identifier"
+    """The partner gives no system identifier."""
     OTHER_AGGREGATE = "other_aggregate"
-    """Another aggregate is used. `lead`, `policy`, `key`, `partner_system`, `partner_key`, `individual`."""
+    """Another aggregate is used. `lead`, `policy`, `key`, `partner_system`, `partner_key`, `individual`, `disproved`."""
     WAIT_TO_RESTORE = "wait_to_restore"
     """`until`."""
     STANDBY = "standby"
@@ -63,7 +65,7 @@ class Block(Enum):
 class Blocked:
     """The first reason and what is to be said with it. Moments (`until`) are on the clock of `now`."""
 
-    reason: Block
+    reason: Obstacle
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,21 +81,25 @@ class Place:
     used_lead: str = ""
     """Name of the leading port of the aggregate in use."""
     policy: str = ""
-    standby: bool = False
-    max_ports: int | None = None
+    standby: int = 0
+    """The limit that has no place for it, 0 for none."""
     restoring: bool = False
+    ready_at: float = 0.0
+    """When waiting is over, for it and those it waits for."""
+    disproved: bool = False
+    """The port's aggregate was in use, its partner was in sync, and nothing passed."""
     fallback: str = "off"
     fallback_at: float | None = None
     echo_port: str = ""
     """Name of the port whose frames come back here."""
 
 
-LINK_BLOCKS = {
-    Link.LEAVING: Block.LEAVING,
-    Link.TEAM_DOWN: Block.TEAM_DOWN,
-    Link.DOWN: Block.NO_LINK,
-    Link.HALF_DUPLEX: Block.HALF_DUPLEX,
-    Link.NO_SPEED: Block.NO_SPEED,
+LINK_OBSTACLES = {
+    Link.LEAVING: Obstacle.LEAVING,
+    Link.TEAM_DOWN: Obstacle.TEAM_DOWN,
+    Link.DOWN: Obstacle.NO_LINK,
+    Link.HALF_DUPLEX: Obstacle.HALF_DUPLEX,
+    Link.NO_SPEED: Obstacle.NO_SPEED,
 }
 
 
@@ -101,37 +107,39 @@ def blocking(port: LacpPort, place: Place) -> Blocked | None:
     """Why this port, not in service, is not; None for one that is."""
     if port.mux.distributing:
         return None
-    if port.link in LINK_BLOCKS:
-        return Blocked(LINK_BLOCKS[port.link])
+    if port.link in LINK_OBSTACLES:
+        return Blocked(LINK_OBSTACLES[port.link])
     if port.hold_until is not None:
-        return Blocked(Block.HOLDING, {"until": port.hold_until})
+        return Blocked(Obstacle.HOLDING, {"until": port.hold_until})
     match port.receive:
         case Defaulted():
             return _silent(port, place)
         case Expired(until=until):
-            reason = Block.PARTNER_TIMED_OUT if port.partner_known() else Block.NOT_HEARD_YET
+            reason = Obstacle.PARTNER_TIMED_OUT if port.partner_known() else Obstacle.NOT_HEARD_YET
             return Blocked(reason, {"until": until})
     return _looped(port, place) or _unselected(port, place) or _partner(port, place.local)
 
 
 def _silent(port: LacpPort, place: Place) -> Blocked:
     if place.fallback_at is not None:
-        return Blocked(Block.FALLBACK_DELAY, {"until": place.fallback_at})
+        return Blocked(Obstacle.FALLBACK_DELAY, {"until": place.fallback_at})
     if not place.local.active:
-        return Blocked(Block.BOTH_PASSIVE)
-    return Blocked(Block.PARTNER_SILENT, {"fallback": place.fallback})
+        return Blocked(Obstacle.BOTH_PASSIVE)
+    return Blocked(Obstacle.PARTNER_SILENT, {"fallback": place.fallback})
 
 
 def _looped(port: LacpPort, place: Place) -> Blocked | None:
     if not port.looped(place.local):
         return None
     if place.echo_port:
-        return Blocked(Block.LOOPBACK, {"port": place.echo_port})
+        return Blocked(Obstacle.LOOPBACK, {"port": place.echo_port})
     facts = {"system": format_mac(place.local.mac), "source": format_mac(port.heard_from)}
-    return Blocked(Block.SAME_SYSTEM, facts)
+    return Blocked(Obstacle.SAME_SYSTEM, facts)
 
 
 def _unselected(port: LacpPort, place: Place) -> Blocked | None:
+    if not port.partner_known():
+        return Blocked(Obstacle.NO_IDENTIFIER)
     if not place.used:
         facts = {
             "lead": place.used_lead,
@@ -140,14 +148,15 @@ def _unselected(port: LacpPort, place: Place) -> Blocked | None:
             "partner_system": format_mac(port.partner.system),
             "partner_key": port.partner.key,
             "individual": not port.partner.state & lacpdu.AGGREGATION,
+            "disproved": place.disproved,
         }
-        return Blocked(Block.OTHER_AGGREGATE, facts)
+        return Blocked(Obstacle.OTHER_AGGREGATE, facts)
     if place.restoring:
-        return Blocked(Block.WAIT_TO_RESTORE, {"until": port.restore_at})
+        return Blocked(Obstacle.WAIT_TO_RESTORE, {"until": port.restore_at})
     if place.standby:
-        return Blocked(Block.STANDBY, {"max_ports": place.max_ports})
+        return Blocked(Obstacle.STANDBY, {"max_ports": place.standby})
     if not port.mux.in_sync:
-        return Blocked(Block.WAIT_WHILE, {"until": port.ready_at})
+        return Blocked(Obstacle.WAIT_WHILE, {"until": place.ready_at})
     return None
 
 
@@ -156,12 +165,12 @@ def _partner(port: LacpPort, local: LocalSystem) -> Blocked:
     wrong = mismatch(port.told, actor) if port.told else ""
     if wrong and port.partner.state & lacpdu.AGGREGATION:
         told, real = _field(port.told, wrong), _field(actor, wrong)
-        return Blocked(Block.PARTNER_MISTAKEN, {"field": wrong, "told": told, "real": real})
+        return Blocked(Obstacle.PARTNER_MISTAKEN, {"field": wrong, "told": told, "real": real})
     if not port.partner.state & lacpdu.SYNCHRONIZATION:
-        return Blocked(Block.PARTNER_NOT_IN_SYNC, {"key": port.key(local)})
+        return Blocked(Obstacle.PARTNER_NOT_IN_SYNC, {"key": port.key(local)})
     if not port.partner_sync(local):
-        return Blocked(Block.PARTNER_NOT_KEPT_ALIVE)
-    return Blocked(Block.PARTNER_NOT_COLLECTING)
+        return Blocked(Obstacle.PARTNER_NOT_KEPT_ALIVE)
+    return Blocked(Obstacle.PARTNER_NOT_COLLECTING)
 
 
 def _field(end: LacpInfo | None, name: str) -> Any:
@@ -174,13 +183,14 @@ def _field(end: LacpInfo | None, name: str) -> Any:
 
 
 def team_state(config: LacpConfig) -> dict[str, Any]:
-    """The `runner` object of the team."""
-    return {
+    """The `runner` object of the team; `fallback`, which only SONiC's teamd has, where it is configured."""
+    shown = {
         "active": config.active,
         "sys_prio": config.sys_prio,
         "fast_rate": config.fast_rate,
         "select_policy": config.agg_select_policy,
     }
+    return shown if config.fallback == "off" else {**shown, "fallback": True}
 
 
 def port_state(port: LacpPort, place: Place, blocked: Blocked | None) -> dict[str, Any]:
@@ -189,8 +199,8 @@ def port_state(port: LacpPort, place: Place, blocked: Blocked | None) -> dict[st
         "selected": bool(place.lead),
         "aggregator": {"id": place.lead, "selected": bool(place.lead) and place.used},
         "state": port.receive.name,
-        "key": port.admin_key,
-        "prio": port.priority,
+        "key": port.view.config.lacp_key,
+        "prio": port.view.config.lacp_prio,
         "actor_lacpdu_info": end_state(port.actor(place.local)),
         "partner_lacpdu_info": end_state(port.partner_info(place.local)),
         "details": details(port, place, blocked),
@@ -213,11 +223,11 @@ def details(port: LacpPort, place: Place, blocked: Blocked | None) -> dict[str, 
     """What teamd does not show."""
     return {
         "mux": {"state": port.mux.value, "mode": "independent" if port.independent else "coupled"},
-        "standby": place.standby and isinstance(port.receive, Current) and port.mux is Mux.WAITING,
+        "standby": bool(place.standby) and isinstance(port.receive, Current) and port.mux is Mux.WAITING,
         "partner_in_sync": port.partner_sync(place.local),
         "actor_state": describe_state(port.actor(place.local).state),
         "partner_state": describe_state(port.partner_info(place.local).state),
-        "churn": {"actor": port.actor_churn.name, "partner": port.partner_churn.name},
+        "churn": {"actor": port.churn.actor.name, "partner": port.churn.partner.name},
         "blocked_by": blocked.reason.value if blocked else "",
         "counters": asdict(port.counters),
     }

@@ -29,19 +29,17 @@ class Fallback:
         self.kind = kind
         self._delay_s = delay_s
 
+    def would_end(self, kind: str, delay_s: float, ports: Iterable[LacpPort], now: float) -> bool:
+        """With these settings a port that carries traffic now would not."""
+        other = Fallback(kind, delay_s)
+        other._silent_since = self._silent_since
+        other.update(ports, now)
+        return not self.ports <= other.ports
+
     def update(self, ports: Iterable[LacpPort], now: float) -> None:
         """Look again."""
-        silent: list[LacpPort] = []
-        heard = False
-        for port in ports:
-            match port.receive:
-                case Current():
-                    heard = True
-                case Expired():
-                    heard = heard or port.partner_known()
-                case Defaulted():
-                    silent.append(port)
-        if self.kind == "off" or heard or not silent:
+        silent = _silent(ports)
+        if self.kind == "off" or not silent:
             self._silent_since = None
             self.ports = frozenset()
             return
@@ -52,7 +50,7 @@ class Fallback:
         elif self.kind == "static":
             self.ports = frozenset(port.ifindex for port in silent)
         else:
-            best = min(silent, key=lambda port: (-port.kernel_priority, port.priority, port.ifindex))
+            best = min(silent, key=lambda port: (-port.view.priority, port.view.config.lacp_prio, port.ifindex))
             self.ports = frozenset((best.ifindex,))
 
     def begins_at(self) -> float | None:
@@ -64,3 +62,17 @@ class Fallback:
     def needed(self, min_ports: int) -> int:
         """How many ports give the team carrier: an individual port is alone by intent."""
         return 1 if self.kind == "individual" else min_ports
+
+
+def _silent(ports: Iterable[LacpPort]) -> list[LacpPort]:
+    """Ports that are defaulted, if no port knows a partner."""
+    silent: list[LacpPort] = []
+    for port in ports:
+        match port.receive:
+            case Current():
+                return []
+            case Expired() if port.partner_known():
+                return []
+            case Defaulted():
+                silent.append(port)
+    return silent

@@ -17,7 +17,6 @@ from pyteamd.wire.marker import Marker
 
 COMPLAINT = "malformed LACP PDU came."
 """teamd's words."""
-COMPLAINT_INTERVAL_S = 60.0
 
 TAGGED = "tagged"
 LINK_NOT_UP = "link_not_up"
@@ -56,12 +55,10 @@ def malformed(frame: FrameSeen, reason: str) -> bool:
 
 
 def complaint(port: LacpPort, reason: str, now: float) -> str:
-    """The line to log, "" when one for this port was logged less than COMPLAINT_INTERVAL_S ago."""
-    if now < port.complained_at + COMPLAINT_INTERVAL_S:
-        port.not_complained += 1
+    """The line to log, "" when one for this port was logged a moment ago."""
+    more = port.patience.complain(now)
+    if more is None:
         return ""
-    more, port.not_complained = port.not_complained, 0
-    port.complained_at = now
     return f"{port.name}: {COMPLAINT} ({reason}{f', {more} more since the last such line' if more else ''})"
 
 
@@ -71,9 +68,9 @@ def answer(port: LacpPort, request: Marker, now: float) -> bytes | None:
         count_bad(port, MARKER_RESPONSE)
         return None
     port.counters.markers_received += 1
-    if now < port.marker_limit.free_at():
+    if now < port.patience.markers.free_at():
         count_bad(port, MARKER_RATE)
         return None
-    port.marker_limit.use(now)
+    port.patience.markers.use(now)
     port.counters.marker_responses_sent += 1
     return request.response().frame(port.source)

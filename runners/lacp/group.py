@@ -1,24 +1,37 @@
 """The ports of a team together: which aggregate is used, and what that means for each port's mux machine.
 
-How it works: selection depends on the mux states (a port that has expired keeps its place only when attached) and the mux machines
-depend on selection, so both are computed in turn until nothing moves. The choice of the aggregate is made anew only when something
-it depends on has changed; between two such moments a user may choose another one. Otherwise only the choice itself is remembered.
+How it works: selection depends on the mux states (a port that has expired keeps its place only when attached, an aggregate in use is left
+when it carries nothing) and the mux machines depend on selection, so both are computed in turn until nothing moves any more: no mux
+machine, not the choice of the aggregate, not the choice of its ports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from pyteamd.runners.lacp.blocked import Place
-from pyteamd.runners.lacp.machines import Current, Defaulted, Mux, MuxInput, Selection
+from pyteamd.runners.lacp.choice import Candidate, Choice
+from pyteamd.runners.lacp.machines import (
+    COUPLED,
+    INDEPENDENT,
+    Current,
+    Defaulted,
+    Mux,
+    MuxInput,
+    Selection,
+    Waiting,
+    next_mux,
+)
 from pyteamd.runners.lacp.port import LacpPort
-from pyteamd.runners.lacp.selection import POLICIES, Aggregate, LagId, Member, choose, in_use, ready_at
+from pyteamd.runners.lacp.selection import Aggregate, LagId, Member, in_use, ready_at
 from pyteamd.runners.lacp.system import LocalSystem
 
-SETTLE_LIMIT = 16
-"""Rounds after which selection and mux machines must have come to rest; the longest real way is detach, wait, attach, serve."""
+SETTLE_LIMIT = 32
+"""Rounds after which selection and mux machines must have come to rest; the longest real way: give way, detach, wait, attach, serve."""
 
 BY_USER = "user"
+LONG_AGO = float("-inf")
 
 
 class Group:
@@ -27,37 +40,25 @@ class Group:
     def __init__(self, local: LocalSystem, policy_name: str, max_ports: int | None) -> None:
         self.local = local
         self.ports: dict[int, LacpPort] = {}
-        self.chosen: LagId | None = None
-        """The aggregate in use."""
-        self.set_policy(policy_name, max_ports)
-        self._pinned: tuple[Aggregate, ...] | None = None
-        """What there was when a user chose; while that is so, the choice stands."""
+        self.choice = Choice(policy_name)
+        self.max_ports = max_ports
         self._usable: frozenset[int] = frozenset()
+        """Ports of the aggregate in use that may attach."""
 
-    def set_policy(self, name: str, max_ports: int | None) -> None:
-        """How to choose, from the next `settle` on."""
-        self.policy_name = name
-        self._policy = POLICIES[name]
-        self._max_ports = max_ports
-        self._judged: tuple[Aggregate, ...] = ()
-        """What the last choice was based on."""
+    @property
+    def chosen(self) -> LagId | None:
+        """The aggregate in use."""
+        return self.choice.lag
 
     def settle(self, now: float) -> None:
         """Selection and mux machines, until all rest."""
         for _ in range(SETTLE_LIMIT):
             before = self.chosen, self._usable
-            self._measure_waits()
             self._select(now)
             stepped = [port for port in self.ports.values() if self._step(port, now)]
             if not stepped and before == (self.chosen, self._usable):
                 return
         raise AssertionError("LACP selection does not come to rest")
-
-    def _measure_waits(self) -> None:
-        """First of all, since a port may wait for one that waits no longer; selection asks who is ready."""
-        for port in self.ports.values():
-            if port.mux is Mux.WAITING:
-                port.ready_at = self._ready_at(port)
 
     def addressed(self, port: LacpPort) -> bool:
         """Both the team and the port have an Ethernet address to speak with."""
@@ -68,14 +69,20 @@ class Group:
         port = self.ports.get(ifindex)
         lag = port.member_of(self.local) if port else None
         if lag is not None:
-            self.chosen = lag
-            self._pinned = self._candidates(now)
+            self.choice.pin(lag, self._candidates(now))
         return lag is not None
 
-    def choice(self) -> str:
+    def would_leave(self, policy_name: str, now: float) -> bool:
+        """With another policy the aggregate in use would not stay."""
+        other = copy(self.choice)
+        other.set_policy(policy_name)
+        other.update(self._candidates(now), now)
+        return other.lag != self.chosen
+
+    def choice_in_words(self) -> str:
         """The ports of the aggregate in use, and whether a user chose it; "" when there is none."""
         ports = [str(port.ifindex) for port in self.ports.values() if port.member_of(self.local) == self.chosen]
-        return "" if self.chosen is None else " ".join([*ports, BY_USER] if self._pinned is not None else ports)
+        return "" if self.chosen is None else " ".join([*ports, BY_USER] if self.choice.by_user else ports)
 
     def choose_again(self, choice: str, now: float) -> None:
         """Use the aggregate of these ports again, and at once: a moment ago they were in service."""
@@ -86,46 +93,45 @@ class Group:
         else:
             return
         if not by_user:
-            self._pinned = None
+            self.choice.take(self.chosen)
         for port in self.ports.values():
-            if port.mux is Mux.WAITING and port.lag == self.chosen:
-                port.wait_until = now
+            if isinstance(port.standing, Waiting) and port.lag == self.chosen:
+                port.standing = Waiting(port.lag, port.standing.since, now)
 
     # -- which aggregate -----------------------------------------------------------------------------------------------
 
     def _select(self, now: float) -> None:
-        aggregates = self._candidates(now)
-        if aggregates != self._pinned:
-            self._pinned = None
-            self._choose(tuple(one for one in aggregates if self._can_take_over(one, aggregates, now)))
         ports = self.ports.values()
+        self.choice.update(self._candidates(now), now)
+        if all(self.chosen not in (port.lag, port.member_of(self.local)) for port in ports):
+            self.choice.take(None)
         members = (member_of(port, self.local) for port in ports if self._may_serve(port, now))
         serving = {port.ifindex for port in ports if port.mux.distributing}
         arrived = {port.ifindex for port in ports if self._partner_ready(port)}
-        self._usable = in_use(members, self._max_ports, serving, arrived)
+        self._usable = in_use(members, self.max_ports, serving, arrived)
 
-    def _choose(self, aggregates: tuple[Aggregate, ...]) -> None:
-        if aggregates == self._judged:
-            return
-        self._judged = aggregates
-        best = choose(self._policy, aggregates, self.chosen)
-        if best is not None:
-            self.chosen = best.lag
-        elif all(port.lag != self.chosen for port in self.ports.values()):
-            self.chosen = None
+    def _candidates(self, now: float) -> list[Candidate]:
+        """Aggregates to choose from: those heard lately. Ports that have to wait after a failure count only when there are no others."""
+        current = [port for port in self.ports.values() if isinstance(port.receive, Current)]
+        well = [port for port in current if port.lag_id(self.local) is not None and not port.restoring(now)]
+        return [self._candidate(aggregate, now) for aggregate in self._aggregates(well or current)]
 
-    def _candidates(self, now: float) -> tuple[Aggregate, ...]:
-        """Aggregates to choose from. Ports that have to wait after a failure count only when there are no others."""
-        alive = [port for port in self.ports.values() if port.member_of(self.local) is not None]
-        well = [port for port in alive if not port.restoring(now)]
-        return self._aggregates(well or alive)
-
-    def _can_take_over(self, aggregate: Aggregate, others: tuple[Aggregate, ...], now: float) -> bool:
-        """Make before break: while the aggregate in use has a port, another one must be ready before it is chosen."""
-        if aggregate.lag == self.chosen or all(one.lag != self.chosen for one in others):
-            return True
+    def _candidate(self, aggregate: Aggregate, now: float) -> Candidate:
         ports = [self.ports[member.ifindex] for member in aggregate.members]
-        return any(port.mux is Mux.WAITING and now >= port.ready_at for port in ports)
+        ready = {port.ifindex for port in ports if self._done_waiting(port, now)}
+        in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)}
+        return Candidate(
+            aggregate,
+            able=tuple(member for member in aggregate.members if member.ifindex in ready & in_sync),
+            ready=bool(ready),
+            attached=any(port.mux.in_sync for port in ports),
+            carries=any(
+                port.ifindex in in_sync and port.mux.distributing and port.partner_collecting() for port in ports
+            ),
+        )
+
+    def _done_waiting(self, port: LacpPort, now: float) -> bool:
+        return port.mux is not Mux.DETACHED and now >= self.ready_at(port)
 
     def _aggregates(self, ports: Iterable[LacpPort]) -> tuple[Aggregate, ...]:
         found: dict[LagId, list[Member]] = {}
@@ -141,7 +147,7 @@ class Group:
         """It competes for a place: right aggregate, and attached or done with waiting."""
         if port.lag is None or port.lag != self.chosen or self._held_back(port, now):
             return False
-        return port.mux.in_sync or (isinstance(port.receive, Current) and now >= port.ready_at)
+        return port.mux.in_sync or (isinstance(port.receive, Current) and now >= self.ready_at(port))
 
     def _partner_ready(self, port: LacpPort) -> bool:
         """Once attached, it is in service."""
@@ -155,9 +161,21 @@ class Group:
             other.mux.distributing for other in self.ports.values() if other.lag == port.lag and other is not port
         )
 
-    def _ready_at(self, port: LacpPort) -> float:
-        waiting = [other for other in self.ports.values() if other.mux is Mux.WAITING and other.lag == port.lag]
-        return ready_at([(other.wait_since, other.wait_until) for other in waiting], port.wait_until)
+    def ready_at(self, port: LacpPort) -> float:
+        """When waiting is over, for this port and those it waits for; long ago for one that does not wait."""
+        if not isinstance(port.standing, Waiting):
+            return LONG_AGO
+        others = (other.standing for other in self.ports.values() if other.lag == port.lag)
+        waits = [(one.since, one.until) for one in others if isinstance(one, Waiting)]
+        return ready_at(waits, port.standing.until)
+
+    def deadline(self, port: LacpPort, now: float) -> float | None:
+        """Next moment at which time alone changes something on this port."""
+        moments = [port.deadline(self.local)]
+        ready = self.ready_at(port)
+        if ready > now:
+            moments.append(ready)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def selection(self, port: LacpPort, now: float) -> Selection:
         """What the mux machine is told. Ports of aggregates that are not in use stand by, ready when theirs is chosen."""
@@ -170,10 +188,20 @@ class Group:
         return Selection.SELECTED if lag == self.chosen and port.ifindex in self._usable else Selection.STANDBY
 
     def _step(self, port: LacpPort, now: float) -> bool:
-        selection = self.selection(port, now)
-        ready = now >= port.ready_at
-        inputs = MuxInput(selection, ready, port.partner_sync(self.local), port.partner_collecting())
-        return port.step_mux(inputs, now, port.lag_id(self.local))
+        return port.step_mux(self._input(port, now), now, port.lag_id(self.local))
+
+    def _input(self, port: LacpPort, now: float) -> MuxInput:
+        ready = now >= self.ready_at(port)
+        return MuxInput(self.selection(port, now), ready, port.partner_sync(self.local), port.partner_collecting())
+
+    def stuck(self, now: float) -> list[str]:
+        """Ports that could go on and do not, one sentence each."""
+        tables = {True: INDEPENDENT, False: COUPLED}
+        return [
+            f"{port.name}: {port.mux.value}, and could be {target.value}"
+            for port in self.ports.values()
+            if (target := next_mux(tables[port.independent], port.mux, self._input(port, now))) is not None
+        ]
 
     def broken(self) -> list[str]:
         """What must hold of ports in service and does not, one sentence each."""
@@ -190,8 +218,8 @@ class Group:
             if port.lag != self.chosen:
                 found.append(f"{port.name}: in service in an aggregate that is not in use")
         serving = [port.name for port in self.ports.values() if port.mux.distributing]
-        if self._max_ports is not None and len(serving) > self._max_ports:
-            found.append(f"{', '.join(serving)} in service, max_ports is {self._max_ports}")
+        if self.max_ports is not None and len(serving) > self.max_ports:
+            found.append(f"{', '.join(serving)} in service, max_ports is {self.max_ports}")
         if len(partners) > 1:
             found.append("ports in service have different partners or keys")
         return found
@@ -202,7 +230,7 @@ class Group:
         """The leading port of an aggregate; None when it has no port."""
         for aggregate in self._aggregates(self.ports.values()):
             if aggregate.lag == lag:
-                return self.ports[self._policy.lead(aggregate).ifindex]
+                return self.ports[self.choice.policy.lead(aggregate).ifindex]
         return None
 
     def place(self, port: LacpPort, now: float, fallback: str, fallback_at: float | None) -> Place:
@@ -211,17 +239,18 @@ class Group:
         lead, used_lead = self.lead(lag), self.lead(self.chosen)
         used = lag is not None and lag == self.chosen
         held_back = self._held_back(port, now)
-        waited = used and not held_back and now >= port.ready_at
+        waited = used and not held_back and now >= self.ready_at(port)
         echo = port.looped(self.local)
         return Place(
             local=self.local,
             lead=lead.ifindex if lead else 0,
             used=used,
             used_lead=used_lead.name if used_lead else "",
-            policy=self.policy_name,
-            standby=waited and self.selection(port, now) is Selection.STANDBY,
-            max_ports=self._max_ports,
+            policy=self.choice.policy_name,
+            standby=(self.max_ports or 0) if waited and self.selection(port, now) is Selection.STANDBY else 0,
             restoring=held_back,
+            ready_at=self.ready_at(port),
+            disproved=self.choice.disproved(lag),
             fallback=fallback,
             fallback_at=fallback_at,
             echo_port=next((one.name for one in self.ports.values() if echo and one.source == port.heard_from), ""),
@@ -232,7 +261,7 @@ def member_of(port: LacpPort, local: LocalSystem) -> Member:
     """A port as the policies see it. The system with the smaller identifier decides by its own priorities."""
     ours = (local.priority, int.from_bytes(local.mac))
     theirs = (port.partner.system_priority, int.from_bytes(port.partner.system))
-    own_end = (*ours, port.priority, port.number)
+    own_end = (*ours, port.view.config.lacp_prio, port.number)
     rank = min(own_end, (*theirs, port.partner.port_priority, port.partner.port))
     current = isinstance(port.receive, Current)
-    return Member(port.ifindex, rank, port.kernel_priority, port.sticky, port.speed_mbps, current)
+    return Member(port.ifindex, rank, port.view.priority, port.view.config.sticky, port.speed_mbps, current)

@@ -13,12 +13,10 @@ from typing import Any
 
 from pyteamd.runners.base import PortView, TeamView
 from pyteamd.runners.lacp.group import Group
-from pyteamd.runners.lacp.keys import LacpPortConfig
-from pyteamd.runners.lacp.machines import Disabled, Mux
+from pyteamd.runners.lacp.machines import Attached, Detached, Mux
 from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.runners.lacp.selection import assign_number
 from pyteamd.runners.lacp.snapshot import SavedPort, load, restore
-from pyteamd.runners.lacp.system import Link
 from pyteamd.wire.ethernet import MAC_LENGTH
 from pyteamd.wire.lacpdu import COLLECTING, DISTRIBUTING, SYNCHRONIZATION, Lacpdu
 
@@ -54,9 +52,10 @@ class Joining:
     def follow_ports(self, team: TeamView, now: float) -> bool:
         """Ports that came and went. Returns whether any did."""
         ports = self._group.ports
-        if team.ports.keys() == ports.keys():
+        stale = [ifindex for ifindex, port in ports.items() if team.ports.get(ifindex) is not port.view]
+        if not stale and len(ports) == len(team.ports):
             return False
-        for ifindex in ports.keys() - team.ports.keys():
+        for ifindex in stale:
             del ports[ifindex]
         for ifindex, view in team.ports.items():
             if ifindex not in ports:
@@ -68,41 +67,29 @@ class Joining:
         """The first LACPDU on a port found in service. If the partner is in service too, go on as if we had been there."""
         if not port.matched(self._group.local) or pdu.partner.state & pdu.actor.state & IN_SERVICE != IN_SERVICE:
             return
-        port.lag = port.lag_id(self._group.local)
-        port.mux = Mux.DISTRIBUTING if port.independent else Mux.COLLECTING_DISTRIBUTING
+        state = Mux.DISTRIBUTING if port.independent else Mux.COLLECTING_DISTRIBUTING
+        port.standing = Attached(port.lag_id(self._group.local), state)
         if self._group.chosen is None:
-            self._group.chosen = port.lag
+            self._group.choice.take(port.lag)
 
     def _join(self, view: PortView, team: TeamView, now: float) -> LacpPort:
-        config: LacpPortConfig = view.config
         saved = self._saved.pop(view.name, None)
         if saved is not None and saved.ifindex != view.ifindex:
             saved = None
         taken = [port.number for port in self._group.ports.values()]
         taken += [other.number for other in self._saved.values()]
         number = saved.number if saved and saved.number not in taken else assign_number(view.ifindex, taken)
-        port = LacpPort(
-            view.ifindex,
-            view.name,
-            number,
-            source_of(saved, view),
-            priority=config.lacp_prio,
-            admin_key=config.lacp_key,
-            wait_to_restore_s=float(config.wait_to_restore),
-            served_since=now,
-        )
+        port = LacpPort(view, number, source_of(saved, view), served_since=now)
         if saved is not None and now - self._saved_at < saved.believed_for_s():
             self._go_on(port, saved, now)
         elif not self.begun and team.adopted and view.running and enabled_in_kernel(view, team):
-            port.hold_until = now + HOLD_S
+            port.standing = Detached(hold_until=now + HOLD_S)
         return port
 
     def _go_on(self, port: LacpPort, saved: SavedPort, now: float) -> None:
         restore(port, saved, self._group.local, now)
         if saved.selected and port.lag is not None:
-            self._group.chosen = port.lag
-        if not isinstance(port.receive, Disabled):
-            port.link = Link.UP
+            self._group.choice.take(port.lag)
 
 
 def source_of(saved: SavedPort | None, view: PortView) -> bytes:

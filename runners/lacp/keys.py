@@ -69,7 +69,7 @@ class LacpConfig(HashConfig):
     fallback: str = option(
         "off",
         help="What to do while no partner speaks LACP. off: nothing carries traffic; individual: one port does, the one "
-        "with the highest prio; static: all do. The first LACPDU ends it.",
+        "with the highest prio; static: all do. The first LACPDU ends it. SONiC's true and false mean individual and off.",
         choices=("off", "individual", "static"),
     )
     fallback_delay: int = option(

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, TypeAlias
 
+from pyteamd.runners.lacp.selection import LagId
+
 FAST_PERIODIC_S = 1.0
 SLOW_PERIODIC_S = 30.0
 SHORT_TIMEOUT_S = 3.0
@@ -35,10 +37,22 @@ AGGREGATE_WAIT_S = 2.0
 # -- receive, 6.4.12 -----------------------------------------------------------------------------------------------------
 
 
+class Link(Enum):
+    """Whether the link can carry LACP, and why not."""
+
+    UP = "up"
+    DOWN = "no link"
+    TEAM_DOWN = "team is down"
+    HALF_DUPLEX = "half duplex"
+    NO_SPEED = "duplex known but no speed"
+    LEAVING = "port is leaving"
+
+
 @dataclass(frozen=True, slots=True)
 class Disabled:
     """The link cannot carry LACP now. What is known of the partner is kept."""
 
+    link: Link = Link.DOWN
     name: ClassVar[str] = "disabled"
 
 
@@ -120,6 +134,38 @@ class Mux(Enum):
     def distributing(self) -> bool:
         """The port sends frames."""
         return self in (Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """In no aggregate."""
+
+    hold_until: float | None = None
+    """Found in service without a word about its partner: leave the kernel's setting alone and listen until then."""
+    state: ClassVar[Mux] = Mux.DETACHED
+    lag: ClassVar[LagId | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """To be attached when wait_while is over, for this port and those it waits for."""
+
+    lag: LagId | None
+    since: float
+    until: float
+    state: ClassVar[Mux] = Mux.WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Part of the aggregate; `state`: ATTACHED or one of those behind it."""
+
+    lag: LagId | None
+    state: Mux = Mux.ATTACHED
+
+
+Standing: TypeAlias = Detached | Waiting | Attached
+"""Where the mux machine stands, with what that state owns."""
 
 
 class Selection(Enum):

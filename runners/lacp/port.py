@@ -1,54 +1,45 @@
 """One port's LACP machines: receive, periodic, mux, transmit, churn (IEEE 802.1AX-2014, 6.4).
 
 How it works: everything that happens to one port on LACP's account is in this file; which state follows which is looked up in
-`lacp_tables`, and which aggregate is the right one is decided elsewhere and comes in as `Selection`. A port remembers the states
-of its machines, what the partner last said of itself (`partner`) and of us (`told`), and what we last said (`said`). All else is
-computed when it is needed: our own part of an LACPDU (`actor`), the partner's as we repeat it (`partner_info`), whether the
-partner's SYNCHRONIZATION counts, and whether an LACPDU is due, which is a comparison of what we would say with what we said.
+`machines`, and which aggregate is the right one is decided elsewhere and comes in as `Selection`. A port remembers the states of its
+machines, which own their moments, and what the partner last said of itself (`partner`) and of us (`told`). All else is computed when
+it is needed: our own part of an LACPDU (`actor`), the partner's as we repeat it (`partner_info`), whether the partner's
+SYNCHRONIZATION counts, and whether an LACPDU is due, which is a comparison of what we would say with what we said.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from pyteamd.runners.base import PortView
+from pyteamd.runners.lacp.churn import ChurnDetection
 from pyteamd.runners.lacp.machines import (
     AGGREGATE_WAIT_S,
     BECOMES_COUPLED,
     BECOMES_INDEPENDENT,
-    CHURN,
-    CHURN_DETECTION_S,
     COUPLED,
     INDEPENDENT,
     RECEIVE,
     SHORT_TIMEOUT_S,
-    Churn,
-    Churned,
+    Attached,
     Current,
     Defaulted,
+    Detached,
     Disabled,
-    Drift,
     Expired,
     Happening,
-    Monitor,
+    Link,
     Mux,
     MuxInput,
-    NoChurn,
     Pace,
     Receive,
+    Standing,
+    Waiting,
     next_mux,
     periodic,
 )
 from pyteamd.runners.lacp.selection import LagId
-from pyteamd.runners.lacp.system import (
-    LACPDUS_PER_S,
-    MARKERS_PER_S,
-    OTHER_SPEED,
-    SPEED_CODES,
-    Counters,
-    Link,
-    LocalSystem,
-    RateLimit,
-)
+from pyteamd.runners.lacp.system import OTHER_SPEED, SPEED_CODES, Counters, LocalSystem, Patience, Transmitter
 from pyteamd.wire import lacpdu
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
@@ -61,7 +52,9 @@ GRACE_S = 0.1
 """A timeout noticed so late says that this process stood still. What came meanwhile is in the socket and is read first."""
 
 DISABLED = Disabled()
-NO_CHURN = NoChurn()
+DETACHED = Detached()
+FAILED = float("inf")
+"""As `restore_at`: it was in use and went bad, and was not heard since; the wait is to begin with the next LACPDU."""
 
 MUX_BITS = {
     mux: (lacpdu.SYNCHRONIZATION if mux.in_sync else 0)
@@ -76,19 +69,13 @@ HEEDED_BITS = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.SYNCHRONIZATION | lacpdu
 
 @dataclass(slots=True)
 class LacpPort:
-    """One port. `number`, `source` and the priorities and keys are what LACPDUs say of it."""
+    """One port. `number` and `source` are what LACPDUs say of it as long as it lives."""
 
-    ifindex: int
-    name: str
+    view: PortView
+    """The port as the team has it: name, link, settings."""
     number: int
     source: bytes
     """Source address of frames: the port's own, not the team's."""
-    priority: int = 255
-    admin_key: int = 0
-    wait_to_restore_s: float = 0.0
-    kernel_priority: int = 0
-    sticky: bool = False
-    link: Link = Link.DOWN
     speed_mbps: int = 0
     """Last known speed; kept while the link is down."""
     independent: bool = False
@@ -99,43 +86,55 @@ class LacpPort:
     """What the partner last said of us."""
     heard_from: bytes = b""
     """Source address of the last LACPDU."""
-    mux: Mux = Mux.DETACHED
-    lag: LagId | None = None
-    """The aggregate the mux machine waits for or is attached to."""
-    wait_since: float = 0.0
-    wait_until: float = 0.0
-    ready_at: float = 0.0
-    """When those it waits for are ready too; set by the selection logic."""
-    failed: bool = False
-    """It was in use and went bad: it has to wait before it is used again."""
+    standing: Standing = DETACHED
     restore_at: float | None = None
-    """End of that wait."""
+    """End of wait_to_restore, FAILED before that has begun."""
     served_since: float | None = None
     """When it last went in or out of service, or joined."""
-    hold_until: float | None = None
-    """Found in service without a word about its partner: leave the kernel's setting alone and listen until then."""
-    said: LacpInfo | None = None
-    said_at: float = 0.0
-    ntt: bool = False
-    """Need to transmit though nothing changed on our side."""
-    limit: RateLimit = field(default_factory=lambda: RateLimit(LACPDUS_PER_S))
-    marker_limit: RateLimit = field(default_factory=lambda: RateLimit(MARKERS_PER_S))
-    complained_at: float = float("-inf")
-    """When the log last told of a malformed LACPDU."""
-    not_complained: int = 0
-    """Malformed ones since that the log did not tell of."""
-    actor_churn: Churn = NO_CHURN
-    partner_churn: Churn = NO_CHURN
+    transmitter: Transmitter = field(default_factory=Transmitter)
+    churn: ChurnDetection = field(default_factory=ChurnDetection)
+    patience: Patience = field(default_factory=Patience)
     counters: Counters = field(default_factory=Counters)
 
     # -- computed ------------------------------------------------------------------------------------------------------
 
+    @property
+    def ifindex(self) -> int:
+        """Of the interface."""
+        return self.view.ifindex
+
+    @property
+    def name(self) -> str:
+        """Of the interface, now."""
+        return self.view.name
+
+    @property
+    def link(self) -> Link:
+        """Whether the link can carry LACP, and why not."""
+        return self.receive.link if isinstance(self.receive, Disabled) else Link.UP
+
+    @property
+    def mux(self) -> Mux:
+        """State of the mux machine."""
+        return self.standing.state
+
+    @property
+    def lag(self) -> LagId | None:
+        """The aggregate the mux machine waits for or is attached to."""
+        return self.standing.lag
+
+    @property
+    def hold_until(self) -> float | None:
+        """Until when the kernel's setting is left alone; None when it is ours."""
+        return self.standing.hold_until if isinstance(self.standing, Detached) else None
+
     def key(self, local: LocalSystem) -> int:
         """Operational key."""
+        admin_key: int = self.view.config.lacp_key
         if not local.keys_by_speed:
-            return self.admin_key
+            return admin_key
         code = SPEED_CODES.get(self.speed_mbps, OTHER_SPEED)
-        return (self.admin_key << 6) & 0xFFC0 | code << 1 | 1
+        return (admin_key << 6) & 0xFFC0 | code << 1 | 1
 
     def actor(self, local: LocalSystem) -> LacpInfo:
         """What we say of ourselves now."""
@@ -144,14 +143,14 @@ class LacpPort:
         state |= lacpdu.TIMEOUT if local.fast else 0
         match self.receive:
             case Expired():
-                state |= lacpdu.EXPIRED
+                state |= lacpdu.EXPIRED if self.partner_known() else lacpdu.EXPIRED | lacpdu.DEFAULTED
             case Defaulted():
                 state |= lacpdu.DEFAULTED
-        return LacpInfo(local.priority, local.mac, self.key(local), self.priority, self.number, state)
+        return LacpInfo(local.priority, local.mac, self.key(local), self.view.config.lacp_prio, self.number, state)
 
     def matched(self, local: LocalSystem) -> bool:
-        """The partner means this very port when it speaks of us: it cannot know more than what we last said."""
-        return self.told is not None and not mismatch(self.told, self.said or self.actor(local))
+        """The partner means this very port when it speaks of us. What is compared does not depend on any machine of ours."""
+        return self.told is not None and not mismatch(self.told, self.actor(local))
 
     def partner_sync(self, local: LocalSystem) -> bool:
         """The partner is in sync with us (recordPDU, 6.4.9): it says so, means us, and the link will be kept alive."""
@@ -200,9 +199,9 @@ class LacpPort:
 
     def restoring(self, now: float) -> bool:
         """It is well again after a failure, but not for long enough."""
-        return self.restore_at is not None and now < self.restore_at
+        return self.restore_at is not None and now < self.restore_at < FAILED
 
-    def periodic(self, local: LocalSystem) -> Pace:
+    def pace(self, local: LocalSystem) -> Pace:
         """How often to speak."""
         enabled = not isinstance(self.receive, Disabled)
         short = isinstance(self.receive, Expired) or bool(self.partner.state & lacpdu.TIMEOUT)
@@ -210,49 +209,45 @@ class LacpPort:
 
     def due(self, local: LocalSystem) -> float | None:
         """When the next LACPDU is to be sent; a moment in the past means now, None never."""
-        pace = self.periodic(local)
-        if pace.value is None or self.hold_until is not None:
+        if isinstance(self.receive, Disabled) or self.hold_until is not None:
             return None
-        news = self.ntt or self.said != self.actor(local)
-        return self.limit.free_at() if news else max(self.said_at + pace.value, self.limit.free_at())
+        return self.transmitter.due(self.actor(local), self.pace(local).value)
 
-    def deadline(self, local: LocalSystem, now: float) -> float | None:
-        """Next moment at which time alone changes something."""
-        moments = [self.due(local), self.hold_until, self.restore_at]
-        moments += [timer.until for timer in (self.actor_churn, self.partner_churn) if isinstance(timer, Monitor)]
+    def deadline(self, local: LocalSystem) -> float | None:
+        """Next moment at which time alone changes something, but for the end of wait_while, which others decide with it."""
+        moments = [self.due(local), self.hold_until, self.churn.deadline()]
+        if self.restore_at != FAILED:
+            moments.append(self.restore_at)
         if isinstance(self.receive, Current | Expired):
             moments.append(self.receive.until)
-        if self.mux is Mux.WAITING and self.ready_at > now:
-            moments.append(self.ready_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     # -- receive machine -----------------------------------------------------------------------------------------------
 
     def set_link(self, link: Link, local: LocalSystem, now: float) -> bool:
         """The link can or cannot carry LACP from now on. Returns whether the receive machine moved."""
-        self.link = link
         if link is Link.UP:
             return self.happen(Happening.LINK_UP, local, now)
         if link is not Link.DOWN:
             self.unselect()
-        return self.happen(Happening.LINK_DOWN, local, now)
+        moved = self.happen(Happening.LINK_DOWN, local, now)
+        self.receive = Disabled(link)
+        return moved
 
     def hear(self, pdu: Lacpdu, source: bytes, local: LocalSystem, now: float) -> bool:
         """An LACPDU came. Returns False when the link cannot carry LACP and it was ignored."""
         if (type(self.receive), Happening.PDU) not in RECEIVE:
             return False
-        self.hold_until = None
-        if not same_link(pdu.actor, self.partner):
+        if self.hold_until is not None or not same_link(pdu.actor, self.partner):
             self.unselect()
         self.told = pdu.partner
         actor = self.actor(local)
         if mismatch(pdu.partner, actor) or (pdu.partner.state ^ actor.state) & HEEDED_BITS:
-            self.ntt = True
+            self.transmitter.ntt = True
         self.partner = pdu.actor
         self.heard_from = source
-        if self.failed:
-            self.failed = False
-            self.restore_at = now + self.wait_to_restore_s
+        if self.restore_at == FAILED:
+            self.restore_at = now + self.view.config.wait_to_restore
         return self.happen(Happening.PDU, local, now)
 
     def happen(self, what: Happening, local: LocalSystem, now: float) -> bool:
@@ -266,10 +261,12 @@ class LacpPort:
         if what is Happening.MOVED:
             self.unselect()
             self.partner, self.told = NO_PARTNER, None
-        if target is Disabled:
-            self.receive = Disabled()
-            self.said, self.ntt, self.hold_until = None, False, None
-            self.actor_churn = self.partner_churn = NoChurn()
+        elif target is Disabled:
+            self.receive = DISABLED
+            self.transmitter.forget()
+            self.churn.stop()
+            if self.hold_until is not None:
+                self.unselect()
         elif target is Current:
             self.receive = Current(now + local.timeout_s)
         elif target is Expired:
@@ -280,9 +277,14 @@ class LacpPort:
             self.partner, self.told = DEFAULT_PARTNER, None
         return True
 
+    def be_patient(self, local: LocalSystem, now: float) -> None:
+        """We ask for slow LACPDUs from now on, so the next one may come that late; what we have heard is worth as much as a new one."""
+        if isinstance(self.receive, Current):
+            self.receive = Current(max(self.receive.until, now + local.timeout_s))
+
     def _fail(self) -> None:
-        if self.wait_to_restore_s and (self.mux.in_sync or self.restore_at is not None):
-            self.failed, self.restore_at = True, None
+        if self.view.config.wait_to_restore and (self.mux.in_sync or self.restore_at is not None):
+            self.restore_at = FAILED
             self.unselect()
 
     # -- mux machine ---------------------------------------------------------------------------------------------------
@@ -291,39 +293,37 @@ class LacpPort:
         """What the kernel can do became known or changed."""
         if independent != self.independent:
             self.independent = independent
-            self.mux = (BECOMES_INDEPENDENT if independent else BECOMES_COUPLED).get(self.mux, self.mux)
+            if isinstance(self.standing, Attached):
+                other = (BECOMES_INDEPENDENT if independent else BECOMES_COUPLED).get(self.mux, self.mux)
+                self.standing = Attached(self.lag, other)
 
     def step_mux(self, now: MuxInput, at: float, lag: LagId | None) -> bool:
         """One step of the mux machine towards `lag`. Returns whether it moved."""
         target = next_mux(INDEPENDENT if self.independent else COUPLED, self.mux, now)
         if target is None:
             return False
-        if target is Mux.WAITING:
-            self.lag = lag
-            self.wait_since = at
-            self.wait_until = self.ready_at = at + AGGREGATE_WAIT_S
-        elif target is Mux.ATTACHED:
-            self.restore_at = None
-        self.set_mux(target)
-        return True
-
-    def set_mux(self, target: Mux) -> None:
-        """Enter a mux state."""
         self.counters.flaps += self.mux.distributing and not target.distributing
-        self.mux = target
         if target is Mux.DETACHED:
-            self.lag = None
+            self.standing = DETACHED
+        elif target is Mux.WAITING:
+            self.standing = Waiting(lag, at, at + AGGREGATE_WAIT_S)
+        else:
+            if target is Mux.ATTACHED:
+                self.restore_at = None
+            self.standing = Attached(self.lag, target)
+        return True
 
     def unselect(self) -> None:
         """The link is no longer what it was: out of its aggregate at once."""
-        self.set_mux(Mux.DETACHED)
+        self.counters.flaps += self.mux.distributing
+        self.standing = DETACHED
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def expire(self, local: LocalSystem, now: float) -> bool:
         """Let the timers run out whose time has come, but for churn. Returns whether the receive machine moved."""
         if self.hold_until is not None and now >= self.hold_until:
-            self.hold_until = None
+            self.standing = DETACHED
         if self.restore_at is not None and now >= self.restore_at:
             self.restore_at = None
         if not isinstance(self.receive, Current | Expired) or now < self.receive.until:
@@ -337,11 +337,7 @@ class LacpPort:
         """Run both churn machines. Returns whether the actor's and the partner's churn began."""
         if isinstance(self.receive, Disabled):
             return False, False
-        before = self.actor_churn, self.partner_churn
-        self.actor_churn = drift(self.actor_churn, self.mux.in_sync, now)
-        self.partner_churn = drift(self.partner_churn, self.partner_sync(local), now)
-        actor = isinstance(self.actor_churn, Churned) and self.actor_churn != before[0]
-        partner = isinstance(self.partner_churn, Churned) and self.partner_churn != before[1]
+        actor, partner = self.churn.step(self.mux.in_sync, self.partner_sync(local), now)
         self.counters.actor_churns += actor
         self.counters.partner_churns += partner
         return actor, partner
@@ -350,25 +346,10 @@ class LacpPort:
 
     def transmit(self, local: LocalSystem, now: float) -> bytes:
         """The LACPDU to send now, as a frame."""
-        self.said = self.actor(local)
-        self.said_at = now
-        self.ntt = False
-        self.limit.use(now)
+        actor = self.actor(local)
+        self.transmitter.speak(actor, now)
         self.counters.lacpdus_sent += 1
-        return Lacpdu(self.said, self.partner_info(local)).frame(self.source)
-
-
-def drift(churn: Churn, in_sync: bool, now: float) -> Churn:
-    """Next state of a churn machine."""
-    what = Drift.IN_SYNC if in_sync else Drift.OUT_OF_SYNC
-    if not in_sync and isinstance(churn, Monitor) and now >= churn.until:
-        what = Drift.TIMEOUT
-    target = CHURN.get((type(churn), what))
-    if target is None:
-        return churn
-    if target is Monitor:
-        return Monitor(now + CHURN_DETECTION_S)
-    return NO_CHURN if target is NoChurn else Churned()
+        return Lacpdu(actor, self.partner_info(local)).frame(self.source)
 
 
 def same_link(one: LacpInfo, other: LacpInfo) -> bool:

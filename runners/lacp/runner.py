@@ -10,7 +10,6 @@ The raw link is followed, not the link watchers' verdict, as teamd does. While t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap
@@ -33,11 +32,11 @@ from pyteamd.runners.lacp.log_lines import (
     speeds_line,
     state_line,
 )
-from pyteamd.runners.lacp.machines import Disabled, Happening, Mux, Pace, Receive
-from pyteamd.runners.lacp.port import LacpPort, mismatch
+from pyteamd.runners.lacp.machines import Disabled, Happening, Link, Pace, Receive
+from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
 from pyteamd.runners.lacp.reload import PORT_IDENTITY, disruption, take_over
 from pyteamd.runners.lacp.snapshot import save
-from pyteamd.runners.lacp.system import Link, LocalSystem, link_of
+from pyteamd.runners.lacp.system import LocalSystem, link_of
 from pyteamd.runners.lacp.words import in_fallback, in_service, out_of_service
 from pyteamd.runners.spread.hash_keys import insert_tx_hash
 from pyteamd.runners.spread.loadbalance import Spreader
@@ -68,21 +67,22 @@ class Lacp(Runner):
         self._joining = Joining(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self.spreader = Spreader(config)
-        self._digests: dict[int, tuple[Any, ...]] = {}
-        """What the others must know of each port, as of the last look."""
         self._wakes: dict[int, float | None] = {}
+        """When each port is to be looked at again."""
         self._serving: frozenset[int] = frozenset()
         self._carrier: bool | None = None
         self._now = 0.0
         self._unsettled = False
-        """Somebody changed what a digest does not show."""
+        """Something changed that is not in a port's own state."""
         self._mixed = False
-        self._picture: tuple[bytes, Desired] | None = None
         self._leaving = False
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
         insert_tx_hash(tree)
+        as_sonic_has_it = {True: "individual", False: "off"}
+        if type(fallback := tree["runner"].get("fallback")) is bool:
+            tree["runner"]["fallback"] = as_sonic_has_it[fallback]
 
     def settings(self) -> Mapping[OptionKey, OptionValue]:
         return self.spreader.settings()
@@ -93,17 +93,17 @@ class Lacp(Runner):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, team: TeamView, now: float) -> None:
-        self._now = now
+        before, self._now = self._now, now
+        came_or_went = self._follow_team(team, now)
         ports = self._group.ports
-        settle = self._follow_team(team, now)
-        touched = list(ports) if settle else self._concerned(event, team, now)
+        touched = None if came_or_went else self._concerned(event, team, now)
+        settle = touched is None or self._unsettled or self._due(now)
+        touched = list(ports) if touched is None else touched
+        known = {ifindex: self._digest(ports[ifindex], before) for ifindex in touched}
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
         self._refresh(touched, team, now)
-        fallback_at = self._fallback.begins_at()
-        settle = settle or self._unsettled or (fallback_at is not None and now >= fallback_at)
-        differing = [ifindex for ifindex in touched if self._differs(ports[ifindex], now)]
-        if settle or differing:
+        if settle or self._unsettled or any(self._digest(ports[i], now) != digest for i, digest in known.items()):
             self._settle(team, now)
             touched = list(ports)
         for ifindex in touched:
@@ -112,8 +112,13 @@ class Lacp(Runner):
         self._joining.begun = self._joining.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
-        moments = [*self._wakes.values(), self._fallback.begins_at(), self.spreader.deadline()]
-        return min((moment for moment in moments if moment is not None), default=None)
+        common = (self._fallback.begins_at(), self._group.choice.gives_way_at, self.spreader.deadline())
+        return min((moment for moment in (*self._wakes.values(), *common) if moment is not None), default=None)
+
+    def _due(self, now: float) -> bool:
+        """A moment has come that concerns all ports."""
+        moments = (self._fallback.begins_at(), self._group.choice.gives_way_at)
+        return any(moment is not None and now >= moment for moment in moments)
 
     def _follow_team(self, team: TeamView, now: float) -> bool:
         """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
@@ -122,13 +127,12 @@ class Lacp(Runner):
         if renamed and any(before) and self._group.ports:
             self.note(Level.INFO, identifier_line(before, self._group.local.mac))
         moved_in_or_out = self._joining.follow_ports(team, now)
-        for book in (self._digests, self._wakes):
-            for ifindex in book.keys() - self._group.ports.keys():
-                del book[ifindex]
+        for ifindex in self._wakes.keys() - self._group.ports.keys():
+            del self._wakes[ifindex]
         return renamed or moved_in_or_out
 
-    def _concerned(self, event: Event, team: TeamView, now: float) -> list[int]:
-        """Ports the event may mean something to, and those whose time has come."""
+    def _concerned(self, event: Event, team: TeamView, now: float) -> list[int] | None:
+        """Ports the event may mean something to, and those whose time has come; None for all, and they are to settle."""
         ports = self._group.ports
         due = [ifindex for ifindex, wake in self._wakes.items() if wake is not None and wake <= now]
         match event:
@@ -136,12 +140,12 @@ class Lacp(Runner):
                 direct = [ifindex]
             case LinkSeen(ifindex=ifindex) if ifindex != team.ifindex:
                 direct = [ifindex]
-            case OptionSeen(key=key):
+            case OptionSeen(key=key) if key.name != "priority":
                 direct = [key.port]
             case Tick():
                 direct = []
             case _:
-                return list(ports)
+                return None
         wanted = {*due, *direct}
         return [ifindex for ifindex in ports if ifindex in wanted]
 
@@ -151,9 +155,7 @@ class Lacp(Runner):
             self._refresh_port(self._group.ports[ifindex], team.ports[ifindex], team, now)
 
     def _refresh_port(self, port: LacpPort, view: PortView, team: TeamView, now: float) -> None:
-        before, port.name = port.receive, view.name
-        port.kernel_priority = view.priority
-        port.sticky = view.config.sticky
+        before = port.receive
         if view.speed_mbps or (view.running and view.speed_unknown):
             port.speed_mbps = view.speed_mbps
         apart = [OptionKey(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
@@ -166,11 +168,11 @@ class Lacp(Runner):
 
     def _set_link(self, port: LacpPort, link: Link, running: bool, now: float) -> None:
         local = self._group.local
-        speaks = running and port.periodic(local) is not Pace.NONE
+        speaks = running and port.pace(local) is not Pace.NONE
         port.set_link(link, local, now)
         if link is not Link.UP and speaks:
             self.send(port.ifindex, port.transmit(local, now))
-            port.said = None
+            port.transmitter.forget()
 
     def _note_state(self, port: LacpPort, before: Receive) -> None:
         if before.name != port.receive.name:
@@ -221,39 +223,29 @@ class Lacp(Runner):
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
-    def _differs(self, port: LacpPort, now: float) -> bool:
-        """Something changed in this port that others, or a successor, must know of."""
-        digest = (
+    def _digest(self, port: LacpPort, at: float) -> tuple[Any, ...]:
+        """What the others, or a successor, must know of a port."""
+        return (
             type(port.receive),
             port.partner,
             port.told,
-            port.mux,
-            port.mux is Mux.WAITING and now >= port.ready_at,
-            port.key(self._group.local),
+            port.standing,
+            at >= self._group.ready_at(port),
             port.speed_mbps,
-            port.kernel_priority,
             port.independent,
-            port.failed,
-            port.restoring(now),
-            port.hold_until is None,
+            port.restore_at == FAILED,
+            port.restoring(at),
         )
-        if self._digests.get(port.ifindex) == digest:
-            return False
-        self._digests[port.ifindex] = digest
-        self.revision += 1
-        return True
 
     def _settle(self, team: TeamView, now: float) -> None:
         ports = self._group.ports.values()
         chosen = self._group.chosen
         self._unsettled = False
-        self._picture = None
+        self.revision += 1
         self._group.settle(now)
         if self._group.chosen != chosen and self._group.chosen is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
         self._fallback.update(ports, now)
-        for port in ports:
-            self._differs(port, now)
         serving = frozenset(port.ifindex for port in ports if port.mux.distributing) | self._fallback.ports
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)
@@ -295,20 +287,12 @@ class Lacp(Runner):
         due = port.due(local)
         if due is not None and due <= now:
             self.send(port.ifindex, port.transmit(local, now))
-        self._wakes[port.ifindex] = port.deadline(local, now)
+        self._wakes[port.ifindex] = self._group.deadline(port, now)
 
     # -- what the kernel and people are told ---------------------------------------------------------------------------
 
     def desired(self, team: TeamView) -> Desired:
-        """Made anew when something settled; the same picture is asked for after every frame."""
-        if self._picture is None or self._picture[0] != team.mac:
-            self._picture = team.mac, self._desired(team)
-        picture = self._picture[1]
-        mapping = self.spreader.options()
-        return replace(picture, options={**picture.options, **mapping}) if mapping else picture
-
-    def _desired(self, team: TeamView) -> Desired:
-        options: dict[OptionKey, OptionValue] = {}
+        options: dict[OptionKey, OptionValue] = dict(self.spreader.options())
         for ifindex, port in self._group.ports.items():
             if port.hold_until is not None:
                 continue
@@ -349,7 +333,12 @@ class Lacp(Runner):
         return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}"
 
     def broken(self, team: TeamView) -> list[str]:
-        found = self._group.broken()
+        found = self._group.broken() + ([] if self._unsettled else self._group.stuck(self._now))
+        due = self.deadline()
+        for port in self._group.ports.values():
+            ready_at = self._group.ready_at(port)
+            if ready_at > self._now and (due is None or due > ready_at):
+                found.append(f"{port.name}: waits until {ready_at}, and nothing wakes it")
         if self._fallback.ports and any(port.mux.distributing for port in self._group.ports.values()):
             found.append("fallback beside a partner")
         return found
@@ -375,15 +364,15 @@ class Lacp(Runner):
         self._note_state(port, before)
 
     def disruption(self, name: str, config: LacpConfig, team: TeamView) -> str:
-        return disruption(name, config, len(self._serving))
+        return disruption(name, config, self._group, self._fallback, team, self._now)
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True
-        take_over(config, self._group, self._joining, self._fallback, team)
+        take_over(config, self._group, self._joining, self._fallback, now)
         self.spreader.reconfigure(config)
 
     def choice(self) -> str:
-        return self._group.choice()
+        return self._group.choice_in_words()
 
     def choose_again(self, choice: str, team: TeamView, now: float) -> None:
         self._follow_team(team, now)

@@ -14,17 +14,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pyteamd.runners.lacp.machines import (
-    CHURN_DETECTION_S,
     LONG_TIMEOUT_S,
     SHORT_TIMEOUT_S,
+    Attached,
     Current,
     Defaulted,
     Disabled,
     Expired,
-    Monitor,
     Mux,
 )
-from pyteamd.runners.lacp.port import LacpPort
+from pyteamd.runners.lacp.port import FAILED, LacpPort
 from pyteamd.runners.lacp.selection import LagId
 from pyteamd.runners.lacp.system import LocalSystem
 from pyteamd.wire import lacpdu
@@ -79,10 +78,9 @@ def load(snapshot: Mapping[str, Any]) -> dict[str, SavedPort]:
 def restore(port: LacpPort, saved: SavedPort, local: LocalSystem, now: float) -> None:
     """Bring a new port into the saved state; timers start anew, so that the partner has time to be heard."""
     port.partner, port.told, port.heard_from = saved.partner, saved.told, saved.heard_from
-    port.mux, port.independent = saved.mux, saved.mux in (Mux.COLLECTING, Mux.DISTRIBUTING)
+    port.independent = saved.mux in (Mux.COLLECTING, Mux.DISTRIBUTING)
     port.speed_mbps = saved.speed_mbps
-    port.failed = saved.failed
-    port.restore_at = None if saved.restore_s is None else now + saved.restore_s
+    port.restore_at = FAILED if saved.failed else None if saved.restore_s is None else now + saved.restore_s
     match saved.state:
         case Current.name:
             port.receive = Current(now + local.timeout_s)
@@ -91,10 +89,10 @@ def restore(port: LacpPort, saved: SavedPort, local: LocalSystem, now: float) ->
         case Defaulted.name:
             port.receive = Defaulted()
     if not isinstance(port.receive, Disabled):
-        port.actor_churn = port.partner_churn = Monitor(now + CHURN_DETECTION_S)
-    port.lag = port.lag_id(local) if port.mux is not Mux.DETACHED else None
-    if port.mux is Mux.WAITING or port.lag is None:
-        port.unselect()
+        port.churn.watch(now)
+    lag = port.lag_id(local)
+    if saved.mux.in_sync and lag is not None:
+        port.standing = Attached(lag, saved.mux)
 
 
 def _save_port(port: LacpPort, chosen: LagId | None, now: float) -> dict[str, Any]:
@@ -109,9 +107,13 @@ def _save_port(port: LacpPort, chosen: LagId | None, now: float) -> dict[str, An
         "mux": port.mux.value,
         "selected": port.lag is not None and port.lag == chosen,
         "speed_mbps": port.speed_mbps,
-        "failed": port.failed,
-        "restore_s": None if port.restore_at is None else round(max(0.0, port.restore_at - now), 3),
+        "failed": port.restore_at == FAILED,
+        "restore_s": _left_s(port.restore_at, now),
     }
+
+
+def _left_s(until: float | None, now: float) -> float | None:
+    return None if until is None or until == FAILED else round(max(0.0, until - now), 3)
 
 
 def _load_port(saved: Mapping[str, Any]) -> SavedPort:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from pyteamd.runners.base import PortView
-from pyteamd.runners.lacp.machines import LATE_ARRIVAL_S, LONG_TIMEOUT_S, SHORT_TIMEOUT_S
+from pyteamd.runners.lacp.machines import LATE_ARRIVAL_S, LONG_TIMEOUT_S, SHORT_TIMEOUT_S, Link
+from pyteamd.wire.lacpdu import LacpInfo
 
 LACPDUS_PER_S = 3
 MARKERS_PER_S = 7
 """Together the ten frames a second that slow protocols may send."""
 LIMIT_SPAN_S = 1.0
+COMPLAINT_INTERVAL_S = 60.0
 
 SPEEDS_MBPS = (0, 1, 10, 100, 1000, 2500, 5000, 10_000, 14_000, 20_000, 25_000, 40_000, 50_000, 56_000, 100_000)
 SPEED_CODES = {speed: code for code, speed in enumerate((*SPEEDS_MBPS, 200_000, 400_000, 800_000))}
 OTHER_SPEED = 31
-
-
-class Link(Enum):
-    """Whether the link can carry LACP, and why not."""
-
-    UP = "up"
-    DOWN = "no link"
-    TEAM_DOWN = "team is down"
-    HALF_DUPLEX = "half duplex"
-    NO_SPEED = "duplex known but no speed"
-    LEAVING = "port is leaving"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +48,66 @@ class RateLimit:
         """From when on it may be used."""
         return self._uses[0] + LIMIT_SPAN_S if len(self._uses) == self._count else float("-inf")
 
+    def last(self) -> float:
+        """When it was last used."""
+        return self._uses[-1] if self._uses else float("-inf")
+
     def use(self, now: float) -> None:
         """Note a use."""
         self._uses = [*self._uses, now][-self._count :]
+
+
+class Transmitter:
+    """When to speak: the transmit machine (6.4.16) of one port."""
+
+    __slots__ = ("limit", "ntt", "said")
+
+    def __init__(self) -> None:
+        self.said: LacpInfo | None = None
+        """What we last said of ourselves; None before the first word, and after the last one."""
+        self.ntt = False
+        """Need to transmit though nothing changed on our side."""
+        self.limit = RateLimit(LACPDUS_PER_S)
+
+    def due(self, actor: LacpInfo, pace_s: float | None) -> float | None:
+        """When to say what we are now; a moment in the past means at once, None never.
+
+        Who falls silent since both ends are passive says a last word, so that the partner does not count on what is no longer true.
+        """
+        news = self.said != actor
+        if pace_s is None:
+            return self.limit.free_at() if news and self.said is not None else None
+        if news or self.ntt:
+            return self.limit.free_at()
+        return max(self.limit.last() + pace_s, self.limit.free_at())
+
+    def speak(self, actor: LacpInfo, now: float) -> None:
+        """It is said now."""
+        self.said, self.ntt = actor, False
+        self.limit.use(now)
+
+    def forget(self) -> None:
+        """Nobody listens any more."""
+        self.said, self.ntt = None, False
+
+
+class Patience:
+    """How often the frames of one port may have an effect: marker answers, lines in the log."""
+
+    __slots__ = ("_complained_at", "_untold", "markers")
+
+    def __init__(self) -> None:
+        self.markers = RateLimit(MARKERS_PER_S)
+        self._complained_at = float("-inf")
+        self._untold = 0
+
+    def complain(self, now: float) -> int | None:
+        """Whether a complaint may be logged now: how many there were since the last one that was, or None."""
+        if now < self._complained_at + COMPLAINT_INTERVAL_S:
+            self._untold += 1
+            return None
+        untold, self._untold, self._complained_at = self._untold, 0, now
+        return untold
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyteamd.runners.base import Reason
-from pyteamd.runners.lacp.blocked import Block, Blocked
+from pyteamd.runners.lacp.blocked import Blocked, Obstacle
 from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.wire.ethernet import format_mac
 from pyteamd.wire.lacpdu import describe_state
@@ -15,7 +15,10 @@ from pyteamd.wire.lacpdu import describe_state
 def in_service(port: LacpPort, since: float | None) -> Reason:
     """The port carries traffic."""
     partner = f"partner {format_mac(port.partner.system)}, key {port.partner.key}, {describe_state(port.partner.state)}"
-    return Reason(True, "in service", since=since, rest=f" ({partner})")
+    if port.partner_collecting():
+        return Reason(True, "in service", since=since, rest=f" ({partner})")
+    hint = "check that the partner uses this aggregate; ours gives way to one that carries"
+    return Reason(True, "in service, but the partner does not collect", hint, since, rest=f" ({partner})")
 
 
 def in_fallback(kind: str, since: float | None) -> Reason:
@@ -63,6 +66,8 @@ def _other_aggregate(port: LacpPort, facts: Facts) -> tuple[str, str]:
     used = (
         f"the aggregate led by {facts.lead} is used (policy {facts.policy})" if facts.lead else "no aggregate is used"
     )
+    if facts.disproved:
+        return f"{used}; this one ({ours}) was in use and its partner never collected", "check what the other end uses"
     hint = "check that the switch port is in the same LAG; ports join if system and both keys agree"
     return f"{used}, and this port belongs to another ({ours})", hint
 
@@ -81,39 +86,43 @@ def _not_in_sync(port: LacpPort, facts: Facts) -> tuple[str, str]:
     return text, hint
 
 
-SENTENCES: Mapping[Block, Callable[[LacpPort, Facts], tuple[str, str]]] = {
-    Block.LEAVING: lambda port, facts: ("it is leaving the team", ""),
-    Block.TEAM_DOWN: lambda port, facts: ("the team device is down", "set it up"),
-    Block.NO_LINK: lambda port, facts: ("no carrier", "check the cable, and whether the other end is up"),
-    Block.HALF_DUPLEX: lambda port, facts: ("half duplex", "LACP needs full duplex; check autonegotiation"),
-    Block.NO_SPEED: lambda port, facts: ("speed or duplex unknown while the other is known", "check the driver"),
-    Block.HOLDING: lambda port, facts: (f"taken over as found, waiting to hear the partner, {facts.left}", ""),
-    Block.NOT_HEARD_YET: lambda port, facts: (f"waiting for the first LACPDU, {facts.left}", ""),
-    Block.PARTNER_SILENT: _no_partner,
-    Block.BOTH_PASSIVE: lambda port, facts: ("we are passive and so is the partner", "set runner.active to true"),
-    Block.FALLBACK_DELAY: lambda port, facts: (f"no partner, fallback begins soon, {facts.left}", ""),
-    Block.PARTNER_TIMED_OUT: lambda port, facts: (
+SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Facts], tuple[str, str]]] = {
+    Obstacle.LEAVING: lambda port, facts: ("it is leaving the team", ""),
+    Obstacle.TEAM_DOWN: lambda port, facts: ("the team device is down", "set it up"),
+    Obstacle.NO_LINK: lambda port, facts: ("no carrier", "check the cable, and whether the other end is up"),
+    Obstacle.HALF_DUPLEX: lambda port, facts: ("half duplex", "LACP needs full duplex; check autonegotiation"),
+    Obstacle.NO_SPEED: lambda port, facts: ("speed or duplex unknown while the other is known", "check the driver"),
+    Obstacle.HOLDING: lambda port, facts: (f"taken over as found, waiting to hear the partner, {facts.left}", ""),
+    Obstacle.NOT_HEARD_YET: lambda port, facts: (f"waiting for the first LACPDU, {facts.left}", ""),
+    Obstacle.PARTNER_SILENT: _no_partner,
+    Obstacle.BOTH_PASSIVE: lambda port, facts: ("we are passive and so is the partner", "set runner.active to true"),
+    Obstacle.FALLBACK_DELAY: lambda port, facts: (f"no partner, fallback begins soon, {facts.left}", ""),
+    Obstacle.PARTNER_TIMED_OUT: lambda port, facts: (
         f"LACPDUs of partner {_partner(port)} stopped, {facts.left} until it counts as gone",
         "check the other end, and that nothing between filters slow protocols",
     ),
-    Block.LOOPBACK: lambda port, facts: (
+    Obstacle.LOOPBACK: lambda port, facts: (
         f"loop-back: LACPDUs we send through {facts.port} come back here",
         "a cable or a bridge connects two ports of this team",
     ),
-    Block.SAME_SYSTEM: lambda port, facts: (
+    Obstacle.SAME_SYSTEM: lambda port, facts: (
         f"another system ({facts.source}) has our system identifier {facts.system}",
         "give one of the teams another address or runner.system_id",
     ),
-    Block.OTHER_AGGREGATE: _other_aggregate,
-    Block.WAIT_TO_RESTORE: lambda port, facts: (f"failed before, waits to restore, {facts.left}", ""),
-    Block.STANDBY: lambda port, facts: (f"standby: max_ports {facts.max_ports} are in use", ""),
-    Block.WAIT_WHILE: lambda port, facts: (f"waiting for other links to come up with it, {facts.left}", ""),
-    Block.PARTNER_MISTAKEN: _mistaken,
-    Block.PARTNER_NOT_IN_SYNC: _not_in_sync,
-    Block.PARTNER_NOT_KEPT_ALIVE: lambda port, facts: (
+    Obstacle.NO_IDENTIFIER: lambda port, facts: (
+        "the partner gives no system identifier (00:00:00:00:00:00)",
+        "check the other end: it may still be starting",
+    ),
+    Obstacle.OTHER_AGGREGATE: _other_aggregate,
+    Obstacle.WAIT_TO_RESTORE: lambda port, facts: (f"failed before, waits to restore, {facts.left}", ""),
+    Obstacle.STANDBY: lambda port, facts: (f"standby: max_ports {facts.max_ports} are in use", ""),
+    Obstacle.WAIT_WHILE: lambda port, facts: (f"waiting for other links to come up with it, {facts.left}", ""),
+    Obstacle.PARTNER_MISTAKEN: _mistaken,
+    Obstacle.PARTNER_NOT_IN_SYNC: _not_in_sync,
+    Obstacle.PARTNER_NOT_KEPT_ALIVE: lambda port, facts: (
         "neither side is active, so a lost partner would not be noticed",
         "set runner.active to true",
     ),
-    Block.PARTNER_NOT_COLLECTING: lambda port, facts: (f"partner {_partner(port)} does not collect yet", ""),
+    Obstacle.PARTNER_NOT_COLLECTING: lambda port, facts: (f"partner {_partner(port)} does not collect yet", ""),
 }
 """Reason → (sentence, hint)."""

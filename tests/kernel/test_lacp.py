@@ -77,7 +77,7 @@ def test_t01_the_first_lacpdu_comes_at_once_and_is_right(a: Wire) -> None:
     heard = a.peers[1].heard
     a.run(6.0, lambda: port_state(1)["state"] == "defaulted" and heard[-1][1].actor_state == 0x47)
     assert heard[0][0] - began < 1.0
-    assert (heard[0][1].actor_state, heard[-1][1].actor_state) == (0x87, 0x47)
+    assert (heard[0][1].actor_state, heard[-1][1].actor_state) == (0xC7, 0x47)
     assert {len(octets) for octets in a.peers[1].frames} == {124}
     first = Ether(a.peers[1].frames[0])
     assert (first.dst, first.src) == ("01:80:c2:00:00:02", "02:00:00:00:01:01")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from pyteamd.model.desired import Observed, OptionKey
-from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Tick, UserSet
+from pyteamd.model.events import CarrierSeen, ConfigApply, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Tick, UserSet
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.runner import Lacp
@@ -276,6 +276,27 @@ class Box:
         assert self.runner is not None
         self.runner.set(path, value, self.view, self.world.now)
         self.handle(UserSet(path, value))
+
+    def configure(self, ports: Mapping[int, Mapping[str, Any]] | None = None, **changes: Any) -> str:
+        """`config apply` with these keys changed. Returns what is said beforehand to be interrupted: "none", "port" or "team"."""
+        told = set()
+        new = replace(self.config, **changes)
+        if self.runner is not None:
+            told = {
+                self.runner.disruption(name, new, self.view)
+                for name in changes
+                if getattr(self.config, name) != changes[name]
+            }
+        for ifindex, settings in (ports or {}).items():
+            port = self.ports[ifindex]
+            before, port.config = port.config, replace(port.config, **settings)
+            if any(getattr(before, name) != settings[name] for name in settings if name in Lacp.port_interruptions):
+                told.add("port")
+        self.config = new
+        if self.runner is not None:
+            self.runner.reconfigure(new, self.view, self.world.now)
+            self.handle(ConfigApply(""))
+        return "team" if "team" in told else "port" if "port" in told else "none"
 
     def deadline(self) -> float | None:
         return self.runner.deadline() if self.runner else None

@@ -35,7 +35,7 @@ def test_t01_first_lacpdu_at_once_well_formed_and_with_the_right_bits() -> None:
     assert octets[:6] == slow.GROUP
     assert octets[6:12] == box.ports[3].original_mac
     heard = [(at, pdu.actor.state) for at, pdu in peer.ports[103].heard]
-    assert heard[0][1] == 0x87, "active, short timeout, aggregatable, expired"
+    assert heard[0][1] == 0xC7, "active, short timeout, aggregatable, defaulted, expired"
     defaulted = next(at for at, state in heard if state == 0x47)
     assert defaulted == pytest.approx(3.0, abs=0.01)
     assert heard[-1][1] == 0x47

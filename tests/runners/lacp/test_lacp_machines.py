@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from lacp_bench import FakePort
 
+from pyteamd.runners.lacp.churn import drift
 from pyteamd.runners.lacp.machines import (
     BECOMES_COUPLED,
     BECOMES_INDEPENDENT,
     COUPLED,
     INDEPENDENT,
     RECEIVE,
+    Attached,
     Churn,
     Churned,
     Current,
@@ -33,8 +36,8 @@ from pyteamd.runners.lacp.machines import (
     next_mux,
     periodic,
 )
-from pyteamd.runners.lacp.port import DEFAULT_PARTNER, NO_PARTNER, LacpPort, drift
-from pyteamd.runners.lacp.system import Link, LocalSystem
+from pyteamd.runners.lacp.port import DEFAULT_PARTNER, NO_PARTNER, LacpPort
+from pyteamd.runners.lacp.system import LocalSystem
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 LOCAL = LocalSystem(65535, b"\x02\0\0\0\0\x01", active=True, fast=True)
@@ -67,9 +70,8 @@ CELLS = [
 
 def port_in(state: str, mux: Mux = Mux.COLLECTING_DISTRIBUTING) -> LacpPort:
     """A port that was in service and has got into this receive state."""
-    port = LacpPort(3, "eth3", 3, b"\x02\0\0\0\0\x03", link=Link.UP, receive=STATES[state], mux=mux)
-    port.partner, port.told = PARTNER, US
-    port.lag = port.lag_id(LOCAL)
+    port = LacpPort(FakePort(3), 3, b"\x02\0\0\0\0\x03", receive=STATES[state], partner=PARTNER, told=US)
+    port.standing = Attached(port.lag_id(LOCAL), mux)
     return port
 
 

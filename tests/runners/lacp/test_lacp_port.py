@@ -6,20 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from lacp_bench import FakePort
 
+from pyteamd.runners.lacp.keys import LacpPortConfig
 from pyteamd.runners.lacp.machines import (
+    Attached,
     Current,
     Defaulted,
+    Detached,
     Disabled,
     Expired,
+    Link,
     Monitor,
     Mux,
     MuxInput,
     Receive,
     Selection,
+    Waiting,
 )
-from pyteamd.runners.lacp.port import LacpPort, mismatch, same_link
-from pyteamd.runners.lacp.system import Link, LocalSystem, RateLimit
+from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch, same_link
+from pyteamd.runners.lacp.system import LocalSystem, RateLimit, Transmitter
 from pyteamd.wire import lacpdu
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
@@ -34,12 +40,29 @@ SERVING = Mux.COLLECTING_DISTRIBUTING
 
 
 def port(receive: Receive = CURRENT, mux: Mux = SERVING, local: LocalSystem = FAST, **settings: Any) -> LacpPort:
-    """A port in this state that has just said what there is to say."""
-    made = LacpPort(3, "eth3", 3, b"\x02\0\0\0\0\x03", link=Link.UP, receive=receive, mux=mux, **settings)
-    made.partner, made.told = PARTNER, US
-    made.lag = made.lag_id(local)
-    made.said, made.said_at = made.actor(local), NOW
+    """A port in this state that has just said what there is to say. `settings`: those of the port."""
+    view = FakePort(3, config=LacpPortConfig(**settings))
+    made = LacpPort(view, 3, b"\x02\0\0\0\0\x03", receive=receive, partner=PARTNER, told=US)
+    put(made, mux, local)
+    made.transmitter.speak(made.actor(local), NOW)
     return made
+
+
+def put(made: LacpPort, mux: Mux, local: LocalSystem = FAST) -> None:
+    """Bring the mux machine into this state."""
+    lag = made.lag_id(local)
+    match mux:
+        case Mux.DETACHED:
+            made.standing = Detached()
+        case Mux.WAITING:
+            made.standing = Waiting(lag, NOW, NOW + 2.0)
+        case _:
+            made.standing = Attached(lag, mux)
+
+
+def fresh(made: LacpPort) -> LacpPort:
+    """The same port, before it said anything."""
+    return replace(made, transmitter=Transmitter())
 
 
 @pytest.mark.parametrize(
@@ -62,7 +85,6 @@ def port(receive: Receive = CURRENT, mux: Mux = SERVING, local: LocalSystem = FA
 def test_actor_state(receive: Receive, mux: Mux, local: LocalSystem, octet: int) -> None:
     made = port(receive, mux, local)
     assert made.actor(local).state == octet
-    made.said = None
     assert made.actor(local) == LacpInfo(65535, FAST.mac, 0, 255, 3, octet)
 
 
@@ -72,8 +94,10 @@ def test_actor_state(receive: Receive, mux: Mux, local: LocalSystem, octet: int)
 )
 def test_what_was_said_is_not_said_again_when_it_is_no_longer_true(changed: LocalSystem) -> None:
     made = port()
-    fresh = replace(made, said=None)
-    assert made.actor(changed) == fresh.actor(changed) != made.said
+    assert made.actor(changed) == fresh(made).actor(changed) != made.transmitter.said
+    due = made.due(changed)
+    assert due is not None
+    assert due <= NOW
 
 
 @pytest.mark.parametrize(
@@ -88,7 +112,8 @@ def test_what_was_said_is_not_said_again_when_it_is_no_longer_true(changed: Loca
     ],
 )
 def test_keys_that_follow_speed(speed_mbps: int, admin_key: int, key: int) -> None:
-    made = port(speed_mbps=speed_mbps, admin_key=admin_key)
+    made = port(lacp_key=admin_key)
+    made.speed_mbps = speed_mbps
     assert made.key(replace(FAST, keys_by_speed=True)) == key
     assert made.key(FAST) == admin_key
 
@@ -170,14 +195,14 @@ def test_the_partner_as_it_is_repeated(receive: Receive, state: int, repeated: i
 def test_a_wrong_bit_in_what_the_partner_says_of_us(bit: int, answers: bool) -> None:
     made = port()
     made.hear(Lacpdu(PARTNER, replace(US, state=US.state ^ bit)), b"", FAST, NOW + 0.5)
-    assert made.ntt is answers
+    assert made.transmitter.ntt is answers
 
 
 @pytest.mark.parametrize(("field", "value"), IDENTITY)
 def test_a_wrong_name_is_answered(field: str, value: Any) -> None:
     made = port()
     made.hear(Lacpdu(PARTNER, replace(US, **{field: value})), b"", FAST, NOW + 0.5)
-    assert made.ntt
+    assert made.transmitter.ntt
     due = made.due(FAST)
     assert due is not None
     assert due <= NOW + 0.5
@@ -199,13 +224,13 @@ def test_when_the_next_lacpdu_is_due(
 ) -> None:
     made = port(receive)
     made.partner = replace(PARTNER, state=partner_state)
-    made.said = replace(made, said=None).actor(local)
+    made.transmitter.said = made.actor(local)
     assert made.due(local) == expected
 
 
 def test_any_change_of_what_we_are_is_said_at_once() -> None:
     made = port()
-    made.mux = Mux.ATTACHED
+    put(made, Mux.ATTACHED)
     due = made.due(FAST)
     assert due is not None
     assert due <= NOW
@@ -214,14 +239,14 @@ def test_any_change_of_what_we_are_is_said_at_once() -> None:
 def test_three_a_second_and_the_fourth_is_kept() -> None:
     made = port()
     for offset in (0.0, 0.1, 0.2):
-        made.ntt = True
+        made.transmitter.ntt = True
         made.transmit(FAST, NOW + offset)
-        assert not made.ntt
+        assert not made.transmitter.ntt
     assert made.due(FAST) == pytest.approx(NOW + 1.2), "nothing to say but the periodic one"
-    made.ntt = True
+    made.transmitter.ntt = True
     assert made.due(FAST) == NOW + 1.0
     made.transmit(FAST, NOW + 1.0)
-    made.ntt = True
+    made.transmitter.ntt = True
     assert made.due(FAST) == pytest.approx(NOW + 1.1)
     assert made.counters.lacpdus_sent == 4
 
@@ -233,10 +258,10 @@ def test_what_is_sent() -> None:
 
 
 def test_a_port_on_hold_says_nothing() -> None:
-    made = port(EXPIRED, Mux.DETACHED)
-    made.said, made.hold_until = None, NOW + 2.0
+    made = fresh(port(EXPIRED, Mux.DETACHED))
+    made.standing = Detached(hold_until=NOW + 2.0)
     assert made.due(FAST) is None
-    assert made.deadline(FAST, NOW) == NOW + 2.0
+    assert made.deadline(FAST) == NOW + 2.0
     made.expire(FAST, NOW + 2.0)
     assert made.due(FAST) is not None
 
@@ -257,20 +282,18 @@ def test_a_rate_limit_slides() -> None:
 def test_the_deadline_is_the_first_of_all_timers() -> None:
     made = port(Current(NOW + 50), local=SLOW)
     made.partner = replace(PARTNER, state=0x3D)
-    made.said = made.actor(SLOW)
-    assert made.deadline(SLOW, NOW) == NOW + 30
-    made.actor_churn = Monitor(NOW + 20)
-    assert made.deadline(SLOW, NOW) == NOW + 20
-    made.partner_churn = Monitor(NOW + 15)
-    assert made.deadline(SLOW, NOW) == NOW + 15
+    made.transmitter.said = made.actor(SLOW)
+    assert made.deadline(SLOW) == NOW + 30
+    made.churn.actor = Monitor(NOW + 20)
+    assert made.deadline(SLOW) == NOW + 20
+    made.churn.partner = Monitor(NOW + 15)
+    assert made.deadline(SLOW) == NOW + 15
     made.restore_at = NOW + 10
-    assert made.deadline(SLOW, NOW) == NOW + 10
+    assert made.deadline(SLOW) == NOW + 10
     made.receive = Current(NOW + 5)
-    assert made.deadline(SLOW, NOW) == NOW + 5
-    made.mux, made.ready_at = Mux.WAITING, NOW + 2
-    made.said = made.actor(SLOW)
-    assert made.deadline(SLOW, NOW) == NOW + 2
-    assert made.deadline(SLOW, NOW + 2) == NOW + 5, "waiting is over: no moment in the past"
+    assert made.deadline(SLOW) == NOW + 5
+    made.restore_at = FAILED
+    assert made.deadline(SLOW) == NOW + 5
 
 
 @pytest.mark.parametrize(
@@ -289,18 +312,18 @@ def test_after_a_standstill_what_is_in_the_socket_is_read_first(late_s: float, r
 
 @pytest.mark.parametrize("event", ["silence", "link"])
 def test_wait_to_restore_begins_with_the_first_lacpdu_after_a_failure(event: str) -> None:
-    made = port(wait_to_restore_s=10.0)
+    made = port(wait_to_restore=10)
     if event == "silence":
         made.expire(FAST, CURRENT.until)
     else:
         made.set_link(Link.DOWN, FAST, NOW + 1)
         made.set_link(Link.UP, FAST, NOW + 2)
-    assert (made.failed, made.mux, made.restoring(NOW + 5)) == (True, Mux.DETACHED, False)
+    assert (made.restore_at, made.mux, made.restoring(NOW + 5)) == (FAILED, Mux.DETACHED, False)
     made.hear(Lacpdu(PARTNER, US), b"", FAST, NOW + 5)
-    assert (made.failed, made.restore_at) == (False, NOW + 15)
+    assert made.restore_at == NOW + 15
     assert made.restoring(NOW + 14.9)
     made.set_link(Link.DOWN, FAST, NOW + 9)
-    assert (made.failed, made.restore_at) == (True, None), "a flap begins it anew"
+    assert made.restore_at == FAILED, "a flap begins it again"
     made.set_link(Link.UP, FAST, NOW + 9)
     made.hear(Lacpdu(PARTNER, US), b"", FAST, NOW + 9.5)
     made.receive = Current(NOW + 99)
@@ -309,34 +332,31 @@ def test_wait_to_restore_begins_with_the_first_lacpdu_after_a_failure(event: str
 
 
 def test_a_port_that_was_never_in_use_need_not_wait_to_restore() -> None:
-    made = port(mux=Mux.DETACHED, wait_to_restore_s=10.0)
+    made = port(mux=Mux.DETACHED, wait_to_restore=10)
     made.set_link(Link.DOWN, FAST, NOW)
-    assert not made.failed
+    assert made.restore_at is None
 
 
 def test_without_wait_to_restore_a_failure_keeps_the_place() -> None:
     made = port()
     made.set_link(Link.DOWN, FAST, NOW)
-    assert (made.failed, made.mux.in_sync) == (False, True)
+    assert (made.restore_at, made.mux.in_sync) == (None, True)
 
 
 @pytest.mark.parametrize("link", [Link.TEAM_DOWN, Link.HALF_DUPLEX, Link.NO_SPEED, Link.LEAVING])
 def test_a_link_that_is_there_but_of_no_use_gives_up_its_place(link: Link) -> None:
     made = port()
     made.set_link(link, FAST, NOW)
-    assert (made.receive, made.mux) == (Disabled(), Mux.DETACHED)
+    assert (made.receive, made.link, made.mux) == (Disabled(link), link, Mux.DETACHED)
     assert made.actor(FAST).state == 0x07
 
 
 def test_entering_wait_and_leaving_it() -> None:
     made = port(mux=Mux.DETACHED)
-    made.lag = None
     selected = MuxInput(Selection.SELECTED, ready=False, partner_sync=True, partner_collecting=True)
     lag = made.lag_id(FAST)
     assert made.step_mux(selected, NOW, lag)
-    assert (made.mux, made.lag, made.wait_since, made.wait_until, made.ready_at) == (
-        Mux.WAITING, lag, NOW, NOW + 2.0, NOW + 2.0,
-    )  # fmt: skip
+    assert (made.mux, made.standing) == (Mux.WAITING, Waiting(lag, NOW, NOW + 2.0))
     assert not made.step_mux(selected, NOW + 1, lag)
     made.restore_at = NOW + 99
     assert made.step_mux(replace(selected, ready=True), NOW + 2, lag)

@@ -166,7 +166,7 @@ def test_a_user_selects_an_aggregate_until_the_next_occasion(path: str, value: s
         bench.wait(0.9)
     assert bench.enabled() == {4}, "nothing that matters changed"
     bench.ports[3].priority = 5
-    bench.changed(3)
+    bench.handle(OptionSeen(OptionKey("priority", 3), 5))
     assert (bench.state(3)["aggregator"]["selected"], bench.enabled()) == (True, {3}), "the policy decides anew"
 
 
@@ -184,7 +184,7 @@ def test_a_stable_policy_keeps_what_a_user_selected() -> None:
     bench.runner.set("ports.4.aggregator.selected", "true", bench.view, bench.now)
     bench.handle(UserSet("ports.4.aggregator.selected", "true"))
     bench.ports[3].priority = 5
-    bench.changed(3)
+    bench.handle(OptionSeen(OptionKey("priority", 3), 5))
     assert bench.state(4)["aggregator"]["selected"]
 
 

@@ -9,9 +9,9 @@ from lacp_bench import PARTNER_MAC, Bench, FakePort
 
 from pyteamd.model.desired import OptionKey
 from pyteamd.runners.base import Reason
-from pyteamd.runners.lacp.blocked import Block
+from pyteamd.runners.lacp.blocked import Obstacle
 from pyteamd.runners.lacp.keys import LacpPortConfig
-from pyteamd.runners.lacp.machines import Current, Expired, Mux
+from pyteamd.runners.lacp.machines import Attached, Current, Detached, Expired, Mux
 from pyteamd.runners.lacp.words import SENTENCES
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
@@ -21,7 +21,7 @@ def why(bench: Bench, ifindex: int) -> Reason:
 
 
 def test_every_reason_has_a_sentence() -> None:
-    assert SENTENCES.keys() == set(Block)
+    assert SENTENCES.keys() == set(Obstacle)
 
 
 def test_in_service_and_since_when() -> None:
@@ -113,16 +113,20 @@ def test_invariants_hold_in_service_and_say_what_is_broken() -> None:
     assert bench.runner.broken(bench.view) == []
     ports = bench.runner._group.ports
     ports[3].receive = Expired(bench.now)
-    assert bench.runner.broken(bench.view) == ["eth3: in service in the state expired"]
+    assert bench.runner.broken(bench.view) == [
+        "eth3: in service in the state expired",
+        "eth3: collecting_distributing, and could be attached",
+    ]
     ports[3].receive = Current(bench.now + 9)
     ports[3].partner = LacpInfo(100, b"\x02\xcc\0\0\0\x01", 7, 255, 103, 0x37)
     assert bench.runner.broken(bench.view) == [
         "eth3: in service, and the partner is not in sync",
         "ports in service have different partners or keys",
+        "eth3: collecting_distributing, and could be attached",
     ]
-    ports[3].mux = Mux.DETACHED
-    ports[4].lag = None
-    assert bench.runner.broken(bench.view) == ["eth4: in service in an aggregate that is not in use"]
+    ports[3].standing = Detached()
+    ports[4].standing = Attached(None, Mux.COLLECTING_DISTRIBUTING)
+    assert "eth4: in service in an aggregate that is not in use" in bench.runner.broken(bench.view)
 
 
 def test_hash_and_balancer_are_those_of_loadbalance() -> None:

@@ -1,0 +1,171 @@
+"""Choosing what can serve: small worlds, all of them. Two ends with up to four links, every policy, every ad_select of bonding."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+from bond_model import Bond, BondPort
+from lacp_bench import Bench, FakePort
+from lacp_pair import Box, World
+from lacp_peer import Peer
+
+from pyteamd.runners.lacp.keys import POLICY_NAMES, LacpPortConfig
+from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
+
+LONG = bool(os.environ.get("PYTEAMD_LONG"))
+BONDS_WITHIN_S = 10.0
+TEAMS_WITHIN_S = 15.0
+SPEEDS = (1000, 10_000, 1000, 1000)
+
+
+def partitions(count: int) -> Iterator[tuple[int, ...]]:
+    """Ways to give keys to so many links that make at least two aggregates; equal up to the names of the keys."""
+    for keys in itertools.product(range(count), repeat=count):
+        first_seen = list(dict.fromkeys(keys))
+        if first_seen == sorted(first_seen) and first_seen[-1] == len(first_seen) - 1 > 0:
+            yield keys
+
+
+def team(world: World, name: str, keys: tuple[int, ...], policy: str, first: bool, priorities: tuple[int, ...]) -> Box:
+    """A team; `first`: it has the smaller system identifier."""
+    ports = {
+        3 + i: LacpPortConfig(lacp_key=key + 1, lacp_prio=priorities[i], prio=-priorities[i])
+        for i, key in enumerate(keys)
+    }
+    box = Box(world, name, ports, agg_select_policy=policy, sys_prio=1 if first else 9)
+    for port, speed in zip(box.ports.values(), SPEEDS, strict=False):
+        port.speed_mbps = speed
+    return box
+
+
+def settled(world: World, ends: tuple[Box | Bond, Box | Bond], within_s: float) -> float:
+    """When both ends began to use the same ports; AssertionError when they did not in time, or left again within 20 s."""
+    began = world.now
+    while world.now < began + within_s:
+        world.run(0.1)
+        if ends[0].serving() and ends[0].serving() == {port + 0 for port in ends[1].serving()}:
+            break
+    took, used = world.now - began, ends[0].serving()
+    assert used, "none in service"
+    assert used == ends[1].serving()
+    world.run(20.0)
+    assert ends[0].serving() >= used, "left again"
+    assert ends[0].serving() == ends[1].serving()
+    return took
+
+
+PRIORITIES = ((10, 20, 30, 40), (40, 30, 20, 10))
+WORLDS = [keys for count in (2, 3, 4) for keys in partitions(count)]
+FEW = [(0, 1), (0, 1, 1), (0, 0, 1, 1)]
+"""Enough for every day; all of them with PYTEAMD_LONG=1."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", WORLDS if LONG else FEW)
+def test_two_teams_with_any_policies_use_the_same_aggregate(keys: tuple[int, ...]) -> None:
+    for ours, theirs, first, turned, late in itertools.product(
+        POLICY_NAMES, POLICY_NAMES, (True, False), (0, 1), (0.0, 1.3)
+    ):
+        world = World()
+        one = team(world, "a", keys, ours, first, PRIORITIES[0])
+        other = team(world, "b", keys, theirs, not first, PRIORITIES[1 - turned])
+        one.start()
+        for ifindex in one.ports:
+            world.connect((one, ifindex), (other, ifindex))
+        world.run(late)
+        other.start()
+        try:
+            settled(world, (one, other), TEAMS_WITHIN_S)
+        except AssertionError as problem:
+            raise AssertionError(f"{keys} {ours} {theirs} {first} {turned} {late}: {problem}") from None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", WORLDS if LONG else FEW)
+@pytest.mark.parametrize("says_sync", [False, True])
+def test_a_team_and_a_bond_that_prefers_another_aggregate(keys: tuple[int, ...], says_sync: bool) -> None:
+    for ad_select, policy, first, turned, late in itertools.product(
+        ("stable", "bandwidth", "count"), POLICY_NAMES, (True, False), (0, 1), (0.0, 1.3)
+    ):
+        world = World()
+        box = team(world, "a", keys, policy, first, PRIORITIES[turned])
+        slaves = {3 + i: BondPort(3 + i, key + 1, SPEEDS[i]) for i, key in enumerate(keys)}
+        bond = Bond(world, ad_select, slaves, mac=b"\x02\xbb\0\0\0\1", priority=5, says_sync=says_sync)
+        order = list(box.ports) if not turned else list(reversed(list(box.ports)))
+        for ifindex in order:
+            world.connect((box, ifindex), (bond, ifindex))
+        world.run(late)
+        box.start()
+        try:
+            settled(world, (box, bond), BONDS_WITHIN_S)
+        except AssertionError as problem:
+            raise AssertionError(f"{keys} {ad_select} {policy} {first} {turned} {late}: {problem}") from None
+
+
+def test_a_better_aggregate_whose_partner_is_never_in_sync_displaces_nobody() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    other = b"\x02\xcc\0\0\0\x01"
+    for _ in range(4):
+        bench.hear(4, mac=other)
+        bench.wait(1.0)
+    assert bench.enabled() == {4}
+    for _ in range(20):
+        bench.hear(3, state=0x07)
+        bench.hear(4, mac=other)
+        bench.wait(1.0)
+        assert bench.enabled() == {4}
+    bench.hear(3)
+    assert bench.enabled() == {3}, "in sync: the better one is used"
+
+
+def test_a_stranger_with_a_better_identifier_takes_nothing_out() -> None:
+    """One LACPDU a second on another port, active, aggregatable, that means nobody."""
+    bench = Bench(FakePort(3), FakePort(4), sys_prio=1)
+    nobody = LacpInfo(0, bytes(6), 0, 0, 0, 0)
+    stranger = LacpInfo(0, b"\x02\0\0\0\0\x01", 7, 1, 1, 0x05)
+    for second in range(60):
+        bench.hear(3)
+        if second > 10:
+            bench.frame(4, Lacpdu(stranger, nobody).build())
+        bench.wait(1.0)
+        assert second < 3 or bench.enabled() == {3}
+
+
+def test_one_that_was_in_use_and_did_not_carry_is_not_tried_again() -> None:
+    """A partner that is in sync wherever it is asked, and collects on one link only."""
+    bench = Bench(FakePort(3), FakePort(4), sys_prio=1)
+    other = b"\x02\xcc\0\0\0\x01"
+    used = []
+    for _ in range(40):
+        bench.hear(3, state=0x0F)
+        bench.hear(4, mac=other)
+        bench.wait(1.0)
+        used.append(tuple(sorted(bench.enabled())))
+    assert used[-30:] == [(4,)] * 30, "it gave way, and for good"
+    blocked = bench.runner.blocking(3)
+    assert blocked is not None
+    assert blocked.facts["disproved"] is True
+    assert "its partner never collected" in bench.runner.explain(bench.ports[3], bench.view, bench.now).text
+
+
+@pytest.mark.parametrize("fast_rate", [True, False])
+def test_silence_of_the_partner_in_use_is_no_reason_to_wait_when_another_is_ready(fast_rate: bool) -> None:
+    world = World()
+    box = Box(world, "a", {3: LacpPortConfig(), 4: LacpPortConfig(lacp_prio=300)}, fast_rate=fast_rate, sys_prio=1)
+    peers = [Peer(world, name, mac) for name, mac in (("p", b"\x02\xbb\0\0\0\x01"), ("q", b"\x02\xcc\0\0\0\x01"))]
+    for peer in peers:
+        peer.port(1, every=1.0 if fast_rate else 30.0)
+    box.start()
+    for ifindex, peer in zip((3, 4), peers, strict=True):
+        world.connect((box, ifindex), (peer, 1))
+        peer.begin()
+    world.run(31.0)
+    assert box.serving() == {3}
+    peers[0].ports[1].every, peers[0].ports[1].answers = None, False
+    silent_at = world.now
+    limit = 3.1 if fast_rate else 90.1
+    world.run(limit)
+    assert box.serving() == {4}, f"{world.now - silent_at} s after the last LACPDU"
