@@ -3,7 +3,9 @@
 The socket is made for no protocol and therefore deaf; filter and options come first, then `bind` names link and protocol.
 The kernel takes VLAN tags off received frames and hands them over beside the frame (PACKET_AUXDATA). Where the VLAN matters,
 frames are received with ETH_P_ALL, because only there a tag is still known; our own transmissions, which such
-a socket would see too, are kept out by PACKET_IGNORE_OUTGOING, by the filter and by the packet type. See packet(7).
+a socket would see too, are kept out by PACKET_IGNORE_OUTGOING, by the filter and by the packet type. A socket for one EtherType,
+which no other traffic burdens, gets tagged frames without their tag: of one in a VLAN the kernel says that it is for another
+host, of VLAN 0 it says nothing. See packet(7).
 
 A link that goes down gives one ENETDOWN, and the socket lives on; a link that is gone gives the same error.
 """
@@ -17,13 +19,14 @@ import os
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import trio
 
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import FrameSeen
+from pyteamd.model.events import UNTOLD_VLAN, FrameSeen
 from pyteamd.wire.frame_filter import ANY_VLAN
 
 LONGEST_FRAME: Final = 2048
@@ -56,6 +59,7 @@ class PacketSocket:
         self.ifindex = ifindex
         self.malformed = 0
         self._gone = False
+        self._tags_lost = tap.frames.vlan == ANY_VLAN
         what = f"open a packet socket on link {ifindex}"
         try:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -121,6 +125,8 @@ class PacketSocket:
             frame = parse(self.ifindex, octets, _tag(ancillary))
             if frame is None:
                 self.malformed += 1
+            elif self._tags_lost and address[2] == socket.PACKET_OTHERHOST and frame.destination[0] & _GROUP_BIT:
+                frames.append(replace(frame, vlan=UNTOLD_VLAN))
             else:
                 frames.append(frame)
         return frames

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pyteamd.model.desired import OptionKey, OptionValue, Write
 
@@ -99,6 +99,9 @@ class Overrun:
     """The kernel dropped messages for us (ENOBUFS). The shell answers with a Resync."""
 
 
+UNTOLD_VLAN: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class FrameSeen:
     """A frame received on a port, already through the socket filter; never one of our own transmissions."""
@@ -109,7 +112,7 @@ class FrameSeen:
     ethertype: int
     """After any VLAN tag."""
     vlan: int | None
-    """VLAN id of the outer tag, None for an untagged frame."""
+    """VLAN id of the outer tag, None for an untagged frame, UNTOLD_VLAN for a tag the kernel took off without saying which."""
     payload: bytes
 
 

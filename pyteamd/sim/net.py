@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeVar
 
 from pyteamd.model.desired import Tap
-from pyteamd.model.events import FrameSeen
+from pyteamd.model.events import UNTOLD_VLAN, FrameSeen
 from pyteamd.sim.link import SimLink
 from pyteamd.wire import PeerError, arp, ethernet, ndisc
+from pyteamd.wire.frame_filter import ANY_VLAN
 
 Item = TypeVar("Item")
 
@@ -269,7 +270,7 @@ class SimNet:
         seen = frame_seen(link.ifindex, octets)
         for socket in sockets:
             if socket.tap.frames.lets_through(seen.ethertype, seen.vlan, seen.payload):
-                socket.waiting.append(seen)
+                socket.waiting.append(without_tag(seen) if socket.tap.frames.vlan == ANY_VLAN else seen)
                 socket.wake()
 
     def _post(self, link: SimLink, station: Partner) -> None:
@@ -277,6 +278,13 @@ class SimNet:
         for octets in frames:
             if link.running:
                 self.transmit(link, octets)
+
+
+def without_tag(seen: FrameSeen) -> FrameSeen:
+    """As a socket for one EtherType gets it: the kernel has taken the tag off."""
+    if seen.vlan is None:
+        return seen
+    return replace(seen, vlan=UNTOLD_VLAN if seen.vlan and seen.destination[0] & 1 else None)
 
 
 def frame_seen(ifindex: int, octets: bytes) -> FrameSeen:

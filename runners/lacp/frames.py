@@ -1,6 +1,6 @@
 """Frames of the slow protocols as they come in: what each one is, or why it is of no use.
 
-A link is heard only through frames that are what they should be: untagged, to the group address, long enough, with the lengths
+A link is heard only through frames that are what they should be: in no VLAN, to the group address, long enough, with the lengths
 where the fields are expected. Everything else is counted by reason under the port and changes nothing.
 """
 
@@ -30,7 +30,7 @@ def read(frame: FrameSeen) -> Useful | str | None:
     """The PDU, or the reason why it is useless; None for what is no slow protocol at all."""
     if frame.ethertype != ETHERTYPE_SLOW:
         return None
-    if frame.vlan is not None:
+    if frame.vlan:  # VLAN 0 is only a priority
         return TAGGED
     try:
         match slow.subtype(frame.payload):

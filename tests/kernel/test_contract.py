@@ -9,12 +9,14 @@ import errno
 import random
 
 import pytest
+import trio
 from contract_world import World
 from facts import Facts
 
-from pyteamd.model.desired import OptionKey, SetCarrier, SetMac, SetMember, SetOption
+from pyteamd.model.desired import OptionKey, SetCarrier, SetMac, SetMember, SetOption, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import (
+    UNTOLD_VLAN,
     CarrierSeen,
     LinkGone,
     LinkSeen,
@@ -25,6 +27,7 @@ from pyteamd.model.events import (
     PortSeen,
     Refused,
 )
+from pyteamd.wire import slow
 
 MAC = bytes.fromhex("025e00000042")
 
@@ -359,3 +362,28 @@ async def test_events_and_dumps_tell_the_same(world: World, seed: int) -> None:
             case 7:
                 world.set_link("team0", dice.random() < 0.5)
     await facts.settle()
+
+
+# Frames
+
+SLOW = bytes.fromhex("0180c2000002025e000000428809") + b"\x01\x01" + bytes(108)
+TAGS = {
+    "untagged": (b"", None),
+    "priority only": (b"\x81\0\xe0\0", None),
+    "VLAN 5": (b"\x81\0\0\5", UNTOLD_VLAN),
+    "priority and VLAN 5": (b"\x81\0\xe0\5", UNTOLD_VLAN),
+}
+
+
+@pytest.mark.parametrize("kind", TAGS)
+async def test_slow_frames_in_a_vlan_are_told_apart(world: World, kind: str) -> None:
+    """The kernel takes the tag off for a socket of one EtherType; who listens must learn that there was a VLAN."""
+    facts, port, _ = await pair_of(world)
+    socket = world.kernel.open_port(port, Tap(slow.FRAMES, address=slow.GROUP))
+    tag, vlan = TAGS[kind]
+    world.say("eth1", SLOW[:12] + tag + SLOW[12:])
+    with trio.fail_after(5):
+        (seen, *_) = [frame for frame in await socket.receive() if frame.source == MAC]
+    socket.close()
+    assert (seen.vlan, seen.ethertype, seen.payload[:2]) == (vlan, 0x8809, b"\x01\x01")
+    assert facts.ports

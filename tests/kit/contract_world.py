@@ -36,6 +36,10 @@ class World(ABC):
         """Set the other end of the link `name` (its name now) up or down: the link gains or loses its carrier."""
 
     @abstractmethod
+    def say(self, name: str, octets: bytes) -> None:
+        """The other end of the link `name` sends this frame."""
+
+    @abstractmethod
     def set_mac(self, name: str, mac: bytes) -> None:
         """`ip link set NAME address MAC`."""
 

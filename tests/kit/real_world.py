@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -62,6 +63,12 @@ class RealWorld(World):
     def set_peer(self, name: str, up: bool) -> None:
         """See World."""
         run("ip", "-n", self.others, "link", "set", self.peer(name), "up" if up else "down")
+
+    def say(self, name: str, octets: bytes) -> None:
+        """See World."""
+        program = "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0)); "
+        program += "s.send(bytes.fromhex(sys.argv[2]))"
+        run("ip", "netns", "exec", self.others, sys.executable, "-c", program, self.peer(name), octets.hex())
 
     def peer(self, name: str) -> str:
         """Name of the other end, in the namespace `others`."""

@@ -33,6 +33,13 @@ class SimWorld(World):
         assert peer is not None
         self.kernel.set_up(peer.ifindex, up)
 
+    def say(self, name: str, octets: bytes) -> None:
+        """See World."""
+        peer = self._link(name).peer
+        assert peer is not None
+        self.kernel.net.transmit(peer, octets)
+        self.kernel.net.advance(self.kernel.net.now + 1.0)
+
     def set_mac(self, name: str, mac: bytes) -> None:
         """See World."""
         self.kernel.set_mac(self._link(name).ifindex, mac)

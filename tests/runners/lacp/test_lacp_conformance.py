@@ -9,7 +9,7 @@ from lacp_pair import Box, World
 from lacp_peer import Peer
 from lacp_story import COLLECTING, DISTRIBUTING, SYNC, meet, mistaken, together, without, worst_burst
 
-from pyteamd.model.events import FrameSeen
+from pyteamd.model.events import UNTOLD_VLAN, FrameSeen
 from pyteamd.runners.lacp.keys import LacpPortConfig
 from pyteamd.wire import lacpdu, slow
 from pyteamd.wire.lacpdu import Lacpdu, Tlv
@@ -63,7 +63,8 @@ def octet(at: int, value: int) -> bytes:
         (GOOD, {"destination": b"\x01\x80\xc2\0\0\x03"}, "wrong_destination"),
         (GOOD, {"destination": b"\x02\0\0\0\0a"}, "wrong_destination"),
         (GOOD, {"ethertype": 0x88CC}, ""),
-        (GOOD, {"vlan": 0}, "tagged"),
+        (GOOD, {"vlan": 5}, "tagged"),
+        (GOOD, {"vlan": UNTOLD_VLAN}, "tagged"),
         (octet(0, 3), {}, "subtype"),
         (octet(3, 19), {}, "tlv_length"),
         (octet(3, 0), {}, "tlv_length"),
@@ -310,3 +311,10 @@ def test_the_reference_lacpdu_is_what_it_says() -> None:
     world, box, peer = meet(speak=False)
     world.run(0.5)
     assert pdu_for(box, peer).build()[:22] == GOOD[:22]
+
+
+def test_t02_a_tag_that_is_only_a_priority_is_no_vlan() -> None:
+    world, box, _ = meet(speak=False)
+    world.run(0.5)
+    inject(box, GOOD, vlan=0)
+    assert (box.rx(3), box.state(3)["details"]["counters"]["bad"]) == ("current", {})
