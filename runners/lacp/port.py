@@ -143,7 +143,7 @@ class LacpPort:
         state |= lacpdu.TIMEOUT if local.fast else 0
         match self.receive:
             case Expired():
-                state |= lacpdu.EXPIRED if self.partner_known() else lacpdu.EXPIRED | lacpdu.DEFAULTED
+                state |= lacpdu.EXPIRED | lacpdu.DEFAULTED if self.told is None else lacpdu.EXPIRED
             case Defaulted():
                 state |= lacpdu.DEFAULTED
         return LacpInfo(local.priority, local.mac, self.key(local), self.view.config.lacp_prio, self.number, state)

@@ -10,7 +10,7 @@ from explain_kit import Told
 
 from pyteamd.model.desired import OptionKey
 from pyteamd.runners.base import Reason
-from pyteamd.runners.lacp.blocked import Block
+from pyteamd.runners.lacp.blocked import Obstacle
 from pyteamd.runners.lacp.words import SENTENCES
 from pyteamd.views.explain import duration, sentence
 
@@ -53,7 +53,7 @@ def team_up(made: Told) -> bool:
 
 
 def test_every_block_of_lacp_has_a_sentence() -> None:
-    assert set(SENTENCES) == set(Block)
+    assert set(SENTENCES) == set(Obstacle)
 
 
 @pytest.mark.parametrize(
