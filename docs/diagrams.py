@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw the LACP machines from the tables the program runs on: writes docs/lacp-machines.md.
+"""Draw the machines of LACP and BFD from the tables the program runs on: writes docs/lacp-machines.md and docs/bfd-machine.md.
 
-    docs/diagrams.py [--check]     --check only says whether the file is up to date (exit status 1 when not)
+    docs/diagrams.py [--check]     --check only says whether the files are up to date (exit status 1 when not)
 
 The diagrams are Mermaid, which forges and editors show without any other tool.
 """
@@ -16,9 +16,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from pyteamd.linkwatch.bfd_session import TABLE  # noqa: E402
 from pyteamd.runners.lacp.machines import CHURN, COUPLED, INDEPENDENT, RECEIVE, MuxTable  # noqa: E402
 
 PAGE = ROOT / "docs/lacp-machines.md"
+BFD_PAGE = ROOT / "docs/bfd-machine.md"
 
 HEAD = """# The LACP machines
 
@@ -85,13 +87,37 @@ def page() -> str:
     return "\n".join(parts)
 
 
+BFD_HEAD = """# The BFD machine
+
+Made by `make diagrams` from the table in `linkwatch/bfd_session.py`; do not edit. RFC 5880, 6.2 and 6.8.6. An arrow bears the state
+received from the peer, `detection time` means that nothing came for so long, `path` that the carrier went.
+"""
+
+
+def bfd_page() -> str:
+    """The session's machine."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for (source, heard), target in TABLE.items():
+        labels.setdefault((source.name.lower(), target.name.lower()), []).append(str(heard))
+    for source in ("init", "up"):
+        labels.setdefault((source, "down"), []).extend(("detection time", "path"))
+    arrows = [(source, target, ", ".join(events)) for (source, target), events in labels.items()]
+    return "\n".join([BFD_HEAD, diagram("down", arrows)])
+
+
 def main() -> int:
+    pages = {PAGE: page(), BFD_PAGE: bfd_page()}
     if "--check" in sys.argv[1:]:
-        current = PAGE.exists() and PAGE.read_text() == page()
-        print(f"{PAGE.name} is {'up to date' if current else 'not what the tables say: run make diagrams'}")
-        return 0 if current else 1
-    PAGE.write_text(page())
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+        stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
+        print(
+            f"not what the tables say: {', '.join(stale)}; run make diagrams"
+            if stale
+            else "the diagrams are up to date"
+        )
+        return 1 if stale else 0
+    for path, text in pages.items():
+        path.write_text(text)
+        print(f"wrote {path.relative_to(ROOT)}")
     return 0
 
 

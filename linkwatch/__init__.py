@@ -11,5 +11,6 @@ WATCHERS: Registry[Watcher] = Registry(
         "ethtool": "pyteamd.linkwatch.ethtool:Ethtool",
         "arp_ping": "pyteamd.linkwatch.arp_ping:ArpPing",
         "nsna_ping": "pyteamd.linkwatch.nsna_ping:NsnaPing",
+        "bfd": "pyteamd.linkwatch.bfd:Bfd",
     }
 )

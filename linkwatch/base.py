@@ -44,6 +44,8 @@ class Watcher:
     """One sentence for help and documentation."""
     frees_kernel_link: ClassVar[bool] = False
     """The kernel shall use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
+    gates_service: ClassVar[bool] = False
+    """While this watcher says down the port carries no traffic, whatever the others say, and also under runners that heed no verdicts."""
     host_fields: ClassVar[Mapping[str, str]] = {}
     """Config field that holds host names → "inet" or "inet6"; resolved before the watcher is created."""
 

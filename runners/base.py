@@ -68,6 +68,11 @@ class PortView(Protocol):
         ...
 
     @property
+    def gated(self) -> bool:
+        """A watcher that gates service (bfd) says down: no traffic, also under runners that heed no verdicts."""
+        ...
+
+    @property
     def speed_mbps(self) -> int:
         """0 when down or unknown."""
         ...

@@ -244,7 +244,9 @@ def test_watchers_are_complete(name: str) -> None:
     assert watcher.summary, f"watcher {name} has no help sentence"
     for field, spec in options_of(watcher.Config).items():
         assert spec.help, f"watcher {name}: option {field} has no help"
-    assert any(f'"{name}"' in path.read_text() for path in (ROOT / "examples").glob("*")), f"no example of {name}"
+    uses = [f'"{name}"', f"name: {name}"]
+    texts = [path.read_text() for path in (ROOT / "examples").glob("*")]
+    assert any(use in text for text in texts for use in uses), f"no example of {name}"
     assert any(name in path.read_text() for path in (ROOT / "tests/scenarios").glob("*.txt")), f"no scenario of {name}"
 
 

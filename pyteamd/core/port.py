@@ -158,7 +158,12 @@ class Port:
         if not self.watchers:
             return True
         everyone = self.policy_all if policy_all is None else policy_all
-        return (all if everyone else any)(watcher.up for watcher in self.watchers)
+        return not self.gated and (all if everyone else any)(watcher.up for watcher in self.watchers)
+
+    @property
+    def gated(self) -> bool:
+        """A watcher that gates service says down: the port carries nothing, whatever the others say."""
+        return any(watcher.gates_service and not watcher.up for watcher in self.watchers)
 
     def verdicts(self) -> tuple[bool, ...]:
         """Each watcher's answer."""

@@ -49,6 +49,7 @@ _GROUP_BIT: Final = 0x01  # of an address's first octet
 _MEMBERSHIP: Final = struct.Struct("=iHH8s")  # ifindex, type, length, address
 _AUX: Final = struct.Struct("=IIIHHHH")  # status, length, captured, offsets, VLAN TCI, VLAN protocol
 _VLAN_VALID: Final = 0x10
+_TAKE_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF: return 0
 _ANCILLARY_SPACE: Final = socket.CMSG_SPACE(_AUX.size)
 
 
@@ -60,6 +61,7 @@ class PacketSocket:
         self.malformed = 0
         self._gone = False
         self._tags_lost = tap.frames.vlan == ANY_VLAN
+        self._held: list[socket.socket] = []
         what = f"open a packet socket on link {ifindex}"
         try:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -74,6 +76,7 @@ class PacketSocket:
                 kind = _MR_MULTICAST if tap.address[0] & _GROUP_BIT else _MR_UNICAST
                 member = _MEMBERSHIP.pack(ifindex, kind, len(tap.address), tap.address)
                 self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
+            self._held = _hold_udp_port(tap.udp_port) if tap.udp_port else []
         except KernelGone:
             self._socket.close()
             raise
@@ -107,6 +110,8 @@ class PacketSocket:
         with suppress(RuntimeError):  # outside of trio nobody waits
             trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
+        for held in self._held:
+            held.close()
 
     def _round(self) -> list[FrameSeen]:
         frames: list[FrameSeen] = []
@@ -152,15 +157,37 @@ def _prepare(sock: socket.socket, tap: Tap) -> None:
     """Filter and options of a socket that is still deaf."""
     from pyteamd.wire.bpf import filter_of  # not every team listens to frames
 
-    program = array.array("B", filter_of(tap.frames))
-    address, size = program.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+    _attach(sock, filter_of(tap.frames))
     sock.setsockopt(_SOL_PACKET, _AUXDATA, 1)
     try:
         sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
     except OSError as problem:  # before Linux 4.20
         if problem.errno != errno.ENOPROTOOPT:
             raise
+
+
+def _hold_udp_port(port: int) -> list[socket.socket]:
+    """Sockets that keep the host's own stack from answering for this UDP port with ICMP; they take nothing in.
+
+    A port that is taken is held by its owner. A host without IPv6 needs nothing there.
+    """
+    held: list[socket.socket] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            held.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _attach(sock, _TAKE_NOTHING)
+            sock.bind(("", port))
+    return held
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    held = array.array("B", program)
+    address, size = held.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
 
 
 def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:

@@ -166,10 +166,12 @@ class Tap:
     """One packet socket the core wants open on a port.
 
     `frames`: what it lets through. `address`: a further address the interface is to listen to, of a group or of one station; b"" for none.
+    `udp_port`: the port that the host's own stack must not answer for, 0 for none.
     """
 
     frames: FrameFilter
     address: bytes = b""
+    udp_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,17 @@ def host6(text: str) -> str:
     return _host(text)
 
 
+def numeric_address(text: str) -> str:
+    """An IPv4 or IPv6 address of one station, in its usual form. Names are not looked up, and a scope has no meaning on one port."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError("is no IPv4 or IPv6 address (a name is not allowed here)") from None
+    if address.is_multicast or address.is_unspecified or "%" in text:
+        raise ValueError("is no address of one station")
+    return str(address)
+
+
 def _check_ipv6(text: str) -> None:
     from ipaddress import IPv6Address  # on demand: only this check needs the module
 

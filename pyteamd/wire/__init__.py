@@ -37,7 +37,18 @@ class DropReason(StrEnum):
     ICMP_CODE = "icmp_code"
     OPTION = "option"
     CHECKSUM = "checksum"
+    # BFD
+    HEADER_LENGTH = "header_length"
+    FRAGMENT = "fragment"
+    UDP_PORT = "udp_port"
+    BFD_VERSION = "bfd_version"
+    MULTIPLIER = "multiplier"
+    MULTIPOINT = "multipoint"
+    DISCRIMINATOR = "discriminator"
+    AUTHENTICATION = "authentication"
+    FLAGS = "flags"
     # well made, but no answer
+    WRONG_HOST = "wrong_host"
     NOT_ASKED = "not_asked"
     OWN_ADDRESS = "own_address"
 

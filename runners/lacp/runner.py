@@ -103,7 +103,8 @@ class Lacp(Runner):
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
         self._refresh(touched, team, now)
-        if settle or self._unsettled or any(self._digest(ports[i], now) != digest for i, digest in known.items()):
+        settle = settle or self._unsettled or self._able(team) != self._serving
+        if settle or any(self._digest(ports[i], now) != digest for i, digest in known.items()):
             self._settle(team, now)
             touched = list(ports)
         for ifindex in touched:
@@ -246,7 +247,7 @@ class Lacp(Runner):
         if self._group.chosen != chosen and self._group.chosen is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
         self._fallback.update(ports, now)
-        serving = frozenset(port.ifindex for port in ports if port.mux.distributing) | self._fallback.ports
+        serving = self._able(team)
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)
             if one is not None:
@@ -257,6 +258,12 @@ class Lacp(Runner):
         holding = any(port.hold_until is not None for port in ports)
         needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
         self._set_carrier(None if holding else len(serving) >= needed, team)
+
+    def _able(self, team: TeamView) -> frozenset[int]:
+        """Ports that may carry traffic. A watcher (bfd) may keep one from it; the mux machines know nothing of that (RFC 7130, 3)."""
+        alone, ports = self._fallback.ports, self._group.ports
+        ready = [ifindex for ifindex, port in ports.items() if port.mux.distributing or ifindex in alone]
+        return frozenset(ifindex for ifindex in ready if not team.ports[ifindex].gated)
 
     def _weights(self, team: TeamView) -> dict[int, float]:
         """Ports the kernel may send through, for the balancer."""
@@ -297,11 +304,12 @@ class Lacp(Runner):
             if port.hold_until is not None:
                 continue
             alone = ifindex in self._fallback.ports
+            serves = (port.mux.distributing or alone) and not team.ports[ifindex].gated
             if port.independent:
                 options[OptionKey("rx_enabled", ifindex)] = port.mux.collecting or alone
-                options[OptionKey("tx_enabled", ifindex)] = port.mux.distributing or alone
+                options[OptionKey("tx_enabled", ifindex)] = serves
             else:
-                options[OptionKey("enabled", ifindex)] = port.mux.distributing or alone
+                options[OptionKey("enabled", ifindex)] = serves
         return Desired(options=options, macs=dict.fromkeys(team.ports, team.mac), carrier=self._carrier)
 
     def taps(self, port: PortView) -> tuple[Tap, ...]:

@@ -27,7 +27,7 @@ import pytest
 from bpf_machine import Instruction
 
 from pyteamd.runners.spread.hash_program import reference_hash, tx_hash
-from pyteamd.wire import arp, bpf, ethernet, lacpdu, ndisc, slow
+from pyteamd.wire import arp, bfd, bpf, ethernet, lacpdu, ndisc, slow
 
 SO_ATTACH_FILTER = 26
 CLONE_NEWNET = 0x40000000
@@ -99,6 +99,8 @@ def test_the_kernel_takes_every_program(pair: tuple[socket.socket, socket.socket
         bpf.filter_of(slow.FRAMES),
         bpf.filter_of(arp.frames(None)),
         bpf.filter_of(arp.frames(7)),
+        bpf.filter_of(bfd.frames(4)),
+        bpf.filter_of(bfd.frames(6)),
         bpf.filter_of(ndisc.ADVERTISEMENTS),
     )
     for program in (*filters, *map(tx_hash, SELECTIONS)):
@@ -179,6 +181,7 @@ ADVERT = ndisc.NeighborAdvert(IPv6Address("fe80::1"), IPv6Address("fe80::2"), IP
 INFO = lacpdu.LacpInfo(1, FAR, 1, 1, 1, 0x3D)
 
 # What arrives: the frame as a raw socket sees it, and the tag that the kernel takes out of it.
+BFD = bfd.Datagram(ARP_REPLY.sender_ip, ARP_REPLY.target_ip, bfd.Packet(bfd.State.DOWN, 7))
 ARRIVALS = [
     (ethernet.Frame(destination, FAR, ethertype, payload), tci)
     for destination, ethertype, payload in (
@@ -189,12 +192,14 @@ ARRIVALS = [
         (NEAR, 0x86DD, ndisc.NeighborSolicit(ADVERT.source, ADVERT.target, FAR).build()),
         (slow.GROUP, 0x8809, lacpdu.Lacpdu(INFO, INFO).build()),
         (NEAR, 0x0800, bytes(60)),
+        (bfd.GROUP, 0x0800, BFD.build()),
     )
     for tci in (None, 0, 0xE000, 100, 0xE064, 101)
 ]
 FILTERS = {
     "slow": bpf.filter_of(slow.FRAMES),
     "untagged": bpf.filter_of(arp.frames(None)),
+    "bfd": bpf.filter_of(bfd.frames(4)),
     "vlan 100": bpf.filter_of(arp.frames(100)),
     "vlan 0": bpf.filter_of(arp.frames(0)),
     "na": bpf.filter_of(ndisc.ADVERTISEMENTS),

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from pyteamd.kernel.packet import PacketSocket
 from pyteamd.model.desired import OptionKey, SetMember, SetOption, Tap
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import FrameSeen
-from pyteamd.wire import arp, ndisc, slow
+from pyteamd.wire import arp, bfd, ndisc, slow
 from pyteamd.wire.frame_filter import FrameFilter
 
 pytestmark = pytest.mark.kernel
@@ -45,6 +46,7 @@ def frame(destination: bytes, ethertype: int, body: bytes, *tags: int) -> bytes:
 ARP = frame(BROADCAST, 0x0806, ARP_BODY)
 LACP = frame(SLOW_GROUP, 0x8809, LACP_BODY)
 ADVERT = frame(ALL_NODES, 0x86DD, ADVERT_BODY)
+BFD = bfd.Datagram(IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), bfd.Packet(bfd.State.DOWN, 7)).frame(SENDER)
 NOISE = frame(BROADCAST, 0x9999, bytes(50))
 
 
@@ -125,6 +127,7 @@ async def receive(tap: PacketSocket, number: int = 1) -> list[FrameSeen]:
         (arp.frames(None), ARP, (0x0806, None, ARP_BODY)),
         (arp.frames(None), frame(BROADCAST, 0x0806, ARP_BODY, 0xE000), (0x0806, 0, ARP_BODY)),
         (arp.frames(5), frame(BROADCAST, 0x0806, ARP_BODY, 0x6005), (0x0806, 5, ARP_BODY)),
+        (bfd.frames(4), BFD, (0x0800, None, BFD[14:])),
         (arp.frames(4094), frame(BROADCAST, 0x0806, ARP_BODY, 4094), (0x0806, 4094, ARP_BODY)),
         (ndisc.ADVERTISEMENTS, ADVERT, (0x86DD, None, ADVERT_BODY)),
     ],
@@ -134,7 +137,15 @@ async def test_a_tap_sees_its_frames_only(
 ) -> None:
     """And on a disabled port too: for a team that port is silent."""
     tap = bench.tap(frames)
-    others = {LACP, ARP, ADVERT, NOISE, frame(BROADCAST, 0x0806, ARP_BODY, 5), frame(BROADCAST, 0x0806, ARP_BODY, 6)}
+    others = {
+        LACP,
+        ARP,
+        ADVERT,
+        BFD,
+        NOISE,
+        frame(BROADCAST, 0x0806, ARP_BODY, 5),
+        frame(BROADCAST, 0x0806, ARP_BODY, 6),
+    }
     others |= {frame(BROADCAST, 0x0806, ARP_BODY, 4094), frame(SLOW_GROUP, 0x8809, LACP_BODY, 5)}
     unwanted = [other for other in others if not _belongs(other, frames.ethertype, frames.vlan)]
     assert len(unwanted) >= 4
@@ -156,7 +167,8 @@ def _belongs(octets: bytes, ethertype: int, vlan: int | None) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("frames", "mine"), [(slow.FRAMES, LACP), (arp.frames(None), ARP), (ndisc.ADVERTISEMENTS, ADVERT)]
+    ("frames", "mine"),
+    [(slow.FRAMES, LACP), (arp.frames(None), ARP), (ndisc.ADVERTISEMENTS, ADVERT), (bfd.frames(4), BFD)],
 )
 async def test_our_own_frames_are_not_received(bench: Bench, frames: FrameFilter, mine: bytes) -> None:
     tap, other = bench.tap(frames), bench.tap(frames)

@@ -30,6 +30,7 @@ class FakePort:
     original_mac: bytes = b""
     name: str = ""
     config: LacpPortConfig = field(default_factory=LacpPortConfig)
+    gated: bool = False
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"

@@ -37,6 +37,7 @@ class FakePort:
     duplex: int = 1
     up: bool = True
     name: str = ""
+    gated: bool = False
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"

@@ -31,6 +31,7 @@ class FakePort:
     running: bool = True
     original_mac: bytes = b""
     speed_unknown: bool = False
+    gated: bool = False
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyteamd.wire import DropReason, PeerError, arp, ethernet, lacpdu, marker, ndisc, slow
+from pyteamd.wire import DropReason, PeerError, arp, bfd, ethernet, lacpdu, marker, ndisc, slow
 
 MAC = bytes.fromhex("020000000001")
 LOCAL = IPv6Address("fe80::1")
@@ -29,6 +29,8 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], bytes]] = {
         to_group(lacpdu.parse),
         lacpdu.Lacpdu(INFO, INFO, version=2, extra=(lacpdu.Tlv(4, b"abcd"),)).build(),
     ),
+    "bfd over IPv4": (bfd.parse, bfd.Datagram(IPv4Address(1), IPv4Address(2), bfd.Packet(bfd.State.UP, 1, 2)).build()),
+    "bfd over IPv6": (bfd.parse, bfd.Datagram(LOCAL, LOCAL, bfd.Packet(bfd.State.UP, 1, 2)).build()),
     "marker": (to_group(marker.parse), marker.Marker(marker.Kind.REQUEST, 1, MAC, 1).build()),
 }
 

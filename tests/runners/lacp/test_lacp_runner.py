@@ -53,6 +53,19 @@ def test_the_watchers_verdict_is_not_followed() -> None:
     bench.serve()
 
 
+def test_a_watcher_that_gates_service_keeps_a_port_from_traffic_and_the_mux_where_it_is() -> None:
+    bench = Bench(min_ports=2)
+    bench.serve()
+    bench.ports[3].gated = True
+    bench.handle(Tick())
+    assert bench.enabled() == {4}
+    assert bench.runner.desired(bench.view).carrier is False, "it does not count for min_ports"
+    assert bench.state(3)["actor_lacpdu_info"]["state"] == 0x3F, "the partner is told nothing (RFC 7130, 3)"
+    bench.ports[3].gated = False
+    bench.handle(Tick())
+    assert bench.enabled() == {3, 4}
+
+
 def test_what_the_kernel_is_to_look_like() -> None:
     bench = Bench()
     desired = bench.runner.desired(bench.view)
