@@ -1,11 +1,75 @@
-"""For all tests."""
+"""For all tests: a limit for each, and a note of the one that runs, so that whatever hangs has a name."""
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+LIMIT_S = 120
+"""No test of `make check` takes a second, no other half of this on a busy machine."""
+LONGER = 20
+"""Times the limit where PYTEAMD_LONG asks for the long forms, and for tests that boot guests or are marked slow."""
+LAST_RESORT_S = 30
+"""Who does not heed the alarm (blocked in a library) is ended with all its process, the place printed."""
+ERRORS = [2]
+"""The real standard error: what a test says there is captured."""
+
+
+def pytest_configure() -> None:
+    """Nothing is captured yet."""
+    ERRORS[0] = os.dup(2)
 
 
 def pytest_collection_finish() -> None:
     """What is there now stays: no collection in a test needs to look at it."""
     gc.collect()
     gc.freeze()
+
+
+class TookTooLong(BaseException):
+    """No `except Exception` of a test stops it."""
+
+
+def limit_of(item: pytest.Item) -> int:
+    """Seconds that a test may take, its fixtures not included."""
+    long = os.environ.get("PYTEAMD_LONG") or item.get_closest_marker("slow") or item.get_closest_marker("lab")
+    return LIMIT_S * (LONGER if long else 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Write down which test runs, where the runner of the parts looks when this process does not come back."""
+    if place := os.environ.get("PYTEAMD_RUNNING"):
+        Path(place).write_text(item.nodeid)
+    faulthandler.dump_traceback_later(2 * limit_of(item) + LAST_RESORT_S, exit=True, file=ERRORS[0])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Raise in the test when its time is up."""
+    limit_s = limit_of(item)
+
+    def up(number: int, frame: FrameType | None) -> None:
+        os.write(ERRORS[0], f"\nHANGS: {item.nodeid}, more than {limit_s} s\n".encode())
+        raise TookTooLong(f"{item.nodeid} takes more than {limit_s} s")
+
+    before = signal.signal(signal.SIGALRM, up)
+    signal.alarm(limit_s)
+    try:
+        return (yield)
+    except TookTooLong as problem:
+        raise AssertionError(str(problem)) from problem
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """Run the test lanes, some parts at the same time, and end with one line that says what ran and what did not.
 
-    tests/run.py [lane…]        no lane = all; lanes: fast, slow, lab, kernel
+    tests/run.py [lane…]        no lane = all but those in brackets; lanes: fast, lab, kernel, kernel-2, slow, oldest, newest
 
-fast    everything that needs no kernel driver, no root and under 0.25 s a test
-slow    the long ones of the same kind: many seeds, whole conversations
-lab     the launcher of the real-kernel lab itself
-kernel  tests/kernel on a real team driver, inside the lab
+fast      everything that needs no kernel driver, no root and under 0.25 s a test
+slow      the long ones of the same kind: many seeds, whole conversations
+lab       the launcher of the real-kernel lab itself
+kernel    tests/kernel on a real team driver, inside the lab
+kernel-2  the same on a kernel of the other kind (one switch for a port, or one for each direction), without what one kernel is enough for
+oldest    the fast ones with the oldest libraries that pyproject.toml allows
+newest    the fast ones on the newest Python that this machine can get
 
 Exit status 0 when nothing failed and every lane asked for could run; with CI set in the environment a lane that cannot run here is a
-failure, otherwise it is only said.
+failure, otherwise it is only said. A second kernel, an older library or a newer Python that cannot be had is only said.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -29,15 +34,25 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
 """Tests that have a long form run it: minutes instead of seconds, every configuration instead of one of a kind."""
-LAB = [sys.executable, str(ROOT / "tests/lab/lab.py"), "run", "--timeout", "3600" if LONG else "1200"]
-LAB += ["--env", "PYTEAMD_LONG=1"] if LONG else []
+LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
+PART_LIMIT_S = 7200 if LONG else 1500
+"""Of a process that runs a part; a single test has a limit of its own (tests/conftest.py)."""
+SLOW_WORLDS = ("qemu",)
 EXIT_NO_WORLD = 77
+EXIT_TIMEOUT = 124
 EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4
 GUESTS_EACH = 3
 """Parts of the kernel lane for each process."""
 PRINTING = threading.Lock()
-REAL_TIME = ("kernel", "lab")
+REAL_TIME = ("kernel", "kernel-2", "lab")
+KERNELS = ("kernel", "kernel-2")
+OPTIONAL = ("kernel-2", "oldest", "newest")
+TREES = {"oldest": ".venv-oldest", "newest": ".venv-newest"}
+"""Lanes with a virtual environment of their own, made by setup.sh."""
+RUNS_IN_A_ROW = 3
+"""A test that passes only when it is run again so many times in a row is a failure."""
+MEMORY = ROOT / "build/repeated.json"
 REPEATS = 2
 MOST_REPEATS, MOST_LOST = 12, 2
 """More failures than this, or parts without a report, are no accident."""
@@ -45,7 +60,10 @@ LANES = {
     "fast": "not slow and not kernel and not lab",
     "lab": "lab",
     "kernel": "kernel",
-    "slow": "slow and not kernel and not lab",  # last: its parts fill the processors beside the last guest
+    "kernel-2": "kernel",
+    "slow": "slow and not kernel and not lab",  # last but the bounds: its parts fill the processors beside the last guest
+    "oldest": "not slow and not kernel and not lab",
+    "newest": "not slow and not kernel and not lab",
 }
 
 
@@ -78,12 +96,20 @@ class Outcome:
     """Parts that failed and did not say which test: out of time, killed, not collected."""
     no_world: bool = False
     """There was no kernel to run them on."""
+    why: str = ""
+    """Why there was none."""
+    where: str = ""
+    """The kernel they ran on."""
+    too_often: list[str] = field(default_factory=list)
+    """Tests that needed a repetition, as in the runs before."""
+    hung: str = ""
+    """The test that ran when the process was ended."""
 
     def add(self, part: Part, done: Outcome) -> None:
         """Count a part."""
         self.no_world = self.no_world or done.status == EXIT_NO_WORLD
         if done.status and not done.failures:
-            self.lost.append(part)
+            self.lost.append(replace(part, title=f"{part.title}{f', in {done.hung}' if done.hung else ''}"))
         self.reasons |= done.reasons
         self.failures += done.failures
         self.seconds += done.seconds
@@ -92,12 +118,31 @@ class Outcome:
 
     def well(self) -> bool:
         """Nothing failed, and nothing is missing."""
-        return not self.failures and not self.lost
+        return not self.failures and not self.lost and not self.too_often
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel lane runs on; `world` is "" where there is none, `words` says which, or why not."""
+
+    kind: str
+    world: str
+    words: str
+
+
+def kernels() -> dict[str, Kernel]:
+    """Which kernel each of the two lanes runs on: the first is the one that is fast and, of two, coupled."""
+    told = subprocess.run([*LAB, "kinds"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    found = [Kernel(*line.split("\t")) for line in told.splitlines()]
+    found.sort(key=lambda kernel: (not kernel.world, kernel.world in SLOW_WORLDS))
+    return dict(zip(KERNELS, found, strict=False))
 
 
 def run_lanes(lanes: list[str]) -> list[Outcome]:
     """Run the parts of all lanes, some at the same time, and count what their reports say."""
     outcomes = {lane: Outcome(lane) for lane in lanes}
+    look_ahead(outcomes)
+    lanes = [lane for lane in lanes if not outcomes[lane].no_world]
     with ThreadPoolExecutor(processes()) as pool:
         parts = [part for lane in lanes for part in parts_of(lane)]
         for part, done in zip(parts, pool.map(run_part, parts), strict=True):
@@ -105,7 +150,43 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
     for lane in REAL_TIME:
         if lane in outcomes and not outcomes[lane].no_world:
             repeat(outcomes[lane])
+    remember(outcomes)
     return list(outcomes.values())
+
+
+def look_ahead(outcomes: dict[str, Outcome]) -> None:
+    """Find out what cannot run here, and on which kernel the rest does."""
+    if any(lane in KERNELS for lane in outcomes):
+        PLACES.update(kernels())
+    for lane, outcome in outcomes.items():
+        kernel = PLACES.get(lane)
+        if kernel:
+            outcome.where = f"{kernel.words}, {kernel.kind}, {kernel.world}"
+            outcome.no_world, outcome.why = not kernel.world, kernel.words
+        if lane in TREES and not (ROOT / TREES[lane] / "bin/python").exists():
+            outcome.no_world, outcome.why = True, f"tests/lab/setup.sh {lane} makes what it needs"
+
+
+PLACES: dict[str, Kernel] = {}
+"""What the kernel lanes run on."""
+
+
+def remember(outcomes: dict[str, Outcome]) -> None:
+    """Count in how many runs in a row a test passed only when it was run again."""
+    try:
+        before: dict[str, int] = json.loads(MEMORY.read_text())
+    except (OSError, ValueError):
+        before = {}
+    for outcome in outcomes.values():
+        if outcome.lane not in REAL_TIME or outcome.no_world:
+            continue
+        names = {f"{outcome.lane} {name}" for name in outcome.repeated}
+        others = {key: count for key, count in before.items() if key.split()[0] != outcome.lane}
+        before = others | {name: before.get(name, 0) + 1 for name in names}
+        outcome.too_often = sorted(name.split()[1] for name in names if before[name] >= RUNS_IN_A_ROW)
+    with contextlib.suppress(OSError):
+        MEMORY.parent.mkdir(exist_ok=True)
+        MEMORY.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
 def repeat(outcome: Outcome) -> None:
@@ -135,18 +216,33 @@ def run_part(part: Part) -> Outcome:
     outcome = Outcome(part.lane)
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
+        running = Path(name) / "running"
         command = command_for(part.lane, part.files, Path(name))
-        done = subprocess.run(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
+        output, status = supervised(command, {**os.environ, "PYTEAMD_RUNNING": str(running)})
         outcome.seconds = time.monotonic() - began
-        outcome.status = 0 if done.returncode == EXIT_NO_TESTS else done.returncode
+        outcome.status = 0 if status == EXIT_NO_TESTS else status
+        outcome.hung = running.read_text() if running.exists() else ""
         for report in sorted(Path(name).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
-    said = f"== {part.title}\n{done.stdout.decode(errors='replace')}"
+    said = f"== {part.title}\n{output.decode(errors='replace')}"
     with PRINTING:
         print(said, flush=True)
     return outcome
+
+
+def supervised(command: list[str], env: dict[str, str]) -> tuple[bytes, int]:
+    """Output and exit status of a process, which has a limit; one that is ended at the limit ends its guest."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env
+        )
+        try:
+            status = process.wait(PART_LIMIT_S + 60)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            status = process.wait() or EXIT_TIMEOUT
+        output.seek(0)
+        return output.read(), status
 
 
 def processes() -> int:
@@ -156,10 +252,10 @@ def processes() -> int:
 
 def parts_of(lane: str) -> list[Part]:
     """The test files of a lane in parts. More parts than processors where they are long, so that none has to wait for the last."""
-    places = ("tests/kernel",) if lane == "kernel" else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
+    places = ("tests/kernel",) if lane in KERNELS else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
     files = [str(path.relative_to(ROOT)) for path in sorted(paths, key=lambda path: (-path.stat().st_size, path))]
-    most = len(files) if lane == "lab" else processes() * (GUESTS_EACH if lane == "kernel" else 1)
+    most = len(files) if lane == "lab" else processes() * (GUESTS_EACH if lane in KERNELS else 1)
     dealt = [files[number::most] for number in range(most)]
     return [Part(lane, f"{lane}, part {number} of {most}", part) for number, part in enumerate(dealt, start=1) if part]
 
@@ -167,10 +263,17 @@ def parts_of(lane: str) -> list[Part]:
 def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
     """The command that runs these files and leaves report.xml in the directory."""
     inner = [*PYTEST, "-m", LANES[lane], "--durations=5", *files]
-    if lane != "kernel":
+    if lane in TREES:
+        inner[0] = str(ROOT / TREES[lane] / "bin/python")
+    if lane not in KERNELS:
         return [*inner, f"--junitxml={directory}/report.xml"]
     shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
-    return [*LAB, "--out", str(directory), "--", "sh", "-c", shell]
+    place = PLACES[lane]
+    part = "all" if LONG or lane == KERNELS[0] else "few" if place.world in SLOW_WORLDS else "second"
+    env = [f"PYTEAMD_KERNEL={part}", "PYTEAMD_RUNNING=/run/lab/out/running", *(["PYTEAMD_LONG=1"] if LONG else [])]
+    limits = ["--timeout", str(PART_LIMIT_S), "--world", place.world]
+    words = [word for assignment in env for word in ("--env", assignment)]
+    return [*LAB, "run", *limits, *words, "--out", str(directory), "--", "sh", "-c", shell]
 
 
 def quote(word: str) -> str:
@@ -197,18 +300,21 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
     parts = []
     for outcome in outcomes:
         if outcome.no_world:
-            well = well and not os.environ.get("CI")
-            parts.append(f"{outcome.lane} NOT RUN (no kernel with the team driver to be had here, see above)")
+            well = well and (not os.environ.get("CI") or outcome.lane in OPTIONAL)
+            why = outcome.why or "no kernel with the team driver to be had here, see above"
+            parts.append(f"{outcome.lane} NOT RUN ({why})")
             continue
         well = well and outcome.well()
-        text = f"{outcome.lane} {outcome.passed} passed in {outcome.seconds:.0f} s"
+        text = f"{outcome.lane}{f' ({outcome.where})' if outcome.where else ''} {outcome.passed} passed in {outcome.seconds:.0f} s"
         text += f", FAILED: {', '.join(outcome.failures)}" if outcome.failures else ""
         text += f" (only when run again, alone: {', '.join(outcome.repeated)})" if outcome.repeated else ""
+        often = ", ".join(outcome.too_often)
+        text += f", FAILED, FOR THE {RUNS_IN_A_ROW}RD TIME IN A ROW ONLY WHEN RUN AGAIN: {often}" if often else ""
         text += f", ENDED WITHOUT A REPORT: {'; '.join(part.title for part in outcome.lost)}" if outcome.lost else ""
         text += f", {outcome.skipped} skipped ({'; '.join(sorted(outcome.reasons))})" if outcome.skipped else ""
         parts.append(text)
     passed, skipped = (sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "skipped"))
-    failed = sum(len(outcome.failures) for outcome in outcomes) or int(not well)
+    failed = sum(len(outcome.failures) + len(outcome.too_often) for outcome in outcomes) or int(not well)
     return f"{passed} passed, {failed} failed, {skipped} skipped\nran: {' · '.join(parts)}", well
 
 
@@ -220,7 +326,7 @@ def main() -> int:
         return 2
     began = time.monotonic()
     text, well = summary(run_lanes(lanes))
-    if not LONG and {"slow", "kernel"} & set(lanes):
+    if not LONG and {"slow", *KERNELS} & set(lanes):
         text += " · more seeds, configurations and longer forms: make long"
     print(f"{text} · {time.monotonic() - began:.0f} s in all")
     return 0 if well else 1

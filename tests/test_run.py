@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import run
@@ -37,9 +41,20 @@ MANY = Outcome("kernel", status=1, failures=[f"{TEST}[{number}]" for number in r
     ],
 )  # fmt: skip
 def test_what_is_said(
-    parts: list[Outcome], again: list[Outcome], well: bool, text: str, monkeypatch: pytest.MonkeyPatch
+    parts: list[Outcome], again: list[Outcome], well: bool, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    said, all_is_well = told(parts, again, monkeypatch, tmp_path)
+    assert all_is_well == well
+    assert text in said
+
+
+def told(
+    parts: list[Outcome], again: list[Outcome], monkeypatch: pytest.MonkeyPatch, memory: Path, lane: str = "kernel"
+) -> tuple[str, bool]:
+    """What a run with these parts says at its end, and whether all is well."""
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(run, "kernels", dict)
+    monkeypatch.setattr(run, "MEMORY", memory / "repeated.json")
     monkeypatch.setattr(run, "parts_of", lambda lane: [Part(lane, str(number), []) for number in range(len(parts))])
     repeats = iter(again)
 
@@ -47,10 +62,33 @@ def test_what_is_said(
         return parts[int(part.title)] if part.title.isdigit() else next(repeats)
 
     monkeypatch.setattr(run, "run_part", run_part)
-    said, all_is_well = run.summary(run.run_lanes(["kernel"]))
-    assert all_is_well == well
-    assert text in said
+    said = run.summary(run.run_lanes([lane]))
     assert next(repeats, None) is None, "each was asked for"
+    return said
+
+
+def test_a_repetition_three_runs_in_a_row_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    repeated, at_once = ([FAILED], [WELL]), ([WELL], [])
+    history = [repeated, repeated, at_once, repeated, repeated, repeated, repeated, at_once]
+    well = [told(*run_, monkeypatch, tmp_path)[1] for run_ in history]
+    assert well == [True, True, True, True, True, False, False, True]
+    said, _ = [told(*repeated, monkeypatch, tmp_path) for _ in range(3)][-1]
+    assert f"FAILED, FOR THE 3RD TIME IN A ROW ONLY WHEN RUN AGAIN: {TEST}" in said
+    assert ", 1 failed, " in said
+
+
+def test_what_cannot_be_had_is_said_and_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    said, well = told([], [], monkeypatch, tmp_path, lane="oldest")
+    assert well
+    assert "oldest NOT RUN (tests/lab/setup.sh oldest makes what it needs)" in said
+    monkeypatch.setattr(run, "kernels", lambda: {"kernel-2": run.Kernel("independent", "", "uml-new: not found: x")})
+    monkeypatch.setattr(run, "parts_of", lambda lane: [])
+    outcomes = {"kernel-2": Outcome("kernel-2")}
+    run.look_ahead(outcomes)
+    said, well = run.summary(list(outcomes.values()))
+    assert well
+    assert "kernel-2 NOT RUN (uml-new: not found: x)" in said
 
 
 def test_no_kernel_is_a_failure_where_it_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +96,31 @@ def test_no_kernel_is_a_failure_where_it_must_be_there(monkeypatch: pytest.Monke
     outcome = Outcome("kernel")
     outcome.add(Part("kernel", "0", []), NO_WORLD)
     assert run.summary([outcome])[1] is False
+
+
+HANGING = """
+import time
+
+
+def test_waits() -> None:
+    time.sleep(20)
+
+
+def test_goes_on() -> None:
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
+    """And the next one still runs."""
+    (tmp_path / "test_hanging.py").write_text(HANGING)
+    limits = (Path(__file__).parent / "conftest.py").read_text().replace("LIMIT_S = 120", "LIMIT_S = 1")
+    (tmp_path / "conftest.py").write_text(limits)
+    words = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    running = tmp_path / "running"
+    env = {**os.environ, "PYTEAMD_RUNNING": str(running)}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert "HANGS: test_hanging.py::test_waits, more than 1 s" in done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert running.read_text() == "test_hanging.py::test_goes_on"

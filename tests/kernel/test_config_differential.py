@@ -25,7 +25,7 @@ from pyteamd.runners import RUNNERS
 from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="what a configuration leads to")]
 
 TEAM = "cfgteam"
 PORT_OF_TEAM = Path(f"/sys/class/net/{TEAM}/lower_cfg0")

@@ -15,7 +15,7 @@ from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the bonding driver's options")]
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSFS = Path("/sys/class/net")

@@ -20,7 +20,7 @@ import pytest
 from ctl_bus import PrivateBus
 from lab_kit import Bench, Result, bench, daemon, dump, run, wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the words of the client")]
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {

@@ -29,7 +29,7 @@ from daemon_process import (
     wait_for,
 )
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="signals, pid file, exit")]
 autouse = pytest.fixture(autouse=True)(links)
 
 

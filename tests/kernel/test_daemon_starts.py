@@ -18,7 +18,7 @@ from daemon_process import (
     start,
 )
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="start, arguments, syslog")]
 autouse = pytest.fixture(autouse=True)(links)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, dump, wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the answers of the daemon")]
 
 PORTS = '"ports":{"em1":{"prio":-10,"sticky":true},"em2":{"prio":100}}'
 CONFIGS = {

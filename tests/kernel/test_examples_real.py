@@ -14,7 +14,7 @@ import pytest
 from lab_kit import bench, must
 from lacp_kit import LONG
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="every example starts")]
 
 PLACE = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(PLACE.glob("*.conf")) if LONG else [PLACE / "activebackup_multi_lw_1.conf"]

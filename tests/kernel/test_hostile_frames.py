@@ -21,7 +21,7 @@ from hostile_frames import (
 from lab_kit import PYTEAMD, bench, daemon, state, wait_for
 from wire_kit import Ear
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="parsers")]
 
 ARP = (
     f'{{"name": "arp_ping", "interval": 100, "missed_max": 3, "source_host": "{SOURCE}", "target_host": "{TARGET}",'

@@ -20,7 +20,7 @@ from pyteamd.model.events import FrameSeen
 from pyteamd.wire import arp, bfd, ndisc, slow
 from pyteamd.wire.frame_filter import FrameFilter
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="packet sockets")]
 
 CLONE_NEWNET = 0x40000000
 SENDER = bytes.fromhex("025e00000099")

@@ -12,7 +12,7 @@ import pytest
 from lab_kit import RUN_DIR, Bench, Stream, bench, wait_for
 from test_stories import with_addresses
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the reload's answers")]
 
 BASE: dict[str, Any] = {"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}}}
 CTL = "pyteamdctl"

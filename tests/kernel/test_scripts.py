@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lab_kit import RUN_DIR, Bench, bench, wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the client's words in scripts")]
 
 NAMES = {
     "teamd": "pyteamd.cli.pyteamd.main",

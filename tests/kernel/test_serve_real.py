@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lab_kit import PYTEAMD, bench, wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="many teams in a process")]
 
 
 def test_two_teams_in_one_process(tmp_path: Path) -> None:

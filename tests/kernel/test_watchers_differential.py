@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the answers of the daemon")]
 
 PORTS = '"ports":{"em1":{"prio":10},"em2":{}}'
 VALIDATED = '"validate_active":true,"validate_inactive":true,"send_always":true'

@@ -341,6 +341,15 @@ def _check() -> int:
     return 0 if ran else EXIT_NO_WORLD
 
 
+def _kinds() -> int:
+    """For programs: which kernels jobs can run on. Boots only what never booted here."""
+    for kind in trial.KINDS:
+        world, reason = choose(kind)
+        answer = trial.remembered(world) if world else None
+        print("\t".join([kind, world, answer.kernel if answer else reason]))
+    return 0
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name.isidentifier():
@@ -352,6 +361,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="lab.py", description="Run a job on a kernel with the team driver.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("check", help="boot each world once; say which ran, and why not the others")
+    verbs.add_parser(
+        "kinds", help="one line for each kind of kernel: kind, world, release; or kind and why there is none"
+    )
     runs = verbs.add_parser("run", help="run COMMAND in a world, with the repository as current directory")
     add = runs.add_argument
     kinds = "coupled, independent: the first whose driver has one switch for a port, or one for each direction (rx_enabled, tx_enabled)"
@@ -368,6 +380,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.verb == "check":
         return _check()
+    if args.verb == "kinds":
+        return _kinds()
     if args.counted and (args.world != "qemu" or args.cpus != 1):
         parser.error("--counted needs --world qemu and one CPU")
     return run(
