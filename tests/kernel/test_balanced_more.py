@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import bpf_machine
 import pytest
 from daemon_process import alive
 from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
 from test_balanced import GATEWAY, Wires, flows, plain, runner, wires
 
 from pyteamd.runners.spread.hash_program import fold, reference_hash
-from pyteamd.wire import bpf
 
 pytestmark = pytest.mark.kernel
 
@@ -83,9 +83,10 @@ def test_an_elephant_and_many_mice() -> None:
         wait_for(lambda: len(mapping(at.on)) == 256 and "0" not in mapping(at.on).values())
         elephant, *mice = flows_of_one_port(at, MICE + 1)
         burst = elephant_among(mice, elephant)
-        began_s = time.monotonic()
-        first = send_for(at, burst, 0.1)
-        assert min(first[1], first[2]) == 0, "the load was not skewed"
+        with at.on.option_events() as events:  # the interval may end at any moment, also in the middle of these
+            began_s = time.monotonic()
+            first = send_for(at, burst, 0.1)
+        assert min(first[1], first[2]) == 0 or any(MAPPED in line for line in events), "the load was not skewed"
         send_for(at, burst, began_s + 3 * INTERVAL_S - time.monotonic())
         settled = send_for(at, burst, 2 * INTERVAL_S)
         total = sum(len(frame) for frame in burst)
@@ -238,7 +239,7 @@ def hashes(on: Bench) -> list[int]:
     program = bytes.fromhex(said.out.replace("\\", "")) if said.status == 0 else b""
     frames = [plain(), *(flow.frame(GATEWAY) for flow in flows(40, seed=6) if ":" not in flow.src)]
     frames += [frame[:12] + b"\x81\x00\x60\x07" + frame[12:] for frame in frames]
-    return [bpf.run(program, frame) for frame in frames] if program else []
+    return [bpf_machine.run(program, frame) for frame in frames] if program else []
 
 
 def options_of(program: str, config: str) -> list[tuple[dict[str, str], str, str, list[int]]]:

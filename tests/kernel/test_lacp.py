@@ -256,14 +256,18 @@ def test_a_switch_that_is_set_by_hand_is_put_back(a: Wire, name: str) -> None:
     assert "by hand" not in explained(1)
 
 
-def test_t17_a_partner_port_that_moves_re_initialises_the_old_port_at_once(a: Wire) -> None:
+def test_t17_a_partner_port_that_moves_takes_nothing_away_before_the_old_one_has_timed_out(a: Wire) -> None:
     a.await_service(1, 2)
     old, new = a.peers[1], a.peers[2]
-    old.every_s, new.port = None, old.port
-    new.say()
-    a.run(1.0, lambda: port_state(1)["state"] != "current")
-    assert port_state(1)["state"] == "expired"
+    with Announcements(a.on.host) as driver:
+        old.say()
+        old.every_s, new.port = None, old.port
+        new.say()
+        a.run(6.0, lambda: port_state(1)["state"] == "expired")
+        assert time.monotonic() - old.said_at == pytest.approx(3.0, abs=0.3)
+        assert not driver.carrier(False), "never without carrier"
     assert not enabled(a.on, 1)
+    assert serving() == {2}
 
 
 def test_t18_our_own_lacpdus_that_come_back_never_bring_a_port_into_service(a: Wire) -> None:

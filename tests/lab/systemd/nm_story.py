@@ -81,7 +81,8 @@ def basic() -> None:
     run("sleep 1")
     sent, received = ping.stop()
     say(f"take-over from {active} to {standby}: {sent} pings, {sent - received} lost")
-    assert sent - received == 0
+    # The team's address changes (by_active): an answer that is on its way at that moment goes to the old one. No other may be lost.
+    assert sent - received <= 1
     up(f"port{active[2:]}")
     wait_for(lambda: item(f"ports.{active}.link.up") == "true", "the first port is back")
     assert item("runner.active_port") == standby
