@@ -46,6 +46,10 @@ class Watcher:
     """The kernel shall use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
     gates_service: ClassVar[bool] = False
     """While this watcher says down the port carries no traffic, whatever the others say, and also under runners that heed no verdicts."""
+    only_vetoes: ClassVar[bool] = False
+    """It has no vote, and is not among the port's link watches: it can only gate service."""
+    hides_link: ClassVar[bool] = False
+    """While this watcher says down a runner that follows the raw link (lacp) counts it as down."""
     host_fields: ClassVar[Mapping[str, str]] = {}
     """Config field that holds host names → "inet" or "inet6"; resolved before the watcher is created."""
 
@@ -63,6 +67,12 @@ class Watcher:
 
     def carrier(self, port: PortNow, now: float) -> None:
         """The raw link of the port changed."""
+
+    def went_down(self, port: PortNow, now: float) -> None:
+        """Other watchers of the port say down from now on."""
+
+    def clear(self, port: PortNow, now: float) -> None:
+        """A user forgives what the port did."""
 
     def frame(self, port: PortNow, frame: FrameSeen, now: float) -> None:
         """A frame came in that one of `taps()` let through (this watcher's or another's: check before use)."""

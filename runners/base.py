@@ -39,6 +39,55 @@ class PortConfig:
         on_bad=OnBad.REFUSE_PORT,
     )
 
+    damping_half_life: int | None = option(
+        None,
+        path="damping.half_life",
+        help="A port that flaps is held out of service; its penalty decays by half in this time. Off when not given.",
+        minimum=1,
+        maximum=3600,
+        unit="s",
+        on_bad=OnBad.REFUSE_PORT,
+        sample=5,
+    )
+    damping_penalty: int = option(
+        1000,
+        path="damping.penalty",
+        help="What each time the port goes down costs.",
+        minimum=1,
+        maximum=100_000,
+        on_bad=OnBad.REFUSE_PORT,
+    )
+    damping_suppress: int = option(
+        2000,
+        path="damping.suppress",
+        help="At this penalty the port is out of service.",
+        minimum=1,
+        maximum=1_000_000,
+        on_bad=OnBad.REFUSE_PORT,
+    )
+    damping_reuse: int = option(
+        1000,
+        path="damping.reuse",
+        help="At this penalty it may be used again; below `suppress`.",
+        minimum=1,
+        maximum=1_000_000,
+        on_bad=OnBad.REFUSE_PORT,
+    )
+    damping_max: int | None = option(
+        None,
+        path="damping.max",
+        help="Longest time out of service for one flap; four half-lives when not given.",
+        minimum=1,
+        maximum=86_400,
+        unit="s",
+        on_bad=OnBad.REFUSE_PORT,
+    )
+
+    def contradictions(self) -> Iterable[tuple[str, str]]:
+        """(key, what is wrong) for values that do not go together."""
+        if self.damping_half_life is not None and self.damping_reuse >= self.damping_suppress:
+            yield "damping.reuse", f"must be below damping.suppress ({self.damping_suppress})"
+
 
 class PortView(Protocol):
     """A port as runners may see it: read only, present ports only."""
@@ -70,6 +119,11 @@ class PortView(Protocol):
     @property
     def gated(self) -> bool:
         """A watcher that gates service (bfd) says down: no traffic, also under runners that heed no verdicts."""
+        ...
+
+    @property
+    def damped(self) -> bool:
+        """The link flapped and counts as down (port key `damping`)."""
         ...
 
     @property

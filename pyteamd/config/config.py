@@ -340,14 +340,14 @@ class Config:
         check_keys(settings, keys, at, problems, explain)
         own = self._watched(settings.get("link_watch", ABSENT), (*at, "link_watch"), problems)
         if self._has_shared_watchers() or settings.get("link_watch", ABSENT) not in (ABSENT, []):
-            return config, own + shared, False
+            return config, own + shared + damping_of(config), False
         if "link_watch" in settings:
             message = "an empty list names no link watcher"
             problems.append(Problem(Severity.PORT, (*at, "link_watch"), message, hint="leave the key out for ethtool"))
         watcher = self._watchers[DEFAULT_WATCHER]
         # It must be stored when the port joins, and can be only where there are objects.
         room = type(written) is dict and type(self.tree.get("ports", {})) is dict
-        return config, ((watcher, watcher.Config()),), room and "link_watch" not in settings
+        return config, ((watcher, watcher.Config()), *damping_of(config)), room and "link_watch" not in settings
 
     def _has_shared_watchers(self) -> bool:
         """Something is configured for every port, good or bad."""
@@ -384,6 +384,18 @@ class Config:
         explain = used_elsewhere(cls.name, "link watcher", self._watchers, lambda watcher: watcher.Config)
         check_keys(entry, keys_of(cls.Config, "name"), at, problems, explain)
         return cls, config
+
+
+def damping_of(config: PortConfig) -> tuple[Watched, ...]:
+    """What holds a port with these settings out of service while it flaps; nothing by default."""
+    half_life = config.damping_half_life
+    if half_life is None:
+        return ()
+    from pyteamd.linkwatch.damping import Damping, DampingConfig  # most ports have none
+
+    longest = 4 * half_life if config.damping_max is None else config.damping_max
+    penalties = config.damping_penalty, half_life, config.damping_suppress, config.damping_reuse
+    return ((Damping, DampingConfig(*penalties, longest)),)
 
 
 def _check_name(name: str, problems: Problems) -> None:

@@ -100,7 +100,7 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.start(at, now)
-        self.judge(before, now)
+        self.judge(before, at, now)
 
     def watch_anew(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
         """Go on with other watchers, which begin with the verdict of those before."""
@@ -108,7 +108,7 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.start(at, now)
-        self.judge(before, now)
+        self.judge(before, at, now)
         self.set_policy(policy_all, now)
 
     def set_policy(self, policy_all: bool, now: float) -> None:
@@ -122,14 +122,14 @@ class Port:
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.carrier(at, now)
-        return self.judge(before, now)
+        return self.judge(before, at, now)
 
     def frame(self, at: PortNow, frame: FrameSeen, now: float) -> bool:
         """A frame came in. Returns whether any watcher changed its mind."""
         before = self.verdicts()
         for watcher in self.watchers:
             watcher.frame(at, frame, now)
-        return self.judge(before, now)
+        return self.judge(before, at, now)
 
     def tick(self, at: PortNow, now: float) -> bool:
         """Run the watchers whose time has come. Returns whether any changed its mind."""
@@ -138,7 +138,14 @@ class Port:
             deadline = watcher.deadline()
             if deadline is not None and deadline <= now:
                 watcher.tick(at, now)
-        return self.judge(before, now)
+        return self.judge(before, at, now)
+
+    def forgive(self, at: PortNow, now: float) -> None:
+        """What the port did is forgotten: it is not held out of service for it."""
+        before = self.verdicts()
+        for watcher in self.watchers:
+            watcher.clear(at, now)
+        self.judge(before, at, now)
 
     def deadline(self) -> float | None:
         """Earliest deadline of the watchers."""
@@ -155,21 +162,29 @@ class Port:
 
     def combined(self, policy_all: bool | None = None) -> bool:
         """The verdict: any or all of the watchers, as `link_watch_policy` says (or would); without watchers up."""
-        if not self.watchers:
-            return True
         everyone = self.policy_all if policy_all is None else policy_all
-        return not self.gated and (all if everyone else any)(watcher.up for watcher in self.watchers)
+        votes = [watcher.up for watcher in self.voters()]
+        return not self.gated and (not votes or (all if everyone else any)(votes))
+
+    def voters(self) -> list[Watcher]:
+        """The port's link watches: all watchers but those that can only say no."""
+        return [watcher for watcher in self.watchers if not watcher.only_vetoes]
 
     @property
     def gated(self) -> bool:
         """A watcher that gates service says down: the port carries nothing, whatever the others say."""
         return any(watcher.gates_service and not watcher.up for watcher in self.watchers)
 
+    @property
+    def damped(self) -> bool:
+        """The link counts as down, also for a runner that follows the raw link: it flapped."""
+        return any(watcher.hides_link and not watcher.up for watcher in self.watchers)
+
     def verdicts(self) -> tuple[bool, ...]:
         """Each watcher's answer."""
         return tuple([watcher.up for watcher in self.watchers])
 
-    def judge(self, before: tuple[bool, ...], now: float) -> bool:
+    def judge(self, before: tuple[bool, ...], at: PortNow, now: float) -> bool:
         """Note what changed since `before` and combine anew."""
         after = self.verdicts()
         if after == before:
@@ -178,6 +193,9 @@ class Port:
             if watcher.up != was:
                 direction = "up" if watcher.up else "down"
                 self.notes.append(Note(Level.INFO, f"{self.name}: {watcher.name}-link went {direction}.", self.name))
+        if any(was and not watcher.up for watcher, was in zip(self.watchers, before, strict=True)):
+            for watcher in self.watchers:
+                watcher.went_down(at, now)
         self._combine(now)
         return True
 

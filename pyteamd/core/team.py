@@ -25,7 +25,7 @@ from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
 from pyteamd.core.wanted import WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import (
     Applied,
     CarrierSeen,
@@ -342,9 +342,18 @@ class Team:
     def _user_set(self, event: UserSet, now: float) -> bool:
         if event.path == "setup.debug_level":
             self.setup.set_debug_level(event.value)
+        elif event.path.startswith("damping."):
+            self._forgive(int(event.path.removeprefix("damping.")), event.value, now)
         else:
             self.runner.set(event.path.removeprefix("runner."), event.value, self.view, now)
         return True
+
+    def _forgive(self, ifindex: int, value: str, now: float) -> None:
+        """A user clears the penalty of a port that flapped; another penalty than 0 cannot be set."""
+        port = self.ports.get(ifindex)
+        if port is None or value.strip() != "0":
+            raise UserError(*SET_FAILED)
+        port.forgive(self.ports.now_of(port), now)
 
     def _port_add(self, event: PortAdd, now: float) -> bool:
         link = self.facts.links.get(event.ifindex) or event.link

@@ -79,7 +79,7 @@ def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
     if port.up or not (team.runner.heeds_watchers or by_kernel):
         return None
     down = [watcher for watcher in port.watchers if not watcher.up]
-    hint = "link_watch_policy is all" if len(down) < len(port.watchers) and port.policy_all else ""
+    hint = "link_watch_policy is all" if len(down) < len(port.voters()) and port.policy_all else ""
     if waiting := patience(port, False):
         return Reason(False, waiting.reason, hint, port.running_since, waiting.rest + left(waiting, now))
     why = down[0].verdict().text if down else "no link watcher says up"

@@ -65,9 +65,10 @@ def port_state(team: Team, port: Port) -> Tree:
         "link": {"up": port.running, "speed": speed_mbps, "duplex": "full" if port.duplex else "half"},
         "link_watches": {
             "up": port.up,
-            "list": {f"link_watch_{n}": watcher_state(watcher) for n, watcher in enumerate(port.watchers)},
+            "list": {f"link_watch_{n}": watcher_state(watcher) for n, watcher in enumerate(port.voters())},
         },
     }
+    shown |= {watcher.name: watcher.state() for watcher in port.watchers if watcher.only_vetoes}
     runner = team.runner.port_state(port, team.view)
     if runner is not None:
         shown["runner"] = runner
@@ -97,6 +98,8 @@ def set_request(team: Team, path: str, value: str) -> UserSet:
     match keys:
         case ["setup", "debug_level"] | ["runner", *_]:
             return UserSet(path, value)
+        case ["ports", name, "damping", "penalty"] if (port := team.ports.named(name)) is not None:
+            return UserSet(f"damping.{port.ifindex}", value)
         case ["ports", name, "runner", *rest] if (port := team.ports.named(name)) is not None:
             return UserSet(".".join(["ports", str(port.ifindex), *rest]), value)
     raise UserError(*NOT_SUPPORTED)

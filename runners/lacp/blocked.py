@@ -27,6 +27,7 @@ class Obstacle(Enum):
     NO_LINK = "no_link"
     HALF_DUPLEX = "half_duplex"
     NO_SPEED = "no_speed"
+    DAMPED = "damped"
     HOLDING = "holding"
     """Taken over without knowing the partner: waiting to hear it. `until`."""
     NOT_HEARD_YET = "not_heard_yet"
@@ -100,6 +101,7 @@ LINK_OBSTACLES = {
     Link.DOWN: Obstacle.NO_LINK,
     Link.HALF_DUPLEX: Obstacle.HALF_DUPLEX,
     Link.NO_SPEED: Obstacle.NO_SPEED,
+    Link.DAMPED: Obstacle.DAMPED,
 }
 
 

@@ -45,6 +45,7 @@ class Link(Enum):
     TEAM_DOWN = "team is down"
     HALF_DUPLEX = "half duplex"
     NO_SPEED = "duplex known but no speed"
+    DAMPED = "held out because it flapped"
     LEAVING = "port is leaving"
 
 

@@ -144,7 +144,7 @@ class Lacp(Runner):
             case OptionSeen(key=key) if key.name != "priority":
                 direct = [key.port]
             case Tick():
-                direct = []
+                direct = [i for i in ports if team.ports[i].damped == (ports[i].link is Link.UP)]
             case _:
                 return None
         wanted = {*due, *direct}

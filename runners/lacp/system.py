@@ -134,6 +134,8 @@ def link_of(view: PortView, team_up: bool, leaving: bool) -> Link:
         return Link.LEAVING
     if not view.running:
         return Link.DOWN
+    if view.damped:
+        return Link.DAMPED
     if not team_up:
         return Link.TEAM_DOWN
     has_speed = bool(view.speed_mbps) or view.speed_unknown

@@ -91,6 +91,7 @@ SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Facts], tuple[str, str]]] = {
     Obstacle.TEAM_DOWN: lambda port, facts: ("the team device is down", "set it up"),
     Obstacle.NO_LINK: lambda port, facts: ("no carrier", "check the cable, and whether the other end is up"),
     Obstacle.HALF_DUPLEX: lambda port, facts: ("half duplex", "LACP needs full duplex; check autonegotiation"),
+    Obstacle.DAMPED: lambda port, facts: ("the link flapped", "see damping in the state of the port"),
     Obstacle.NO_SPEED: lambda port, facts: ("speed or duplex unknown while the other is known", "check the driver"),
     Obstacle.HOLDING: lambda port, facts: (f"taken over as found, waiting to hear the partner, {facts.left}", ""),
     Obstacle.NOT_HEARD_YET: lambda port, facts: (f"waiting for the first LACPDU, {facts.left}", ""),

@@ -87,7 +87,7 @@ def test_runners(runner: dict[str, Any], expected: Any) -> None:
         ({}, LacpPortConfig()),
         (
             {"prio": -5, "queue_id": 0, "sticky": True, "lacp_prio": 1, "lacp_key": 2},
-            LacpPortConfig(-5, 0, True, 1, 2),
+            LacpPortConfig(prio=-5, queue_id=0, sticky=True, lacp_prio=1, lacp_key=2),
         ),
         ({"prio": "x", "sticky": 1, "queue_id": None, "lacp_prio": 1.0}, LacpPortConfig()),
         ({"prio": True}, LacpPortConfig()),

@@ -140,7 +140,7 @@ def test_an_update_of_an_unknown_port_is_stored_for_later() -> None:
 def test_an_update_is_in_force() -> None:
     config = load(BASE)
     update_port(config, "eth2", '{"prio": 9, "sticky": true}', live=True)
-    assert config.port("eth2").config == BackupPortConfig(9, None, True)
+    assert config.port("eth2").config == BackupPortConfig(prio=9, sticky=True)
     update_port(config, "eth2", "{}", live=True)
     assert config.port("eth2").config.prio == 0
     assert config.port("eth2").implicit

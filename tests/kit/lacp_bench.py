@@ -31,6 +31,7 @@ class FakePort:
     name: str = ""
     config: LacpPortConfig = field(default_factory=LacpPortConfig)
     gated: bool = False
+    damped: bool = False
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"

@@ -38,6 +38,7 @@ class FakePort:
     up: bool = True
     name: str = ""
     gated: bool = False
+    damped: bool = False
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"

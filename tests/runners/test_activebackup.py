@@ -32,6 +32,7 @@ class FakePort:
     original_mac: bytes = b""
     speed_unknown: bool = False
     gated: bool = False
+    damped: bool = False
 
     @property
     def name(self) -> str:
