@@ -162,7 +162,7 @@ class Pump:
         pending.extend(events)
         self._rounds = 0
         self._feeding = True
-        digested = False
+        digested = not pending  # without an event somebody only wants those who wait to look again
         try:
             while pending:
                 event = pending.popleft()
