@@ -197,6 +197,7 @@ install_compat() {
     compat_name teamd pyteamd
     compat_name teamdctl pyteamdctl
     compat_name teamnl pyteamnl
+    compat_name bond2team pyteamd # which knows it by this name
     where=$BINDIR
     [ ! -L "$DESTDIR/usr/bin/teamd" ] || where=/usr/bin
     unit teamd@.service "$where"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_to_bond
-from pyteamd.cli.convert.formats import FORMATS
+from pyteamd.cli.convert.formats import FORMATS, WRITABLE, write_options
+from pyteamd.cli.convert.reading import Reading
 from pyteamd.cli.pyteamd import convert as convert_command
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
@@ -105,6 +106,13 @@ TO_TEAM: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
+def only(reading: Reading) -> Bond:
+    """The bond, where there is one."""
+    (bond,) = reading.devices()
+    assert isinstance(bond, Bond)
+    return bond
+
+
 def load(tree: dict[str, Any]) -> Config:
     """As the daemon would read it."""
     return Config.load(json.dumps(tree), runners=RUNNERS, watchers=WATCHERS)
@@ -112,7 +120,7 @@ def load(tree: dict[str, Any]) -> Config:
 
 @pytest.mark.parametrize(("options", "expected", "notes"), TO_TEAM, ids=[row[0] or "nothing" for row in TO_TEAM])
 def test_bond_to_team(options: str, expected: dict[str, Any], notes: list[str]) -> None:
-    bond = FORMATS["bonding"].read({"options": options})
+    bond = only(FORMATS["bonding"].read({"options": options}))
     bond.ports = ["eth0", "eth1"]
     tree, said = bond_to_team(bond, "team0")
     assert tree == {"device": "team0", "ports": {"eth0": {}, "eth1": {}}, **expected}
@@ -189,7 +197,7 @@ TO_BOND: list[tuple[dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(("tree", "expected", "notes"), TO_BOND, ids=[row[1] for row in TO_BOND])
 def test_team_to_bond(tree: dict[str, Any], expected: str, notes: list[str]) -> None:
     bond, said = team_to_bond(tree, "bond0")
-    assert FORMATS["bonding"].write(bond) == {"bond0": expected + "\n"}
+    assert write_options(bond) == {"bond0": expected + "\n"}
     assert said == notes
 
 
@@ -208,9 +216,11 @@ WRITTEN = Bond(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "bonding"])
+@pytest.mark.parametrize("name", [name for name in WRITABLE if name != "bonding"])
 def test_what_a_format_writes_it_reads(name: str) -> None:
-    found = FORMATS[name].read(FORMATS[name].write(WRITTEN))
+    write = FORMATS[name].write
+    assert write
+    found = only(FORMATS[name].read(write(WRITTEN)))
     assert (found.name, found.ports, found.options) == (WRITTEN.name, WRITTEN.ports, WRITTEN.options)
 
 
@@ -218,13 +228,13 @@ def test_what_a_format_writes_it_reads(name: str) -> None:
 def test_what_is_no_bond_is_refused(name: str) -> None:
     for text in ("nonsense", "[a\n", "a: [", "'"):
         with pytest.raises(ConvertError):
-            FORMATS[name].read({"file": text})
+            FORMATS[name].read({"file": text}).devices()
 
 
 def test_units_of_time() -> None:
     netdev = "[NetDev]\nName=b\nKind=bond\n[Bond]\nMIIMonitorSec={}\n"
-    for text, expected in (("1s", "1000"), ("0.5", "500"), ("20ms", "20"), ("2 s", "2000")):
-        assert FORMATS["networkd"].read({"b.netdev": netdev.format(text)}).options == {"miimon": expected}
+    for text, expected in (("1s", "1000"), ("0.5", "500"), ("20ms", "20"), ("2 s", "2000"), ("1min 2s 5ms", "62005")):
+        assert only(FORMATS["networkd"].read({"b.netdev": netdev.format(text)})).options == {"miimon": expected}
     with pytest.raises(ConvertError, match="no time"):
         FORMATS["networkd"].read({"b.netdev": netdev.format("soon")})
     with pytest.raises(ConvertError, match="longer than any time"):
@@ -259,7 +269,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run("--strict", "--from", "bonding", "mode=1 all_slaves_active=1")[0] == 1
     config = tmp_path / "team3.conf"
     config.write_text(out)
-    assert run("--to", "ifcfg", str(config), "--output-dir", str(tmp_path))[:2] == (0, "")
+    written = "".join(f"{tmp_path}/ifcfg-{name}\n" for name in ("bond0", "eth0"))
+    assert run("--to", "ifcfg", str(config), "--output-dir", str(tmp_path))[:2] == (0, written)
+    code, out, err = run("--to", "ifcfg", str(config), "--output-dir", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert "there already: " in err
+    assert "nothing was written" in err
+    assert run("--to", "ifcfg", str(config), "--output-dir", str(tmp_path), "--force")[:2] == (0, written)
     assert sorted(path.name for path in tmp_path.glob("ifcfg-*")) == ["ifcfg-bond0", "ifcfg-eth0"]
     code, out, _ = run(
         "--from", "ifcfg", str(tmp_path / "ifcfg-bond0"), str(tmp_path / "ifcfg-eth0"), "--name", "team9"
@@ -278,3 +294,64 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, out, err = run("--to", "netplan", str(config))
     assert (code, out) == (1, "")
     assert "team3.conf" in err
+
+
+def test_several_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for bond, port in (("bond0", "eth0"), ("bond1", "eth1"), ("team1", "")):
+        (tmp_path / f"ifcfg-{bond}").write_text(f"DEVICE={bond}\nTYPE=Bond\nBONDING_OPTS=mode=1\n")
+        if port:
+            (tmp_path / f"ifcfg-{port}").write_text(f"DEVICE={port}\nMASTER={bond}\nSLAVE=yes\n")
+    files = sorted(map(str, tmp_path.glob("ifcfg-*")))
+    words = ["--from", "ifcfg", *files]
+    assert convert_command.main(words, "pyteamd convert") == 1
+    assert "there are several teams (team0, bond1, team1): give --output-dir" in capsys.readouterr().err
+    assert convert_command.main([*words, "--name", "x"], "pyteamd convert") == 1
+    assert "choose with --device" in capsys.readouterr().err
+    assert convert_command.main([*words, "--device", "bond1", "--port", "eth9"], "pyteamd convert") == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["device"], list(json.loads(out)["ports"])) == ("team1", ["eth1", "eth9"])
+    assert "the device is called team1, no longer bond1" in err
+    assert convert_command.main([*words, "--output-dir", str(tmp_path)], "pyteamd convert") == 0
+    assert capsys.readouterr().out.splitlines() == [f"{tmp_path}/{name}.conf" for name in ("team0", "bond1", "team1")]
+
+
+def test_a_port_told_by_its_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ifcfg-bond0").write_text("DEVICE=bond0\nTYPE=Bond\n")
+    (tmp_path / "ifcfg-p").write_text("HWADDR=00:00:5E:00:53:01\nMASTER=bond0\n")
+    words = ["--from", "ifcfg", *map(str, sorted(tmp_path.glob("ifcfg-*")))]
+    assert convert_command.main([*words, "--link", "00:00:5e:00:53:01=eth5"], "pyteamd convert") == 0
+    assert list(json.loads(capsys.readouterr().out)["ports"]) == ["eth5"]
+
+
+@pytest.mark.parametrize("target", ["ifcfg", "keyfile"])
+def test_a_team_goes_home_and_comes_back(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Quotes of every kind are in the values."""
+    tree = {
+        "device": "team7",
+        "runner": {"name": "activebackup"},
+        "link_watch": {"name": "arp_ping", "target_host": 'it\'s "a" \\ host'},
+        "ports": {"eth0": {"prio": -5, "sticky": True}, "eth1": {}},
+    }
+    config = tmp_path / "team7.conf"
+    config.write_text(json.dumps(tree))
+    home = tmp_path / "home"
+    home.mkdir()
+    words = ["--to", target, "--team", "--output-dir", str(home), str(config)]
+    assert convert_command.main(words, "pyteamd convert") == 0
+    files = capsys.readouterr().out.split()
+    assert convert_command.main(["--from", target, *files], "pyteamd convert") == 0
+    assert load(json.loads(capsys.readouterr().out)).dump() == load(tree).dump()
+    assert convert_command.main(["--to", "netplan", "--team", str(config)], "pyteamd convert") == 1
+    assert "netplan knows no teams; with --team there are ifcfg, keyfile" in capsys.readouterr().err
+
+
+def test_a_port_of_a_bond_keeps_what_a_team_knows_too() -> None:
+    bond = Bond("bond0", {"mode": "1"}, ["a", "b"], {"hwaddr": "02:00:5e:00:53:01"}, {"a": {"prio": 7, "queue_id": 2}})
+    tree, notes = bond_to_team(bond)
+    assert (tree["hwaddr"], tree["ports"], notes) == (
+        "02:00:5e:00:53:01",
+        {"a": {"prio": 7, "queue_id": 2}, "b": {}},
+        [],
+    )
+    again, _ = team_to_bond(load(tree).dump())
+    assert again.extra == {"hwaddr": "02:00:5e:00:53:01"}

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEBIAN_NAMES = {"pyyaml": "python3-yaml"}
 FEDORA_NAMES = {"pyyaml": "python3-pyyaml"}
 TEAMD = ("teamd", "teamdctl", "teamnl")
+NAMES = (*TEAMD, "bond2team")
 
 
 def said(*words: str | Path) -> str:
@@ -78,7 +79,7 @@ def files(deb: Path) -> set[str]:
 def test_debian_packages(debs: dict[str, Path]) -> None:
     assert set(debs) == {"pyteamd", "pyteamd-teamd"}
     both, ours = files(debs["pyteamd-teamd"]), files(debs["pyteamd"])
-    assert {f"/usr/bin/{name}" for name in TEAMD} <= both
+    assert {f"/usr/bin/{name}" for name in NAMES} <= both
     assert {f"/usr/share/man/man8/{name}.8.gz" for name in TEAMD} <= both
     assert {"/usr/bin/pyteamd", "/usr/lib/systemd/system/pyteamd@.service", "/etc/pyteamd/"} <= ours
     assert "/usr/lib/python3/dist-packages/pyteamd/runners/lacp/machines.py" in ours
@@ -110,7 +111,7 @@ def test_commands_run_with_the_distributions_python_and_nothing_of_the_environme
 def test_rpms(rpms: dict[str, Path]) -> None:
     assert set(rpms) == {"pyteamd", "pyteamd-teamd"}
     listed = set(said("rpm", "-qpl", rpms["pyteamd-teamd"]).splitlines())
-    assert {f"/usr/bin/{name}" for name in TEAMD} <= listed
+    assert {f"/usr/bin/{name}" for name in NAMES} <= listed
     ours = set(said("rpm", "-qpl", rpms["pyteamd"]).splitlines())
     assert {"/usr/bin/pyteamd", "/usr/lib/systemd/system/pyteamd@.service", "/etc/pyteamd"} <= ours
     assert not ours & listed

@@ -64,11 +64,15 @@ class ConvertError(Exception):
 
 @dataclass(slots=True)
 class Bond:
-    """A bond: the driver's options as text, and its ports."""
+    """A bond: the driver's options as text, its ports, and what a team says of it and of them besides."""
 
     name: str = "bond0"
     options: dict[str, str] = field(default_factory=dict)
     ports: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Keys of a team that are no option of the driver: hwaddr."""
+    port_trees: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Keys of a team's port that are none: prio, queue_id."""
 
 
 def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -83,8 +87,8 @@ def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str
             f"mode {mode}: the team driver has no counterpart; balance-xor or balance-tlb is the nearest"
         )
     notes: list[str] = []
-    tree: dict[str, Any] = {"device": device or bond.name, "runner": {"name": runner}}
-    ports: dict[str, dict[str, Any]] = {name: {} for name in bond.ports}
+    tree: dict[str, Any] = {"device": device or bond.name, **bond.extra, "runner": {"name": runner}}
+    ports: dict[str, dict[str, Any]] = {name: dict(bond.port_trees.get(name, {})) for name in bond.ports}
     take = _Taken(options, notes)
     _runner_keys(take, mode, tree["runner"], notes)
     _primary(take, runner, ports, notes)
@@ -174,6 +178,9 @@ def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes:
     if runner != "activebackup":
         notes.append(f"primary={primary}: only with active-backup, left out")
         return
+    if ports and primary not in ports:
+        notes.append(f"primary={primary}: is no port, left out")
+        return
     ports.setdefault(primary, {})["prio"] = PRIMARY_PRIO
     if reselect == "failure":
         for port in ports.values():
@@ -253,7 +260,7 @@ def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[st
                 notes.append(f"{group}.{key}: no counterpart, left out")
     _within_limits(options, notes)
     if "hwaddr" in tree:
-        notes.append("hwaddr: set the address of the bond itself")
+        bond.extra["hwaddr"] = tree["hwaddr"]
     return bond, notes
 
 

@@ -1,10 +1,12 @@
-"""`pyteamd convert`: a bond's configuration into a team's and back.
+"""`pyteamd convert`: bonds and teams as other programs write them down into teams of pyteamd, and a team into a bond or back home.
 
     pyteamd convert --from ifcfg ifcfg-bond0 ifcfg-eth0 ifcfg-eth1 > /etc/pyteamd/team0.conf
+    pyteamd convert --from netplan /etc/netplan/*.yaml --output-dir /etc/pyteamd
     pyteamd convert --from bonding 'mode=active-backup miimon=100' --port eth0 --port eth1
     pyteamd convert --to keyfile /etc/pyteamd/team0.conf --output-dir /etc/NetworkManager/system-connections
 
-What has no counterpart is said on stderr, one line each; the exit status is then still 0, with --strict 1.
+What has no counterpart, and every setting that was not used, is said on stderr, one line each; the exit status is then still 0, with
+--strict 1.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_to_bond
-from pyteamd.cli.convert.formats import FORMATS, Files, joined
+from pyteamd.cli.convert.formats import FORMATS, WRITABLE, joined
+from pyteamd.cli.convert.ifcfg import Files
+from pyteamd.cli.convert.reading import Team
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.schema import json_text
 
@@ -26,18 +31,24 @@ def main(arguments: Sequence[str], program: str) -> int:
     """The command. Returns the exit code."""
     options = _parser(program).parse_args(arguments)
     try:
-        files, notes = _to_team(options) if options.source else _to_bond(options)
+        files, notes = _to_teams(options) if options.source else _from_team(options)
+        if options.output_dir:
+            mode = FORMATS[options.target].mode if options.target else 0o644
+            for path in _write_all(Path(options.output_dir), files, mode, options.force):
+                print(path)
+        else:
+            if options.source and len(files) > 1:
+                names = ", ".join(name.removesuffix(".conf") for name in files)
+                raise ConvertError(
+                    f"there are several teams ({names}): give --output-dir DIR, or one of them with --device"
+                )
+            sys.stdout.write(joined(files))
     except ConvertError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return BAD
     except OSError as error:
         print(f"{program}: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD
-    if options.output_dir:
-        for name, text in files.items():
-            _write(Path(options.output_dir, name), text, FORMATS[options.target].mode if options.target else 0o644)
-    else:
-        sys.stdout.write(joined(files))
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     return BAD if notes and options.strict else OK
@@ -46,23 +57,34 @@ def main(arguments: Sequence[str], program: str) -> int:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = helptext.parser(
         program,
-        "Turn the configuration of a bond into a team's, or a team's into a bond's, and say what has no counterpart.",
-        f"{program} --from ifcfg /etc/sysconfig/network-scripts/ifcfg-bond0",
+        "Turn bonds and teams of other programs' files into teams, or a team into a bond, and say what has no counterpart.",
+        f"{program} --from ifcfg /etc/sysconfig/network-scripts/ifcfg-*",
         f"{program} --from netplan --output-dir /etc/pyteamd /etc/netplan/01-bond.yaml",
+        f"{program} --to keyfile --team --output-dir /etc/NetworkManager/system-connections team0.conf",
         notes="formats: " + "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
     )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument(
-        "--from", dest="source", choices=FORMATS, help="read a bond in this format, write a team's configuration"
+        "--from", dest="source", choices=FORMATS, help="read bonds or teams in this format, write teams' configurations"
     )
     way.add_argument(
-        "--to", dest="target", choices=FORMATS, help="read a team's configuration, write a bond in this format"
+        "--to", dest="target", choices=WRITABLE, help="read a team's configuration, write a bond in this format"
     )
+    parser.add_argument("--team", action="store_true", help="with --to: write a team (ifcfg, keyfile), not a bond")
+    parser.add_argument("--device", default="", metavar="DEVICE", help="only this one of the devices found")
     parser.add_argument("--name", default="", metavar="DEVICE", help="name of the new device")
     parser.add_argument(
         "--port", action="append", default=[], metavar="DEVICE", help="a port, in addition to those found"
     )
-    parser.add_argument("--output-dir", metavar="DIR", help="write files there instead of all to standard output")
+    parser.add_argument(
+        "--link",
+        action="append",
+        default=[],
+        metavar="MAC=DEVICE",
+        help="the name of the link with this address, for files that tell ports by address alone",
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="write files there, list them, and replace none")
+    parser.add_argument("--force", action="store_true", help="with --output-dir: replace files")
     parser.add_argument("--strict", action="store_true", help="status 1 when something has no counterpart")
     parser.add_argument(
         "inputs", nargs="+", metavar="FILE", help="what to read; with --from bonding the options themselves"
@@ -70,21 +92,77 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _to_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
+def _to_teams(options: argparse.Namespace) -> tuple[Files, list[str]]:
+    source = FORMATS[options.source]
     if options.source == "bonding":
-        bond = FORMATS["bonding"].read({"options": " ".join(options.inputs)})
+        reading = source.read({"options": " ".join(options.inputs)})
     else:
-        bond = FORMATS[options.source].read({name: _read(name) for name in options.inputs})
-    bond.ports += [port for port in options.port if port not in bond.ports]
-    tree, notes = bond_to_team(bond, options.name or _team_name(bond))
-    return {f"{tree['device']}.conf": json_text.dumps(tree) + "\n"}, notes
+        reading = source.read(_read_all(options.inputs), dict(_link(text) for text in options.link))
+    found = _chosen(reading.devices(), options)
+    taken = {device.name for device in found}
+    files: Files = {}
+    notes: list[str] = []
+    for device in found:
+        name = options.name or _new_name(device.name, taken)
+        tree, said = bond_to_team(device, name) if isinstance(device, Bond) else _tree(device, name)
+        if name != device.name and options.source != "bonding":
+            said.append(f"the device is called {name}, no longer {device.name}: what names it must follow")
+        _check(tree, said)
+        files[f"{name}.conf"] = json_text.dumps(tree) + "\n"
+        notes += [f"{device.name}: {text}" for text in said] if len(found) > 1 else said
+    return files, notes + reading.notes()
 
 
-def _team_name(bond: Bond) -> str:
-    return bond.name.replace("bond", "team", 1)
+def _chosen(found: list[Bond | Team], options: argparse.Namespace) -> list[Bond | Team]:
+    """The devices to be converted, with the ports of the command line. ConvertError."""
+    names = ", ".join(device.name for device in found)
+    if options.device:
+        found = [device for device in found if device.name == options.device]
+        if not found:
+            raise ConvertError(f"--device {options.device}: there are {names}")
+    if len(found) > 1 and (options.name or options.port):
+        raise ConvertError(f"--name and --port are for one device, and there are {names}: choose with --device")
+    for port in options.port:
+        match found[0]:
+            case Bond() as bond if port not in bond.ports:
+                bond.ports.append(port)
+            case Team() as team:
+                team.ports.setdefault(port, {})
+    return found
 
 
-def _to_bond(options: argparse.Namespace) -> tuple[Files, list[str]]:
+def _new_name(name: str, taken: set[str]) -> str:
+    """bond0 becomes team0, unless there is one."""
+    new = name.replace("bond", "team", 1)
+    return name if new in taken else new
+
+
+def _tree(team: Team, name: str) -> tuple[dict[str, Any], list[str]]:
+    return {"device": name, **team.tree, **({"ports": team.ports} if team.ports else {})}, []
+
+
+def _check(tree: dict[str, Any], said: list[str]) -> None:
+    """What the daemon would say of it. ConvertError when it would not start."""
+    from pyteamd.config.config import Config
+    from pyteamd.linkwatch import WATCHERS
+    from pyteamd.runners import RUNNERS
+    from pyteamd.schema.problems import ConfigError
+
+    try:
+        config = Config.load(json_text.dumps(tree), runners=RUNNERS, watchers=WATCHERS)
+    except ConfigError as error:
+        raise ConvertError(str(error)) from None
+    said += [problem.message for problem in config.problems]
+
+
+def _link(text: str) -> tuple[str, str]:
+    address, sign, name = text.partition("=")
+    if not sign or not name:
+        raise ConvertError(f"--link {text}: MAC=DEVICE is expected")
+    return address.lower(), name
+
+
+def _from_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
     from pyteamd.config.config import Config
     from pyteamd.linkwatch import WATCHERS
     from pyteamd.runners import RUNNERS
@@ -97,11 +175,34 @@ def _to_bond(options: argparse.Namespace) -> tuple[Files, list[str]]:
         tree = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name).dump()
     except ConfigError as error:
         raise ConvertError(str(error)) from None
-    team = str(tree.get("device", "bond0"))
-    bond, notes = team_to_bond(tree, options.name or team.replace("team", "bond", 1))
-    bond.ports += [port for port in options.port if port not in bond.ports]
+    device = str(tree.get("device", "team0" if options.team else "bond0"))
     target = FORMATS[options.target]
+    if options.team:
+        return _team_files(options, tree, options.name or device), []
+    bond, notes = team_to_bond(tree, options.name or device.replace("team", "bond", 1))
+    bond.ports += [port for port in options.port if port not in bond.ports]
+    assert target.write is not None
     return target.write(bond), notes + target.left_out(bond)
+
+
+def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) -> Files:
+    write = FORMATS[options.target].write_team
+    if write is None:
+        there = ", ".join(known for known, format in FORMATS.items() if format.write_team)
+        raise ConvertError(f"{options.target} knows no teams; with --team there are {there}")
+    ports = {**tree.pop("ports", {}), **{port: {} for port in options.port}}
+    tree.pop("device", None)
+    return write(Team(name, tree, ports))
+
+
+def _write_all(directory: Path, files: Files, mode: int, force: bool) -> list[Path]:
+    """Write all of them, or none where one is there already. Returns what was written."""
+    there = [str(directory / name) for name in files if (directory / name).exists()]
+    if there and not force:
+        raise ConvertError(f"there already: {', '.join(there)}; nothing was written (--force replaces)")
+    for name, text in files.items():
+        _write(directory / name, text, mode)
+    return [directory / name for name in files]
 
 
 def _write(path: Path, text: str, mode: int) -> None:
@@ -109,6 +210,13 @@ def _write(path: Path, text: str, mode: int) -> None:
     path.write_text("", "utf-8")
     path.chmod(mode)
     path.write_text(text, "utf-8")
+
+
+def _read_all(names: Sequence[str]) -> dict[str, str]:
+    """File → text, by the last part of the name where that is enough."""
+    short = {name: Path(name).name for name in names}
+    unique = len(set(short.values())) == len(short)
+    return {short[name] if unique else name: _read(name) for name in names}
 
 
 def _read(name: str) -> str:

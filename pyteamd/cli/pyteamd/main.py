@@ -61,6 +61,10 @@ def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
 
 def obey(program: str, argv: list[str], run_dir: str) -> int:
     """Do what the command line says. Returns the exit code."""
+    if program == "bond2team":
+        from pyteamd.cli.convert import bond2team
+
+        return bond2team.main(argv[1:])
     if len(argv) > 1 and argv[1] in SUBCOMMANDS:
         row = SUBCOMMANDS[argv[1]]
         code: int = getattr(importlib.import_module(row.module), row.function)(argv[2:], f"{program} {argv[1]}")

@@ -1,0 +1,115 @@
+"""NetworkManager's keyfiles of bonds and teams. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.cli.convert.ifcfg import Files, team_of, tree_of
+from pyteamd.cli.convert.ini import escaped, read_ini, unescaped
+from pyteamd.cli.convert.reading import Links, Reading, Settings, Team, address_of, literal
+
+_ETHERNET = ("ethernet", "802-3-ethernet")
+
+
+def read_keyfile(files: Mapping[str, str], links: Links) -> Reading:
+    """Connections of type bond and team, and those of their ports. ConvertError."""
+    reading = Reading(links)
+    for file, text in files.items():
+        sections: dict[str, Settings] = {}
+        for name, values in read_ini(file, text, "#"):
+            sections[name] = reading.settings(f"{file}: [{name}]", {key: unescaped(value) for key, value in values})
+        connection = sections.get("connection")
+        if connection is None:
+            raise ConvertError(f"{file}: has no [connection]")
+        kind = connection.peek("type")
+        if kind in ("bond", "team"):
+            _device(reading, file, sections, connection, kind)
+        elif (master := connection.peek("controller") or connection.peek("master")) and (
+            connection.peek("port-type") or connection.peek("slave-type")
+        ) in ("bond", "team"):
+            connection.take("controller", "master")
+            connection.take("port-type", "slave-type")
+            connection.take("type")
+            reading.port(_link(reading, file, sections, connection), master, file, _port_tree(file, sections))
+    return reading
+
+
+def _device(reading: Reading, file: str, sections: dict[str, Settings], connection: Settings, kind: str) -> None:
+    name = connection.take("interface-name")
+    if not name:
+        raise ConvertError(f"{file}: [connection] has no interface-name, so nobody knows what the {kind} is called")
+    connection.take("type")
+    own = sections.get(kind)
+    if kind == "bond":
+        device: Bond | Team = Bond(name, own.all() if own else {}, extra=_address(sections))
+    else:
+        device = team = team_of(name, (own.take("config") if own else None) or "", f"{file}: [team] config")
+        team.tree |= _address(sections)
+    reading.device(device, file, connection.take("uuid"), connection.peek("id"))
+
+
+def _address(sections: Mapping[str, Settings]) -> dict[str, str]:
+    for name in _ETHERNET:
+        if name in sections and (found := address_of(sections[name].peek("cloned-mac-address"))):
+            sections[name].take("cloned-mac-address")
+            return found
+    return {}
+
+
+def _link(reading: Reading, file: str, sections: Mapping[str, Settings], connection: Settings) -> str:
+    """The port's name: that of the connection, or the only one that it matches, or that of the address."""
+    if name := connection.take("interface-name"):
+        return name
+    if match := sections.get("match"):
+        names = (match.take("interface-name") or "").replace(";", " ").split()
+        if len(names) == 1:
+            return literal(names[0], file)
+        if names:
+            raise ConvertError(f"{file}: [match] interface-name is {' '.join(names)}: one of them, which nobody knows")
+    for name in _ETHERNET:
+        if name in sections and (address := sections[name].take("mac-address")):
+            return reading.by_address(address, file)
+    raise ConvertError(f"{file}: has no interface-name, so nobody knows which link it is about")
+
+
+def _port_tree(file: str, sections: Mapping[str, Settings]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    if (team := sections.get("team-port")) and (text := team.take("config")):
+        tree = tree_of(text, f"{file}: [team-port] config")
+    if bond := sections.get("bond-port"):
+        for name, key in (("queue-id", "queue_id"), ("prio", "prio")):
+            if (text := bond.take(name)) is not None:
+                tree[key] = int(text) if text.lstrip("-").isdecimal() else text
+    return tree
+
+
+def write_keyfile(bond: Bond) -> Files:
+    """A connection for the bond and one for each port."""
+    options = "".join(f"{name}={value}\n" for name, value in bond.options.items())
+    address = bond.extra.get("hwaddr")
+    ethernet = f"\n[ethernet]\ncloned-mac-address={address}\n" if address else ""
+    files = {
+        f"{bond.name}.nmconnection": f"[connection]\nid={bond.name}\ntype=bond\ninterface-name={bond.name}\n\n[bond]\n{options}{ethernet}"
+    }
+    for port in bond.ports:
+        files[f"{port}.nmconnection"] = _port_file(port, bond.name, "bond", "")
+    return files
+
+
+def write_keyfile_team(team: Team) -> Files:
+    """The same for a team."""
+    config = escaped(json.dumps(team.tree))
+    files = {
+        f"{team.name}.nmconnection": f"[connection]\nid={team.name}\ntype=team\ninterface-name={team.name}\n\n[team]\nconfig={config}\n"
+    }
+    for port, tree in team.ports.items():
+        own = f"\n[team-port]\nconfig={escaped(json.dumps(tree))}\n" if tree else ""
+        files[f"{port}.nmconnection"] = _port_file(port, team.name, "team", own)
+    return files
+
+
+def _port_file(port: str, device: str, kind: str, own: str) -> str:
+    return f"[connection]\nid={port}\ntype=ethernet\ninterface-name={port}\nmaster={device}\nslave-type={kind}\n{own}"

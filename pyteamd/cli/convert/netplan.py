@@ -1,0 +1,151 @@
+"""netplan's YAML. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.cli.convert.ifcfg import Files
+from pyteamd.cli.convert.reading import Links, Reading, address_of, flattened, literal, plain, tree_of_yaml
+from pyteamd.cli.convert.times import milliseconds
+
+NETPLAN = {
+    "mode": "mode",
+    "transmit-hash-policy": "xmit_hash_policy",
+    "lacp-rate": "lacp_rate",
+    "mii-monitor-interval": "miimon",
+    "up-delay": "updelay",
+    "down-delay": "downdelay",
+    "ad-select": "ad_select",
+    "fail-over-mac-policy": "fail_over_mac",
+    "arp-validate": "arp_validate",
+    "arp-interval": "arp_interval",
+    "arp-ip-targets": "arp_ip_target",
+    "arp-all-targets": "arp_all_targets",
+    "primary-reselect-policy": "primary_reselect",
+    "resend-igmp": "resend_igmp",
+    "gratuitous-arp": "num_grat_arp",
+    "min-links": "min_links",
+    "primary": "primary",
+}
+"""Key of netplan ↔ option of the driver."""
+OPTIONS = frozenset(NETPLAN.values())
+_ALIASES = {"gratuitious-arp": "gratuitous-arp"}
+
+
+def read_netplan(files: Mapping[str, str], links: Links) -> Reading:
+    """Every bond of the files, which are one configuration, as netplan takes them. ConvertError."""
+    reading = Reading(links)
+    network: dict[str, Any] = {}
+    for name, tree in tree_of_yaml(files, lambda tree: tree.get("network")):
+        if not isinstance(tree, dict):
+            raise ConvertError(f"{name}: network is no mapping")
+        _merge(network, tree)
+    place = ", ".join(files)
+    bonds = network.pop("bonds", None) or {}
+    network.pop("version", None)
+    names = {kind: _names(reading, place, network.get(kind)) for kind in ("ethernets", "wifis", "modems")}
+    known = {key: name for kind in names.values() for key, name in kind.items()}
+    for name, tree in bonds.items():
+        if not isinstance(tree, dict):
+            raise ConvertError(f"{place}: bonds.{name} is no mapping")
+        _bond(reading, place, str(name), dict(tree), known, network)
+    reading.settings(place, flattened(network))
+    return reading
+
+
+def _merge(into: dict[str, Any], tree: Mapping[str, Any]) -> None:
+    """As netplan joins its files: mappings key by key, lists one behind the other."""
+    for key, value in tree.items():
+        old = into.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            _merge(old, value)
+        elif isinstance(old, list) and isinstance(value, list):
+            into[key] = old + [part for part in value if part not in old]
+        else:
+            into[key] = value
+
+
+def _bond(
+    reading: Reading, place: str, name: str, tree: dict[str, Any], known: Mapping[str, Any], network: dict[str, Any]
+) -> None:
+    parameters = tree.pop("parameters", None) or {}
+    interfaces = tree.pop("interfaces", None) or []
+    extra = address_of(str(tree.get("macaddress", "")))
+    if extra:
+        del tree["macaddress"]
+    bond = Bond(name, extra=extra)
+    rest = reading.settings(f"{place}: bonds.{name}.parameters", {str(k): _listed(v) for k, v in parameters.items()})
+    for key, option in NETPLAN.items():
+        names = [key, *[alias for alias, meant in _ALIASES.items() if meant == key]]
+        if (value := rest.take(*names)) is not None:
+            bond.options[option] = milliseconds(option, value, 1.0)
+    if primary := bond.options.get("primary"):
+        bond.options["primary"] = _known(primary, known, place)
+    reading.settings(f"{place}: bonds.{name}", flattened(tree))
+    reading.device(bond, f"{place}: bonds.{name}")
+    for port in interfaces:
+        reading.port(_known(str(port), known, place), name, f"{place}: bonds.{name}")
+        _use_name(network.get("ethernets"), port)
+
+
+def _use_name(ethernets: Any, port: Any) -> None:
+    """What says which link a port is has been used."""
+    tree = ethernets.get(port) if isinstance(ethernets, dict) else None
+    if isinstance(tree, dict):
+        tree.pop("set-name" if "set-name" in tree else "match", None)
+    if isinstance(ethernets, dict) and not tree:
+        ethernets.pop(port, None)
+
+
+def _known(port: str, known: Mapping[str, Any], place: str) -> str:
+    name = known.get(port, port)
+    if isinstance(name, ConvertError):
+        raise name
+    return str(name)
+
+
+def _names(reading: Reading, place: str, kind: Any) -> dict[str, str | ConvertError]:
+    """Key of a link → its name; where nobody knows it, the error, which counts only for ports."""
+    found: dict[str, str | ConvertError] = {}
+    for key, tree in kind.items() if isinstance(kind, dict) else ():
+        match = tree.get("match") if isinstance(tree, dict) else None
+        if not isinstance(match, dict):
+            found[str(key)] = str(key)
+            continue
+        here = f"{place}: {key}"
+        try:
+            if new := tree.get("set-name"):
+                found[str(key)] = str(new)
+            elif "name" in match:
+                found[str(key)] = literal(str(match["name"]), f"{here}.match.name")
+            elif "macaddress" in match:
+                found[str(key)] = reading.by_address(str(match["macaddress"]), here)
+            else:
+                raise ConvertError(f"{here}: match has neither name nor macaddress, so nobody knows which link it is")
+        except ConvertError as error:
+            found[str(key)] = error
+    return found
+
+
+def _listed(value: Any) -> str:
+    return ",".join(str(part) for part in value) if isinstance(value, list) else plain(value)
+
+
+def write_netplan(bond: Bond) -> Files:
+    """One file."""
+    back = {option: key for key, option in NETPLAN.items()}
+    lines = ["network:", "  version: 2", "  ethernets:"]
+    lines += [f"    {port}: {{}}" for port in bond.ports] or ["    {}"]
+    lines += ["  bonds:", f"    {bond.name}:", f"      interfaces: [{', '.join(bond.ports)}]"]
+    if "hwaddr" in bond.extra:
+        lines.append(f'      macaddress: "{bond.extra["hwaddr"]}"')
+    lines.append("      parameters:")
+    for option, value in bond.options.items():
+        text = f"[{value.replace(',', ', ')}]" if option == "arp_ip_target" else value
+        known = option in back
+        lines.append(
+            f"        {back[option]}: {text}" if known else f"        # netplan has no key for {option}: {value}"
+        )
+    return {f"{bond.name}.yaml": "\n".join(lines) + "\n"}

@@ -1,0 +1,115 @@
+"""systemd-networkd's .netdev, .network and .link files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.cli.convert.ifcfg import Files
+from pyteamd.cli.convert.ini import read_ini
+from pyteamd.cli.convert.reading import Links, Reading, Settings, address_of, literal, truth
+from pyteamd.cli.convert.times import TIMES, milliseconds
+
+NETWORKD = {
+    "Mode": "mode",
+    "TransmitHashPolicy": "xmit_hash_policy",
+    "LACPTransmitRate": "lacp_rate",
+    "MIIMonitorSec": "miimon",
+    "UpDelaySec": "updelay",
+    "DownDelaySec": "downdelay",
+    "AdSelect": "ad_select",
+    "AdActorSystemPriority": "ad_actor_sys_prio",
+    "FailOverMACPolicy": "fail_over_mac",
+    "ARPValidate": "arp_validate",
+    "ARPIntervalSec": "arp_interval",
+    "ARPIPTargets": "arp_ip_target",
+    "ARPAllTargets": "arp_all_targets",
+    "ARPMissedMax": "arp_missed_max",
+    "PrimaryReselectPolicy": "primary_reselect",
+    "ResendIGMP": "resend_igmp",
+    "GratuitousARP": "num_grat_arp",
+    "MinLinks": "min_links",
+}
+"""Setting of networkd ↔ option of the driver."""
+OPTIONS = frozenset({*NETWORKD.values(), "primary"})
+_ALIASES = {"GratuitiousARP": "GratuitousARP"}
+_MATCH = ("Name", "OriginalName")
+_ADDRESSES = ("PermanentMACAddress", "MACAddress")
+
+
+def read_networkd(files: Mapping[str, str], links: Links) -> Reading:
+    """Each .netdev of kind bond and the .network files of the ports; .link files say what links of an address are called. ConvertError."""
+    reading = Reading(links)
+    parsed = {file: _sections(file, text) for file, text in files.items()}
+    for sections in parsed.values():
+        name, address = sections.get("Link", {}).get("Name"), sections.get("Match", {}).get("MACAddress")
+        if name and address:
+            reading.links |= dict.fromkeys(address.lower().split(), name)
+    for file, sections in parsed.items():
+        places = {name: reading.settings(f"{file}: [{name}]", values) for name, values in sections.items()}
+        if "NetDev" in places and places["NetDev"].peek("Kind") == "bond":
+            _bond(reading, file, places)
+        elif "Network" in places and "Bond" in places["Network"]:
+            _ports(reading, file, places)
+    return reading
+
+
+def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
+    """What stands several times is a list; an empty value begins it again."""
+    found: dict[str, dict[str, str]] = {}
+    for name, values in read_ini(file, text, joined_lines=True):
+        section = found.setdefault(name, {})
+        for key, value in values:
+            section[key] = f"{section[key]} {value}" if value and section.get(key) else value
+    return found
+
+
+def _bond(reading: Reading, file: str, places: Mapping[str, Settings]) -> None:
+    netdev = places["NetDev"]
+    name = netdev.take("Name")
+    netdev.take("Kind")
+    if not name:
+        raise ConvertError(f"{file}: [NetDev] has no Name")
+    bond = Bond(name, extra=address_of(netdev.peek("MACAddress")))
+    if bond.extra:
+        netdev.take("MACAddress")
+    if own := places.get("Bond"):
+        for key, option in NETWORKD.items():
+            names = [key, *[alias for alias, meant in _ALIASES.items() if meant == key]]
+            if value := own.take(*names):
+                bond.options[option] = milliseconds(option, value, 1000.0)
+    reading.device(bond, file)
+
+
+def _ports(reading: Reading, file: str, places: Mapping[str, Settings]) -> None:
+    network = places["Network"]
+    bond, primary = network.take("Bond") or "", truth(network.take("PrimarySlave"))
+    for port in _names(reading, file, places.get("Match")):
+        reading.port(port, bond, file, primary=primary)
+
+
+def _names(reading: Reading, file: str, match: Settings | None) -> list[str]:
+    """The links a [Match] stands for. ConvertError when it does not say their names."""
+    if match is not None and (names := (match.take(*_MATCH) or "").split()):
+        return [literal(name, f"{file}: [Match] Name") for name in names]
+    if match is not None and (addresses := (match.take(*_ADDRESSES) or "").split()):
+        return [reading.by_address(address, f"{file}: [Match]") for address in addresses]
+    raise ConvertError(f"{file}: [Match] has no Name, so nobody knows which link is the port")
+
+
+def write_networkd(bond: Bond) -> Files:
+    """A .netdev and a .network for each port."""
+    back = {option: key for key, option in NETWORKD.items()}
+    lines = []
+    for option, value in bond.options.items():
+        if option == "primary":
+            continue
+        text = f"{value}ms" if option in TIMES else value.replace(",", " ")
+        lines.append(f"{back[option]}={text}" if option in back else f"# networkd has no setting for {option}={value}")
+    body = "".join(f"{line}\n" for line in lines)
+    address = f"MACAddress={bond.extra['hwaddr']}\n" if "hwaddr" in bond.extra else ""
+    files = {f"{bond.name}.netdev": f"[NetDev]\nName={bond.name}\nKind=bond\n{address}\n[Bond]\n{body}"}
+    for port in bond.ports:
+        primary = "PrimarySlave=yes\n" if bond.options.get("primary") == port else ""
+        files[f"{port}.network"] = f"[Match]\nName={port}\n\n[Network]\nBond={bond.name}\n{primary}"
+    return files

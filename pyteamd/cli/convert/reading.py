@@ -1,0 +1,238 @@
+"""What a reader makes of files: every bond and team with its ports, and a note for every setting that it did not use. Pure.
+
+A reader hands over each place of a file (a section, a file, a node) as Settings, takes what it understands, says which device there is
+and which link belongs to which, in any order. `devices()` then brings ports to their devices by name, UUID or alias, and refuses what is
+ambiguous: two descriptions of one thing, a port whose device no file describes, a port whose name no file says. `notes()` tells what
+was not taken; so nothing of a file is lost in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyteamd.cli.convert.bonding import Bond, ConvertError
+
+Links = Mapping[str, str]
+"""Address of a link, in small letters → its name; what files that tell ports by address alone do not say."""
+
+_SECRET = re.compile(r"passw|secret|psk|private|pin\b", re.IGNORECASE)
+_OF_THE_DEVICE = re.compile(
+    r"addr|prefix|netmask|network|gateway|broadcast|dns|domain|nameserver|route|dhcp|ip[46v]|bootproto|mtu|vlan|method|metric"
+    r"|ntp|search|lladdr|link-local|accept-ra|hostname|dad|bridge|vrf",
+    re.IGNORECASE,
+)
+_GLOB = re.compile(r"[*?\[\]!]")
+_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
+
+
+@dataclass(slots=True)
+class Team:
+    """A team: its configuration, ports included."""
+
+    name: str
+    tree: dict[str, Any] = field(default_factory=dict)
+    ports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Settings:
+    """The settings of one place, each of which is taken once."""
+
+    def __init__(self, place: str, values: Mapping[str, str]) -> None:
+        self.place = place
+        self._values = dict(values)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def peek(self, name: str) -> str | None:
+        """The value, which stays to be told."""
+        return self._values.get(name)
+
+    def take(self, *names: str) -> str | None:
+        """The value of the first that is there; all of them count as used."""
+        found = [self._values.pop(name) for name in names if name in self._values]
+        return found[0] if found else None
+
+    def matching(self, pattern: str) -> dict[str, re.Match[str]]:
+        """The names that match as a whole."""
+        return {name: match for name in self._values if (match := re.fullmatch(pattern, name))}
+
+    def all(self) -> dict[str, str]:
+        """Everything, taken."""
+        values, self._values = self._values, {}
+        return values
+
+    def rest(self) -> Iterable[tuple[str, str]]:
+        """What nobody took."""
+        return self._values.items()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A link says that it is a port, or a device names its port."""
+
+    port: str
+    device: str
+    place: str
+    tree: Mapping[str, Any]
+    primary: bool
+
+
+class Reading:
+    """What has been read so far."""
+
+    def __init__(self, links: Links | None = None) -> None:
+        self.links = dict(links or {})
+        self._devices: dict[str, Bond | Team] = {}
+        self._places: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
+        self._claims: list[_Claim] = []
+        self._settings: list[Settings] = []
+        self._notes: list[str] = []
+
+    def settings(self, place: str, values: Mapping[str, str]) -> Settings:
+        """A place of a file; what is not taken from it will be told."""
+        made = Settings(place, values)
+        self._settings.append(made)
+        return made
+
+    def note(self, text: str) -> None:
+        """Something to be told."""
+        self._notes.append(text)
+
+    def device(self, device: Bond | Team, place: str, *aliases: str | None) -> None:
+        """There is this device; ports may also call it by an alias. ConvertError when there is one already."""
+        self._unique(device.name, place)
+        self._devices[device.name] = device
+        for alias in aliases:
+            if alias and alias != device.name:
+                self._aliases[alias] = device.name
+
+    def port(
+        self, port: str, device: str, place: str, tree: Mapping[str, Any] | None = None, primary: bool = False
+    ) -> None:
+        """This link is a port of that device, whose name or alias is given."""
+        self._claims.append(_Claim(port, device, place, tree or {}, primary))
+
+    def by_address(self, address: str, place: str) -> str:
+        """The name of the link with this address. ConvertError when nobody said it."""
+        name = self.links.get(address.lower())
+        if name is None:
+            raise ConvertError(
+                f"{place}: the port is told by its address {address} alone; say its name: --link {address}=NAME"
+            )
+        return name
+
+    def devices(self) -> list[Bond | Team]:
+        """All of them with their ports. ConvertError when there is none, or a port of none."""
+        if not self._devices and not self._claims:
+            raise ConvertError("no bond and no team is described there")
+        owners: dict[str, _Claim] = {}
+        for claim in self._claims:
+            name = self._aliases.get(claim.device, claim.device)
+            if name not in self._devices:
+                there = ", ".join(self._devices) or "none"
+                raise ConvertError(
+                    f"{claim.place}: {claim.port} is a port of {claim.device}, which no file describes (there: {there})"
+                )
+            owner = owners.setdefault(claim.port, claim)
+            if self._aliases.get(owner.device, owner.device) != name:
+                raise ConvertError(
+                    f"{claim.port} is a port of {owner.device} ({owner.place}) and of {claim.device} ({claim.place})"
+                )
+            self._join(self._devices[name], claim)
+        return list(self._devices.values())
+
+    def notes(self) -> list[str]:
+        """What is to be told, in the order of the files."""
+        told = [told_as(settings.place, name, value) for settings in self._settings for name, value in settings.rest()]
+        return self._notes + told
+
+    def _unique(self, name: str, place: str) -> None:
+        if name in self._places:
+            raise ConvertError(f"{self._places[name]} and {place} both describe {name}; name only one of them")
+        self._places[name] = place
+
+    def _join(self, device: Bond | Team, claim: _Claim) -> None:
+        if isinstance(device, Bond):
+            if claim.port not in device.ports:
+                device.ports.append(claim.port)
+            if claim.tree:
+                device.port_trees.setdefault(claim.port, {}).update(claim.tree)
+            if claim.primary:
+                device.options["primary"] = claim.port
+            return
+        known = device.ports.setdefault(claim.port, {})
+        for key, value in claim.tree.items():
+            if key in known and known[key] != value:
+                self.note(
+                    f"{claim.place}: {claim.port}.{key} is {value!r} here and {known[key]!r} elsewhere; this is used"
+                )
+            known[key] = value
+
+
+def told_as(place: str, name: str, value: str) -> str:
+    """The note about a setting that was not used."""
+    shown = f"{name} (its value is not shown)" if _SECRET.search(name) else f"{name}={value}" if value else name
+    if _OF_THE_DEVICE.search(name):
+        return f"{place}: {shown}: belongs to the device, not to a team's configuration"
+    return f"{place}: {shown}: not converted"
+
+
+def address_of(value: str | None) -> dict[str, str]:
+    """The key of a team for an address of its own, if the text is one."""
+    return {"hwaddr": value} if value and _MAC.fullmatch(value.strip()) else {}
+
+
+def literal(name: str, place: str) -> str:
+    """A name that stands for one link. ConvertError when it is a pattern."""
+    if _GLOB.search(name):
+        raise ConvertError(f"{place}: {name!r} is a pattern: which links it stands for is not written there")
+    return name
+
+
+def truth(value: str | None) -> bool:
+    """Whether a word of a configuration means yes."""
+    return (value or "").strip().lower() in ("yes", "true", "on", "1", "y", "t")
+
+
+def flattened(tree: Any, prefix: str = "") -> dict[str, str]:
+    """A tree of a YAML file as settings: path → text."""
+    if isinstance(tree, dict) and tree:
+        found: dict[str, str] = {}
+        for key, value in tree.items():
+            found |= flattened(value, f"{prefix}.{key}" if prefix else str(key))
+        return found
+    return {prefix: plain(tree)} if prefix else {}
+
+
+def plain(value: Any) -> str:
+    """A value of a YAML file as text."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case None:
+            return ""
+        case list() | dict():
+            import json
+
+            return json.dumps(value, default=str)
+    return str(value)
+
+
+def tree_of_yaml(files: Mapping[str, str], only: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+    """The trees of YAML files that have what `only` looks for. ConvertError."""
+    import yaml
+
+    found = []
+    for name, text in files.items():
+        try:
+            tree = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConvertError(f"{name}: {str(error).splitlines()[0]}") from None
+        if isinstance(tree, dict) and (part := only(tree)) is not None:
+            found.append((name, part))
+    return found
