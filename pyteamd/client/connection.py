@@ -15,9 +15,11 @@ Only what is needed is imported: a client starts for every command typed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import stat
 
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 RUN_DIR = "/var/run/teamd"
 REPLY_TIMEOUT_S = 5.0
+SUFFIX = ".sock"
 TRANSPORTS = ("usock", "dbus")
 """In the order they are tried."""
 
@@ -56,7 +59,7 @@ class UnixSocket(Transport):
     name = "usock"
 
     def __init__(self, team: str, run_dir: str, timeout_s: float) -> None:
-        path = to_bytes(f"{run_dir.rstrip('/')}/{team}.sock")[:_SOCKET_PATH_MAX]
+        path = to_bytes(f"{run_dir.rstrip('/')}/{team}{SUFFIX}")[:_SOCKET_PATH_MAX]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(timeout_s)
         try:
@@ -84,19 +87,25 @@ class UnixSocket(Transport):
     def close(self) -> None:
         self._socket.close()
 
+    def interrupt(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
-class Client:
-    """A connection to the daemon of one team.
 
-    `config`, `config_actual` and `state` hold the texts of the last `refresh`, empty before the first.
+class Connection:
+    """A connection to the daemon of one team. `team` is its name, `transport` the way taken: "usock" or "dbus".
+
+    `config_text`, `config_actual_text` and `state_text` hold what the last `refresh` fetched, "" before the first.
     """
 
-    def __init__(self, team: str, transport: Transport) -> None:
+    def __init__(self, team: str, transport: Transport, run_dir: str, timeout_s: float) -> None:
         self.team = team
+        self.run_dir = run_dir
+        self.timeout_s = timeout_s
         self.transport = transport.name
-        self.config = ""
-        self.config_actual = ""
-        self.state = ""
+        self.config_text = ""
+        self.config_actual_text = ""
+        self.state_text = ""
         self._transport = transport
 
     @classmethod
@@ -114,13 +123,14 @@ class Client:
         REPLY_TIMEOUT_S) limits the wait for each reply.
         """
         failures: dict[str, ClientError] = {}
+        place, limit_s = run_dir or default_run_dir(), timeout_s or REPLY_TIMEOUT_S
         for name in (transport,) if transport else TRANSPORTS:
             try:
-                opened = _open(name, team, run_dir or default_run_dir(), timeout_s or REPLY_TIMEOUT_S)
+                opened = _open(name, team, place, limit_s)
             except ClientError as error:
                 failures[name] = error
             else:
-                return cls(team, opened)
+                return cls(team, opened, place, limit_s)
         raise NoDaemon(team, failures, transport)
 
     def __enter__(self) -> Self:
@@ -139,13 +149,34 @@ class Client:
 
     def refresh(self) -> None:
         """Fetch configuration and state anew. Raises as `fetch`."""
-        self.config = self.fetch("ConfigDump")
-        self.config_actual = self.fetch("ConfigDumpActual")
-        self.state = self.fetch("StateDump")
+        self.config_text = self.fetch("ConfigDump")
+        self.config_actual_text = self.fetch("ConfigDumpActual")
+        self.state_text = self.fetch("StateDump")
 
     def close(self) -> None:
         """Close the connection; harmless when closed already."""
         self._transport.close()
+
+    def interrupt(self) -> None:
+        """End a call that another thread waits in, with CallFailed; the connection is of no use afterwards."""
+        self._transport.interrupt()
+
+
+def teams(run_dir: str | None = None) -> list[str]:
+    """The teams whose daemon, pyteamd or teamd, has a control socket here, in order. `run_dir` as in Client.connect."""
+    directory = run_dir or default_run_dir()
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]
+    except OSError:
+        return []
+    return sorted(name.removesuffix(SUFFIX) for name in names if _is_socket(os.path.join(directory, name)))
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def default_run_dir() -> str:

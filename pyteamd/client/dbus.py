@@ -10,8 +10,10 @@ what teamdctl shows. jeepney is imported here and nowhere else in the client.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
 
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport, TransportMissing
 
@@ -82,6 +84,10 @@ class Bus(Transport):
 
     def close(self) -> None:
         self._connection.close()
+
+    def interrupt(self) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _connect_bus(timeout_s: float) -> Any:

@@ -54,3 +54,7 @@ class Transport:
 
     def close(self) -> None:
         raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """End a call that another thread waits in."""
+        raise NotImplementedError

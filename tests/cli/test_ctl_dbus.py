@@ -22,6 +22,7 @@ from ctl_record import BUS_ANSWERS, NO_BUS_ADDRESS, load
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.client import connection as client
 from pyteamd.client import dbus as client_dbus
+from pyteamd.client.client import Client
 from pyteamd.client.transport import DaemonError
 
 CASES = {case.name: case for case in bus_cases()}
@@ -70,7 +71,7 @@ def test_as_teamdctl(name: str, bus: PrivateBus, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("team", ["0team", "team0.10", "té", "a" * 240])
 def test_a_team_that_cannot_be_a_bus_name(team: str) -> None:
     with pytest.raises(client.NoDaemon) as refused:
-        client.Client.connect(team, "dbus")
+        Client.connect(team, "dbus")
     name = f"org.libteam.teamd.{team}"
     text = (
         f"dbus: Could not validate bus name: org.freedesktop.DBus.Error.InvalidArgs - Bus name was not valid: '{name}'"
@@ -82,12 +83,12 @@ def test_a_team_that_cannot_be_a_bus_name(team: str) -> None:
 def test_an_address_that_cannot_be_used(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
     with pytest.raises(client.NoDaemon, match=r"dbus: Could not acquire the system bus: .*BadAddress - .*" + address):
-        client.Client.connect(TEAM, "dbus")
+        Client.connect(TEAM, "dbus")
 
 
 def test_an_argument_that_is_no_text(bus: PrivateBus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
-    with BusDaemon(bus, TEAM, BUS_WORLDS["ab"]), client.Client.connect(TEAM, "dbus") as daemon:
+    with BusDaemon(bus, TEAM, BUS_WORLDS["ab"]), Client.connect(TEAM, "dbus") as daemon:
         with pytest.raises(client.CallFailed, match="Failed to construct message"):
             daemon.call("PortAdd", "\udcff")
         assert daemon.call("PortAdd", "eth1") == ""
@@ -117,6 +118,6 @@ def test_the_bus_name_is_checked_as_the_bus_does(bus: PrivateBus, monkeypatch: p
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
     for team in ("a-b_c", "_", "-", "team0.x", "A" * (255 - len(client_dbus.NAME) - 1)):
         with pytest.raises(client.NoDaemon) as refused:
-            client.Client.connect(team, "dbus")
+            Client.connect(team, "dbus")
         assert isinstance(refused.value.failures["dbus"], DaemonError), "the bus took the name for valid"
         assert refused.value.failures["dbus"].code == "org.freedesktop.DBus.Error.ServiceUnknown"

@@ -10,7 +10,8 @@ from ctl_cases import CONFIG, TEAM, WORLDS, daemon, success
 from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
 from pyteamd.client import connection as client
-from pyteamd.client.connection import Client, NoDaemon
+from pyteamd.client.client import Client
+from pyteamd.client.connection import NoDaemon
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, TransportMissing
 from pyteamd.schema import json_text
 
@@ -27,13 +28,13 @@ def mock(run_dir: str, replies: dict[str, Reply]) -> MockDaemon:
 def test_a_conversation(run_dir: str) -> None:
     with mock(run_dir, WORLDS["refusing"]) as served, Client.connect(TEAM, run_dir=run_dir) as connected:
         assert connected.transport == "usock"
-        assert (connected.config, connected.config_actual, connected.state) == ("", "", "")
+        assert (connected.config_text, connected.config_actual_text, connected.state_text) == ("", "", "")
         connected.refresh()
-        assert json_text.loads(connected.config) == CONFIG
+        assert json_text.loads(connected.config_text) == CONFIG
         with pytest.raises(DaemonError, match=r"No such device\. \(NoSuchDev\)") as refused:
             connected.call("PortAdd", "eth1")
         assert (refused.value.code, refused.value.message) == ("NoSuchDev", "No such device.")
-        assert connected.fetch("ConfigDumpActual") == connected.config_actual, "the connection is still good"
+        assert connected.fetch("ConfigDumpActual") == connected.config_actual_text, "the connection is still good"
     assert [packet.split(b"\n")[1].decode() for packet in served.packets] == [
         "ConfigDump",
         "ConfigDumpActual",

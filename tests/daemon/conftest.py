@@ -15,7 +15,14 @@ from pyteamd.daemon import fleet, read_file, service, write_thread
 
 __all__ = ["many"]
 
-REAL_CLOCK = ("test_daemon_hosts.py", "test_dbus.py", "test_control_fuzz.py", "test_ctl_trial.py", "test_off_loop.py")
+REAL_CLOCK = (
+    "test_daemon_hosts.py",
+    "test_dbus.py",
+    "test_control_fuzz.py",
+    "test_ctl_trial.py",
+    "test_off_loop.py",
+    "test_client_library.py",
+)
 """Threads and other processes do not wait for a clock that jumps."""
 
 

@@ -262,7 +262,7 @@ def test_passive_hashing_keeps_each_flow_on_the_port_that_the_hash_says() -> Non
 @pytest.mark.parametrize("balancer", ["", ', "tx_balancer": {"name": "basic", "balancing_interval": 600}'])
 def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
     """Asked of the daemon by the client library, one connection for all; also after a port was gone and came back."""
-    from pyteamd.client.connection import Client
+    from pyteamd.client.client import Client
     from pyteamd.schema import json_text
 
     with wires(runner("loadbalance", TX_HASH + balancer, ports=3), 3) as at:

@@ -21,7 +21,7 @@ from typing import Any
 
 from nursery import Nursery
 
-from pyteamd.client.connection import Client
+from pyteamd.client.client import Client
 from pyteamd.schema import json_text
 
 PYTEAMD = f"{sys.executable} -B -m pyteamd"

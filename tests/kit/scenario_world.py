@@ -21,7 +21,7 @@ from typing import Any
 
 from real_world import RealWorld, run
 
-from pyteamd.client.connection import Client
+from pyteamd.client.client import Client
 from pyteamd.client.transport import ClientError, DaemonError
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import OptionKey, OptionValue

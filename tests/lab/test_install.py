@@ -35,7 +35,9 @@ def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
     make("install", place)
     make("install-compat", place)
     bin_dir = place / "usr/local/bin"
-    assert sorted(path.name for path in bin_dir.iterdir()) == sorted([*COMMANDS, "bond2team", "teamd", "teamdctl", "teamnl"])
+    assert sorted(path.name for path in bin_dir.iterdir()) == sorted(
+        [*COMMANDS, "bond2team", "teamd", "teamdctl", "teamnl"]
+    )
     for name in COMMANDS:
         assert (bin_dir / name).read_text().startswith("#!/usr/local/lib/pyteamd/bin/python3 -IXutf8\n")
         manual = place / f"usr/local/share/man/man8/{name}.8"

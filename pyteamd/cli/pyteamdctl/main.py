@@ -17,7 +17,8 @@ import sys
 
 from pyteamd.cli.getopt_long import OptionReader
 from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_json
-from pyteamd.client.connection import Client, NoDaemon, to_bytes
+from pyteamd.client.client import Client
+from pyteamd.client.connection import NoDaemon, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
 
 TYPE_CHECKING = False
@@ -296,7 +297,7 @@ def _check_device(name: str) -> None:
 def _check_team(client: Client) -> None:
     """The daemon at the other end must be this team's. Raises CannotGoOn."""
     try:
-        config = load_json(client.config)
+        config = load_json(client.config_text)
     except VerbError as error:
         raise CannotGoOn(str(error)) from None
     device = config.get("device") if isinstance(config, dict) else None

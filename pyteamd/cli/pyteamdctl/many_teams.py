@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import stat
-
-from pyteamd.client.connection import Client, default_run_dir
+from pyteamd.client.client import Client
+from pyteamd.client.connection import default_run_dir, teams
 from pyteamd.client.transport import ClientError
 from pyteamd.model.printable import printable
 
@@ -14,18 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
-
-SUFFIX = ".sock"
-
-
-def teams() -> list[str]:
-    """Names of teams with a control socket, in order."""
-    directory = default_run_dir()
-    try:
-        names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]
-    except OSError:
-        return []
-    return sorted(name.removesuffix(SUFFIX) for name in names if is_socket(os.path.join(directory, name)))
 
 
 def found(err: TextIO) -> list[str]:
@@ -36,21 +21,13 @@ def found(err: TextIO) -> list[str]:
     return names
 
 
-def is_socket(path: str) -> bool:
-    """Whether there is a socket of that name."""
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
 def list_teams(out: TextIO, err: TextIO) -> int:
     """One line for each team: runner, carrier of its ports, active port. Returns the exit code."""
     status = 0
     for team in found(err):
         try:
             with Client.connect(team, "usock") as client:
-                out.write(f"{printable(line(team, json.loads(client.fetch('StateDump'))))}\n")
+                out.write(f"{printable(line(team, client.state()))}\n")
         except ClientError as error:
             err.write(f"{team}: {error}\n")
             status = 1

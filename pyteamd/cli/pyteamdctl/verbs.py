@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 
-from pyteamd.client.connection import Client, to_bytes
+from pyteamd.client.client import Client
+from pyteamd.client.connection import to_bytes
 from pyteamd.model.printable import printable_tree, shown
 
 TYPE_CHECKING = False
@@ -81,24 +82,24 @@ def load_json(text: str) -> object:
 
 
 def _config_dump(session: Session) -> None:
-    session.print_json(load_json(session.client.config))
+    session.print_json(load_json(session.client.config_text))
 
 
 def _config_dump_noports(session: Session) -> None:
-    config = load_json(session.client.config)
+    config = load_json(session.client.config_text)
     if isinstance(config, dict):
         config.pop("ports", None)
     session.print_json(config)
 
 
 def _config_dump_actual(session: Session) -> None:
-    session.print_json(load_json(session.client.config_actual))
+    session.print_json(load_json(session.client.config_actual_text))
 
 
 def _state_view(session: Session) -> None:
     from pyteamd.cli.pyteamdctl import state_text
 
-    state = load_json(session.client.state)
+    state = load_json(session.client.state_text)
     if session.in_words or session.out.isatty():
         state = printable_tree(state)
     try:
@@ -109,27 +110,27 @@ def _state_view(session: Session) -> None:
 
 
 def _state_dump(session: Session) -> None:
-    session.print_json(load_json(session.client.state))
+    session.print_json(load_json(session.client.state_text))
 
 
 def _state_item_get(session: Session) -> None:
-    session.print(shown(session.client.fetch("StateItemValueGet", *session.args), session.out))
+    session.print(shown(session.client.get(*session.args), session.out))
 
 
 def _state_item_set(session: Session) -> None:
-    session.client.call("StateItemValueSet", *session.args)
+    session.client.set(*session.args)
 
 
 def _port_add(session: Session) -> None:
-    session.client.call("PortAdd", *session.args)
+    session.client.add_port(*session.args)
 
 
 def _port_remove(session: Session) -> None:
-    session.client.call("PortRemove", *session.args)
+    session.client.remove_port(*session.args)
 
 
 def _port_present(session: Session) -> None:
-    state = load_json(session.client.state)
+    state = load_json(session.client.state_text)
     ports = state.get("ports") if isinstance(state, dict) else None
     if not isinstance(ports, dict) or session.args[0] not in ports:
         raise VerbError(errno.ENODEV)

@@ -107,7 +107,8 @@ def picture(session: Session, columns: int, lines: int, before: dict[str, tuple[
     client = session.client
     client.refresh()
     state, reasons, history = (
-        printable_tree(json.loads(text)) for text in (client.state, client.fetch("Explain"), client.fetch("History"))
+        printable_tree(json.loads(text))
+        for text in (client.state_text, client.fetch("Explain"), client.fetch("History"))
     )
     ports = state.get("ports", {})
     shown = [header(client.team, state), ""]
