@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+_NO_STRINGS = frozenset({"true", "false", "null", "on", "off", "yes", "no", "y", "n"})
+"""Words that one YAML or another takes for something else."""
 _UNITS = {"ms": "milliseconds", "s": "seconds"}
 _TYPE_WORDS = {Kind.BOOL: "boolean", Kind.INT: "integer", Kind.STRING: "string", Kind.LIST: "list of strings"}
 _JSON_TYPE = {Kind.BOOL: "boolean", Kind.INT: "integer", Kind.STRING: "string", Kind.LIST: "array"}
 _LINK_WATCH = "How the link of a port is watched: one link watcher or a list of them."
 _PORT_LINK_WATCH = "Link watchers of this port, in addition to those of every port."
+_RUNNER = "The runner and its settings."
+_RUNNER_ADDR = "Where teamd would listen for ZeroMQ; nothing uses it any more."
+_PARENTS = {
+    "notify_peers": "Announcements that tell peers where the team is now.",
+    "mcast_rejoin": "Reports that join multicast groups again where the team is now.",
+    "tx_balancer": "Moves hash values between ports by their load.",
+}
+SCHEMA_ID = "https://github.com/pyteamd/pyteamd/raw/main/pyteamd.schema.json"
 _RUNNER_NAME = "Which runner decides about the ports."
 _PORTS = "The ports, by name of the interface. Each holds an object, which may be empty."
 
@@ -44,22 +54,23 @@ def json_schema(runners: Mapping[str, type[Runner]], watchers: Mapping[str, type
         definitions[f"watcher_{name}"] = _object(watcher.Config, {"name": {"const": name}}, watcher.summary)
     choices = []
     for name, runner in runners.items():
-        known = {"name": {"const": name}, "addr": {"type": "string"}}
+        known = {"name": {"const": name}, "addr": {"type": "string", "description": _RUNNER_ADDR}}
         definitions[f"runner_{name}"] = _object(runner.Config, known, runner.summary)
         links = {"link_watch": {"$ref": "#/$defs/link_watch", "description": _PORT_LINK_WATCH}}
-        definitions[f"port_{name}"] = _object(runner.PortConfig, links, f"A port with the {name} runner.")
+        port = _object(runner.PortConfig, links, f"A port with the {name} runner.")
+        definitions[f"port_{name}"] = port | {"type": ["object", "null"]}  # `eth0:` with nothing behind it, in YAML
         choices.append(_runner_choice(name))
     names = {"enum": list(runners), "default": DEFAULT_RUNNER, "description": _RUNNER_NAME}
     root = _object(
         TeamConfig,
         {
-            "runner": {"type": "object", "properties": {"name": names}},
+            "runner": {"type": "object", "description": _RUNNER, "properties": {"name": names}},
             "link_watch": {"$ref": "#/$defs/link_watch", "description": _LINK_WATCH},
             "ports": {"type": "object", "description": _PORTS},
         },
         "Configuration of a team device.",
     )
-    start = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pyteamd"}
+    start = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, "title": "pyteamd"}
     return {**start, **root, "allOf": choices, "$defs": definitions}
 
 
@@ -92,7 +103,8 @@ def _object(cls: type, more: Mapping[str, Any], description: str) -> dict[str, A
         level = schema
         *parents, last = spec.path.split(".")
         for parent in parents:
-            empty = {"type": "object", "properties": {}, "additionalProperties": False}
+            text = _PARENTS.get(parent, f"Settings of {parent}.")
+            empty = {"type": "object", "description": text, "properties": {}, "additionalProperties": False}
             level = level["properties"].setdefault(parent, empty)
         level["properties"][last] = _value(spec)
         if spec.required:
@@ -184,7 +196,7 @@ def _sample(spec: OptionSpec) -> Any:
 
 
 def _in_yaml(value: Any) -> str:
-    if isinstance(value, str) and _WORD.match(value) and value.lower() not in ("true", "false", "null"):
+    if isinstance(value, str) and _WORD.match(value) and value.lower() not in _NO_STRINGS:
         return value
     return json_text.dumps_oneline(value)
 

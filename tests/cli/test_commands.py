@@ -148,8 +148,8 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_schema_accepts_what_the_loader_accepts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("schema") == 0
     schema = json.loads(capsys.readouterr().out)
-    assert wrong(json.loads(GOOD), schema, schema) == []
-    assert wrong(json.loads(BAD), schema, schema) != []
+    assert wrong(json.loads(GOOD), schema) == []
+    assert wrong(json.loads(BAD), schema) != []
 
 
 @pytest.mark.parametrize("watcher", list(WATCHERS))
