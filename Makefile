@@ -5,7 +5,7 @@ S ?=
 
 export PREFIX DESTDIR PACKAGE PIP_FLAGS BINDIR UNITDIR TMPFILESDIR DBUSDIR MANDIR BASHDIR ZSHDIR DOCDIR DATADIR SYSCONFDIR
 
-.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install deb rpm install-data install-commands install-compat uninstall clean
+.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install docs tag deb rpm install-data install-commands install-compat uninstall clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,12 @@ install-compat:  ## after install: also under the names teamd, teamdctl, teamnl,
 
 uninstall:  ## remove what install and install-compat made
 	@packaging/install.sh uninstall
+
+docs: venv  ## the site: build/docs/index.html
+	@$(PYTHON) docs/site/build.py
+
+tag: venv  ## the version of the tree as a tag, when all that names it agrees
+	@$(PYTHON) packaging/tag.py
 
 deb:  ## Debian packages pyteamd and pyteamd-teamd, on Debian's own Python: build/deb
 	@packaging/package.sh deb
