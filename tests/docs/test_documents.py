@@ -1,4 +1,4 @@
-"""What is written: links lead somewhere, the site builds without a warning and reads nothing from the network, a tag agrees with the tree."""
+"""What is written: links lead somewhere, the site builds without a warning and needs no network, a tag agrees with the tree."""
 
 from __future__ import annotations
 
