@@ -31,7 +31,7 @@ tree=$cache/systemd-root
 tree_packages='systemd systemd-sysv dbus libpam-systemd network-manager iproute2 kmod python3 python3-venv libteam-utils
     iputils-ping procps busybox-static make man-db python3-trio python3-pyroute2 python3-jeepney python3-yaml'
 package_packages='debhelper dh-python pybuild-plugin-pyproject python3-all python3-setuptools python3-pip python3-trio
-    python3-pyroute2 python3-jeepney python3-yaml lintian rpm rpmlint'
+    python3-pyroute2 python3-jeepney python3-yaml lintian rpm rpmlint netplan.io graphviz'
 # What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
 module_parts='modules.* kernel/net kernel/lib kernel/crypto kernel/arch kernel/fs/9p kernel/fs/netfs kernel/fs/fscache
     kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko kernel/drivers/net/*.ko
