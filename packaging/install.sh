@@ -139,7 +139,7 @@ install_data() { # INTERPRETER
     put "$DBUSDIR/pyteamd.conf" <"$here/systemd/dbus/pyteamd.conf"
     pages=$(mktemp -d)
     from_tree "$1" "$here/packaging/pages.py" "$pages"
-    for page in "$pages"/*.[158]; do
+    for page in "$pages"/*.[58]; do
         put "$MANDIR/man${page##*.}/${page##*/}" <"$page"
     done
     for name in pyteamd pyteamdctl pyteamnl; do
@@ -204,6 +204,7 @@ install_compat() {
     for page in teamd.8 teamdctl.8 teamnl.8 teamd.conf.5; do
         echo ".so man${page##*.}/py$page" | put "$MANDIR/man${page##*.}/$page"
     done
+    put "$MANDIR/man1/bond2team.1" <"$here/packaging/bond2team.1"
     reload
 }
 

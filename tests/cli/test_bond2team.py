@@ -82,6 +82,12 @@ def test_what_cannot_be_done(words: list[str]) -> None:
     assert bond2team.main(words) == 1
 
 
+def test_the_manual_page_has_every_option() -> None:
+    page = (Path(__file__).parents[2] / "packaging/bond2team.1").read_text().replace("\\-", "-")
+    options = [word for action in bond2team._parser()._actions for word in action.option_strings if word != "-h"]
+    assert [word for word in options if word not in page] == []
+
+
 def test_pyteamd_is_bond2team_under_that_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert pyteamd_program.main(["/usr/bin/bond2team", "--version"]) == 0
     assert re.fullmatch(r"\d+\.\d+\S*\n", capsys.readouterr().out)

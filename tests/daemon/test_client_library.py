@@ -134,12 +134,17 @@ async def test_a_task_that_is_cancelled_waits_no_longer(lab: Lab) -> None:
 async def test_a_daemon_that_ends_ends_the_events(lab: Lab) -> None:
     daemon = await lab.start()
     await quiet()
+    asked = trio.Event()
 
     def work() -> None:
         with Client.connect("team0") as team, team.events() as events:
-            trio.from_thread.run(daemon.stop)
+            trio.from_thread.run_sync(asked.set)
             with pytest.raises(CallFailed):
                 list(events)
 
-    await in_thread(work)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_thread, work)
+            await asked.wait()
+            await daemon.stop()
     assert teams() == []

@@ -44,7 +44,7 @@ def test_everything_is_where_a_distribution_has_it(package: Path) -> None:
         *(f"usr/share/doc/pyteamd/examples/{path.name}" for path in (ROOT / "examples").iterdir()),
         *(f"usr/lib/systemd/system/{name}@.service" for name in ("pyteamd", "teamd")),
         *("usr/lib/tmpfiles.d/pyteamd.conf", "usr/share/dbus-1/system.d/pyteamd.conf"),
-        "usr/share/pyteamd/pyteamd.schema.json",
+        *("usr/share/pyteamd/pyteamd.schema.json", "usr/share/man/man1/bond2team.1"),
     }
     assert expected <= files
     assert (package / "etc/pyteamd").is_dir()

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--outputdir", metavar="DIR", help="where to write (default: a new directory)")
     parser.add_argument("--stdout", action="store_true", help="write to standard output")
-    parser.add_argument("--debug", action="store_true", help="say more")
+    parser.add_argument("--debug", action="store_true", help="accepted, without effect")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--examples", action="store_true", help="show examples")
     parser.add_argument("--version", action="version", version=__version__)

@@ -116,7 +116,22 @@ def help_text(program: str) -> str:
 
     commands = [f"    {program} {name:<12}{row.help}" for name, row in SUBCOMMANDS.items()]
     return "\n".join(
-        [usage(program), "Available runners: " + ", ".join(RUNNERS), "Other commands:", *commands, *examples(program)]
+        [
+            *(usage(program), "Available runners: " + ", ".join(RUNNERS)),
+            *("Other commands:", *commands, *examples(program)),
+            *([] if program == "teamd" else [where_the_rest_is()]),
+        ]
+    )
+
+
+def where_the_rest_is() -> str:
+    """A line about what is no program: where it is, or how to get it; pip, pipx and uv install commands alone."""
+    for place in (sys.prefix, "/usr/local", "/usr"):
+        for page in (f"{place}/share/man/man8/pyteamd.8", f"{place}/share/man/man8/pyteamd.8.gz"):
+            if os.path.exists(page):
+                return f"Manual pages and units: under {place} (man pyteamd; systemctl cat pyteamd@)"
+    return "Manual pages and units are not installed; from the source: make install-data BINDIR=" + (
+        os.path.dirname(os.path.abspath(sys.argv[0])) or "/usr/bin"
     )
 
 
