@@ -17,13 +17,40 @@ from pyteamd.runners.lacp.port import LacpPort
 FAULTS_S = 40.0
 QUIET_S = 20.0
 POLICIES = ("lacp_prio", "lacp_prio_stable", "bandwidth", "count", "port_config")
+CHANGES: tuple[dict[str, tuple[Any, ...]], ...] = tuple(
+    {name: values}
+    for name, values in {
+        "active": (True, False),
+        "fast_rate": (True, False),
+        "sys_prio": (1, 9, 65535),
+        "min_ports": (1, 2),
+        "agg_select_policy": POLICIES,
+        "key_policy": ("teamd", "speed"),
+        "system_id": (None, b"\x02\0\0\0\0\x77"),
+        "max_ports": (None, 1, 2),
+        "fallback": ("off", "static", "individual"),
+        "fallback_delay": (0, 1500),
+    }.items()
+)
+"""Every option of the runner, but for the spreading of traffic, and what it may become."""
+PORT_CHANGES: dict[str, tuple[Any, ...]] = {
+    "lacp_prio": (1, 255, 256),
+    "lacp_key": (0, 0, 5),
+    "wait_to_restore": (0, 3),
+    "sticky": (True, False),
+    "prio": (0, 5),
+}
+SEVERAL_AGGREGATES_S = 90.0
+"""Both ends may have to try aggregates in turn."""
 
 
 class RandomNet:
     """One network made from a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, configure: bool = False) -> None:
+        """`configure`: people at both ends change every option meanwhile."""
         self.seed = seed
+        self.configure = configure
         self.random = Random(seed)
         self.world = World(seed)
         count = self.random.randint(2, 8)
@@ -48,7 +75,7 @@ class RandomNet:
         self.quality = quality
         self.repaired = False
         for box in self.boxes:
-            box.checks.append(self.check_service)
+            box.checks += [self.check_service, self.check_liveness]
         self.world.watches.append(self.check_pace)
         self.spoken: dict[tuple[str, int], list[float]] = {}
 
@@ -97,7 +124,8 @@ class RandomNet:
 
     def fault(self) -> None:
         """One fault."""
-        kind = self.random.choice(("flap", "flap", "cut", "plug", "kill", "kill", "stop", "swap", "down", "third"))
+        kinds = ("flap", "flap", "cut", "plug", "kill", "kill", "stop", "swap", "down", "third")
+        kind = self.random.choice(kinds + ("apply",) * 6 if self.configure else kinds)
         box = self.random.choice(self.boxes)
         cable = self.random.choice(self.cables)
         match kind:
@@ -122,6 +150,17 @@ class RandomNet:
                 box.set_up(not box.view.up)
             case "third" if len(self.boxes) == 3:
                 self.to_the_third()
+            case "apply":
+                self.apply(box)
+
+    def apply(self, box: Box) -> None:
+        """Somebody changes a setting."""
+        if self.random.random() < 0.4:
+            name = self.random.choice(list(PORT_CHANGES))
+            box.configure({self.random.choice(list(box.ports)): {name: self.random.choice(PORT_CHANGES[name])}})
+        else:
+            ((name, values),) = self.random.choice(CHANGES).items()
+            box.configure(**{name: self.random.choice(values)})
 
     def start(self, box: Box, resume: bool = False) -> None:
         """Start a daemon that does not run."""
@@ -162,13 +201,25 @@ class RandomNet:
             self.start(box)
             if not box.view.up:
                 box.set_up(True)
+            if self.configure and not box.config.active:
+                box.configure(active=True)
+        if self.configure and len({box.config.system_id for box in self.boxes} - {None}) < sum(
+            box.config.system_id is not None for box in self.boxes
+        ):
+            self.boxes[0].configure(system_id=None)
+            self.boxes[-1].configure(system_id=None)
         for cable in self.cables:
             cable.loss = cable.double = 0.0
             self.world.set_link(cable, True)
 
     def bound_s(self) -> float:
         """How long agreement may take: timeouts, two waits, wait_to_restore; at the slow rate a stale partner lasts 90 s."""
-        return 16.0 if all(box.config.fast_rate for box in self.boxes) else 130.0
+        late_s = SEVERAL_AGGREGATES_S if self.several() else 0.0
+        return late_s + (16.0 if all(box.config.fast_rate for box in self.boxes) and not self.configure else 130.0)
+
+    def several(self) -> bool:
+        """The links between two systems may form more than one aggregate."""
+        return any(len({port.config.lacp_key for port in box.ports.values()}) > 1 for box in self.boxes)
 
     # -- what must always hold -----------------------------------------------------------------------------------------
 
@@ -187,6 +238,12 @@ class RandomNet:
             self.check_wire(box, port)
         assert len(partners) <= 1, f"seed {self.seed}: {box.name} serves {partners}"
 
+    def check_liveness(self, box: Box) -> None:
+        """Nothing that could go on stands still, and somebody wakes what waits."""
+        assert box.runner is not None
+        broken = box.runner.broken(box.view)
+        assert not broken, f"seed {self.seed}, {self.world.now:.3f} s: {box.name} {broken}"
+
     def check_wire(self, box: Box, port: LacpPort) -> None:
         """Never forward on a wrong port. A daemon just resumed believes its predecessor until the partner was to be heard."""
         if self.world.now < self.resumed[box.name] + group_timeout(box):
@@ -195,7 +252,9 @@ class RandomNet:
         assert cable is not None, self.say(box, port, "is in service without a cable")
         assert cable.up, self.say(box, port, "is in service without a link")
         other, index = cable.other(box, port.ifindex)
-        assert port.partner.system == other.mac, self.say(box, port, f"is wired to {other.name}")
+        if other.runner is None:
+            return
+        assert port.partner.system in (other.mac, other.config.system_id), self.say(box, port, f"is wired to {other.name}")
         if other.runner is not None and index in other.runner._group.ports:
             number = other.runner._group.ports[index].number
             assert port.partner.port == number, self.say(box, port, f"is wired to port {number}")
@@ -224,7 +283,11 @@ class RandomNet:
                 assert sends == takes, (
                     f"seed {self.seed}: {sender.name} {out} sends {sends}, {receiver.name} {into} takes {takes}"
                 )
-        if len(self.boxes) == 2:
+        if self.several():
+            ends = {id(end) for cable in self.cables for end, _ in cable.ends}
+            for box in self.boxes[:2]:
+                assert len(self.boxes) > 2 or id(box) not in ends or box.serving(), f"seed {self.seed}: {box.name} serves nothing"
+        elif len(self.boxes) == 2:
             limits = [box.config.max_ports or 99 for box in self.boxes]
             expected = min(len(self.cables), *limits)
             for box in self.boxes:

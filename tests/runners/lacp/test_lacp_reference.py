@@ -40,12 +40,16 @@ def test_the_command_runs_a_seed_again() -> None:
     assert (done.returncode, done.stdout.startswith("2 runs, seeds 3 to 4")) == (0, True), done.stdout + done.stderr
 
 
+def several() -> None:
+    for seed in range(10):
+        shadow.run(seed)
+
+
 def test_a_difference_is_found() -> None:
     """The comparison can fail: a reference that waits longer than the product."""
     before, reference.WAIT_WHILE = reference.WAIT_WHILE, 2.5
     try:
         with pytest.raises(AssertionError, match="product"):
-            for seed in range(10):
-                shadow.run(seed)
+            several()
     finally:
         reference.WAIT_WHILE = before
