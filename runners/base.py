@@ -208,6 +208,8 @@ class Runner:
 
     sets_carrier: ClassVar[bool] = False
     """The carrier of the team is ours, not the driver's."""
+    faults_are_fatal: ClassVar[bool] = False
+    """Of tests and simulations: a fault of ours is raised, not survived."""
     port_interruptions: ClassVar[frozenset[str]] = frozenset()
     """Fields of PortConfig that take a port out of service for a moment when they change."""
 
@@ -292,9 +294,9 @@ class Runner:
         too old, malformed or about another port is ignored.
         """
 
-    def note(self, level: Level, text: str, port: str = "") -> None:
-        """Say something once."""
-        self._notes.append(Note(level, text, port))
+    def note(self, level: Level, text: str, port: str = "", *, fault: bool = False) -> None:
+        """Say something once. `fault`: see Note."""
+        self._notes.append(Note(level, text, port, fault))
 
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""

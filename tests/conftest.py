@@ -12,6 +12,8 @@ from types import FrameType
 
 import pytest
 
+from pyteamd.runners.base import Runner
+
 LIMIT_S = 120
 """No test of `make check` takes a second, no other half of this on a busy machine."""
 LONGER = 20
@@ -25,6 +27,9 @@ ERRORS = [2]
 def pytest_configure() -> None:
     """Nothing is captured yet."""
     ERRORS[0] = os.dup(2)
+
+
+Runner.faults_are_fatal = True
 
 
 def pytest_collection_finish() -> None:

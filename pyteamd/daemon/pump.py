@@ -103,6 +103,9 @@ class Surroundings(Protocol):
     def runner_replaced(self) -> None:
         """Another configuration brought another runner."""
 
+    def fault(self, text: str) -> None:
+        """A fault of ours cost a port: say so, and keep the trace."""
+
 
 class Pump:
     """Owner of one Team. Plain methods run to their end without letting another task in."""
@@ -249,7 +252,10 @@ class Pump:
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
         for note in notes:
-            self._log.log(LEVELS[note.level], "%s", note.text)
+            if note.fault:
+                self._around.fault(note.text)
+            else:
+                self._log.log(LEVELS[note.level], "%s", note.text)
 
     # -- one event -----------------------------------------------------------------------------------------------------
 

@@ -249,6 +249,13 @@ class TeamServer:
         with scope:
             await snapshot.keep(pump)
 
+    def fault(self, text: str) -> None:
+        """See Surroundings."""
+        from pyteamd.daemon.fault_file import keep_trace  # never, one hopes
+
+        assert self.pump is not None
+        keep_trace(text, self.pump.trace, self.plan.snapshot_stem, self._log)
+
     def runner_replaced(self) -> None:
         """See Surroundings. A write that the old thread has still to finish is reported as ever; until then no other one is begun."""
         assert self.pump is not None

@@ -151,6 +151,8 @@ class Note:
     level: Level
     text: str
     port: str = ""
+    fault: bool = False
+    """A fault of ours cost a port: what led to it is to be kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,10 @@ class SimDaemon:
     def runner_replaced(self) -> None:
         """See Surroundings."""
 
+    def fault(self, text: str) -> None:
+        """See Surroundings. In a simulation a fault is what is looked for."""
+        raise AssertionError(text)
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _perform(self, writes: Sequence[Write], done: Done) -> None:

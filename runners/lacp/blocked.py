@@ -24,6 +24,8 @@ class Obstacle(Enum):
 
     LEAVING = "leaving"
     TEAM_DOWN = "team_down"
+    FAULT = "fault"
+    """A fault of ours took it out; it stays out until its link has been down."""
     NO_LINK = "no_link"
     HALF_DUPLEX = "half_duplex"
     NO_SPEED = "no_speed"
@@ -99,6 +101,7 @@ LINK_OBSTACLES = {
     Link.LEAVING: Obstacle.LEAVING,
     Link.TEAM_DOWN: Obstacle.TEAM_DOWN,
     Link.DOWN: Obstacle.NO_LINK,
+    Link.FAULT: Obstacle.FAULT,
     Link.HALF_DUPLEX: Obstacle.HALF_DUPLEX,
     Link.NO_SPEED: Obstacle.NO_SPEED,
     Link.DAMPED: Obstacle.DAMPED,

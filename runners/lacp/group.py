@@ -34,6 +34,14 @@ BY_USER = "user"
 LONG_AGO = float("-inf")
 
 
+class PortFault(AssertionError):
+    """What must hold does not, because of these ports."""
+
+    def __init__(self, what: str, ports: list[int]) -> None:
+        super().__init__(what)
+        self.ports = ports
+
+
 class Group:
     """Owned by one runner. `ports` is in ifindex order."""
 
@@ -52,13 +60,21 @@ class Group:
 
     def settle(self, now: float) -> None:
         """Selection and mux machines, until all rest."""
+        stepped: list[LacpPort] = []
         for _ in range(SETTLE_LIMIT):
             before = self.chosen, self._usable
             self._select(now)
             stepped = [port for port in self.ports.values() if self._step(port, now)]
             if not stepped and before == (self.chosen, self._usable):
                 return
-        raise AssertionError("LACP selection does not come to rest")
+        raise PortFault("LACP selection does not come to rest", [port.ifindex for port in stepped] or list(self.ports))
+
+    def check(self) -> None:
+        """PortFault: a port is in service and must not be."""
+        ports = [port for port in self.ports.values() if port.mux.collecting]
+        unfit = [port.ifindex for port in ports if port.lag != self.chosen or not port.partner_sync(self.local)]
+        if unfit:
+            raise PortFault("in service, and the partner is not in sync or the aggregate not in use", unfit)
 
     def addressed(self, port: LacpPort) -> bool:
         """Both the team and the port have an Ethernet address to speak with."""

@@ -1,10 +1,12 @@
-"""What the lacp runner says in the log, and two questions too small for a place of their own."""
+"""What the lacp runner says in the log, and three questions too small for a place of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
+from pyteamd.model.events import CarrierSeen, Event, FrameSeen, PortSeen
+from pyteamd.runners.lacp.group import PortFault
 from pyteamd.runners.lacp.machines import Disabled, Receive
 from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.runners.lacp.selection import LagId
@@ -73,3 +75,16 @@ def selected_port(path: str, value: str) -> int:
         case "false":
             raise UserError(*NOT_SUPPORTED)
     raise UserError(*SET_FAILED)
+
+
+def suspects(
+    fault: Exception, event: Event, ports: Iterable[int], wakes: Mapping[int, float | None], now: float
+) -> list[int]:
+    """Ports that a fault of ours came from: those it names, the one the event is about, those whose time had come, or else all."""
+    named = list(fault.ports) if isinstance(fault, PortFault) else []
+    about = [event.ifindex] if isinstance(event, FrameSeen | CarrierSeen | PortSeen) else []
+    due = [ifindex for ifindex, wake in wakes.items() if wake is not None and wake <= now]
+    for some in (named, about, due):
+        if found := [ifindex for ifindex in ports if ifindex in some]:
+            return found
+    return list(ports)

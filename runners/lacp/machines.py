@@ -47,6 +47,8 @@ class Link(Enum):
     NO_SPEED = "duplex known but no speed"
     DAMPED = "held out because it flapped"
     LEAVING = "port is leaving"
+    FAULT = "a fault of ours"
+    """Until the link has been down."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,14 @@ class LacpPort:
         self.receive = Disabled(link)
         return moved
 
+    def begin_again(self, link: Link) -> None:
+        """Forget all that was heard; the link is of no use for this reason."""
+        self.counters.flaps += self.mux.distributing
+        self.receive, self.standing, self.restore_at = Disabled(link), DETACHED, None
+        self.partner, self.told, self.heard_from = NO_PARTNER, None, b""
+        self.transmitter.forget()
+        self.churn.stop()
+
     def hear(self, pdu: Lacpdu, source: bytes, local: LocalSystem, now: float) -> bool:
         """An LACPDU came. Returns False when the link cannot carry LACP and it was ignored."""
         if (type(self.receive), Happening.PDU) not in RECEIVE:

@@ -31,6 +31,7 @@ from pyteamd.runners.lacp.log_lines import (
     service_line,
     speeds_line,
     state_line,
+    suspects,
 )
 from pyteamd.runners.lacp.machines import Disabled, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
@@ -75,7 +76,6 @@ class Lacp(Runner):
         self._unsettled = False
         """Something changed that is not in a port's own state."""
         self._mixed = False
-        self._leaving = False
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -93,18 +93,38 @@ class Lacp(Runner):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, team: TeamView, now: float) -> None:
+        try:
+            self._digest(event, team, now)
+        except Exception as fault:
+            if self.faults_are_fatal:
+                raise
+            self._make_safe(suspects(fault, event, self._group.ports, self._wakes, now), fault)
+            self._digest(Tick(), team, now)
+
+    def _make_safe(self, ifindexes: Iterable[int], fault: Exception) -> None:
+        """A fault of ours: these ports are out of service until their links have been down. The others go on."""
+        names = []
+        for ifindex in ifindexes:
+            port = self._group.ports[ifindex]
+            port.begin_again(Link.FAULT)
+            names.append(port.name)
+        self._unsettled = True
+        kind = f"{type(fault).__name__}: {fault}"
+        self.note(Level.ERROR, f"{', '.join(names)}: out of service after a fault of this daemon ({kind})", fault=True)
+
+    def _digest(self, event: Event, team: TeamView, now: float) -> None:
         before, self._now = self._now, now
         came_or_went = self._follow_team(team, now)
         ports = self._group.ports
         touched = None if came_or_went else self._concerned(event, team, now)
         settle = touched is None or self._unsettled or self._due(now)
         touched = list(ports) if touched is None else touched
-        known = {ifindex: self._digest(ports[ifindex], before) for ifindex in touched}
+        known = {ifindex: self._picture(ports[ifindex], before) for ifindex in touched}
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
         self._refresh(touched, team, now)
         settle = settle or self._unsettled or self._able(team) != self._serving
-        if settle or any(self._digest(ports[i], now) != digest for i, digest in known.items()):
+        if settle or any(self._picture(ports[i], now) != was for i, was in known.items()):
             self._settle(team, now)
             touched = list(ports)
         for ifindex in touched:
@@ -161,7 +181,7 @@ class Lacp(Runner):
             port.speed_mbps = view.speed_mbps
         apart = [OptionKey(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
         port.set_mode(all(key in team.observed.options for key in apart))
-        link = link_of(view, team.up and self._group.addressed(port), self._leaving or port.link is Link.LEAVING)
+        link = link_of(view, team.up and self._group.addressed(port), port.link)
         if link is not port.link:
             self._set_link(port, link, view.running, now)
         port.expire(self._group.local, now)
@@ -224,7 +244,7 @@ class Lacp(Runner):
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
-    def _digest(self, port: LacpPort, at: float) -> tuple[Any, ...]:
+    def _picture(self, port: LacpPort, at: float) -> tuple[Any, ...]:
         """What the others, or a successor, must know of a port."""
         return (
             type(port.receive),
@@ -244,6 +264,7 @@ class Lacp(Runner):
         self._unsettled = False
         self.revision += 1
         self._group.settle(now)
+        self._group.check()
         if self._group.chosen != chosen and self._group.chosen is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
         self._fallback.update(ports, now)
@@ -357,7 +378,6 @@ class Lacp(Runner):
         self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:
-        self._leaving = True
         for ifindex in self._group.ports:
             self.leave_port(ifindex, team, now)
 

@@ -128,12 +128,14 @@ class Counters:
     partner_churns: int = 0
 
 
-def link_of(view: PortView, team_up: bool, leaving: bool) -> Link:
+def link_of(view: PortView, team_up: bool, before: Link) -> Link:
     """What the link is good for. Speed and duplex go together: drivers without link settings have neither, as teamd has it."""
-    if leaving:
+    if before is Link.LEAVING:
         return Link.LEAVING
     if not view.running:
         return Link.DOWN
+    if before is Link.FAULT:
+        return Link.FAULT
     if view.damped:
         return Link.DAMPED
     if not team_up:

@@ -89,6 +89,10 @@ def _not_in_sync(port: LacpPort, facts: Facts) -> tuple[str, str]:
 SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Facts], tuple[str, str]]] = {
     Obstacle.LEAVING: lambda port, facts: ("it is leaving the team", ""),
     Obstacle.TEAM_DOWN: lambda port, facts: ("the team device is down", "set it up"),
+    Obstacle.FAULT: lambda port, facts: (
+        "a fault of this daemon took it out of service (see the log)",
+        "please report it; the link down and up, or a restart of the daemon, brings it back",
+    ),
     Obstacle.NO_LINK: lambda port, facts: ("no carrier", "check the cable, and whether the other end is up"),
     Obstacle.HALF_DUPLEX: lambda port, facts: ("half duplex", "LACP needs full duplex; check autonegotiation"),
     Obstacle.DAMPED: lambda port, facts: ("the link flapped", "see damping in the state of the port"),

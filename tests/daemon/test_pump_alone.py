@@ -61,6 +61,10 @@ class Alone:
     def ports_changed(self, ports: Iterable[int]) -> None:
         self.reader.own(self.pump, ports)
 
+    def fault(self, text: str) -> None:
+        """See Surroundings."""
+        raise AssertionError(text)
+
     def runner_replaced(self) -> None:
         """See Surroundings."""
 

@@ -254,7 +254,9 @@ class RandomNet:
         other, index = cable.other(box, port.ifindex)
         if other.runner is None:
             return
-        assert port.partner.system in (other.mac, other.config.system_id), self.say(box, port, f"is wired to {other.name}")
+        assert port.partner.system in (other.mac, other.config.system_id), self.say(
+            box, port, f"is wired to {other.name}"
+        )
         if other.runner is not None and index in other.runner._group.ports:
             number = other.runner._group.ports[index].number
             assert port.partner.port == number, self.say(box, port, f"is wired to port {number}")
@@ -286,7 +288,9 @@ class RandomNet:
         if self.several():
             ends = {id(end) for cable in self.cables for end, _ in cable.ends}
             for box in self.boxes[:2]:
-                assert len(self.boxes) > 2 or id(box) not in ends or box.serving(), f"seed {self.seed}: {box.name} serves nothing"
+                assert len(self.boxes) > 2 or id(box) not in ends or box.serving(), (
+                    f"seed {self.seed}: {box.name} serves nothing"
+                )
         elif len(self.boxes) == 2:
             limits = [box.config.max_ports or 99 for box in self.boxes]
             expected = min(len(self.cables), *limits)

@@ -1,0 +1,34 @@
+"""A fault of ours that cost a port: the trace is kept in a file, and one line of the log says where.
+
+The file is made at once, for the ring of the trace goes on turning. There are at most MOST of them for a team; the last one is written
+over, since the first fault tells most.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final
+
+from pyteamd.core.trace import Trace
+
+MOST: Final = 3
+
+
+def keep_trace(text: str, trace: Trace, stem: str | None, log: logging.Logger) -> None:
+    """Log the fault, with the name of the file that was made. `stem`: how the team's files in the run directory begin; None for none."""
+    where = "pyteamdctl TEAM trace save FILE shows what led to it"
+    if stem is not None:
+        paths = [f"{stem}.fault{number}.jsonl" for number in range(1, MOST + 1)]
+        path = next((path for path in paths if not os.path.exists(path)), paths[-1])
+        try:
+            with open(path, "w", encoding="ascii", opener=_for_owner) as file:
+                file.writelines(line + "\n" for line in trace.lines())
+            where = f"what led to it is in {path}"
+        except OSError as problem:
+            where = f"{path}: {os.strerror(problem.errno or 0)}"
+    log.error("%s; this is a bug, please report it: %s", text, where)
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
