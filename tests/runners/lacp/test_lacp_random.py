@@ -1,4 +1,7 @@
-"""Random networks: 12 seeds every time, 200 more in the slow lane, 1,000 with PYTEAMD_LONG=1."""
+"""Random networks: 12 seeds every time, 200 more in the slow lane, 1,000 with PYTEAMD_LONG=1; and as many in which people configure.
+
+Hours of it: tests/runners/lacp/hours.py.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import pytest
 from lacp_random import RandomNet
 
 
-def run(seed: int) -> None:
-    net = RandomNet(seed)
+def run(seed: int, configure: bool = False) -> None:
+    net = RandomNet(seed, configure)
     net.play()
     net.check_agreement()
     net.check_peace()
@@ -20,8 +23,14 @@ def test_both_ends_agree_and_nothing_wrong_is_ever_in_service(seed: int) -> None
     run(seed)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_same_while_people_change_every_option_at_both_ends(seed: int) -> None:
+    run(seed, configure=True)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("configure", [False, True])
 @pytest.mark.parametrize("hundred", range(10 if os.environ.get("PYTEAMD_LONG") else 2))
-def test_a_thousand_networks(hundred: int) -> None:
+def test_a_thousand_networks(hundred: int, configure: bool) -> None:
     for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):
-        run(seed)
+        run(seed, configure)
