@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.scenario.session import Session
@@ -51,6 +52,14 @@ def integer(text: str) -> int:
         raise CommandError(f"{text!r} is not a whole number") from None
 
 
+def hardware_address(text: str) -> bytes:
+    """An address as it is written."""
+    try:
+        return bytes.fromhex(text.replace(":", " "))
+    except ValueError:
+        raise CommandError(f"{text!r} is not a hardware address") from None
+
+
 # What happens to the links
 
 
@@ -83,11 +92,7 @@ def admin(session: Session, rest: str) -> None:
 def mac(session: Session, rest: str) -> None:
     """mac NAME ADDRESS: somebody gives the link another hardware address."""
     name, text = words(rest, 2, 2, "mac NAME ADDRESS")
-    try:
-        address = bytes.fromhex(text.replace(":", " "))
-    except ValueError:
-        raise CommandError(f"{text!r} is not a hardware address") from None
-    session.world.set_mac(name, address)
+    session.world.set_mac(name, hardware_address(text))
 
 
 def rename(session: Session, rest: str) -> None:
@@ -151,6 +156,38 @@ def answers(session: Session, rest: str) -> None:
 def switch(session: Session, rest: str) -> None:
     """switch PORT PORT…: their wires lead to one switch, and hosts that `arp` makes later are behind it."""
     session.world.switch(words(rest, 2, 64, "switch PORT PORT…"))
+
+
+def partner(session: Session, rest: str) -> None:
+    """partner PORT lacp [WORD=VALUE…]
+
+    The far end of the port speaks LACP, or what it says changes: number, key, state=0x3f, system=MAC, silent=yes|no, every=SECONDS;
+    our.key, our.port, our.system=MAC, our.state for what it says of us in place of what it heard; our=right ends that.
+    """
+    name, kind, *more = words(rest, 2, 12, "partner PORT lacp [WORD=VALUE…]")
+    if kind != "lacp":
+        raise CommandError(f"a partner speaks lacp, not {kind!r}")
+    session.world.partner(name, dict(partner_word(word) for word in more))
+
+
+def partner_word(word: str) -> tuple[str, Any]:
+    """One setting of a partner."""
+    key, _, value = word.partition("=")
+    match key:
+        case "number" | "key" | "state" | "our.key" | "our.port" | "our.state":
+            try:
+                return key, int(value, 0)
+            except ValueError:
+                raise CommandError(f"{word!r}: not a whole number") from None
+        case "system" | "our.system":
+            return key, hardware_address(value)
+        case "every":
+            return key, number(value, "s")
+        case "silent":
+            return key, on_off(value, "yes", "no")
+        case "our" if value == "right":
+            return key, value
+    raise CommandError(f"a partner has no {word!r}")
 
 
 def loss(session: Session, rest: str) -> None:
@@ -225,6 +262,11 @@ def set_item(session: Session, rest: str) -> None:
     """set PATH VALUE: a user sets a state item."""
     path, value = words(rest, 2, 2, "set PATH VALUE")
     session.world.set_item(path, value)
+
+
+def apply(session: Session, rest: str) -> None:
+    """apply {…}: a user goes over to another configuration while the daemon runs."""
+    session.world.apply_config(rest)
 
 
 def add(session: Session, rest: str) -> None:
@@ -322,6 +364,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "option": option,
     "arp": answers,
     "switch": switch,
+    "partner": partner,
     "loss": loss,
     "duplicate": duplicate,
     "delay": delay,
@@ -333,6 +376,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "restart": restart,
     "stop": stop,
     "set": set_item,
+    "apply": apply,
     "add": add,
     "remove": remove,
     "portconfig": portconfig,

@@ -39,6 +39,12 @@ def view(session: Session, rest: str) -> Iterable[str]:
     return [*lines, f"team: carrier {carrier}, address {tree['team_device']['ifinfo']['dev_addr']}"]
 
 
+def explain(session: Session, rest: str) -> Iterable[str]:
+    """explain [PORT]: why a port carries traffic or does not, without times; all of them when none is named."""
+    names = words(rest, 0, 1, "explain [PORT]")
+    return [line for line in session.world.explain() if not names or line.startswith(f"{names[0]}: ")]
+
+
 def options(session: Session, rest: str) -> Iterable[str]:
     """options: the team's options as the kernel has them; without rx_enabled and tx_enabled, so that one story fits all kernels."""
     lines = []
@@ -72,6 +78,7 @@ def notes(session: Session, rest: str) -> Iterable[str]:
 QUESTIONS: dict[str, Callable[[Session, str], Iterable[str]]] = {
     "state": state,
     "view": view,
+    "explain": explain,
     "options": options,
     "diff": diff,
     "frames": frames,

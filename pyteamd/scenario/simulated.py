@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from math import inf
 from typing import Any
@@ -15,7 +16,7 @@ from pyteamd.core.team import Team
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelRefused, UserError
-from pyteamd.model.events import Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
+from pyteamd.model.events import ConfigApply, Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.model.words import in_words, shorten
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.frames import describe_frame
@@ -23,10 +24,12 @@ from pyteamd.scenario.shell import NotQuiet, SimDaemon
 from pyteamd.scenario.world import QUIET_S, CommandError, Happened, Sent, World
 from pyteamd.schema.problems import ConfigError
 from pyteamd.sim.kernel import LINKS, TEAMS
+from pyteamd.sim.lacp_partner import LacpPartner, instruct
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import Dice, Responder, SimNet, Switch
 from pyteamd.sim.team import Refusal, SimTeam
 from pyteamd.sim.waiting import WaitingSimKernel
+from pyteamd.views.explain import explain, sentence
 from pyteamd.views.state import set_request, state
 
 DEVICE = "team0"
@@ -50,6 +53,8 @@ class SimulatedWorld(World):
         self.clock = 0.0
         self.daemon: SimDaemon | None = None
         self._batches: Dice | None = None
+        self._left: tuple[str, Mapping[str, Any], float] | None = None
+        """What a killed daemon left to the next: the runner's name, its snapshot, when."""
         self.log: list[Happened] = []
         self._frames: list[Sent] = []
         self._told = 0
@@ -250,6 +255,17 @@ class SimulatedWorld(World):
         for end in ends:
             self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
 
+    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
+        """See World."""
+        peer = self._link(name).peer
+        if peer is None:
+            raise CommandError(f"{name} has no peer")
+        found = [station for station in self.kernel.net.partners(peer) if isinstance(station, LacpPartner)]
+        if not found:
+            found = [LacpPartner(peer.ifindex)]
+            self.kernel.net.attach(peer, found[0])
+        instruct(found[0], changes)
+
     def host(self, name: str, address: str) -> None:
         """See World."""
         self._hosts[name, "inet6" if ":" in address else "inet"] = address
@@ -272,6 +288,8 @@ class SimulatedWorld(World):
         link = self.kernel.find_link(DEVICE)
         assert link is not None
         team = Team(loaded, link, adopted=found is not None, enslave=enslave)
+        if self._left is not None and team.runner.name == self._left[0] and adopt:
+            team.runner.resume(self._left[1], self.clock - self._left[2], self.clock)
         self.daemon = SimDaemon(self.kernel, team, self._report, self.name_of, keep)
         self.daemon.hosts, self.daemon.sent, self.daemon.batches = self._hosts, self._record, self._batches
         self.daemon.begin(self.clock)
@@ -279,7 +297,11 @@ class SimulatedWorld(World):
 
     def kill(self) -> None:
         """See World."""
-        self.running().kill()
+        daemon = self.running()
+        runner = daemon.team.runner
+        snapshot = runner.snapshot(self.clock)
+        self._left = None if snapshot is None else (runner.name, snapshot, self.clock)
+        daemon.kill()
 
     def stop(self) -> None:
         """See World."""
@@ -307,6 +329,10 @@ class SimulatedWorld(World):
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
         """See World."""
         self._request(lambda: PortConfigUpdate(self._wanted(name).name, tree))
+
+    def apply_config(self, config: str) -> None:
+        """See World."""
+        self._request(lambda: ConfigApply(config))
 
     def _wanted(self, name: str) -> LinkSeen:
         link = self.kernel.find_link(name)
@@ -367,6 +393,13 @@ class SimulatedWorld(World):
         """See World."""
         tree: dict[str, Any] = self._shown(state(self.running().team))
         return tree
+
+    def explain(self) -> list[str]:
+        """See World."""
+        return [
+            sentence(name, replace(reason, since=None), self.clock)
+            for name, reason in explain(self.running().team, self.clock).items()
+        ]
 
     def options(self) -> Mapping[tuple[str, str, int], str]:
         """See World. Counters and empty array slots are left out."""

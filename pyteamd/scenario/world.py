@@ -132,8 +132,16 @@ class World(ABC):
         """A user updates the configuration of a port."""
 
     @abstractmethod
+    def apply_config(self, config: str) -> None:
+        """A user goes over to another configuration; a refusal is reported as happened."""
+
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """The daemon's state tree, ifindexes and addresses shown by name."""
+
+    @abstractmethod
+    def explain(self) -> list[str]:
+        """Why each port carries traffic or does not, without times."""
 
     @abstractmethod
     def options(self) -> Mapping[tuple[str, str, int], str]:
@@ -177,6 +185,10 @@ class World(ABC):
 
     def switch(self, names: Sequence[str]) -> None:
         """The wires of these ports lead to one switch; hosts of `answer` are then behind the switch."""
+        raise CommandError("not in this world")
+
+    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
+        """A scripted LACP partner at the far end of this port, or one more word to it: fields of LacpPartner."""
         raise CommandError("not in this world")
 
     def host(self, name: str, address: str) -> None:

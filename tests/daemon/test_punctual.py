@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import trio
 from daemon_kit import Lab, RecordingKernel, Running, quiet
-from lacp_partner import LacpPartner, attach
 
 from pyteamd.daemon.snapshot_file import SnapshotFile
 from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.model.desired import SetMember, Write
 from pyteamd.model.events import Refused
+from pyteamd.sim.lacp_partner import LacpPartner
 from pyteamd.sim.waiting import WaitingSocket
 from pyteamd.wire import ethernet, lacpdu
 
@@ -59,8 +59,12 @@ def plan(lab: Lab, **changes: Any) -> TeamPlan:
 
 
 def partners(lab: Lab) -> list[LacpPartner]:
-    ends = [lab.link(name).peer for name in ("eth1", "eth2")]
-    return attach(lab.kernel.net, list(ends))
+    made = [LacpPartner(number, every=None) for number in (1, 2)]
+    for partner in made:
+        end = lab.link(f"eth{partner.number}").peer
+        assert end is not None
+        lab.kernel.net.attach(end, partner)
+    return made
 
 
 async def in_service(lab: Lab, **changes: Any) -> Running:

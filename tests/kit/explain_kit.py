@@ -1,4 +1,4 @@
-"""What tests of `explain` need: the simulated world with its team up, and a station that speaks LACP as it is told."""
+"""What tests of `explain` need: the simulated world with its team up."""
 
 from __future__ import annotations
 
@@ -10,54 +10,9 @@ from pyteamd.core.team import Team
 from pyteamd.model.events import ConfigApply
 from pyteamd.runners.base import Reason
 from pyteamd.scenario.simulated import SimulatedWorld
+from pyteamd.sim.lacp_partner import IN_SERVICE, LacpPartner
 from pyteamd.views.explain import explain, sentence
-from pyteamd.wire import lacpdu
-from pyteamd.wire.lacpdu import AGGREGATION, LacpInfo
-
-PARTNER = b"\x02\xbb\x00\x00\x00\x01"
-OURS = 0x3F
-"""A state octet with everything set that a working link sets."""
-
-
-@dataclass
-class Station:
-    """The far end of a cable: answers each LACPDU, and speaks every second. A Partner of the simulated network."""
-
-    number: int
-    key: int = 7
-    state: int = OURS
-    system: bytes = PARTNER
-    mistakes: dict[str, Any] = field(default_factory=dict)
-    """What it says wrongly of the other end."""
-    silent: bool = False
-    outbox: list[bytes] = field(default_factory=list)
-    _heard: LacpInfo | None = None
-    _next: float = 0.0
-
-    def receive(self, octets: bytes, now: float) -> None:
-        """See Partner."""
-        if octets[12:14] != b"\x88\x09" or octets[14] != 1:
-            return
-        self._heard = lacpdu.parse(octets[14:], octets[:6]).actor
-        self._say()
-
-    def deadline(self) -> float | None:
-        """See Partner."""
-        return self._next
-
-    def tick(self, now: float) -> None:
-        """See Partner."""
-        self._next = now + 1.0
-        if self._heard is not None:
-            self._say()
-
-    def _say(self) -> None:
-        heard = self._heard
-        if self.silent or heard is None:
-            return
-        fields = {name: getattr(heard, name) for name in LacpInfo.__slots__} | self.mistakes
-        actor = LacpInfo(100, self.system, self.key, 255, self.number, self.state)
-        self.outbox.append(lacpdu.Lacpdu(actor, LacpInfo(**fields)).frame(self.system[:5] + bytes((self.number,))))
+from pyteamd.wire.lacpdu import AGGREGATION
 
 
 @dataclass
@@ -83,9 +38,9 @@ class Told:
         """One sentence."""
         return sentence(name, self.reasons()[name], self.world.clock)
 
-    def station(self, port: str, number: int, **settings: Any) -> Station:
+    def station(self, port: str, number: int, **settings: Any) -> LacpPartner:
         """Somebody who speaks LACP at the other end of a port."""
-        made = Station(number, **settings)
+        made = LacpPartner(number, **settings)
         peer = self.world.kernel.links[self.world.ifindex_of(port)].peer
         assert peer is not None
         self.world.kernel.net.attach(peer, made)
@@ -124,7 +79,7 @@ def lacp(ports: dict[str, Any] | None = None, **runner: Any) -> dict[str, Any]:
 
 def two_partners(
     config: dict[str, Any], second: dict[str, Any] | None = None, **settings: Any
-) -> tuple[Told, Station, Station]:
+) -> tuple[Told, LacpPartner, LacpPartner]:
     """An LACP team in service with one switch on both ports, unless told otherwise of the second."""
     made = told(config, start=False)
     one = made.station("eth1", 1, **settings)
@@ -149,4 +104,4 @@ def again(made: Told) -> list[str]:
     return [f"{happened.kind} {happened.text}" for happened in made.world.happened()]
 
 
-INDIVIDUAL = OURS & ~AGGREGATION
+INDIVIDUAL = IN_SERVICE & ~AGGREGATION

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lacp_wire import WirePartner
 from real_world import RealWorld, run
 
 from pyteamd.client.client import Client
@@ -58,6 +59,7 @@ class RealScenarioWorld(World):
         self._process: subprocess.Popen[bytes] | None = None
         self._macs: dict[str, str] = {}
         self._names: dict[int, str] = {}
+        self._partners: dict[str, WirePartner] = {}
 
     # Time
 
@@ -179,6 +181,15 @@ class RealScenarioWorld(World):
     def _address(self, name: str) -> str:
         return Path(f"/sys/class/net/{name}/address").read_text().strip()
 
+    # The wire
+
+    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
+        """See World."""
+        if name not in self._partners:
+            number = int(changes.get("number", self.ifindex_of(name)))
+            self._partners[name] = WirePartner(self._links.others, self._links.peer(name), number)
+        self._partners[name].instruct(changes)
+
     # The daemon
 
     def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
@@ -207,7 +218,8 @@ class RealScenarioWorld(World):
         process.kill()
         process.wait()
         for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
-            leftover.unlink()
+            if leftover.suffix != ".json":  # what the next one goes on from
+                leftover.unlink()
 
     def stop(self) -> None:
         """See World."""
@@ -231,6 +243,10 @@ class RealScenarioWorld(World):
         """See World."""
         self._request("PortConfigUpdate", name, json.dumps(tree))
 
+    def apply_config(self, config: str) -> None:
+        """See World."""
+        self._request("ConfigApply", config)
+
     def _request(self, method: str, *arguments: str) -> None:
         try:
             with Client.connect(DEVICE, "usock") as daemon:
@@ -253,6 +269,11 @@ class RealScenarioWorld(World):
         """See World."""
         tree: dict[str, Any] = self._shown(json.loads(self._fetch("StateDump")))
         return tree
+
+    def explain(self) -> list[str]:
+        """See World."""
+        rows = json.loads(self._fetch("Explain"))
+        return [f"{row['port']}: {row['reason']}" + (f" ({row['hint']})" if row["hint"] else "") for row in rows]
 
     def options(self) -> Mapping[tuple[str, str, int], str]:
         """See World."""
@@ -308,6 +329,8 @@ class RealScenarioWorld(World):
             leftover.unlink()
         if self._kernel.find_link(DEVICE):
             run("ip", "link", "delete", DEVICE)
+        for partner in self._partners.values():
+            partner.close()
         self._kernel.close()
         self._links.close()
         self._directory.cleanup()
