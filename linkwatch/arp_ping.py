@@ -1,6 +1,6 @@
 """The arp_ping link watcher: ask an IPv4 host for its MAC address and see whether anything comes back (RFC 826).
 
-Without validation any ARP request or reply from somebody else that arrives on the port is proof that it leads somewhere, as with teamd.
+Without validation any ARP request or reply of others that arrives on the port is proof that it leads somewhere, as with teamd.
 With validation (`validate_active` on a port that carries traffic, `validate_inactive` on one that does not), and always when there are
 several targets, only what a target itself says counts. What this host sent is never an answer: not the copies of outgoing frames (the
 socket does not hear them), and not our own broadcasts that a switch floods back through another port, with one exception: an idle

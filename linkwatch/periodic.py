@@ -45,7 +45,7 @@ class PeriodicConfig:
 
     interval: int = option(1000, help="Time between probes.", minimum=1, unit="ms", on_bad=OnBad.REFUSE_PORT)
     init_wait: int = option(0, help="Time before the first probe.", minimum=0, unit="ms", on_bad=OnBad.REFUSE_PORT)
-    missed_max: int = option(3, help="So many answers in a row may be missed.", minimum=0, on_bad=OnBad.REFUSE_PORT)
+    missed_max: int = option(3, help="How many answers in a row may be missed.", minimum=0, on_bad=OnBad.REFUSE_PORT)
     target_host: str | None = option(
         None, help="Whom to ask: an address or a host name.", on_bad=OnBad.REFUSE_PORT, sample="192.0.2.1"
     )

@@ -2,7 +2,7 @@
 
 Which one: the highest of (prio, speed, full duplex) among the ports whose link watchers say up; the present one wins ties, then
 the lowest ifindex. That is a total order, so nothing depends on who is looked at first. A sticky active port stays while its link
-is up. The choice is made anew when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
+is up. A choice is made when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
 through `runner.active_port` stands until then. A port that has lost its carrier but is still up (delay_down) keeps its speed.
 """
 
@@ -232,7 +232,7 @@ class ActiveBackup(Runner):
             del self._own_macs[ifindex]
 
     def _drop_returned(self, team: TeamView) -> None:
-        """by_active: an address that is back belongs to whoever changes it next."""
+        """by_active: an address that is back may be changed by anybody."""
         self._own_macs = {
             ifindex: mac
             for ifindex, mac in self._own_macs.items()

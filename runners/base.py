@@ -267,7 +267,7 @@ class Runner:
         return Reason(True, "carries traffic")
 
     def explain_carrier(self) -> str:
-        """Why the team shall have no carrier; asked only when `desired` says so."""
+        """Why the team is to have no carrier; asked only when `desired` says so."""
         return "no port is in service"
 
     def broken(self, team: TeamView) -> list[str]:

@@ -184,7 +184,7 @@ class Config:
         return new
 
     def become(self, other: Config) -> None:
-        """Take over everything from another configuration; whoever holds this one works with that from now on."""
+        """Take over everything from another configuration; all that hold this one work with that from now on."""
         self.__dict__.update(other.__dict__)
         self._read_ahead = None
 
@@ -196,7 +196,7 @@ class Config:
         return list(ports) if type(ports) is dict else []
 
     def port(self, name: str) -> PortSetup:
-        """Settings of a link that is, or shall be, a port; whether configured or not."""
+        """Settings of a link that is, or is to be, a port; whether configured or not."""
         problems: Problems = []
         self._check_ports(problems)
         shared = self._watched(self.tree.get("link_watch", ABSENT), ("link_watch",), problems)

@@ -12,7 +12,7 @@ from pyteamd.model.words import VANISHED, describe, in_words
 
 
 class Answers:
-    """Owned by one Team."""
+    """Takes accepted writes into what is known, and says what a refusal means for a port, the start, and the log."""
 
     def __init__(self, facts: Facts, once: SetOnce, joining: Joining, backoff: Backoff) -> None:
         self.notes: list[Note] = []

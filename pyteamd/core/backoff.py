@@ -1,8 +1,9 @@
-"""Bounds on writing: nothing is written without end at the pace of whoever works against it.
+"""Bounds on writing: nothing is written without end at the pace of a program that works against it.
 
-A refused write, and one that was accepted yet is wanted again with nothing else written to the same place in between, waits longer
-and longer before the next try (0.1 s, times four each time, at most a minute). What is wanted to and fro, because what it follows
-from is changed to and fro, is written ten times at once and then ten times a second. A switch that follows from a link is never held back.
+A refused write, and one that was accepted yet is wanted again with nothing else written to the same place in between, waits
+longer and longer before the next try (0.1 s, times four each time, at most a minute). What is wanted back and forth, because
+what it follows from is changed so, is written ten times at once and then ten times a second. A switch that follows from a link is
+never held back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ STEADY_S = 0.1
 """Writes to one place, whatever the values, are at least this far apart in the long run; FREE_CHANGES of them may come at once."""
 
 UNDONE = "done again and again, something else undoes it; slowing down"
-TO_AND_FRO = "changed again and again, to and fro; slowing down"
+BACK_AND_FORTH = "changed back and forth again and again; slowing down"
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Backoff:
                 if attempt.repeats == FREE_REPEATS + 1:
                     storms.append((write, UNDONE))
             if self._crowds(attempt, now):
-                storms.append((write, TO_AND_FRO))
+                storms.append((write, BACK_AND_FORTH))
         return storms
 
     def refused(self, write: Write, now: float) -> int:
@@ -117,7 +118,7 @@ class Backoff:
             attempt.forget_changes()
 
     def forget(self, place: Hashable) -> None:
-        """Somebody asks for another value here: what the kernel said before is no answer to that."""
+        """Another value is asked for here: what the kernel said before is no answer to that."""
         self._attempts.pop(place, None)
 
     def held(self, now: float) -> list[Attempt]:

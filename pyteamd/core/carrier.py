@@ -1,10 +1,10 @@
 """The team's carrier where the runner leaves it to the driver, on a device that was there before us.
 
-By the driver's rule the team has carrier while any port has a link, until somebody sets the carrier: then it stays as it was set until
+By the driver's rule the team has carrier while any port has a link, until the carrier is set: then it stays as it was set until
 the mode changes, and that it cannot do while there are ports. No message tells whether that happened. So the carrier of a device that
 was taken over is compared with the rule. Where they disagree for longer than the driver needs, and it was not the carrier alone that
 changed, it had been set before we came, by a person or an lacp daemon that left; from then on we do what the driver does no more.
-A carrier that somebody sets while we run is that person's business, as with teamd.
+A carrier that is set by hand while we run stays so, as with teamd.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PATIENCE_S = 2.0
 
 
 class Carrier:
-    """Owned by one Team."""
+    """Whether the driver still makes the carrier follow the links; what it is to be where it does not."""
 
     def __init__(self, facts: Facts) -> None:
         self.notes: list[Note] = []
@@ -25,14 +25,14 @@ class Carrier:
         self._ours = False
         """We follow the rule, for the driver does not."""
         self._theirs = False
-        """Somebody set it while we ran."""
+        """It was set by hand while we ran."""
         self._before: tuple[bool, bool] | None = None
         """The carrier by the rule, and the one there was, when they last agreed or began to disagree."""
         self._since: float | None = None
         """They disagree since then."""
 
     def desired(self) -> bool | None:
-        """What the carrier shall be; None leaves it to the driver."""
+        """What the carrier is to be; None leaves it to the driver."""
         return self._rule() if self._ours else None
 
     def deadline(self) -> float | None:

@@ -42,7 +42,7 @@ class Echo:
 
 
 class Facts:
-    """Owned by one Team, changed by its events only."""
+    """What one team knows of the kernel; changed by its events only."""
 
     def __init__(self, team: LinkSeen) -> None:
         self.team = team

@@ -185,7 +185,7 @@ class Port:
         return tuple([watcher.up for watcher in self.watchers])
 
     def judge(self, before: tuple[bool, ...], at: PortNow, now: float) -> bool:
-        """Note what changed since `before` and combine anew."""
+        """Note what changed since `before` and combine again."""
         after = self.verdicts()
         if after == before:
             return False

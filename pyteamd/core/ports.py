@@ -71,7 +71,7 @@ class Ports(dict[int, Port]):
             port.written_once = True
 
     def read_priorities(self) -> None:
-        """A dump told the options anew."""
+        """A dump told all options."""
         for ifindex, port in self.items():
             priority = self._observed.options.get(OptionKey("priority", ifindex))
             port.kernel_priority = priority if isinstance(priority, int) else None

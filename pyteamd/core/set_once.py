@@ -1,6 +1,6 @@
 """Settings that are written one time: the mode, counts of announcements, a port's priority and queue, the team's address.
 
-They are wanted until the kernel has them. After that they belong to whoever changes them next, as with teamd; only what a runner
+They are wanted until the kernel has them. After that anybody may change them, as with teamd; only what a runner
 wants is held up against everybody.
 """
 
@@ -35,12 +35,12 @@ class SetOnce:
         self.options.update({OptionKey(name): count for name, count in counts.items() if count is not None})
 
     def set_up(self, runner: Runner) -> None:
-        """The team shall run in this runner's mode."""
+        """The team is to run in this runner's mode."""
         self._settings = runner.settings()
         self.options |= {MODE: runner.mode, **self._settings}
 
     def add_port(self, port: Port, watched: bool) -> None:
-        """A port joined. `watched`: the kernel shall go by our verdict instead of the raw link."""
+        """A port joined. `watched`: the kernel goes by our verdict instead of the raw link."""
         self.options[OptionKey("priority", port.ifindex)] = port.config.prio
         if port.config.queue_id is not None:
             self.options[OptionKey("queue_id", port.ifindex)] = port.config.queue_id

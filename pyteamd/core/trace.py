@@ -1,6 +1,6 @@
 """The trace: what the core was told and what it answered, in a ring, as JSON lines, and fed through the code again.
 
-An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made when somebody asks. The first line
+An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made on demand. The first line
 of a saved trace describes how the team began, so that a trace is a complete, replayable report.
 """
 

@@ -37,14 +37,14 @@ class Desired:
     macs: Mapping[int, bytes] = field(default_factory=dict)
     """Hardware address by ifindex, of ports and of the team device itself."""
     members: Mapping[int, bool] = field(default_factory=dict)
-    """Ifindex → shall it be a port of this team."""
+    """Ifindex → whether it is to be a port of this team."""
     carrier: bool | None = None
     """Carrier of the team device; None leaves it to the kernel."""
 
 
 @dataclass(slots=True)
 class Observed:
-    """What the kernel was last heard to say. Changed only by Team, from events."""
+    """What the kernel was last heard to say, and what it was written. Changed by its Team only."""
 
     options: dict[OptionKey, OptionValue] = field(default_factory=dict)
     macs: dict[int, bytes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Names of links and texts of peers, made harmless for whoever reads them.
+"""Names of links and texts of peers, made harmless for their readers.
 
 The kernel forbids only blanks, "/" and ":" in the name of a link. Everything else may stand there: an escape sequence that sets the
 title of a terminal or hides a line, an override that turns the writing direction around, a line separator that forges a log line,

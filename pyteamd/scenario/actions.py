@@ -90,7 +90,7 @@ def admin(session: Session, rest: str) -> None:
 
 
 def mac(session: Session, rest: str) -> None:
-    """mac NAME ADDRESS: somebody gives the link another hardware address."""
+    """mac NAME ADDRESS: the link gets another hardware address, not from the daemon."""
     name, text = words(rest, 2, 2, "mac NAME ADDRESS")
     session.world.set_mac(name, hardware_address(text))
 
@@ -107,7 +107,7 @@ def delete(session: Session, rest: str) -> None:
 
 
 def remake(session: Session, rest: str) -> None:
-    """remake NAME TIMES: the link is deleted and made anew, so many times before anybody reads of it."""
+    """remake NAME TIMES: the link is deleted and made again, so many times before the daemon reads of it."""
     name, times = words(rest, 2, 2, "remake NAME TIMES")
     session.world.remake(name, integer(times))
 
@@ -124,7 +124,7 @@ def master(session: Session, rest: str) -> None:
 
 
 def option(session: Session, rest: str) -> None:
-    """option NAME [of PORT] [at INDEX] VALUE: somebody else sets an option; activeport takes a name."""
+    """option NAME [of PORT] [at INDEX] VALUE: another program sets an option; activeport takes a name."""
     usage = "option NAME [of PORT] [at INDEX] VALUE"
     found = words(rest, 2, 6, usage)
     name, value, place = found[0], found[-1], dict(zip(found[1:-1:2], found[2:-1:2], strict=False))

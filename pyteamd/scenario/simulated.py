@@ -212,7 +212,7 @@ class SimulatedWorld(World):
         return self.kernel.links[found.ifindex]
 
     def _outside(self, request: Callable[..., None], *arguments: object) -> None:
-        """Somebody else's request, of which nobody has read yet."""
+        """A request of another program, of which the daemon has not read yet."""
         try:
             request(*arguments)
         except (Refusal, KernelRefused) as refusal:

@@ -86,7 +86,7 @@ class World(ABC):
         """`ip link delete …`."""
 
     def remake(self, name: str, times: int) -> None:
-        """The link is deleted and made anew as `make_port` makes it, again and again as fast as can be."""
+        """The link is deleted and made again as `make_port` makes it, as fast as can be."""
         for _ in range(times):
             self.delete(name)
             self.make_port(name, 10000, 1)
@@ -97,7 +97,7 @@ class World(ABC):
 
     @abstractmethod
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        """Somebody else sets an option of the team. Names: see `ifindex_of`."""
+        """Another program sets an option of the team. Names: see `ifindex_of`."""
 
     @abstractmethod
     def ifindex_of(self, name: str) -> int:

@@ -66,7 +66,7 @@ class SimKernel:
         self._faults: list[Fault] = []
         self._losing = self._overrun = False
         self._listening = True
-        """Somebody has the sockets open: until `close`, and again after `watch_team`."""
+        """The sockets are open: until `close`, and again after `watch_team`."""
         self._next_ifindex = 1
         self._new_link("lo", bytes(6), "", loopback=True)
 

@@ -342,7 +342,7 @@ class SimTeam:
     # Carrier, address
 
     def check_carrier(self) -> None:
-        """The driver's own rule, until somebody sets the carrier by hand."""
+        """The driver's own rule, until the carrier is set by hand."""
         if not self.user_carrier:
             self.kernel.change_carrier(self.link, any(port.effective for port in self.ports.values()))
 

@@ -83,7 +83,7 @@ class WaitingSimKernel(SimKernel):
 
 
 async def run_net(net: SimNet) -> None:
-    """Deliver frames and run partners at trio's time, for ever."""
+    """Deliver frames and run partners at trio's time, until cancelled."""
     changed = trio.Event()
 
     def set_out() -> None:

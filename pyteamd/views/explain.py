@@ -95,7 +95,7 @@ def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
     tried = "once" if held.repeats == 1 else f"{held.repeats} times"
     hint = f"next try in {max(0.0, held.until_s(held.write) - now):.1f} s"
     if held.hold_until_s <= now:
-        why = f"changed to and fro too often, last: {words}"
+        why = f"changed back and forth too often, last: {words}"
     else:
         why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
         hint = f"tried {tried}, {hint}"

@@ -31,7 +31,7 @@ def explained(team: Team, now: float) -> list[dict[str, Any]]:
 
 
 def difference(team: Team) -> dict[str, Any]:
-    """What shall be and what is: every value the daemon has an opinion on, and the writes that are still missing."""
+    """What is wanted and what is: every value the daemon has an opinion on, and the writes that are still missing."""
     desired, observed = team.desired(), team.facts.observed
     name_of = team.facts.name_of
     rows = []

@@ -31,8 +31,6 @@ class Gauges:
     longest_write_s: float = 0.0
     stalls: int = 0
     latest_wake_s: float = 0.0
-    depth: int = 0
-    """Events that wait to be digested."""
 
     def wrote(self, seconds: float) -> None:
         """The kernel answered."""
@@ -116,7 +114,6 @@ def samples(team: Team, trace: Trace, gauges: Gauges, now: float) -> Iterable[Sa
     yield "write_seconds", "gauge", help_line, gauges.longest_write_s, {"which": "longest"}
     yield "loop_stalls", "counter", f"Times the event loop woke {STALL_S} s or more too late.", gauges.stalls, {}
     yield "loop_latest_wake_seconds", "gauge", "The longest it was late.", gauges.latest_wake_s, {}
-    yield "queue_depth", "gauge", "Events that wait to be digested.", gauges.depth, {}
     yield "trace_dropped", "counter", "Steps that fell out of the trace.", trace.dropped, {}
 
 

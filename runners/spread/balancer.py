@@ -3,7 +3,7 @@
 The kernel counts the octets sent per hash value and reports the counts that changed every `balancing_interval`. Shortly after such a
 report the loads are looked at: the load of a port is what its hash values sent in the interval, divided by its weight. Only when the
 fullest port is clearly above the best split that can be had (HYSTERESIS) are values moved, and then as few as bring it back: flows
-that need not move stay where they are, which teamd's balancer, placing everything anew each time, does not grant. Values without a port
+that need not move stay where they are, which teamd's balancer, placing everything each time, does not grant. Values without a port
 (a new one, or one whose port failed) are placed at once, largest first.
 """
 
@@ -21,7 +21,7 @@ LEAST_OCTETS = 10_000
 """Below so much traffic in an interval there is nothing worth balancing."""
 MOST_MOVES = HASHES
 SMOOTHING = 0.5
-"""Weight of the newest interval in the remembered rates; one busy interval shall not move everything."""
+"""Weight of the newest interval in the remembered rates; one busy interval must not move everything."""
 LEAST_RATE = 1.0
 """Octets per interval below which a hash value counts as idle; halving alone would never end."""
 _COUNTER = struct.Struct("=Q")
@@ -51,7 +51,7 @@ class Balancer:
     def place(self, weights: Mapping[int, float], spread_idle: bool = False) -> None:
         """Every hash value gets a usable port; those that have one keep it. `weights`: usable ports by ifindex.
 
-        `spread_idle`: a port came, so that values known to carry nothing are dealt out anew; no flow can hop by that.
+        `spread_idle`: a port came, so that values known to carry nothing are dealt out again; no flow can hop by that.
         """
         if spread_idle:
             self.mapping = {h: port for h, port in self.mapping.items() if self.rates[h] > 0}
@@ -90,7 +90,7 @@ class Balancer:
 
     def _learn(self) -> None:
         for hash_value, octets in self._counters.items():
-            # The first reading of a counter says nothing of the interval; a smaller one means it began anew.
+            # The first reading of a counter says nothing of the interval; a smaller one means it began again.
             sent = max(0, octets - self._judged.get(hash_value, octets))
             self._judged[hash_value] = octets
             rate = self.rates[hash_value]
@@ -123,7 +123,7 @@ class Balancer:
 
 
 def largest_first(rates: list[float], weights: Mapping[int, float]) -> dict[int, int]:
-    """All values placed anew, largest first onto the port that is then least full: within 4/3 of the optimum."""
+    """All values placed, largest first onto the port that is then least full: within 4/3 of the optimum."""
     return dealt_out(range(HASHES), rates, weights, dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0))
 
 

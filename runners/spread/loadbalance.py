@@ -1,7 +1,7 @@
 """The loadbalance runner: the kernel hashes each frame and sends it through the port the hash leads to.
 
 Passive: the port is the hash modulo the number of enabled ports. Active (`tx_balancer`): the hash value's place in a map of 256 that the
-balancer keeps even. Ports whose link watchers say down are disabled, whoever enabled them; all ports have the team's address.
+balancer keeps even. Ports whose link watchers say down are disabled, even if others enable them; all ports have the team's address.
 `Spreader` is what the lacp runner shares: the hash program, the method, the map and the statistics.
 """
 
@@ -108,7 +108,7 @@ class Spreader:
         return self._judge_at
 
     def options(self) -> dict[OptionKey, OptionValue]:
-        """The map the kernel shall have."""
+        """The map that the kernel is to have."""
         return {OptionKey(MAPPING, 0, value): port for value, port in self.balancer.mapping.items()}
 
     def _take_over(self, team: TeamView) -> None:

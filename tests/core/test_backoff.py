@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from pyteamd.core.backoff import (
+    BACK_AND_FORTH,
     FIRST_DELAY_S,
     FREE_CHANGES,
     FREE_REPEATS,
     LONGEST_DELAY_S,
     STEADY_S,
-    TO_AND_FRO,
     UNDONE,
     Backoff,
 )
@@ -55,7 +55,7 @@ def test_switching_to_and_fro_is_bounded_and_said_once(writes: Sequence[SetOptio
     backoff = Backoff()
     written, said = fight(backoff, writes, 5.0)
     assert FREE_CHANGES < written <= FREE_CHANGES + 5.0 / STEADY_S
-    assert said.count(TO_AND_FRO) == 1
+    assert said.count(BACK_AND_FORTH) == 1
     assert backoff.allowed((ON, OFF), 200.0) == (ON, OFF)
     assert backoff.deadline(200.0) is None
     assert fight(backoff, writes, 0.003, start=200.0)[1] == []

@@ -101,7 +101,7 @@ def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str
 
 
 class _Taken:
-    """The options, each of which is taken by whoever understands it."""
+    """The options, each of which is taken by the part that understands it."""
 
     def __init__(self, options: Mapping[str, str], notes: list[str]) -> None:
         self._options = dict(options)

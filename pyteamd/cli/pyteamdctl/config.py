@@ -47,7 +47,7 @@ def located(path: str, line: str) -> str:
 
 
 def words_of(words: list[str]) -> tuple[str, str]:
-    """The file, and how the daemon shall apply it. Raises VerbError."""
+    """The file, and how the daemon is to apply it. Raises VerbError."""
     how, path = "", ""
     while words:
         word = words.pop(0)

@@ -166,7 +166,7 @@ def setoption(team: Device, words: Sequence[str], out: TextIO) -> None:
 
 
 def monitor(team: Device, words: Sequence[str], out: TextIO) -> None:
-    """Show what changes until somebody ends us."""
+    """Show what changes, until ended by a signal."""
     word = words[0] if words else "changed"
     style = next((style for style in ("changed", "all") if style.startswith(word)), None)
     if style is None:
