@@ -25,7 +25,7 @@ from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
 from pyteamd.core.wanted import WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
-from pyteamd.model.errors import SET_FAILED, UserError
+from pyteamd.model.errors import NO_DEVICE, SET_FAILED, UserError
 from pyteamd.model.events import (
     Applied,
     CarrierSeen,
@@ -358,7 +358,7 @@ class Team:
     def _port_add(self, event: PortAdd, now: float) -> bool:
         link = self.facts.links.get(event.ifindex) or event.link
         if link is None or event.ifindex == self.view.ifindex:
-            raise UserError("NoSuchDev", "No such device.")
+            raise UserError(*NO_DEVICE)
         if event.ifindex in self.ports:
             return False
         self.members.want(link.name, event.ifindex)
@@ -370,7 +370,7 @@ class Team:
     def _port_remove(self, event: PortRemove, now: float) -> bool:
         port = self.ports.get(event.ifindex)
         if port is None:
-            raise UserError("NoSuchDev", "No such device.")
+            raise UserError(*NO_DEVICE)
         self.runner.leave_port(event.ifindex, self.view, now)
         self.joining.release(event.ifindex)
         return True

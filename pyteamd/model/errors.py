@@ -16,6 +16,7 @@ class UserError(Exception):
 
 NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")
 SET_FAILED = ("ItemValueSetFail", "Failed to set item value.")
+NO_DEVICE = ("NoSuchDev", "No such device.")
 
 WORDS = {
     codes.EPERM: "operation not permitted",

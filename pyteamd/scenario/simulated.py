@@ -15,7 +15,7 @@ from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
-from pyteamd.model.errors import KernelRefused, UserError
+from pyteamd.model.errors import NO_DEVICE, KernelRefused, UserError
 from pyteamd.model.events import ConfigApply, Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.model.words import in_words, shorten
 from pyteamd.runners import RUNNERS
@@ -337,7 +337,7 @@ class SimulatedWorld(World):
     def _wanted(self, name: str) -> LinkSeen:
         link = self.kernel.find_link(name)
         if link is None:
-            raise UserError("NoSuchDev", "No such device.")
+            raise UserError(*NO_DEVICE)
         return link
 
     def _request(self, make: Callable[[], Event]) -> None:

@@ -87,7 +87,7 @@ def test_a_configuration_may_be_yaml() -> None:
 
 
 ERRORS = [
-    ("stat", "line 1: unknown command 'stat' (known: add, admin, arp, "),
+    ("stat", "line 1: unknown command 'stat' (known: add, admin, apply, arp, "),
     ("Prose.\n\nport eth1\nport eth1", "line 4: port: eth1 exists"),
     ("port", "line 1: port: write: port NAME [speed MBPS] [half]"),
     ("port eth1 fast 100", "line 1: port: write: port NAME"),

@@ -18,15 +18,13 @@ from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL
 from pyteamd.model.events import LinkSeen, OptionGone, OptionSeen, PortGone, PortSeen
 from pyteamd.model.printable import shown
 
-LINK_GROUP = 1
 BUFFER_OCTETS = 1 << 20
-_NEW_LINK, _DELETED_LINK = 16, 17
 _T = TypeVar("_T")
 
 
 def monitor(team: Device, everything: bool, out: TextIO) -> None:
     """Show changes until the team is gone. `everything`: whole lists, with marks at what changed."""
-    with _events(GENERIC, team.kernel.family().group) as options, _events(ROUTE, LINK_GROUP) as links:
+    with _events(GENERIC, team.kernel.family().group) as options, _events(ROUTE, rtnl.GROUP_LINK) as links:
         selector = selectors.DefaultSelector()
         for channel in (options, links):
             selector.register(channel, selectors.EVENT_READ)
@@ -103,14 +101,14 @@ def _with(known: list[_T], new: _T, key: Callable[[_T], object]) -> list[_T]:
 
 def _link_message(team: Device, message: framing.Message, everything: bool, out: TextIO) -> bool:
     """False when the team itself is gone."""
-    if message.type not in (_NEW_LINK, _DELETED_LINK):
+    if message.type not in (rtnl.NEWLINK, rtnl.DELLINK):
         return True
     try:
         link = rtnl.decode(message.octets)
     except framing.Malformed:
         return True
     before = team.links.get(link.ifindex)
-    if message.type == _DELETED_LINK:
+    if message.type == rtnl.DELLINK:
         team.links.pop(link.ifindex, None)
         _paragraph(out, "ifinfos", [_link_line(link, before, "-")])
         return link.ifindex != team.ifindex
