@@ -33,6 +33,7 @@ from pyteamd.scenario.world import CommandError, World
 
 SEPARATOR = "----"
 WORLDS = re.compile(r"worlds:\s*(.*)")
+SENT = re.compile(r"sent \d+ on ")
 STAMPED = re.compile(r"\+\d+\.\d+ (\S+) +(.*)")
 NOTE_KINDS = frozenset(("debug", "info", "warning", "error", "critical", "denied", "broken"))
 
@@ -177,9 +178,9 @@ def story(lines: Sequence[str]) -> tuple[str, ...]:
     told = []
     for line in lines:
         stamped = STAMPED.fullmatch(line)
-        if stamped is None:
+        if stamped is None and not SENT.match(line):
             told.append(line)
-        elif stamped[1] in NOTE_KINDS:
+        elif stamped is not None and stamped[1] in NOTE_KINDS:
             told.append(f"{stamped[1]} {stamped[2]}")
     return tuple(told)
 

@@ -245,7 +245,7 @@ class RealScenarioWorld(World):
 
     def apply_config(self, config: str) -> None:
         """See World."""
-        self._request("ConfigApply", config)
+        self._request("ConfigApply", config, "apply")
 
     def _request(self, method: str, *arguments: str) -> None:
         try:
