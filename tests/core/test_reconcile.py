@@ -41,10 +41,10 @@ def test_make_before_break() -> None:
         macs={TEAM: MAC, NEW: MAC, OLD: OTHER},
     )
     assert reconcile(desired, Observed()) == (
+        option("activeport", NEW),
         SetMac(TEAM, MAC),
         SetMac(NEW, MAC),
         option("enabled", True, NEW),
-        option("activeport", NEW),
         option("enabled", False, OLD),
         option("user_linkup", False, OLD),
         option("user_linkup", True, NEW),
@@ -102,3 +102,37 @@ def test_only_differences_are_written(desired: Desired, observed: Observed, writ
 
 def test_ports_to_enslave_keep_the_configured_order() -> None:
     assert reconcile(Desired(members={30: True, 20: True}), Observed()) == (SetMember(30, True), SetMember(20, True))
+
+
+def test_nothing_that_traffic_waits_for_stands_behind_what_starts_a_worker() -> None:
+    """Enabling a port does: the driver queues announcements, whose worker may stop our call for a tick of the scheduler."""
+    observed = Observed(options=wanted(option("enabled", True, OLD), option("enabled", False, NEW)))
+    writes = reconcile(
+        Desired(options=wanted(option("enabled", False, OLD), option("enabled", True, NEW), option("activeport", NEW))),
+        observed,
+    )
+    assert writes[:2] == (option("activeport", NEW), option("enabled", True, NEW))
+
+
+def test_a_port_out_of_many_is_disabled_before_another_is_enabled() -> None:
+    """Its flows move to the third with that alone; enabling the new one may take a tick."""
+    third = 13
+    observed = Observed(
+        options=wanted(option("enabled", True, OLD), option("enabled", False, NEW), option("enabled", True, third))
+    )
+    desired = Desired(options=wanted(option("enabled", True, NEW), option("enabled", False, OLD)))
+    assert reconcile(desired, observed) == (option("enabled", False, OLD), option("enabled", True, NEW))
+
+
+def test_the_last_port_in_service_is_disabled_after_its_successor_is_enabled() -> None:
+    observed = Observed(options=wanted(option("enabled", True, OLD), option("enabled", False, NEW)))
+    desired = Desired(options=wanted(option("enabled", False, OLD), option("enabled", True, NEW)))
+    assert reconcile(desired, observed) == (option("enabled", True, NEW), option("enabled", False, OLD))
+
+
+def test_a_port_that_is_down_is_disabled_first_even_if_it_is_the_last() -> None:
+    """While both are enabled half of the flows would go to the dead one."""
+    observed = Observed(options=wanted(option("enabled", True, OLD), option("enabled", False, NEW)))
+    down, up = option("enabled", False, OLD), option("enabled", True, NEW)
+    verdict = option("user_linkup", False, OLD)
+    assert reconcile(Desired(options=wanted(up, verdict, down)), observed) == (down, up, verdict)

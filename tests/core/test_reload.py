@@ -173,8 +173,8 @@ def test_prio_moves_the_traffic_and_nothing_else() -> None:
     assert apply(made, backup(eth1={}, eth2={"prio": 100})) == [
         'info Changed active port to "eth2".',
         "write set priority of eth2 to 100",
-        "write set enabled of eth2 to true",
         "write set activeport to eth2",
+        "write set enabled of eth2 to true",
         "write set enabled of eth1 to false",
     ]
 

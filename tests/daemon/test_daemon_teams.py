@@ -47,8 +47,8 @@ async def test_a_fail_over_that_was_thought_through_is_written_first_and_once(la
     assert daemon.reader.write_ahead(lab.kernel.take_events())
     eth1, eth2 = lab.link("eth1").ifindex, lab.link("eth2").ifindex
     written = [
-        SetOption(OptionKey("enabled", eth2), True),
         SetOption(OptionKey("activeport"), eth2),
+        SetOption(OptionKey("enabled", eth2), True),
         SetOption(OptionKey("enabled", eth1), False),
         SetOption(OptionKey("user_linkup", eth1), False),
     ]

@@ -76,8 +76,8 @@ def test_activebackup_makes_before_it_breaks() -> None:
     first, second, _ = world.peers
     assert foresee(world.team, world.clock) == {
         CarrierSeen(first, False): (
-            SetOption(OptionKey("enabled", second), True),
             SetOption(OptionKey("activeport"), second),
+            SetOption(OptionKey("enabled", second), True),
             SetOption(OptionKey("enabled", first), False),
             SetOption(OptionKey("user_linkup", first), False),
         )
