@@ -31,7 +31,9 @@ REPO = HERE.parents[1]
 DEFAULT_CANDIDATES = {
     "teamd": ["teamd"],
     "pyteamd": [".venv/bin/pyteamd"],
-    "floor": ["python3", "tests/bench/floor.py"],
+    "bonding 10": ["python3", "tests/bench/bond.py", "--miimon", "10"],
+    "bonding 100": ["python3", "tests/bench/bond.py", "--miimon", "100"],
+    "bare loop": ["python3", "tests/bench/floor.py"],
 }
 
 

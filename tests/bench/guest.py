@@ -16,9 +16,10 @@ import failover
 import lacp
 import many
 import pings
-from probe import BenchError, Candidate
+from cables import BenchError
+from probe import Candidate
 
-SCENARIOS = {"failover": failover.run, "pings": pings.run, "lacp": lacp.run, "many": many.run}
+SCENARIOS = {**failover.SCENARIOS, "pings": pings.run, "lacp": lacp.run, "many": many.run}
 
 
 def main(request: str) -> int:

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import failover
 import rawnl
+from cables import BenchError, peer_of
 from pings import SO_RCVBUFFORCE, SO_TIMESTAMPNS, TIMESPEC
-from probe import BenchError, Candidate, Running, make_ports, peer_of
+from probe import Candidate, Running, make_ports
 
 PORTS = tuple(f"eth{number}" for number in range(1, 65))
 INTERVAL_MS = 1000.0
@@ -87,7 +88,7 @@ def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
     _ip("link set bond0 up")
     found: Samples = {}
     for candidate in candidates:
-        if any("floor.py" in word for word in candidate.command):
+        if failover.bare(candidate):
             continue  # it knows one thing, and LACP is not it
         size = 0
         with _buffer(size):

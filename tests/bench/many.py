@@ -23,8 +23,9 @@ from pathlib import Path
 
 import failover
 import rawnl
+from cables import BenchError, peer_of
 from pings import SO_RCVBUFFORCE
-from probe import BenchError, Candidate, Cutter, Observer, Running, Watch, make_ports, peer_of, rss_kb
+from probe import Candidate, Cutter, Observer, Running, Watch, make_ports, rss_kb
 
 TEAMS = 64
 SERVES = ("pyteamd",)
@@ -104,7 +105,7 @@ class Bed:
 def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
     """Measure every candidate that is a daemon; the answer is candidate → quantity → samples."""
     bed = Bed(plan.quiet_s)
-    daemons = [one for one in candidates if not any("floor.py" in word for word in one.command)]
+    daemons = [one for one in candidates if not failover.bare(one)]
     found: Samples = {candidate.name: {} for candidate in daemons}
     cuts = max(4, plan.cuts // SHARE)
     gc.disable()

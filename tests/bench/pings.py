@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 import failover
 import rawnl
-from probe import BenchError, Candidate, Running, make_ports, peer_of
+from cables import BenchError, peer_of
+from probe import Candidate, Running, make_ports
 
 PORTS = tuple(f"eth{number}" for number in range(1, 65))
 INTERVAL_MS = 100
@@ -79,7 +80,7 @@ def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
     subprocess.run(["ip", "addr", "replace", "192.0.2.1/32", "dev", "lo"], check=True)
     found: Samples = {}
     for candidate in candidates:
-        if any("floor.py" in word for word in candidate.command):
+        if failover.bare(candidate):
             continue  # it knows one thing, and pinging is not it
         found[candidate.name] = _measure(candidate, route, plan.idle_s)
         print(f"pings: {candidate.name}, {len(PORTS)} ports, {plan.idle_s:g} s", flush=True)

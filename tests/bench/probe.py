@@ -25,16 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rawnl
+from cables import BenchError, inside, peer_of
 
 SO_ATTACH_FILTER = 26
 COMMAND = struct.Struct("=i")
 STAMP = struct.Struct("=q")
 POLL_S = 0.01
+CUTTER_PRIORITY = 40
 PATIENCE_S = 30.0
-
-
-class BenchError(Exception):
-    """Something did not happen that must: a daemon that does not start, a cut that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +60,20 @@ class Observer(enum.Enum):
 
 
 class Cutter:
-    """A child process that sets one device down when told to, and remembers when it began."""
+    """A child process that sets one device down when told to, and remembers when it began.
 
-    def __init__(self) -> None:
+    `namespace`: where the device is; there, the child is a real-time process.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _serve_cuts(theirs)
+            with inside(namespace) if namespace else contextlib.nullcontext():
+                if namespace:
+                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CUTTER_PRIORITY))
+                _serve_cuts(theirs)
             os._exit(0)
         theirs.close()
         self._socket = ours
@@ -133,6 +137,13 @@ class Watch:
                 self.active = self.active if port is None else port
             if time.monotonic() > deadline_s:
                 raise BenchError(f"no silence of {quiet_s:g} s within {PATIENCE_S:g} s")
+
+    def drain(self) -> None:
+        """Throw away what has come."""
+        while ready := select.select([self.events, self.links], [], [], 0)[0]:
+            for one in ready:
+                with contextlib.suppress(OSError):  # more than the buffer takes
+                    one.recv(1 << 16)
 
     def wait_for_carrier(self, ifindex: int) -> None:
         while True:
@@ -232,7 +243,3 @@ def make_ports(route: rawnl.Route, names: Sequence[str]) -> None:
     links = route.links()
     for name in names:
         route.set_up(links[peer_of(name)].ifindex, up=True)
-
-
-def peer_of(name: str) -> str:
-    return name.replace("eth", "peer")

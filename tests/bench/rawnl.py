@@ -28,8 +28,8 @@ CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_MCAST_GROUPS = 1, 2, 7
 CTRL_ATTR_MCAST_GRP_NAME, CTRL_ATTR_MCAST_GRP_ID = 1, 2
 TEAM_CMD_OPTIONS_SET, TEAM_CMD_OPTIONS_GET = 1, 2
 TEAM_ATTR_TEAM_IFINDEX, TEAM_ATTR_LIST_OPTION, TEAM_ATTR_ITEM_OPTION = 1, 2, 1
-OPTION_NAME, OPTION_TYPE, OPTION_DATA = 1, 3, 4
-NLA_U32, NLA_STRING = 3, 5  # the kernel's NLA_* numbers that the family carries as an option's type
+OPTION_NAME, OPTION_TYPE, OPTION_DATA, OPTION_PORT, OPTION_INDEX = 1, 3, 4, 6, 7
+NLA_U32, NLA_STRING, NLA_FLAG = 3, 5, 6  # the kernel's NLA_* numbers that the family carries as an option's type
 NLA_NESTED = 0x8000
 HEADER = struct.Struct("=IHHII")
 IFINFO = struct.Struct("=BxHiII")
@@ -175,17 +175,31 @@ class Team:
             groups[group_name] = struct.unpack("=I", parts[CTRL_ATTR_MCAST_GRP_ID])[0]
         self.event_group = groups["change_event"]
 
-    def set_message(self, ifindex: int, name: str, kind: int, value: bytes, flags: int = 0) -> bytes:
-        option = text(OPTION_NAME, name) + attribute(OPTION_TYPE, bytes([kind])) + attribute(OPTION_DATA, value)
-        item = attribute(TEAM_ATTR_ITEM_OPTION | NLA_NESTED, option)
-        body = number(TEAM_ATTR_TEAM_IFINDEX, ifindex) + attribute(TEAM_ATTR_LIST_OPTION | NLA_NESTED, item)
+    def message(self, ifindex: int, *options: bytes, flags: int = 0) -> bytes:
+        """The request that sets these options, in order."""
+        items = b"".join(attribute(TEAM_ATTR_ITEM_OPTION | NLA_NESTED, one) for one in options)
+        body = number(TEAM_ATTR_TEAM_IFINDEX, ifindex) + attribute(TEAM_ATTR_LIST_OPTION | NLA_NESTED, items)
         return message(self.family, flags, struct.pack("=BBxx", TEAM_CMD_OPTIONS_SET, 1) + body)
 
-    def set_mode(self, ifindex: int, mode: str) -> None:
-        ask(self.socket, self.set_message(ifindex, "mode", NLA_STRING, mode.encode() + b"\0", NLM_F_ACK))
+    def set_options(self, ifindex: int, *options: bytes) -> None:
+        ask(self.socket, self.message(ifindex, *options, flags=NLM_F_ACK))
 
-    def active_port_message(self, ifindex: int, port: int) -> bytes:
-        return self.set_message(ifindex, "activeport", NLA_U32, struct.pack("=I", port))
+    def set_mode(self, ifindex: int, mode: str) -> None:
+        self.set_options(ifindex, option("mode", mode))
+
+
+def option(name: str, value: str | int | bool, port: int = 0, index: int | None = None) -> bytes:
+    """One option with its value; of a port, or one place of an array."""
+    match value:
+        case bool():
+            kind, data = NLA_FLAG, attribute(OPTION_DATA, b"") if value else b""
+        case int():
+            kind, data = NLA_U32, number(OPTION_DATA, value)
+        case str():
+            kind, data = NLA_STRING, text(OPTION_DATA, value)
+    place = number(OPTION_PORT, port) if port else b""
+    place += number(OPTION_INDEX, index) if index is not None else b""
+    return text(OPTION_NAME, name) + attribute(OPTION_TYPE, bytes([kind])) + data + place
 
 
 def active_port_in(packet: bytes) -> int | None:

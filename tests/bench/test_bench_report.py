@@ -33,11 +33,11 @@ def test_statistic(name: str, samples: list[float], expected: float) -> None:
 
 def test_a_ratio_is_taken_against_the_reference() -> None:
     summary = report.summarise("failover", SAMPLES, "teamd")
-    assert summary["failover_ms.median"] == {
+    assert summary["out_ms.median"] == {
         "teamd": {"value": 3.0, "ratio": None},
         "pyteamd": {"value": 1.0, "ratio": 1 / 3},
     }
-    assert summary["failover_ms.max"]["pyteamd"] == {"value": 3.0, "ratio": 0.75}
+    assert summary["out_ms.max"]["pyteamd"] == {"value": 3.0, "ratio": 0.75}
 
 
 def test_no_ratio_to_a_reference_of_zero() -> None:
@@ -47,20 +47,28 @@ def test_no_ratio_to_a_reference_of_zero() -> None:
 
 
 def test_limits_name_what_is_missed_and_nothing_else() -> None:
-    assert report.missed_limits("failover", SAMPLES, "teamd", "pyteamd") == [
-        "fail-over, 95th percentile (ms): pyteamd has 0.75 of teamd, allowed are 0.5"
-    ]
-    heavy = {**SAMPLES, "pyteamd": {**SAMPLES["pyteamd"], "failover_ms": [1.0], "rss_mb": [31.2]}}
+    samples = {**SAMPLES, "pyteamd": {row.quantity: [0.5] for row in report.ROWS["failover"]}}
+    assert report.missed_limits("failover", samples, "teamd", "pyteamd") == []
+    heavy = {**samples, "pyteamd": {**samples["pyteamd"], "out_ms": [0.5, 0.5, 1.5], "rss_mb": [31.2]}}
     assert report.missed_limits("failover", heavy, "teamd", "pyteamd") == [
-        "resident memory (MB): pyteamd has 31.2, allowed are 30"
+        "out, 95th percentile (ms): pyteamd has 0.38 of teamd, allowed are 0.33",
+        "resident memory (MB): pyteamd has 31.2, allowed are 30",
+    ]
+
+
+def test_a_median_is_held_against_the_bare_loop() -> None:
+    samples = {**SAMPLES, "pyteamd": {"out_ms": [0.9]}, report.BARE: {"out_ms": [0.5]}}
+    assert report.missed_limits("failover", samples, "teamd", "pyteamd") == [
+        "out by the other port, median (ms): pyteamd has 1.80 of the bare loop, allowed are 1.6"
     ]
 
 
 def test_the_table_has_a_line_for_each_row_and_a_ratio_for_each_rival() -> None:
-    lines = report.table("failover", SAMPLES, "teamd").splitlines()
-    assert lines[0].split() == ["teamd", "pyteamd", "ratio"]
+    lines = report.table("failover", {**SAMPLES, "bonding": {"out_ms": [6.0]}}, "teamd").splitlines()
+    assert lines[0].split() == ["teamd", "pyteamd", "ratio", "bonding", "ratio"]
     assert len(lines) == 1 + len(report.ROWS["failover"])
-    assert lines[1].split() == ["fail-over,", "median", "(ms)", "3.00", "1.00", "0.33"]
+    assert lines[1].split()[-5:] == ["3.00", "1.00", "0.33", "6.00", "2.00"]
+    assert lines[11].split()[-2:] == ["-", "-"]
 
 
 def option_event(name: str, value: int) -> bytes:
