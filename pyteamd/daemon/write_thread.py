@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from pyteamd.daemon import realtime
 from pyteamd.daemon.pump import Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Write
@@ -95,6 +96,7 @@ class Writer:
         self._thread.join(PATIENCE_S)
 
     def _run(self) -> None:
+        realtime.ask()
         while (batch := self._queue.get()) is not None:
             try:
                 outcome: Outcome = self._kernel.apply(self._ifindex, batch.writes)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.options import Command, Options, UsageError, parse, usage
+from pyteamd.daemon import realtime
 from pyteamd.daemon.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Subcommand:
     module: str
     help: str
     function: str = "main"
+    is_daemon: bool = False
 
 
 SUBCOMMANDS = {
@@ -40,7 +42,7 @@ SUBCOMMANDS = {
     "example": Subcommand("pyteamd.cli.pyteamd.check", "Print a commented configuration for a runner", "example"),
     "replay": Subcommand("pyteamd.cli.pyteamd.check", "Feed a recorded trace through the code of today", "replay"),
     "schema": Subcommand("pyteamd.cli.pyteamd.check", "Print the JSON Schema of the configuration", "schema"),
-    "serve": Subcommand("pyteamd.cli.pyteamd.serve", "Run many teams in one process"),
+    "serve": Subcommand("pyteamd.cli.pyteamd.serve", "Run many teams in one process", is_daemon=True),
     "simulate": Subcommand("pyteamd.cli.pyteamd.simulate", "Run scenario files on simulated links, without root"),
 }
 
@@ -67,6 +69,8 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         return bond2team.main(argv[1:])
     if len(argv) > 1 and argv[1] in SUBCOMMANDS:
         row = SUBCOMMANDS[argv[1]]
+        if row.is_daemon:
+            realtime.ask()
         code: int = getattr(importlib.import_module(row.module), row.function)(argv[2:], f"{program} {argv[1]}")
         return code
     try:
@@ -85,6 +89,7 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
             print(program, __version__)
             return EXIT_OK
         case Command.RUN:
+            realtime.ask()
             return run(options)
     return other_instance(options)
 
@@ -212,6 +217,7 @@ def run(options: Options) -> int:
         if isinstance(side, process.Foreground):
             return side.wait()
         background = side
+        realtime.ask()
     process.close_inherited(background.pipe_fd if background else None)
 
     from pyteamd.cli.pyteamd.run import launch

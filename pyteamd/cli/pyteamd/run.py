@@ -17,6 +17,7 @@ from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
 from pyteamd.daemon.pid_file import PidFile
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
 from pyteamd.daemon.reader import Reader
+from pyteamd.daemon.realtime import ask_or_tell
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import serve
 from pyteamd.daemon.team_server import StartFailed, TeamPlan
@@ -76,6 +77,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Te
 
 def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -> int:
     """Run the event loop. StartFailed."""
+    ask_or_tell(log)
     raise_open_files(ENOUGH_FOR_ONE, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     reader = Reader(kernel)

@@ -16,6 +16,7 @@ from pyteamd.daemon.fleet import Fleet, Settings, serve_many
 from pyteamd.daemon.log import choose_output, open_log, set_debug_level
 from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
+from pyteamd.daemon.realtime import ask_or_tell
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.kernel.netlink import NetlinkKernel
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         log.error('Failed to create directory "%s": %s', run_dir, os.strerror(error.errno or 0))
         return EXIT_START
     reset_signals()
+    ask_or_tell(log)
     raise_open_files(ENOUGH_FOR_MANY, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     settings = Settings(run_dir, options.take_over, options.no_quit_destroy, not options.no_ports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -60,6 +61,11 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30) 
         assert time.monotonic() - began < timeout_s, f"not within {timeout_s} s: {what}"
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+def is_real_time(pid: int) -> bool:
+    """Whether the event loop of this daemon has SCHED_RR."""
+    return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
 
 
 def say(text: str) -> None:

@@ -16,6 +16,7 @@ from guest import (
     command_line,
     daemon_pid,
     is_ours,
+    is_real_time,
     item,
     must,
     not_applied,
@@ -65,6 +66,10 @@ def basic() -> None:
     say(f"started by NetworkManager: {command_line(pid)}")
     environment = [word for word in Path(f"/proc/{pid}/environ").read_text().split("\0") if word]
     assert environment == ["TEAM_LOG_OUTPUT=syslog"], environment
+    refused = "No real-time scheduling" in must(
+        "journalctl -b --no-pager"
+    )  # NetworkManager's unit allows what it likes
+    assert is_real_time(pid) != refused
     state = json.loads(must("teamdctl team0 state dump"))
     assert sorted(state["ports"]) == ["em1", "em2"], state
     assert state["setup"]["runner_name"] == "activebackup"

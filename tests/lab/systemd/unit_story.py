@@ -19,6 +19,7 @@ from guest import (
     command_line,
     daemon_pid,
     is_ours,
+    is_real_time,
     item,
     must,
     not_applied,
@@ -63,6 +64,7 @@ def compat() -> None:
     )
     assert owner == f"u {daemon_pid()}", (owner, daemon_pid())
     assert is_ours(daemon_pid())
+    assert is_real_time(daemon_pid())
     say(f"teamd@team0: name owned {took_s:.2f} s after systemctl start (user-mode Linux)")
     carry()
     run("systemctl restart " + unit)
@@ -123,6 +125,7 @@ def native() -> None:
     took_s = timed_start(unit)
     say(f"pyteamd@team0: ready {took_s:.2f} s after systemctl start (user-mode Linux)")
     assert show(unit, "MainPID") == str(daemon_pid())
+    assert is_real_time(daemon_pid())
     carry()
     ping = Ping()
     time.sleep(1)

@@ -1,0 +1,62 @@
+"""Real-time scheduling: LACPDUs on time, and a fail-over at once, on a machine that is busy with something else.
+
+A start of the daemon asks for SCHED_RR, priority 1, the lowest there is: as its first act, because importing may take seconds on a busy
+machine, and again in each process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child, and every thread that
+looks up a host name, an ordinary one. Who started us with a real-time class of its own choice is left alone.
+
+RLIMIT_RTTIME ends a process that computes so long without ever waiting: a fault of ours must not take the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import logging
+
+SETTING: Final = "PYTEAMD_REALTIME"
+"""Environment variable: "no" leaves the scheduling as it is."""
+PRIORITY: Final = 1
+LONGEST_RUN_S: Final = 10
+"""Much more than a start takes on a slow machine; a partner has given us up by then."""
+
+_RLIMIT_RTTIME: Final = 15  # in µs; the resource module has no name for it
+_REAL_TIME: Final = (os.SCHED_FIFO, os.SCHED_RR)
+
+
+def wanted() -> bool:
+    """Whether the one who starts us has not turned it off."""
+    return os.environ.get(SETTING, "").lower() not in ("no", "off", "false", "0")
+
+
+def ask() -> OSError | None:
+    """Ask for this thread, unless that is turned off. Returns why the kernel refused."""
+    if not wanted():
+        return None
+    try:
+        if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in _REAL_TIME:
+            return None
+        _bound()
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except OSError as refusal:
+        return refusal
+    return None
+
+
+def ask_or_tell(log: logging.Logger) -> None:
+    """The same; a refusal is one line of the log, and nothing else comes of it."""
+    if (refusal := ask()) is not None:
+        log.info(
+            "No real-time scheduling (%s): on a busy machine frames may be late. It needs CAP_SYS_NICE or LimitRTPRIO=%d.",
+            os.strerror(refusal.errno or 0),
+            PRIORITY,
+        )
+
+
+def _bound() -> None:
+    hard = resource.getrlimit(_RLIMIT_RTTIME)[1]
+    wanted_us = LONGEST_RUN_S * 1_000_000
+    if hard == resource.RLIM_INFINITY or hard > wanted_us:
+        resource.setrlimit(_RLIMIT_RTTIME, (wanted_us, wanted_us + 1_000_000))

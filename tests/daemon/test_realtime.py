@@ -1,0 +1,125 @@
+"""Which threads of the daemon are real-time ones, in the foreground and in the background, and what happens when the kernel refuses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyteamd.daemon import realtime
+
+ORDINARY, REAL_TIME = os.SCHED_OTHER, os.SCHED_RR | os.SCHED_RESET_ON_FORK
+LACP = '{"device": "team0", "runner": {"name": "lacp"}, "ports": {"eth1": {}, "eth2": {}}}'
+PROGRAM = """
+import os, sys, threading
+import pyteamd.cli.pyteamd.main as main
+run = main.run
+def first(options):
+    print("first act:", os.sched_getscheduler(0), flush=True)
+    return run(options)
+main.run = first
+import pyteamd.cli.pyteamd.run
+from pyteamd.sim.waiting import WaitingSimKernel
+def kernel(buffer_bytes):
+    made = WaitingSimKernel()
+    for number in (1, 2):
+        made.add_pair(f"eth{number}", f"peer{number}")
+    threading.Thread(target=threading.Event().wait, name="other", daemon=True).start()
+    return made
+pyteamd.cli.pyteamd.run.NetlinkKernel = kernel
+sys.exit(main.main(sys.argv, sys.argv.pop(1)))
+"""
+
+
+def allowed() -> bool:
+    """Whether a process of ours gets what it asks for."""
+    program = "from pyteamd.daemon import realtime; raise SystemExit(realtime.ask() is not None)"
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class Starter:
+    """Starts daemons with a simulated kernel, and ends them."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._pids: list[int] = []
+
+    def __call__(self, *arguments: str, **env: str) -> tuple[int, str]:
+        """Process number of a daemon that is ready, and what it said of its first act."""
+        command = [sys.executable, "-c", PROGRAM, f"{self._run_dir}/", *arguments, "-l", "syslog", "-c", LACP]
+        said = self._run_dir / "said"
+        with said.open("w") as out:
+            process = subprocess.Popen(command, env={**os.environ, **env}, stdout=out, stderr=out)
+        self._processes.append(process)
+        pid_file, give_up = self._run_dir / "team0.pid", time.monotonic() + 20
+        while not (self._run_dir / "team0.sock").exists() or not pid_file.exists():
+            assert time.monotonic() < give_up, said.read_text()
+            time.sleep(0.02)
+        if "-d" in arguments:
+            assert process.wait(20) == 0
+        self._pids.append(int(pid_file.read_text()))
+        return self._pids[-1], said.read_text()
+
+    def end(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGKILL)
+        for process in self._processes:
+            process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end()
+
+
+def classes(pid: int) -> list[int]:
+    """Scheduling of each thread, sorted."""
+    return sorted(os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [(), ("-d",)])
+def test_the_loop_and_the_writing_thread_are_real_time_and_no_other(start: Starter, arguments: tuple[str, ...]) -> None:
+    if not allowed():
+        pytest.skip("this machine gives no real-time scheduling")
+    pid, said = start(*arguments)
+    assert f"first act: {REAL_TIME}" in said
+    expected, give_up = sorted([ORDINARY, REAL_TIME, REAL_TIME]), time.monotonic() + 10
+    while classes(pid) != expected and time.monotonic() < give_up:  # the thread asks by itself
+        time.sleep(0.02)
+    assert classes(pid) == expected
+    assert resource.prlimit(pid, 15) == (10_000_000, 11_000_000)
+
+
+@pytest.mark.slow
+def test_it_can_be_turned_off(start: Starter) -> None:
+    pid, said = start(PYTEAMD_REALTIME="no")
+    assert f"first act: {ORDINARY}" in said
+    assert set(classes(pid)) == {ORDINARY}
+
+
+def test_a_refusal_is_one_line_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: ORDINARY)
+    with caplog.at_level(logging.INFO):
+        realtime.ask_or_tell(logging.getLogger("refused"))
+    (record,) = caplog.records
+    assert "Operation not permitted" in record.getMessage()
+    assert "LimitRTPRIO=1" in record.getMessage()
