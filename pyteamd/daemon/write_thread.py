@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import trio
 
 from pyteamd.daemon import realtime
-from pyteamd.daemon.pump import Done
+from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Write
 from pyteamd.model.errors import KernelGone

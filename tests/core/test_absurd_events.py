@@ -11,7 +11,7 @@ import pytest
 from pyteamd.config.config import Config
 from pyteamd.core import invariants
 from pyteamd.core.team import Team
-from pyteamd.daemon import ahead as forecast
+from pyteamd.daemon import forecast
 from pyteamd.kernel.option_table import OPTIONS
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import OptionKey, OptionValue

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyteamd.daemon.ahead import foresee, leaves_valid, twin
+from pyteamd.daemon.forecast import foresee, leaves_valid, twin
 from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.events import CarrierSeen, FrameSeen, LinkSeen, OptionSeen, PortAdd, Tick
 from pyteamd.runners import RUNNERS

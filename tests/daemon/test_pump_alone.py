@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
-from pyteamd.daemon.pump import REST_S, Done, Pump
+from pyteamd.daemon.pump import REST_S, Pump
 from pyteamd.daemon.reader import Reader
+from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, SetOption, Tap, Write
 from pyteamd.model.events import HostName, PortAdd

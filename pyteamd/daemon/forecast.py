@@ -4,21 +4,24 @@ The core is pure: a copy of a Team that is given an event says what the Team its
 to rest, the loss of each port that carries traffic is tried on a copy, and the writes it leads to are remembered. When the event comes
 and nothing else has changed in between, they are performed at once; the Team itself digests the event after that. Should it want something
 else after all, that is one more difference between desired and observed, and reconciled like any other.
+
+The thinking takes half of the time from the event to the write (docs/performance.md); that is what this is for.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.model.desired import Write
-from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, PortSeen, Tick
+from pyteamd.model.errors import KernelGone
+from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, PortSeen, Refused, Tick
 
 MAXIMUM_PORTS = 8
 """A copy of a team with this many ports takes 3 ms."""
@@ -27,10 +30,76 @@ NEVER_CHANGED = (bool, int, float, str, bytes, type(None), frozenset, FunctionTy
 MISSING = object()
 ABOUT_A_LINK = (LinkSeen, CarrierSeen, LinkGone, PortSeen)
 
+Result: TypeAlias = Sequence[Refused] | KernelGone
+"""Of writes: those refused, or the device is no more."""
+
+
+class Forecast:
+    """What a Team at rest would write, and what was written on the strength of it and not digested yet.
+
+    From `match` until `digested` gives its answer the writes of one event are ahead of the Team.
+    """
+
+    def __init__(self) -> None:
+        self._known: Mapping[Event, tuple[Write, ...]] = {}
+        self._event: Event | None = None
+        """The one whose writes are ahead."""
+        self._writes: tuple[Write, ...] = ()
+        self._result: Result | None = None
+
+    def look(self, team: Team, now: float) -> Iterable[tuple[Write, ...]]:
+        """The team has come to rest: think. Returns all that may have to be written."""
+        self._known = foresee(team, now)
+        return self._known.values()
+
+    def spoil(self) -> None:
+        """The team has changed: what was foreseen no longer holds."""
+        self._known = {}
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether an event has still to be digested whose writes are under way or done."""
+        return self._event is not None
+
+    def awaits(self, event: Event) -> bool:
+        """Whether the writes of this very event are ahead."""
+        return event == self._event
+
+    def match(self, events: Iterable[Event], team: Team) -> tuple[Write, ...]:
+        """The writes to perform at once, () for none. The events have to be digested then.
+
+        Only the first event that concerns the Team counts: what was foreseen holds for a team at rest.
+        """
+        if not self._known:
+            return ()
+        for event in events:
+            if type(event) is CarrierSeen and (writes := self._known.get(event, ())):
+                self._known = {}
+                self._event, self._writes, self._result = event, writes, None
+                return writes
+            if not leaves_valid(event, team):
+                return ()
+        return ()
+
+    def done(self, result: Result) -> None:
+        """What became of the writes, before their event was digested."""
+        self._result = result
+
+    def digested(self, event: Event) -> tuple[tuple[Write, ...], Result | None] | None:
+        """The Team has digested this event: None when it is another one, else what was written for it, and with which result.
+
+        No result means that the writes are still under way.
+        """
+        if self._event is None or event != self._event:
+            return None
+        writes, result = self._writes, self._result
+        self._event, self._writes, self._result = None, (), None
+        return writes, result
+
 
 def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
-    """Link losses that would lead to writes at once → those writes, in order."""
-    if not 1 < len(team.ports) <= MAXIMUM_PORTS:
+    """Link losses that would lead to writes at once, and that another port can make good → those writes, in order."""
+    if not 1 < len(team.ports) <= MAXIMUM_PORTS or sum(port.up for port in team.ports.values()) < 2:
         return {}
     carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
     found: dict[Event, tuple[Write, ...]] = {}
@@ -81,10 +150,11 @@ def twin(thing: Any, copies: dict[int, Any]) -> Any:
 def _fill_dict(made: dict[Any, Any], thing: dict[Any, Any], copies: dict[int, Any]) -> None:
     """Most dictionaries hold values that are shared, and are copied as a whole."""
     made.update(thing)
-    for key, value in thing.items():
-        cls: Any = type(value)
-        if not is_shared(cls):
-            made[key] = twin(value, copies)
+    if any(map(is_owned, set(map(type, thing.values())))):
+        for key, value in thing.items():
+            cls: Any = type(value)
+            if not is_shared(cls):
+                made[key] = twin(value, copies)
 
 
 def _fill(made: Any, thing: Any, copies: dict[int, Any]) -> None:
@@ -109,6 +179,11 @@ def is_shared(cls: Any) -> bool:
         return cls is not tuple  # named tuples are keys
     parameters = getattr(cls, "__dataclass_params__", None)
     return parameters is not None and bool(parameters.frozen)
+
+
+def is_owned(cls: Any) -> bool:
+    """Whether objects of this class have to be copied."""
+    return not is_shared(cls)
 
 
 @cache
