@@ -199,10 +199,6 @@ class Pump:
         """Find the addresses of these hosts, and feed them."""
         self._outlet.resolve(hosts)
 
-    def perform_here(self) -> None:
-        """Do the next writes in the event loop, and wait for them."""
-        self.perform = self._perform_now
-
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
         self._outlet.log(notes)

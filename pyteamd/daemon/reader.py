@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -12,6 +11,7 @@ import trio
 
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.write_thread import WriteThread
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
 
@@ -35,20 +35,25 @@ class Reader:
         """Of the teams that have not come to a good end, by ifindex."""
         self.serving = False
         """Some team was started."""
+        self.write_thread = WriteThread(kernel)
         self._one_processor = len(os.sched_getaffinity(0)) == 1
         self._stand_back_at = -math.inf
 
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
-        while True:
-            self.hear(await self.kernel.events(), trio.current_time())
+        try:
+            while True:
+                batch = bounded(await self.kernel.events())
+                if self.write_ahead(batch):
+                    await self._stand_back(trio.current_time())
+                self.deliver(batch, trio.current_time())
+        finally:
+            self.write_thread.close()
 
     def hear(self, batch: Batch, now: float) -> None:
-        """What was read at once: the urgent first, then all of it."""
-        if len(batch) > MAXIMUM_BATCH:
-            batch = [(0, Overrun())]
-        if self.write_ahead(batch):
-            self.stand_back(now)
+        """What was read at once, where nobody waits for anything: the urgent first, then all of it."""
+        batch = bounded(batch)
+        self.write_ahead(batch)
         self.deliver(batch, now)
 
     def write_ahead(self, batch: Batch) -> bool:
@@ -61,15 +66,15 @@ class Reader:
         ]
         return any(written)
 
-    def stand_back(self, now: float) -> None:
+    async def _stand_back(self, now: float) -> None:
         """Whoever waits for what was just written comes before our own book-keeping.
 
-        Where there is another processor it does so by itself. With one, we have to let go of it for a moment, really: yielding is not
-        enough. When many links go at once, the next one must not wait for it.
+        Where there is another processor it does so by itself. With one, and even more if we are a real-time process, we have to wait for
+        a moment, really: yielding is not enough. When many links go at once, the next one must not wait for it.
         """
         if self._one_processor and now >= self._stand_back_at:
             self._stand_back_at = now + STAND_BACK_INTERVAL_S
-            time.sleep(STAND_BACK_S)
+            await trio.sleep(STAND_BACK_S)
 
     def deliver(self, batch: Batch, now: float) -> None:
         """Each pump gets what is said of its team and of links, in order; which links concern its team, the pump asks one by one."""
@@ -102,3 +107,8 @@ class Reader:
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """One pump's part of a batch."""
         pump.feed(events, now)
+
+
+def bounded(batch: Batch) -> Batch:
+    """The batch, or the order to read everything anew."""
+    return batch if len(batch) <= MAXIMUM_BATCH else [(0, Overrun())]

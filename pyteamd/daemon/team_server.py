@@ -91,7 +91,6 @@ class TeamServer:
         self._stopping = self._forced = False
         self._nursery: trio.Nursery
         self._taps: PacketSockets
-        self._writer: Writer | None = None
         self._snapshot: SnapshotFile | None = None
         self._keeping = trio.CancelScope()
         self._waiting = trio.CancelScope()
@@ -227,14 +226,15 @@ class TeamServer:
         if plan.snapshot_stem is not None:
             self.pump.unconfirmed = Unconfirmed(f"{plan.snapshot_stem}.unconfirmed.json", self._log)
             self.pump.unconfirmed.resume()
+        if self._kernel.may_stall:
+            self.pump.perform = writer = Writer(self._reader.write_thread, ifindex)
+            self._nursery.start_soon(writer.report)
         if team.runner.punctual:
             self._be_punctual(self.pump)
         return self.pump
 
     def _be_punctual(self, pump: Pump) -> None:
-        """A thread for the writes, and something for the next daemon to go on from."""
-        pump.perform = self._writer = Writer(self._kernel, pump.ifindex)
-        self._nursery.start_soon(self._writer.report)
+        """Leave something for the next daemon to go on from."""
         if self.plan.snapshot_stem is None:
             return
         path = f"{self.plan.snapshot_stem}.{pump.team.runner.name}.json"
@@ -257,12 +257,8 @@ class TeamServer:
         keep_trace(text, self.pump.trace, self.plan.snapshot_stem, self._log)
 
     def runner_replaced(self) -> None:
-        """See Surroundings. A write that the old thread has still to finish is reported as ever; until then no other one is begun."""
+        """See Surroundings."""
         assert self.pump is not None
-        self.pump.perform_here()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
         if self._snapshot is not None:
             self._keeping.cancel()
             self._snapshot.remove()
@@ -307,8 +303,6 @@ class TeamServer:
             usock.close()
         if bus is not None:
             bus.close()
-        if self._writer is not None:
-            self._writer.close()
         self._kernel.unwatch_team(ifindex)
         if self._snapshot is not None and not keep:
             self._snapshot.remove()

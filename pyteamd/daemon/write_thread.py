@@ -1,17 +1,18 @@
-"""A thread that writes to the kernel, for teams whose frames must leave in time even while a write stalls.
+"""The thread that writes to the kernel, so that the event loop goes on while a write stalls.
 
-How it works: a write needs the kernel's lock for network devices, and whoever holds that may hold it for seconds. The thread does one
-batch of writes after the other. The event loop waits for each a moment, in which nearly all of them are done, and goes on as if it had
-written itself; a batch that takes longer is reported when it is done, by a task of the team, and until then the loop does everything else.
+How it works: a write needs the kernel's lock for network devices, and whoever holds that may hold it for seconds. One thread, for all teams
+of the process, does one batch of writes after the other, those that traffic waits for first. The event loop waits for each a moment, in
+which nearly all of them are done, and goes on as if it had written itself; a batch that takes longer is reported when it is done, by a
+task of its team, and until then the loop does everything else. More threads would wait for the same lock.
 A fault is raised where the outcome is reported, so it is the team's. Of a batch that is done after the team's end nobody is told.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Final, TypeAlias
@@ -21,12 +22,15 @@ import trio
 from pyteamd.daemon import realtime
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
-from pyteamd.model.desired import Write
+from pyteamd.model.desired import SetOption, Write
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import Refused
 
 PATIENCE_S: Final = 0.002
 """How long the event loop waits. A fail-over takes the kernel a tenth of it; a partner allows a hundred times as much."""
+
+BOOK_KEEPING: Final = frozenset(("user_linkup", "user_linkup_enabled"))
+"""Options that only tell what the watchers say, wherever `enabled` decides; elsewhere the driver's own view of the link comes first."""
 
 Outcome: TypeAlias = Sequence[Refused] | BaseException
 
@@ -34,24 +38,29 @@ Outcome: TypeAlias = Sequence[Refused] | BaseException
 class Batch:
     """Writes on their way. Whoever is second, the thread with the outcome or the loop with its patience, sees what the first did."""
 
-    def __init__(self, writes: Sequence[Write], done: Done) -> None:
+    def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[Batch], None]) -> None:
+        """`late` is called in the thread with this batch when the loop has gone on."""
+        self.ifindex = ifindex
         self.writes = writes
         self._done = done
+        self._late = late
         self._finished = Lock()
         self._finished.acquire()
         self._turn = Lock()
         self._outcome: Outcome | None = None
         self._left = False
 
-    def finish(self, outcome: Outcome) -> bool:
-        """The thread is done. Returns whether the loop has gone on, and has to be told."""
+    def finish(self, outcome: Outcome) -> None:
+        """The thread is done."""
         with self._turn:
             self._outcome = outcome
             self._finished.release()
-            return self._left
+            left = self._left
+        if left:
+            self._late(self)
 
     def wait(self) -> bool:
-        """The loop waits a moment. Returns whether the outcome is there; if not, `finish` will return true."""
+        """The loop waits a moment. Returns whether the outcome is there; if not, it will be told."""
         if self._finished.acquire(timeout=PATIENCE_S):
             return True
         with self._turn:
@@ -67,45 +76,69 @@ class Batch:
         self._done(self.writes, outcome)
 
 
-class Writer:
-    """The Performer (see pump.py) with a thread of its own, for one team. To be made inside the event loop."""
+class WriteThread:
+    """One for each kernel. It starts with the first batch."""
 
-    def __init__(self, kernel: Kernel, ifindex: int) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._urgent: deque[Batch] = deque()
+        self._book_keeping: deque[Batch] = deque()
+        self._orders: SimpleQueue[bool] = SimpleQueue()
+        """True for each batch, False for the end."""
+        self._thread: Thread | None = None
+
+    def submit(self, batch: Batch) -> None:
+        """Do this, before all book-keeping if traffic waits for it."""
+        queue = self._book_keeping if is_book_keeping(batch.writes) else self._urgent
+        queue.append(batch)
+        self._orders.put(True)
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="writer", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """No more writes. A stalled one is left to itself: it must not hold up the end of the process."""
+        if self._thread is not None:
+            self._orders.put(False)
+            self._thread.join(PATIENCE_S)
+            self._thread = None
+
+    def _run(self) -> None:
+        realtime.ask()
+        while self._orders.get():
+            batch = (self._urgent or self._book_keeping).popleft()
+            try:
+                outcome: Outcome = self._kernel.apply(batch.ifindex, batch.writes)
+            except BaseException as problem:
+                outcome = problem  # the event loop's to judge
+            batch.finish(outcome)
+
+
+class Writer:
+    """The Performer (see writing.py) that leaves the writes of one team to the thread. To be made inside the event loop."""
+
+    def __init__(self, thread: WriteThread, ifindex: int) -> None:
+        self._write_thread = thread
         self._ifindex = ifindex
         self._loop = trio.lowlevel.current_trio_token()
         self._late, self._reports = trio.open_memory_channel[Batch](math.inf)
-        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name=f"writer-{ifindex}", daemon=True)
-        self._thread.start()
 
     def __call__(self, writes: Sequence[Write], done: Done) -> None:
-        batch = Batch(writes, done)
-        self._queue.put(batch)
+        batch = Batch(self._ifindex, writes, done, self._tell)
+        self._write_thread.submit(batch)
         if batch.wait():
             batch.report()
 
     async def report(self) -> None:
-        """A task of the team: tell of the writes that the loop did not wait for, until the thread ends."""
+        """A task of the team: tell of the writes that the loop did not wait for."""
         async for batch in self._reports:
             batch.report()
 
-    def close(self) -> None:
-        """No more writes. A stalled one is left to itself: it must not hold up the end of the process."""
-        self._queue.put(None)
-        self._thread.join(PATIENCE_S)
-
-    def _run(self) -> None:
-        realtime.ask()
-        while (batch := self._queue.get()) is not None:
-            try:
-                outcome: Outcome = self._kernel.apply(self._ifindex, batch.writes)
-            except BaseException as problem:
-                outcome = problem  # the event loop's to judge
-            if batch.finish(outcome):
-                self._tell(partial(self._late.send_nowait, batch))
-        self._tell(self._late.close)
-
-    def _tell(self, what: Callable[[], None]) -> None:
+    def _tell(self, batch: Batch) -> None:
         with suppress(trio.RunFinishedError):
-            self._loop.run_sync_soon(what)
+            self._loop.run_sync_soon(self._late.send_nowait, batch)
+
+
+def is_book_keeping(writes: Sequence[Write]) -> bool:
+    """Whether no traffic waits for any of them."""
+    return all(isinstance(write, SetOption) and write.key.name in BOOK_KEEPING for write in writes)

@@ -30,6 +30,9 @@ class PortSocket(Protocol):
 class Kernel(Protocol):
     """Links and team devices of one network namespace."""
 
+    may_stall: bool
+    """Whether `apply` may stand still for long, as a real kernel's does while its lock is taken: not to be called in an event loop."""
+
     def find_link(self, name: str) -> LinkSeen | None:
         """The link of that name now, or None. KernelRefused when the kernel does not say."""
 

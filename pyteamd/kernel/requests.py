@@ -38,6 +38,8 @@ _HINTS: Final = {
 class Requests:
     """The calls of the Kernel interface that need no event loop. Safe to use from several threads."""
 
+    may_stall = True
+
     def __init__(self) -> None:
         self._links = RequestSocket(ROUTE)
         self._teams = RequestSocket(GENERIC)

@@ -50,6 +50,7 @@ class Inbox:
 class SimKernel:
     """Links and team devices of one name space. `wake` is called whenever something becomes readable."""
 
+    may_stall = False
     socket_class: ClassVar[type[SimSocket]] = SimSocket
 
     def __init__(self, net: SimNet | None = None) -> None:

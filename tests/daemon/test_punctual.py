@@ -30,6 +30,8 @@ ACTIVE_ALONE = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.AGGREGATION
 class Stalling(RecordingKernel):
     """Takes no write while the gate is closed."""
 
+    may_stall = True
+
     def __init__(self) -> None:
         super().__init__()
         self.gate = Event()

@@ -30,6 +30,7 @@ import pyteamd.cli.pyteamd.run
 from pyteamd.sim.waiting import WaitingSimKernel
 def kernel(buffer_bytes):
     made = WaitingSimKernel()
+    made.may_stall = True
     for number in (1, 2):
         made.add_pair(f"eth{number}", f"peer{number}")
     threading.Thread(target=threading.Event().wait, name="other", daemon=True).start()

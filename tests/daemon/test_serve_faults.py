@@ -18,6 +18,7 @@ from pyteamd.daemon.control import inspection
 from pyteamd.daemon.fleet import RESTART_S
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.team_server import RELEASE_TIMEOUT_S
+from pyteamd.daemon.write_thread import Batch
 from pyteamd.model.desired import Write
 from pyteamd.model.events import Refused
 
@@ -141,7 +142,9 @@ async def test_a_fault_while_a_file_is_read_is_its_own(many: Any, monkeypatch: p
 
 
 class Stalling(RecordingKernel):
-    """Keeps the threads that write waiting while the gate is closed."""
+    """Keeps the thread that writes waiting while the gate is closed."""
+
+    may_stall = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,23 +171,28 @@ def stalling(lab: Lab) -> Stalling:
     return kernel
 
 
-async def begin_writing(made: Many, kernel: Stalling) -> threading.Thread:
-    """A write of team0's thread stalls. Returns the thread."""
+async def begin_writing(made: Many, kernel: Stalling) -> None:
+    """A write of team0 stalls."""
     made.lab.kernel.set_up(made.lab.link("team0").ifindex, True)
     await trio.sleep(5)
     kernel.gate.clear()
     made.lab.cut("eth1")
     await quiet()
-    name = f"writer-{made.lab.link('team0').ifindex}"
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == name]
-    return thread
+
+
+async def written(made: Many) -> None:
+    """The thread has done all there was."""
+    last = Batch(0, (), lambda *_: None, lambda _: None)
+    made.fleet.reader.write_thread.submit(last)
+    while not last.wait():
+        await quiet()
 
 
 @pytest.mark.slow
 async def test_a_fault_in_a_writing_thread_is_one_teams_own(stalling: Stalling, many: Any) -> None:
     many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
     made = await many()
-    thread = await begin_writing(made, stalling)
+    await begin_writing(made, stalling)
     stalling.problem = ZeroDivisionError("a fault of ours")
     stalling.gate.set()
     for _ in range(1000):
@@ -196,7 +204,6 @@ async def test_a_fault_in_a_writing_thread_is_one_teams_own(stalling: Stalling, 
     await trio.sleep(2 * RESTART_S)
     assert made.teams() == ["team0", "team1"]
     assert (await made.client("team0").state())["setup"]["runner_name"] == "lacp"
-    thread.join(10)
     assert (made.codes, only_bugs(made)) == ([], 1)
 
 
@@ -206,7 +213,7 @@ async def test_a_write_that_is_done_after_its_teams_end_is_told_nobody(
 ) -> None:
     many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
     made = await many()
-    thread = await begin_writing(made, stalling)
+    await begin_writing(made, stalling)
     (made.directory / "team0.conf").unlink()
     await made.hang_up()
     await trio.sleep(2 * RELEASE_TIMEOUT_S)
@@ -219,7 +226,7 @@ async def test_a_write_that_is_done_after_its_teams_end_is_told_nobody(
 
     monkeypatch.setattr(Pump, "feed", remembered)
     stalling.gate.set()
-    thread.join(10)
+    await written(made)
     made.lab.cut("eth2")
     await quiet()
     assert set(fed) == {made.lab.link("team1").ifindex}
@@ -231,7 +238,7 @@ async def test_a_write_that_is_done_after_its_teams_end_is_told_nobody(
 async def test_a_reload_of_a_team_that_ends_meanwhile_is_abandoned(stalling: Stalling, many: Any) -> None:
     many.made.write("team0.conf", team("eth1", runner={"name": "lacp"}))
     made = await many()
-    thread = await begin_writing(made, stalling)
+    await begin_writing(made, stalling)
     made.write("team0.conf", team("eth1", runner={"name": "lacp", "min_ports": 2}))
     await made.hang_up()
     made.lab.kernel.delete_link(made.lab.link("team0").ifindex)
@@ -242,5 +249,5 @@ async def test_a_reload_of_a_team_that_ends_meanwhile_is_abandoned(stalling: Sta
     await made.hang_up()
     assert '"count": 7' in await made.client("team1").call("ConfigDump"), "this reload does not wait for that one"
     stalling.gate.set()
-    thread.join(10)
+    await written(made)
     assert (made.codes, only_bugs(made)) == ([], 0)
