@@ -18,6 +18,10 @@ class Bell:
             self._alarm.deadline = wake_at
         self._fed.unpark_all()
 
+    def waiting(self) -> int:
+        """How many wait for something to be fed."""
+        return len(self._fed)
+
     async def fed(self) -> None:
         """Wait until something has been fed."""
         await self._fed.park()

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pyteamd.core.invariants import check
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace, encode
-from pyteamd.daemon.pump import Done, Pump
+from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Batch, Reader
+from pyteamd.daemon.writing import Done
 from pyteamd.model.desired import Frame, Level, Tap, Write
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import Event, HostName, HostsResolved, Refused, Stop

@@ -193,7 +193,7 @@ async def test_followers_are_bounded(lab: Lab) -> None:
         await client.send(f"REQUEST\nEvents\n{start}\n".encode())
     await quiet()
     (pump,) = daemon.reader.pumps.values()
-    assert len(pump._fed) <= MAXIMUM_FOLLOWERS + 2
+    assert pump._bell.waiting() <= MAXIMUM_FOLLOWERS + 2
     lab.cut("eth1")
     for client in clients:
         reply = await client.recv(1 << 20)
