@@ -131,7 +131,6 @@ class SimDaemon:
     # -- what the pump needs -------------------------------------------------------------------------------------------
 
     def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
-        """See Surroundings."""
         places = {(ifindex, tap) for ifindex, taps in wanted.items() for tap in taps}
         for place in self._sockets.keys() - places:
             self._sockets.pop(place).close()
@@ -143,7 +142,6 @@ class SimDaemon:
         return math.inf
 
     def send(self, frame: Frame) -> None:
-        """See Surroundings."""
         link = self.kernel.links.get(frame.port)
         socket = next((socket for place, socket in self._sockets.items() if place[0] == frame.port), None)
         if socket is not None and link is not None and link.running:
@@ -151,14 +149,12 @@ class SimDaemon:
             socket.send(frame.octets)
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
-        """See Surroundings."""
         self._unresolved += hosts
 
     def debug_level(self, level: int) -> None:
         """See Surroundings."""
 
     def ports_changed(self, ports: Iterable[int]) -> None:
-        """See Surroundings."""
         self._reader.own(self.pump, ports)
 
     def runner_replaced(self) -> None:

@@ -46,7 +46,7 @@ def load_config(text: str) -> Config:
 
 
 class SimulatedWorld(World):
-    """See World. `dice` decides what the wires do to frames."""
+    """The World of `pyteamd simulate`. `dice` decides what the wires do to frames."""
 
     def __init__(self, dice: Dice | None = None) -> None:
         self.kernel = WaitingSimKernel(SimNet(dice))
@@ -64,17 +64,14 @@ class SimulatedWorld(World):
         self._switches: list[list[SimLink]] = []
 
     def switch_apart(self) -> None:
-        """See World."""
         self.kernel.independent = True
 
     # Time
 
     def now(self) -> float:
-        """See World."""
         return self.clock
 
     def pass_time(self, seconds: float) -> None:
-        """See World."""
         target = self.clock + seconds
         while (due := self._due()) is not None and due <= target:
             self.clock = max(self.clock, due)
@@ -83,7 +80,6 @@ class SimulatedWorld(World):
         self.settle()
 
     def until_quiet(self) -> None:
-        """See World."""
         began = last = self.clock
         while (due := self._due()) is not None and due <= last + QUIET_S:
             if due > began + LONGEST_UNREST_S:
@@ -109,20 +105,17 @@ class SimulatedWorld(World):
         return min((due for due in dues if due is not None), default=None)
 
     def happened(self) -> list[Happened]:
-        """See World."""
         fresh = self.log[self._told :]
         self._told = len(self.log)
         return [Happened(item.at, item.kind, self._named(item.text)) for item in fresh]
 
     def sent(self) -> list[Sent]:
-        """See World."""
         frames, self._frames = self._frames, []
         return [Sent(frame.at, frame.port, self._named(frame.text)) for frame in frames]
 
     # Links
 
     def make_port(self, name: str, speed_mbps: int, duplex: int) -> None:
-        """See World."""
         if self.kernel.find_link(name):
             raise CommandError(f"{name} exists")
         self._make_pair(name, speed_mbps, duplex)
@@ -135,7 +128,6 @@ class SimulatedWorld(World):
             self._macs.setdefault(link.peer.mac.hex(":"), link.peer.name)
 
     def set_peer(self, name: str, up: bool) -> None:
-        """See World."""
         peer = self._link(name).peer
         if peer is None:
             raise CommandError(f"{name} has no peer")
@@ -143,16 +135,13 @@ class SimulatedWorld(World):
         self.settle()
 
     def set_admin(self, name: str, up: bool) -> None:
-        """See World."""
         self.kernel.set_up(self._link(name).ifindex, up)
         self.settle()
 
     def set_mac(self, name: str, mac: bytes) -> None:
-        """See World."""
         self._outsider(self.kernel.set_mac, self._link(name).ifindex, mac)
 
     def rename(self, name: str, new: str) -> None:
-        """See World."""
         link = self._link(name)
         if self.kernel.find_link(new):
             raise CommandError(f"{new} exists")
@@ -163,31 +152,25 @@ class SimulatedWorld(World):
         self.settle()
 
     def delete(self, name: str) -> None:
-        """See World."""
         self._outsider(self.kernel.delete_link, self._link(name).ifindex)
 
     def remake(self, name: str, times: int) -> None:
-        """See World."""
         for _ in range(times):
             self._outside(self.kernel.delete_link, self._link(name).ifindex)
             self._make_pair(name)
         self.settle()
 
     def move_away(self, name: str) -> None:
-        """See World."""
         self._outsider(self.kernel.move_away, self._link(name).ifindex)
 
     def set_master(self, name: str, team: str) -> None:
-        """See World."""
         master = self._link(team).ifindex if team else 0
         self._outsider(self.kernel.set_master, self._link(name).ifindex, master)
 
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        """See World."""
         self._outsider(self.device().set_option, key, value)
 
     def ifindex_of(self, name: str) -> int:
-        """See World."""
         return self._link(name).ifindex
 
     def name_of(self, ifindex: int) -> str:
@@ -225,7 +208,6 @@ class SimulatedWorld(World):
     # The wire
 
     def answer(self, name: str, address: str, on: bool, vlan: int | None) -> None:
-        """See World."""
         peer = self._link(name).peer
         if peer is None:
             raise CommandError(f"{name} has no peer")
@@ -244,19 +226,16 @@ class SimulatedWorld(World):
             hosts[0].addresses.discard(parsed)
 
     def wire(self, name: str, quality: str, amount: float) -> None:
-        """See World."""
         wire = self.kernel.net.wire(self._link(name))
         setattr(wire, {"delay": "delay_s", "jitter": "jitter_s"}.get(quality, quality), amount)
 
     def switch(self, names: Sequence[str]) -> None:
-        """See World."""
         ends = [peer for name in names if (peer := self._link(name).peer) is not None]
         self._switches.append(ends)
         for end in ends:
             self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
 
     def partner(self, name: str, changes: Mapping[str, Any]) -> None:
-        """See World."""
         peer = self._link(name).peer
         if peer is None:
             raise CommandError(f"{name} has no peer")
@@ -267,13 +246,11 @@ class SimulatedWorld(World):
         instruct(found[0], changes)
 
     def host(self, name: str, address: str) -> None:
-        """See World."""
         self._hosts[name, "inet6" if ":" in address else "inet"] = address
 
     # The daemon
 
     def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
-        """See World."""
         if self.daemon is not None and not self.daemon.ended:
             raise CommandError("the daemon runs already")
         try:
@@ -296,7 +273,6 @@ class SimulatedWorld(World):
         self.settle()
 
     def kill(self) -> None:
-        """See World."""
         daemon = self.running()
         runner = daemon.team.runner
         snapshot = runner.snapshot(self.clock)
@@ -304,7 +280,6 @@ class SimulatedWorld(World):
         daemon.kill()
 
     def stop(self) -> None:
-        """See World."""
         self.running().stop(self.clock)
         self.settle()
 
@@ -315,23 +290,18 @@ class SimulatedWorld(World):
         return self.daemon
 
     def set_item(self, path: str, value: str) -> None:
-        """See World."""
         self._request(lambda: set_request(self.running().team, path, value))
 
     def add_port(self, name: str) -> None:
-        """See World."""
         self._request(lambda: PortAdd((link := self._wanted(name)).ifindex, link))
 
     def remove_port(self, name: str) -> None:
-        """See World."""
         self._request(lambda: PortRemove(self._wanted(name).ifindex))
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
-        """See World."""
         self._request(lambda: PortConfigUpdate(self._wanted(name).name, tree))
 
     def apply_config(self, config: str) -> None:
-        """See World."""
         self._request(lambda: ConfigApply(config))
 
     def _wanted(self, name: str) -> LinkSeen:
@@ -351,21 +321,17 @@ class SimulatedWorld(World):
     # Faults
 
     def overrun(self) -> None:
-        """See World."""
         self.kernel.lose_events()
         self.settle()
 
     def hold(self, family: str, held: bool) -> None:
-        """See World."""
         self.kernel.hold(FAMILIES[family], held)
         self.settle()
 
     def read_in_batches(self, seed: int) -> None:
-        """See World."""
         self._batches = Dice(seed)
 
     def refuse(self, what: str, name: str, times: int | None, number: str) -> None:
-        """See World."""
         if not what:
             self.kernel.accept()
             return
@@ -390,12 +356,10 @@ class SimulatedWorld(World):
     # What can be seen
 
     def state(self) -> dict[str, Any]:
-        """See World."""
         tree: dict[str, Any] = self._shown(state(self.running().team))
         return tree
 
     def explain(self) -> list[str]:
-        """See World."""
         return [
             sentence(name, replace(reason, since=None), self.clock)
             for name, reason in explain(self.running().team, self.clock).items()
@@ -414,16 +378,13 @@ class SimulatedWorld(World):
         return found
 
     def carrier(self) -> bool:
-        """See World."""
         return self.device().link.carrier
 
     def diff(self) -> list[str]:
-        """See World."""
         team = self.running().team
         return [self._named(in_words(write, self.name_of)) for write in reconcile(team.desired(), team.facts.observed)]
 
     def close(self) -> None:
-        """See World."""
         self.kernel.close()
 
     def _report(self, kind: str, text: str) -> None:

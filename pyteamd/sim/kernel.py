@@ -74,12 +74,10 @@ class SimKernel:
     # The Kernel interface
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """See kernel.api."""
         link = self._by_name(name)
         return link_seen(link) if link else None
 
     def create_team(self, name: str) -> int:
-        """See kernel.api."""
         if self._by_name(name):
             raise KernelRefused(errno.EEXIST, f"create team device {name}")
         if not 0 < len(name) <= IFNAME_MAX or "/" in name or any(c.isspace() for c in name) or name in (".", ".."):
@@ -107,18 +105,15 @@ class SimKernel:
         self._linkwatch()
 
     def watch_team(self, ifindex: int) -> None:
-        """See kernel.api."""
         if ifindex not in self.teams:
             raise KernelRefused(errno.EINVAL, f"watch interface {ifindex}", "not a team device")
         self._watched.add(ifindex)
         self._listening = True
 
     def unwatch_team(self, ifindex: int) -> None:
-        """See kernel.api."""
         self._watched.discard(ifindex)
 
     def dump(self, team: int) -> Resync:
-        """See kernel.api."""
         device = self.teams.get(team)
         if device is None:
             raise KernelGone(f"team device {team}")
@@ -127,7 +122,6 @@ class SimKernel:
         return Resync(links, ports, tuple(device.options()))
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
-        """See kernel.api."""
         device = self.teams.get(team)
         if device is None:
             raise KernelGone(f"team device {team}")
@@ -145,7 +139,6 @@ class SimKernel:
         """See kernel.api: nothing to gain here."""
 
     def open_port(self, ifindex: int, tap: Tap) -> SimSocket:
-        """See kernel.api."""
         link = self.links.get(ifindex)
         if link is None or not link.here:
             raise KernelGone(f"interface {ifindex}")
@@ -154,7 +147,6 @@ class SimKernel:
         return socket
 
     def close(self) -> None:
-        """See kernel.api."""
         self._watched.clear()
         self._listening = False
         for inbox in self._inboxes.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 from pyteamd.wire import ethernet, lacpdu, slow
@@ -38,25 +37,17 @@ class LacpPartner:
         return LacpInfo(100, self.system, self.key, 255, self.number, self.state)
 
     def receive(self, octets: bytes, now: float) -> None:
-        """See Partner."""
         frame = ethernet.parse(octets)
         if frame.ethertype == ethernet.ETHERTYPE_SLOW and frame.payload[0] == slow.SUBTYPE_LACP:
             self.heard.append((now, lacpdu.parse(frame.payload, frame.destination)))
             self._say()
 
     def deadline(self) -> float | None:
-        """See Partner."""
         return None if self.every is None else self._next
 
     def tick(self, now: float) -> None:
-        """See Partner."""
         self._next = now + (self.every or 0.0)
         self._say()
-
-    def pauses(self, since: float) -> list[float]:
-        """Times between the LACPDUs it heard."""
-        moments = [at for at, _ in self.heard if at >= since]
-        return [later - earlier for earlier, later in pairwise(moments)]
 
     def _say(self) -> None:
         if self.heard and not self.silent:

@@ -79,7 +79,6 @@ class Responder:
         self.outbox: list[bytes] = []
 
     def receive(self, octets: bytes, now: float) -> None:
-        """See Partner."""
         try:
             frame = ethernet.parse(octets)
             if frame.vlan_id != self.vlan:
@@ -105,7 +104,6 @@ class Responder:
         )
 
     def deadline(self) -> float | None:
-        """See Partner."""
         return None
 
     def tick(self, now: float) -> None:
@@ -122,14 +120,12 @@ class Switch:
         self._others = [end for end in ends if end is not link]
 
     def receive(self, octets: bytes, now: float) -> None:
-        """See Partner."""
         if octets[0] & 1:
             for end in self._others:
                 if end.running:
                     self._net.transmit(end, octets)
 
     def deadline(self) -> float | None:
-        """See Partner."""
         return None
 
     def tick(self, now: float) -> None:
@@ -160,7 +156,6 @@ class SimSocket:
         self.wake: Callable[[], None] = lambda: None
 
     def send(self, octets: bytes) -> None:
-        """See PortSocket."""
         if not self.open:
             raise OSError(errno.ENXIO, "the port is gone")
         if not self.link.running:
@@ -173,7 +168,6 @@ class SimSocket:
         return waiting
 
     def close(self) -> None:
-        """See PortSocket."""
         self.open = False
         self.net.sockets = [socket for socket in self.net.sockets if socket is not self]
         self.wake()

@@ -44,7 +44,6 @@ class WaitingSocket(SimSocket):
         self._readable.set()
 
     async def receive(self) -> list[FrameSeen]:
-        """See PortSocket."""
         await trio.lowlevel.checkpoint()
         while not (frames := self.take()):
             if not self.open:
@@ -68,7 +67,6 @@ class WaitingSimKernel(SimKernel):
         self._readable.set()
 
     async def events(self) -> list[tuple[int, KernelEvent]]:
-        """See kernel.api."""
         await trio.lowlevel.checkpoint()
         while not (found := self.take_events()):
             self._readable = trio.Event()
@@ -76,7 +74,6 @@ class WaitingSimKernel(SimKernel):
         return found
 
     def open_port(self, ifindex: int, tap: Tap) -> WaitingSocket:
-        """See kernel.api."""
         socket = super().open_port(ifindex, tap)
         assert isinstance(socket, WaitingSocket)
         return socket

@@ -40,12 +40,10 @@ class RecordingKernel(WaitingSimKernel):
         self.dumps = 0
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
-        """See kernel.api."""
         self.performed += writes
         return super().apply(team, writes)
 
     def dump(self, team: int) -> Resync:
-        """See kernel.api."""
         self.dumps += 1
         return super().dump(team)
 

@@ -38,7 +38,6 @@ class Bond(Partner):
         return {int(found) for found in re.findall(r"details actor lacp pdu:.*?port state: (\d+)", text, re.DOTALL)}
 
     def in_service(self) -> bool:
-        """See Partner."""
         return all(state & 0xFC == 0x3C for state in self.states())
 
 
@@ -46,7 +45,6 @@ class Teamd(Partner):
     """Another team daemon."""
 
     def in_service(self) -> bool:
-        """See Partner."""
         answers = [self.on.on_switch(f"teamnl team1 getoption -p {link} enabled") for link in self.links]
         return all(answer.strip() == "true" for answer in answers)
 
@@ -55,7 +53,6 @@ class Ovs(Partner):
     """Open vSwitch."""
 
     def in_service(self) -> bool:
-        """See Partner."""
         return self.on.on_switch("ovs-appctl bond/show bond0").count("may_enable: true") == len(self.links)
 
 

@@ -48,7 +48,6 @@ class RealWorld(World):
         run("ip", "netns", "add", self.others)
 
     def make_link(self, name: str) -> int:
-        """See World."""
         peer = f"p{next(self._numbers)}"
         run("ip", "link", "add", name, "type", "veth", "peer", "name", peer, "netns", self.others)
         run("ip", "-n", self.others, "link", "set", peer, "up")
@@ -57,15 +56,12 @@ class RealWorld(World):
         return ifindex
 
     def set_link(self, name: str, up: bool) -> None:
-        """See World."""
         run("ip", "link", "set", name, "up" if up else "down")
 
     def set_peer(self, name: str, up: bool) -> None:
-        """See World."""
         run("ip", "-n", self.others, "link", "set", self.peer(name), "up" if up else "down")
 
     def say(self, name: str, octets: bytes) -> None:
-        """See World."""
         program = "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0)); "
         program += "s.send(bytes.fromhex(sys.argv[2]))"
         run("ip", "netns", "exec", self.others, sys.executable, "-c", program, self.peer(name), octets.hex())
@@ -75,33 +71,26 @@ class RealWorld(World):
         return self._peers[socket.if_nametoindex(name)]
 
     def set_mac(self, name: str, mac: bytes) -> None:
-        """See World."""
         run("ip", "link", "set", name, "address", mac.hex(":"))
 
     def rename(self, name: str, new: str) -> None:
-        """See World."""
         up = int(Path(f"/sys/class/net/{name}/flags").read_text(), 16) & 1
         steps = [f"link set {name} down"] * up + [f"link set {name} name {new}"] + [f"link set {new} up"] * up
         run("ip", "-batch", "-", text="\n".join(steps))
 
     def delete(self, name: str) -> None:
-        """See World."""
         run("ip", "link", "delete", name)
 
     def move_away(self, name: str) -> None:
-        """See World."""
         run("ip", "link", "set", name, "netns", self.others)
 
     def set_master(self, name: str, team: str) -> None:
-        """See World."""
         run("ip", "link", "set", name, *(["master", team] if team else ["nomaster"]))
 
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
-        """See World."""
         run("teamnl", *_where(key), "--", team, "setoption", key.name, _text(value))
 
     def get_option(self, team: str, key: OptionKey) -> OptionValue:
-        """See World."""
         command = ["teamnl", *_where(key), team, "getoption", key.name]
         done = subprocess.run(command, capture_output=True, encoding="latin-1")
         if done.returncode:
@@ -118,7 +107,6 @@ class RealWorld(World):
         return shown
 
     def lose_events(self, team: int) -> None:
-        """See World."""
         numbers = count(1)
         before = drops()
         while any(lost == before.get(inode, 0) for inode, lost in drops().items()):
@@ -128,7 +116,6 @@ class RealWorld(World):
             assert not self._outsider.apply(team, [SetOption(key, next(numbers)) for _ in range(STORM)])
 
     def close(self) -> None:
-        """See World."""
         self.kernel.close()
         self._outsider.close()
         for name in sorted(set(links()) - self._before):

@@ -64,15 +64,12 @@ class RealScenarioWorld(World):
     # Time
 
     def now(self) -> float:
-        """See World."""
         return time.monotonic() - self._began
 
     def pass_time(self, seconds: float) -> None:
-        """See World."""
         time.sleep(seconds)
 
     def until_quiet(self) -> None:
-        """See World."""
         size, since = self._log.stat().st_size, time.monotonic()
         while time.monotonic() < since + QUIET_S:
             time.sleep(CALM_S)
@@ -134,47 +131,37 @@ class RealScenarioWorld(World):
         self._macs.setdefault(self._address(name), name)
 
     def set_peer(self, name: str, up: bool) -> None:
-        """See World."""
         self._links.set_peer(name, up)
 
     def set_admin(self, name: str, up: bool) -> None:
-        """See World."""
         self._links.set_link(name, up)
 
     def set_mac(self, name: str, mac: bytes) -> None:
-        """See World."""
         self._links.set_mac(name, mac)
 
     def rename(self, name: str, new: str) -> None:
-        """See World."""
         self._names[self.ifindex_of(name)] = new
         self._links.rename(name, new)
 
     def delete(self, name: str) -> None:
-        """See World."""
         self._links.delete(name)
 
     def move_away(self, name: str) -> None:
-        """See World."""
         self._links.move_away(name)
 
     def set_master(self, name: str, team: str) -> None:
-        """See World."""
         self._links.set_master(name, team)
 
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        """See World."""
         self._links.set_option(DEVICE, key, value)
 
     def ifindex_of(self, name: str) -> int:
-        """See World."""
         link = self._kernel.find_link(name)
         if link is None:
             raise CommandError(f"there is no interface {name!r}")
         return link.ifindex
 
     def carrier(self) -> bool:
-        """See World."""
         link = self._kernel.find_link(DEVICE)
         return link is not None and link.carrier is True
 
@@ -184,7 +171,6 @@ class RealScenarioWorld(World):
     # The wire
 
     def partner(self, name: str, changes: Mapping[str, Any]) -> None:
-        """See World."""
         if name not in self._partners:
             number = int(changes.get("number", self.ifindex_of(name)))
             self._partners[name] = WirePartner(self._links.others, self._links.peer(name), number)
@@ -213,7 +199,6 @@ class RealScenarioWorld(World):
                 self._macs.setdefault(link.mac.hex(":"), DEVICE)
 
     def kill(self) -> None:
-        """See World."""
         process = self._running()
         process.kill()
         process.wait()
@@ -222,29 +207,23 @@ class RealScenarioWorld(World):
                 leftover.unlink()
 
     def stop(self) -> None:
-        """See World."""
         process = self._running()
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
 
     def set_item(self, path: str, value: str) -> None:
-        """See World."""
         self._request("StateItemValueSet", path, value)
 
     def add_port(self, name: str) -> None:
-        """See World."""
         self._request("PortAdd", name)
 
     def remove_port(self, name: str) -> None:
-        """See World."""
         self._request("PortRemove", name)
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
-        """See World."""
         self._request("PortConfigUpdate", name, json.dumps(tree))
 
     def apply_config(self, config: str) -> None:
-        """See World."""
         self._request("ConfigApply", config, "apply")
 
     def _request(self, method: str, *arguments: str) -> None:
@@ -266,17 +245,14 @@ class RealScenarioWorld(World):
     # What can be seen
 
     def state(self) -> dict[str, Any]:
-        """See World."""
         tree: dict[str, Any] = self._shown(json.loads(self._fetch("StateDump")))
         return tree
 
     def explain(self) -> list[str]:
-        """See World."""
         rows = json.loads(self._fetch("Explain"))
         return [f"{row['port']}: {row['reason']}" + (f" ({row['hint']})" if row["hint"] else "") for row in rows]
 
     def options(self) -> Mapping[tuple[str, str, int], str]:
-        """See World."""
         dump = self._kernel.dump(self.ifindex_of(DEVICE))
         names = {link.ifindex: link.name for link in dump.links} | {0: "none"}
         found = {}
@@ -290,7 +266,6 @@ class RealScenarioWorld(World):
         return found
 
     def diff(self) -> list[str]:
-        """See World."""
         missing: list[str] = json.loads(self._fetch("Diff"))["missing"]
         return missing
 
@@ -321,7 +296,6 @@ class RealScenarioWorld(World):
         return tree
 
     def close(self) -> None:
-        """See World."""
         if self._process is not None and self._alive():
             self._process.kill()
             self._process.wait()

@@ -19,33 +19,27 @@ class SimWorld(World):
         self.kernel.independent = independent
 
     def make_link(self, name: str) -> int:
-        """See World."""
         link = self.kernel.add_pair(name, f"{name}-peer")
         return link.ifindex
 
     def set_link(self, name: str, up: bool) -> None:
-        """See World."""
         self.kernel.set_up(self._link(name).ifindex, up)
 
     def set_peer(self, name: str, up: bool) -> None:
-        """See World."""
         peer = self._link(name).peer
         assert peer is not None
         self.kernel.set_up(peer.ifindex, up)
 
     def say(self, name: str, octets: bytes) -> None:
-        """See World."""
         peer = self._link(name).peer
         assert peer is not None
         self.kernel.net.transmit(peer, octets)
         self.kernel.net.advance(self.kernel.net.now + 1.0)
 
     def set_mac(self, name: str, mac: bytes) -> None:
-        """See World."""
         self.kernel.set_mac(self._link(name).ifindex, mac)
 
     def rename(self, name: str, new: str) -> None:
-        """See World."""
         link = self._link(name)
         was_up = link.up
         self.kernel.set_up(link.ifindex, False)
@@ -53,31 +47,24 @@ class SimWorld(World):
         self.kernel.set_up(link.ifindex, was_up)
 
     def delete(self, name: str) -> None:
-        """See World."""
         self.kernel.delete_link(self._link(name).ifindex)
 
     def move_away(self, name: str) -> None:
-        """See World."""
         self.kernel.move_away(self._link(name).ifindex)
 
     def set_master(self, name: str, team: str) -> None:
-        """See World."""
         self.kernel.set_master(self._link(name).ifindex, self._link(team).ifindex if team else 0)
 
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
-        """See World."""
         self.kernel.teams[self._link(team).ifindex].set_option(key, value)
 
     def get_option(self, team: str, key: OptionKey) -> OptionValue:
-        """See World."""
         return self.kernel.teams[self._link(team).ifindex].value(key)
 
     def lose_events(self, team: int) -> None:
-        """See World."""
         self.kernel.lose_events()
 
     def close(self) -> None:
-        """See World."""
         self.kernel.close()
 
     def _link(self, name: str) -> SimLink:
