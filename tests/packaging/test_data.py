@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,22 +76,27 @@ def test_every_page_of_teamd_leads_to_one_of_ours(package: Path) -> None:
         assert (pages / target).is_file(), f"{page} → {target}"
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that everybody may use: those of pytest are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="pyteamd-") as place:
+        Path(place).chmod(0o777)
+        yield Path(place)
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare, to give both up")
-def test_neither_proc_nor_root_is_needed(package: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    copy = tmp_path / "source"
+def test_neither_proc_nor_root_is_needed(package: Path, open_to_all: Path) -> None:
+    copy = open_to_all / "source"
     shutil.copytree(
         ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__"), symlinks=True
     )
     program = f"mount -t tmpfs none /proc && setpriv --reuid 65534 --regid 65534 --clear-groups sh {copy}/packaging/install.sh $1"
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": f"{tmp_path}/there", "PREFIX": "/usr"}
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": f"{open_to_all}/there", "PREFIX": "/usr"}
     for stage in ("install-data", "install-commands", "install-compat"):
         words = ["unshare", "-m", "sh", "-c", program, "sh", stage]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
-    there = tmp_path / "there"
+    there = open_to_all / "there"
     assert {str(path.relative_to(there)) for path in there.rglob("*")} == {
         str(path.relative_to(package)) for path in package.rglob("*")
     }
