@@ -73,11 +73,17 @@ def test_wheel_and_sdist_hold_everything(tmp_path: Path) -> None:
         for package in (ROOT / "pyteamd", ROOT / "pyteamd/runners", ROOT / "pyteamd/linkwatch")
         for file in package.rglob("*.py")
     }
-    assert modules <= names
+    assert modules | {"pyteamd/py.typed"} <= names
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"packaging/install.sh", "systemd/pyteamd@.service.in", "systemd/dbus/pyteamd.conf", "LICENSE"} <= inside
+    assert {
+        "packaging/install.sh",
+        "debian/control",
+        "systemd/pyteamd@.service.in",
+        "systemd/dbus/pyteamd.conf",
+        "LICENSE",
+    } <= inside
     for name in COMMANDS:
         assert (
             f"{name} = pyteamd"
@@ -91,6 +97,9 @@ def runs_from_an_environment_of_its_own(wheel: Path, place: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     pip = [place / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*pip, wheel], check=True)
+    code = "from pyteamd.client import Client, teams; print(Client.__name__, teams('/nonexistent'))"
+    said = subprocess.run([place / "bin/python", "-Ic", code], capture_output=True, text=True, check=True, cwd="/")
+    assert said.stdout == "Client []\n"
     example = ROOT / "examples/lacp_1.conf"
     for name, words in (("pyteamd", ["check", str(example)]), ("pyteamdctl", ["-h"]), ("pyteamnl", ["-h"])):
         link = place / f"link-to-{name}"
