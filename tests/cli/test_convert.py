@@ -177,6 +177,15 @@ TO_BOND: list[tuple[dict[str, Any], str, list[str]]] = [
         ],
     ),
     (
+        {
+            "runner": {"name": "activebackup"},
+            "link_watch": {"name": "arp_ping", "target_hosts": ["192.0.2.1", "192.0.2.2"], "validate_inactive": True},
+            "debug_level": 2,
+        },
+        "mode=active-backup fail_over_mac=none arp_interval=1000 arp_missed_max=3 arp_ip_target=192.0.2.1,192.0.2.2 arp_validate=backup",
+        ["debug_level: no counterpart, left out"],
+    ),
+    (
         {"link_watch": {"name": "ethtool", "delay_up": 250, "delay_down": 80}},
         "mode=balance-rr miimon=10 updelay=250 downdelay=80",
         [],

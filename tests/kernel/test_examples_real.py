@@ -1,22 +1,30 @@
-"""Example configurations start on the real driver, and C teamdctl finds there what the file says.
+"""Example configurations start on the real driver, and C teamdctl finds there what the file says; what `convert` makes of other programs'
+files starts too.
 
-PYTEAMD_LONG=1 in the environment starts all of them, without only one.
+PYTEAMD_LONG=1 in the environment starts all of them, without only one example, and one file of each format.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab_kit import bench, must
 from lacp_kit import LONG
 
+from pyteamd.cli.convert.bonding import Bond, bond_to_team
+from pyteamd.cli.convert.formats import FORMATS
+
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="every example starts")]
 
-PLACE = Path(__file__).resolve().parents[2] / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / "examples"
+CONVERTED = ROOT / "tests/cli/convert"
 EXAMPLES = sorted(PLACE.glob("*.conf")) if LONG else [PLACE / "activebackup_multi_lw_1.conf"]
 STARTER = """
 import json, os, select, subprocess, sys
@@ -37,12 +45,34 @@ for file in sys.argv[1:]:
 """Python and its modules are loaded once: in user-mode Linux that is most of a start."""
 
 
-def test_examples_start() -> None:
+def started(files: list[Path]) -> list[tuple[int, dict[str, Any]]]:
+    """Status of the start, and the state that C teamdctl is told, of a daemon for each file."""
     with bench() as made:
-        words = [sys.executable, "-B", "-c", STARTER, *map(str, EXAMPLES)]
-        told = [json.loads(line) for line in must(shlex.join(words), namespace=made.host).splitlines()]
+        words = [sys.executable, "-B", "-c", STARTER, *map(str, files)]
+        return [json.loads(line) for line in must(shlex.join(words), namespace=made.host).splitlines()]
+
+
+def test_examples_start() -> None:
+    told = started(EXAMPLES)
     for path, (status, state) in zip(EXAMPLES, told, strict=True):
         wanted = json.loads(path.read_text())
         assert status == 0, path.name
         assert state["setup"]["runner_name"] == wanted["runner"]["name"], path.name
         assert sorted(state.get("ports", {})) == sorted(wanted.get("ports", {})), path.name
+
+
+def test_converted_devices_start(tmp_path: Path) -> None:
+    files, runners = [], []
+    for kind in [name for name in FORMATS if name != "bonding"]:
+        for number, fixture in enumerate(sorted((CONVERTED / kind).glob("*.txt"))):
+            first, *parts = re.split(r"(?m)^---- (.*)\n", fixture.read_text())
+            if first.startswith("refused") or (number and not LONG):
+                continue
+            for device in FORMATS[kind].read(dict(zip(parts[::2], parts[1::2], strict=True))).devices():
+                tree = bond_to_team(device)[0] if isinstance(device, Bond) else {**device.tree, "ports": device.ports}
+                files.append(tmp_path / f"{len(files)}.conf")
+                files[-1].write_text(json.dumps({**tree, "device": "team0"}))
+                runners.append(tree.get("runner", {}).get("name", "roundrobin"))
+    assert len(files) > 7
+    told = started(files)
+    assert [(status, state["setup"]["runner_name"]) for status, state in told] == [(0, runner) for runner in runners]

@@ -15,17 +15,25 @@ from typing import Any
 PRIMARY_PRIO = 100
 """Priority of the port that was the bond's primary."""
 
-MODES = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
-RUNNER_OF = dict(
-    zip(MODES, ("roundrobin", "activebackup", "loadbalance", "broadcast", "lacp", "loadbalance", ""), strict=True)
-)
-MODE_OF = {
-    "roundrobin": "balance-rr",
-    "activebackup": "active-backup",
-    "loadbalance": "balance-xor",
+RUNNER_OF = {
+    "balance-rr": "roundrobin",
+    "active-backup": "activebackup",
+    "balance-xor": "loadbalance",
     "broadcast": "broadcast",
+    "802.3ad": "lacp",
+    "balance-tlb": "loadbalance",
+    "balance-alb": "",
 }
-MODE_OF |= {"lacp": "802.3ad"}
+"""Mode ↔ runner, in the order of the modes' numbers; "": none. The first mode of a runner is the way back."""
+MODES = tuple(RUNNER_OF)
+
+
+def back(table: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A table read from right to left; where two rows have the same right side, the first counts."""
+    return {value: key for key, value in reversed([*table.items()])}
+
+
+MODE_OF = {runner: mode for runner, mode in back(RUNNER_OF).items() if runner}
 NUMBERED = {
     "mode": MODES,
     "ad_select": ("stable", "bandwidth", "count"),
@@ -38,17 +46,49 @@ NUMBERED = {
     "xmit_hash_policy": ("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"),
 }
 """Options whose values may be given as numbers."""
-AGG_SELECT = {"stable": "bandwidth", "bandwidth": "bandwidth", "count": "count"}
+AGG_SELECT = {"bandwidth": "bandwidth", "count": "count", "stable": "bandwidth"}
 HWADDR_POLICY = {"none": "same_all", "active": "by_active", "follow": "only_active"}
 TX_HASH = {
-    "layer2": ["eth"],
-    "layer2+3": ["eth", "l3"],
-    "layer3+4": ["l3", "l4"],
-    "encap2+3": ["eth", "l3"],
-    "encap3+4": ["l3", "l4"],
-    "vlan+srcmac": ["eth", "vlan"],
+    "layer2": ("eth",),
+    "layer2+3": ("eth", "l3"),
+    "layer3+4": ("l3", "l4"),
+    "vlan+srcmac": ("eth", "vlan"),
+    "encap2+3": ("eth", "l3"),
+    "encap3+4": ("l3", "l4"),
 }
-POLICY_OF = {("eth",): "layer2", ("eth", "l3"): "layer2+3", ("l3", "l4"): "layer3+4", ("eth", "vlan"): "vlan+srcmac"}
+POLICY_OF = back(TX_HASH)
+LACP_WORDS = {
+    "lacp_rate": ("fast_rate", {"fast": True, "slow": False}),
+    "lacp_active": ("active", {"on": True, "off": False}),
+}
+"""Option ↔ key of the lacp runner, and word ↔ value."""
+LACP_NUMBERS = {"min_links": "min_ports", "ad_actor_sys_prio": "sys_prio"}
+"""Option ↔ key of the lacp runner."""
+NOTIFICATIONS = {
+    "num_grat_arp": ("notify_peers", "count"),
+    "peer_notif_delay": ("notify_peers", "interval"),
+    "resend_igmp": ("mcast_rejoin", "count"),
+}
+"""Option ↔ group and key of the team."""
+DELAYS = {"updelay": "delay_up", "downdelay": "delay_down"}
+REQUESTS = {"arp_interval": "interval", "arp_missed_max": "missed_max"}
+"""Option ↔ key of a watcher that sends requests."""
+TARGETS = {"arp_ip_target": "arp_ping", "ns_ip6_target": "nsna_ping"}
+"""Option ↔ watcher."""
+REQUEST_DEFAULTS = {"interval": 1000, "missed_max": 3}
+LACP_DEFAULTS = {"fast_rate": False, "active": True}
+VALIDATES = ("validate_active", "validate_inactive")
+CONVERTED = frozenset(
+    {"device", "hwaddr", "runner", "ports", "link_watch", "link_watch_policy", "notify_peers", "mcast_rejoin"}
+)
+"""Keys of a team that bonding knows too, if only in part."""
+VALIDATED = {"none": (False, False), "active": (True, False), "backup": (False, True), "all": (True, True)}
+"""arp_validate ↔ whether answers are validated on the active port, and on the others."""
+FORMER_NAMES = {
+    "lacp_rate": ("ad_lacp_rate",),
+    "num_grat_arp": ("num_unsol_na", "num_peer_notif"),
+    "arp_missed_max": ("missed_max",),
+}
 SAME_THING = frozenset({"use_carrier", "max_bonds", "tx_queues", "active_slave", "active_port", "downdelay", "updelay"})
 """Options that need no note: read elsewhere, or without effect on traffic."""
 PINGS = ("arp_ping", "nsna_ping")
@@ -136,7 +176,7 @@ def in_words(name: str, value: str) -> str:
 
 
 def _choice(take: _Taken, name: str, table: Mapping[str, Any], notes: list[str]) -> Any:
-    value = take(name)
+    value = take(name, *FORMER_NAMES.get(name, ()))
     if value is not None and value not in table:
         notes.append(f"{name}={value}: unknown, left out; known are {', '.join(table)}")
     return table.get(value or "")
@@ -150,7 +190,7 @@ def _runner_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[st
     if runner["name"] in ("loadbalance", "lacp"):
         if hash_policy in ("encap2+3", "encap3+4"):
             notes.append(f"xmit_hash_policy={hash_policy}: the hash does not look into tunnels")
-        runner["tx_hash"] = TX_HASH.get(hash_policy or "layer2", ["eth"])
+        runner["tx_hash"] = list(TX_HASH.get(hash_policy or "layer2", TX_HASH["layer2"]))
         if hash_policy is not None and hash_policy not in TX_HASH:
             notes.append(f"xmit_hash_policy={hash_policy}: unknown, layer2 is used; known are {', '.join(TX_HASH)}")
     dynamic = take("tlb_dynamic_lb")
@@ -159,16 +199,14 @@ def _runner_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[st
         notes.append("mode=balance-tlb: by hash and a balancer that moves hash values; bonding moves flows")
     if runner["name"] != "lacp":
         return
-    if (rate := take("lacp_rate", "ad_lacp_rate")) is not None:
-        runner["fast_rate"] = rate == "fast"
-    if (active := take("lacp_active")) is not None:
-        runner["active"] = active == "on"
-    if (least := take.number("min_links")) is not None:
-        runner["min_ports"] = max(1, least)
+    for option, (key, values) in LACP_WORDS.items():
+        if (word := _choice(take, option, values, notes)) is not None:
+            runner[key] = word
+    for option, key in LACP_NUMBERS.items():
+        if (number := take.number(option)) is not None:
+            runner[key] = max(1, number) if key == "min_ports" else number
     if (selection := _choice(take, "ad_select", AGG_SELECT, notes)) is not None:
         runner["agg_select_policy"] = selection
-    if (priority := take.number("ad_actor_sys_prio")) is not None:
-        runner["sys_prio"] = priority
 
 
 def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes: list[str]) -> None:
@@ -190,39 +228,37 @@ def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes:
 
 
 def _notifications(take: _Taken, tree: dict[str, Any]) -> None:
-    for group, key, value in (
-        ("notify_peers", "count", take.number("num_grat_arp", "num_unsol_na", "num_peer_notif")),
-        ("notify_peers", "interval", take.number("peer_notif_delay")),
-        ("mcast_rejoin", "count", take.number("resend_igmp")),
-    ):
-        if value is not None:
+    for option, (group, key) in NOTIFICATIONS.items():
+        if (value := take.number(option, *FORMER_NAMES.get(option, ()))) is not None:
             tree.setdefault(group, {})[key] = value
 
 
 def _watchers(take: _Taken, tree: dict[str, Any], notes: list[str]) -> Any:
-    targets = [target for target in (take("arp_ip_target") or "").split(",") if target]
-    interval, missed = take.number("arp_interval"), take.number("arp_missed_max", "missed_max")
-    validate, every = take("arp_validate") or "none", take("arp_all_targets")
-    miimon, up, down = take.number("miimon"), take.number("updelay"), take.number("downdelay")
-    six = [target for target in (take("ns_ip6_target") or "").split(",") if target]
-    if not interval or not (targets or six):
-        if targets or six or interval:
+    targets = [
+        (kind, target) for option, kind in TARGETS.items() for target in (take(option) or "").split(",") if target
+    ]
+    numbers = {key: take.number(option, *FORMER_NAMES.get(option, ())) for option, key in REQUESTS.items()}
+    validate, every, miimon = take("arp_validate") or "none", take("arp_all_targets"), take.number("miimon")
+    delays = {key: value for option, key in DELAYS.items() if (value := take.number(option))}
+    if not numbers["interval"] or not targets:
+        if targets or numbers["interval"]:
             notes.append("ARP monitoring needs arp_interval and arp_ip_target; only the carrier is watched")
-        watcher = {"name": "ethtool"}
-        return watcher | {key: value for key, value in (("delay_up", up), ("delay_down", down)) if value}
+        return {"name": "ethtool", **delays}
     if miimon:
         notes.append("miimon and arp_interval: the driver allows one of them; ARP monitoring is used")
     if "filter" in validate:
         notes.append(f"arp_validate={validate}: without the filter")
-    if targets:
+    if any(kind == "arp_ping" for kind, _ in targets):
         notes.append(
             "arp_ip_target: set source_host, the address that the requests come from; bonding takes the bond's own"
         )
-    common: dict[str, Any] = {"interval": interval, "missed_max": missed or 2}
-    arp: dict[str, Any] = {"validate_active": True} if validate in ("active", "all", "filter_active") else {}
-    arp |= {"validate_inactive": True} if validate in ("backup", "all", "filter_backup") else {}
-    watchers = [{"name": "arp_ping", "target_host": target, **common, **arp} for target in targets]
-    watchers += [{"name": "nsna_ping", "target_host": target, **common} for target in six]
+    common = {**numbers, "missed_max": numbers["missed_max"] or 2}
+    validated = VALIDATED.get(validate.removeprefix("filter_"), (False, False))
+    arp = {key: True for key, there in zip(VALIDATES, validated, strict=True) if there}
+    watchers = [
+        {"name": kind, "target_host": target, **common, **(arp if kind == "arp_ping" else {})}
+        for kind, target in targets
+    ]
     if len(watchers) > 1 and every == "all":
         tree["link_watch_policy"] = "all"
     return watchers if len(watchers) > 1 else watchers[0]
@@ -249,15 +285,14 @@ def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[st
         notes.append(f"link_watch: bonding sends no requests in mode {options['mode']}; the carrier is watched")
         watchers = [watcher for watcher in watchers if watcher["name"] not in PINGS] or [{"name": "ethtool"}]
     _watch_options(watchers, tree.get("link_watch_policy", "any"), options, notes)
-    for group, keys in (
-        ("notify_peers", {"count": "num_grat_arp", "interval": "peer_notif_delay"}),
-        ("mcast_rejoin", {"count": "resend_igmp"}),
-    ):
+    named = back(NOTIFICATIONS)
+    for group in sorted({group for group, _ in named}, reverse=True):
         for key, value in tree.get(group, {}).items():
-            if key in keys:
-                options[keys[key]] = str(value)
+            if (group, key) in named:
+                options[named[group, key]] = str(value)
             else:
                 notes.append(f"{group}.{key}: no counterpart, left out")
+    notes += [f"{key}: no counterpart, left out" for key in tree if key not in CONVERTED]
     _within_limits(options, notes)
     if "hwaddr" in tree:
         bond.extra["hwaddr"] = tree["hwaddr"]
@@ -267,8 +302,7 @@ def team_to_bond(tree: Mapping[str, Any], name: str = "") -> tuple[Bond, list[st
 def _runner_options(kind: str, runner: dict[str, Any], options: dict[str, str], notes: list[str]) -> None:
     match kind:
         case "activebackup":
-            back = {policy: word for word, policy in HWADDR_POLICY.items()}
-            options["fail_over_mac"] = back[runner.pop("hwaddr_policy", "same_all")]
+            options["fail_over_mac"] = back(HWADDR_POLICY)[runner.pop("hwaddr_policy", "same_all")]
         case "loadbalance" | "lacp":
             wanted = tuple(sorted(runner.pop("tx_hash", ["eth", "ipv4", "ipv6"])))
             options["xmit_hash_policy"] = POLICY_OF.get(wanted, "layer2+3" if "eth" in wanted else "layer3+4")
@@ -279,14 +313,15 @@ def _runner_options(kind: str, runner: dict[str, Any], options: dict[str, str], 
                     options["mode"] = "balance-tlb"
                 notes.append("runner.tx_balancer: bonding moves flows in mode balance-tlb, and not at all with LACP")
     if kind == "lacp":
-        options["lacp_rate"] = "fast" if runner.pop("fast_rate", False) else "slow"
-        if not runner.pop("active", True):
-            options["lacp_active"] = "off"
-        for key, option in (("min_ports", "min_links"), ("sys_prio", "ad_actor_sys_prio")):
+        for option, (key, values) in LACP_WORDS.items():
+            options[option] = back(values)[runner.pop(key, LACP_DEFAULTS[key])]
+        if options["lacp_active"] == "on":
+            del options["lacp_active"]  # older kernels have only this
+        for option, key in LACP_NUMBERS.items():
             if key in runner:
                 options[option] = str(runner.pop(key))
         policy = runner.pop("agg_select_policy", "lacp_prio")
-        options["ad_select"] = {"bandwidth": "bandwidth", "count": "count"}.get(policy, "stable")
+        options["ad_select"] = back(AGG_SELECT).get(policy, "stable")
         if options["ad_select"] == "stable":
             notes.append(f"runner.agg_select_policy {policy}: stable is the nearest")
     notes += [f"runner.{key}: no counterpart, left out" for key in runner]
@@ -334,7 +369,7 @@ def _watch_options(
     for watcher in watchers:
         if watcher["name"] == "ethtool" and not pings:
             options["miimon"] = "100"
-            for key, option in (("delay_up", "updelay"), ("delay_down", "downdelay")):
+            for option, key in DELAYS.items():
                 if watcher.get(key):
                     options[option] = str(watcher[key])
         elif watcher["name"] == "ethtool":
@@ -344,18 +379,21 @@ def _watch_options(
     if not pings:
         options.setdefault("miimon", "100")
         return
-    options["arp_interval"] = str(pings[0].get("interval", 1000))
-    options["arp_missed_max"] = str(pings[0].get("missed_max", 3))
-    for kind, option in (("arp_ping", "arp_ip_target"), ("nsna_ping", "ns_ip6_target")):
-        if targets := [str(watcher["target_host"]) for watcher in pings if watcher["name"] == kind]:
+    for option, key in REQUESTS.items():
+        options[option] = str(pings[0].get(key, REQUEST_DEFAULTS[key]))
+    for option, kind in TARGETS.items():
+        if targets := [host for watcher in pings if watcher["name"] == kind for host in _hosts(watcher)]:
             options[option] = ",".join(targets)
-    validate = {(True, True): "all", (True, False): "active", (False, True): "backup", (False, False): "none"}
-    options["arp_validate"] = validate[
-        any(watcher.get("validate_active") for watcher in pings),
-        any(watcher.get("validate_inactive") for watcher in pings),
-    ]
+    validated = tuple(any(watcher.get(key) for watcher in pings) for key in VALIDATES)
+    options["arp_validate"] = back(VALIDATED)[validated]
     if len(pings) > 1:
         options["arp_all_targets"] = "all" if policy == "all" else "any"
     for key in ("source_host", "init_wait", "send_always", "vlanid"):
         if any(key in watcher for watcher in pings):
             notes.append(f"link_watch.{key}: no counterpart, left out")
+
+
+def _hosts(watcher: Mapping[str, Any]) -> list[str]:
+    """Whom a watcher asks."""
+    one = [str(watcher["target_host"])] if watcher.get("target_host") else []
+    return one + [str(host) for host in watcher.get("target_hosts", ()) if host not in one]
