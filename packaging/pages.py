@@ -99,6 +99,7 @@ VERB_HELP = {
     "trace save": "Write the recorded steps to a file, for pyteamd replay.",
     "hash": "Bucket and port of a flow.",
     "balance": "What each port sent, and how even that is.",
+    "neighbours": "The system at the other end of each cable, as LLDP tells.",
 }
 Row = tuple[str, str]
 """What is typed, and what it means."""

@@ -78,6 +78,11 @@ class TeamConfig:
     mcast_rejoin_interval: int | None = option(
         None, path="mcast_rejoin.interval", help="Time between two rounds of joining.", minimum=0, unit="ms", sample=100
     )
+    neighbours: bool = option(
+        True,
+        help="Listen to LLDP on the ports, and show the system at the other end of each cable. Nothing is sent.",
+        on_bad=OnBad.USE_DEFAULT,
+    )
     metrics_listen: str | None = option(
         None,
         help="Where metrics are served over HTTP: the path of a unix socket, or a loopback address with a port.",
@@ -100,6 +105,8 @@ class PortSetup:
     problems: tuple[Problem, ...]
     implicit: bool
     """No watcher is configured, so the only one is ethtool."""
+    unnamed: tuple[Watched, ...] = ()
+    """Watchers that `link_watch` does not name: they come from other keys, and only veto."""
 
     @property
     def refused(self) -> bool:
@@ -201,7 +208,7 @@ class Config:
         self._check_ports(problems)
         shared = self._watched(self.tree.get("link_watch", ABSENT), ("link_watch",), problems)
         config, watched, implicit = self._port(name, shared, problems)
-        return PortSetup(config, watched, tuple(problems), implicit)
+        return PortSetup(config, watched, tuple(problems), implicit, self._unnamed(config))
 
     def ensure_watcher(self, name: str) -> None:
         """A link became a port: store the implicit watcher when it has no other."""
@@ -340,14 +347,21 @@ class Config:
         check_keys(settings, keys, at, problems, explain)
         own = self._watched(settings.get("link_watch", ABSENT), (*at, "link_watch"), problems)
         if self._has_shared_watchers() or settings.get("link_watch", ABSENT) not in (ABSENT, []):
-            return config, own + shared + damping_of(config), False
+            return config, own + shared, False
         if "link_watch" in settings:
             message = "an empty list names no link watcher"
             problems.append(Problem(Severity.PORT, (*at, "link_watch"), message, hint="leave the key out for ethtool"))
         watcher = self._watchers[DEFAULT_WATCHER]
         # It must be stored when the port joins, and can be only where there are objects.
         room = type(written) is dict and type(self.tree.get("ports", {})) is dict
-        return config, ((watcher, watcher.Config()), *damping_of(config)), room and "link_watch" not in settings
+        return config, ((watcher, watcher.Config()),), room and "link_watch" not in settings
+
+    def _unnamed(self, config: PortConfig) -> tuple[Watched, ...]:
+        """Watchers of a port that `link_watch` does not name: what holds it out while it flaps, and who listens to its neighbour."""
+        from pyteamd.linkwatch.neighbour import ListenConfig, Listener  # on demand, like all plug-ins
+
+        listener: tuple[Watched, ...] = ((Listener, ListenConfig()),) if self.team.neighbours else ()
+        return damping_of(config) + listener
 
     def _has_shared_watchers(self) -> bool:
         """Something is configured for every port, good or bad."""

@@ -184,7 +184,7 @@ class Joining:
         """Other watchers for a port; one of a kind there was before begins with what that one said last."""
         left = list(port.watchers)
         fresh = []
-        for kind, config in settings.watchers:
+        for kind, config in (*settings.watchers, *settings.unnamed):
             known = next((watcher for watcher in left if type(watcher) is kind), None)
             watcher = kind(config, self._addresses(kind, config), port.up if known is None else known.up)
             if known is not None:
@@ -197,7 +197,8 @@ class Joining:
     def _begin(self, port: Port, settings: PortSetup, now: float) -> None:
         """Have the settings written once, and start the watchers from the kernel's left-over verdict."""
         up = self._facts.observed.options.get(OptionKey("user_linkup", port.ifindex)) is True
-        watchers = [kind(config, self._addresses(kind, config), up) for kind, config in settings.watchers]
+        wanted = (*settings.watchers, *settings.unnamed)
+        watchers = [kind(config, self._addresses(kind, config), up) for kind, config in wanted]
         self._once.add_port(port, watched=any(watcher.frees_kernel_link for watcher in watchers))
         port.start(watchers, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
 

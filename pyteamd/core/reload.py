@@ -165,7 +165,7 @@ def of_port(team: Running, port: Port, after: PortSetup) -> Iterator[Change]:
     for path, name, old, new in values(port.config, after.config):
         interrupts = name in team.runner.port_interruptions
         yield Change(f"{at}.{path}", old, new, Disruption.PORT if interrupts else Disruption.NONE, port.name)
-    before = tuple((type(watcher), watcher.config) for watcher in port.watchers)
+    before = tuple((type(watcher), watcher.config) for watcher in port.voters())
     if before == after.watchers:
         return
     same_kinds = [kind for kind, _ in before] == [kind for kind, _ in after.watchers]
@@ -295,7 +295,7 @@ def port_settings(team: Running, port: Port, setup: PortSetup, now: float) -> No
         once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
     team.config.ensure_watcher(port.name)
     policy_all = team.config.team.link_watch_policy == "all"
-    if tuple((type(watcher), watcher.config) for watcher in port.watchers) != setup.watchers:
+    if tuple((type(watcher), watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
         team.joining.watch(port, setup, now)
     elif port.policy_all is not policy_all:
         port.set_policy(policy_all, now)

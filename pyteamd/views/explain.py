@@ -7,14 +7,18 @@ port, did the kernel take what we wrote, is there a carrier, what do the link wa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pyteamd.core.backoff import port_of
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
+from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.desired import SWITCHES, OptionKey, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
+from pyteamd.model.printable import printable
 from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
+from pyteamd.wire.lldp import Neighbour
 
 
 def explain(team: Team, now: float) -> dict[str, Reason]:
@@ -125,10 +129,32 @@ def of_runner(team: Team, port: Port, now: float) -> Reason:
     """The runner's word; but a team without carrier carries nothing."""
     name = team.facts.team.name
     reason = team.runner.explain(port, team.view, now)
-    if not reason.carrying or team.desired().carrier is not False:
+    if not reason.carrying:
+        return replace(reason, rest=reason.rest + leads_to(team, port)) if team.runner.punctual else reason
+    if team.desired().carrier is not False:
         return reason
     why = f", but {name} has no carrier: {team.runner.explain_carrier()}"
     return Reason(False, "in service", reason.hint, reason.since, why)
+
+
+def leads_to(team: Team, port: Port) -> str:
+    """Where the cable of a port that is not in service goes, as far as LLDP tells, and that another port's goes elsewhere."""
+    here = neighbour_of(port)
+    if here is None:
+        return ""
+    words = f"; leads to {printable(here.system)} {printable(here.port)}"
+    if here.aggregation_enabled is False:
+        words += ", where aggregation is disabled"
+    for other in team.ports.values():
+        there = neighbour_of(other)
+        if there is not None and there.chassis != here.chassis:
+            return f"{words}, while {other.name} leads to {printable(there.system)} {printable(there.port)}"
+    return words
+
+
+def neighbour_of(port: Port) -> Neighbour | None:
+    """What was last heard of the other end of the port's cable."""
+    return next((watcher.now() for watcher in port.watchers if isinstance(watcher, Listener)), None)
 
 
 def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:

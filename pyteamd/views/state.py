@@ -68,7 +68,7 @@ def port_state(team: Team, port: Port) -> Tree:
             "list": {f"link_watch_{n}": watcher_state(watcher) for n, watcher in enumerate(port.voters())},
         },
     }
-    shown |= {watcher.name: watcher.state() for watcher in port.watchers if watcher.only_vetoes}
+    shown |= {watcher.name: said for watcher in port.watchers if watcher.only_vetoes and (said := watcher.state())}
     runner = team.runner.port_state(port, team.view)
     if runner is not None:
         shown["runner"] = runner

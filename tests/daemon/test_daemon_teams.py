@@ -165,11 +165,11 @@ async def test_a_packet_socket_the_kernel_refuses_is_tried_again(lab: Lab, monke
     monkeypatch.setattr(RecordingKernel, "open_port", refuse)
     daemon = await lab.start(lab.plan(with_watch(**ARP_PING)))
     await trio.sleep(1)
-    assert len([line for line in daemon.lines if "CAP_NET_RAW is needed" in line]) == 2
+    assert len([line for line in daemon.lines if "CAP_NET_RAW is needed" in line]) == 4, "ARP and LLDP of two ports"
     assert await daemon.call("StateItemValueGet", "ports.eth1.link.up") == "true"
     monkeypatch.setattr(RecordingKernel, "open_port", open_port)
     await trio.sleep(5)
-    assert len(lab.kernel.net.sockets) == 2
+    assert len(lab.kernel.net.sockets) == 4
 
 
 async def test_a_write_that_is_refused_again_and_again_is_no_storm(lab: Lab) -> None:

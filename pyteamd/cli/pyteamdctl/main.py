@@ -65,6 +65,7 @@ Examples:
     pyteamdctl team0 config dump actual                 the configuration with the ports there are
     pyteamdctl team0 hash --src 192.0.2.1 --dst 192.0.2.2 --sport 1024 --dport 80
     pyteamdctl team0 balance                            what each port sent
+    pyteamdctl team0 neighbours                         the system at the other end of each cable
     pyteamdctl team0 trace save bug.jsonl               what happened, for: pyteamd replay bug.jsonl
     pyteamdctl team0 metrics                            OpenMetrics text
     pyteamdctl --all explain                            all teams

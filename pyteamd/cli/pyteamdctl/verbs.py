@@ -184,6 +184,7 @@ VERBS = (
         tail="FRAME|[--src A --dst A --sport N --dport N …]",
     ),
     Verb("balance", "", _lazy("balance", "cli.pyteamdctl.balance"), extra=True),
+    Verb("neighbours", "", _lazy("neighbours", "cli.pyteamdctl.neighbours"), extra=True),
     Verb("metrics", "", _lazy("metrics", "cli.pyteamdctl.watch"), extra=True),
     Verb("monitor", "", _lazy("monitor", "cli.pyteamdctl.watch"), extra=True, tail="[--json]"),
     Verb("watch", "", _lazy("watch", "cli.pyteamdctl.watch"), extra=True, tail="[SECONDS]"),
