@@ -18,6 +18,7 @@ import trio
 
 from pyteamd.config.config import Config
 from pyteamd.daemon import read_file
+from pyteamd.daemon.late_imports import import_late
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
@@ -335,6 +336,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         ready()
         notifier.send(READY="1", STATUS=f"{len(fleet.members)} teams")
         nursery.start_soon(watchdog, notifier)
+        nursery.start_soon(import_late)
         settle_memory()
 
     code = EXIT_RUNTIME

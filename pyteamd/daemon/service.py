@@ -21,6 +21,7 @@ import trio
 
 from pyteamd.daemon import read_file
 from pyteamd.daemon.control.reconfigure import change
+from pyteamd.daemon.late_imports import import_late
 from pyteamd.daemon.process import EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
@@ -69,6 +70,7 @@ async def serve(
         ready()
         notifier.send(READY="1")
         nursery.start_soon(watchdog, notifier)
+        nursery.start_soon(import_late)
         if plan.config.team.metrics_listen is not None:
             nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
         settle_memory()

@@ -96,10 +96,11 @@ def test_the_loop_and_the_writing_thread_are_real_time_and_no_other(start: Start
         pytest.skip("this machine gives no real-time scheduling")
     pid, said = start(*arguments)
     assert f"first act: {REAL_TIME}" in said
-    expected, give_up = sorted([ORDINARY, REAL_TIME, REAL_TIME]), time.monotonic() + 10
-    while classes(pid) != expected and time.monotonic() < give_up:  # the thread asks by itself
+    give_up = time.monotonic() + 10
+    while classes(pid).count(REAL_TIME) < 2 and time.monotonic() < give_up:  # the thread asks by itself
         time.sleep(0.02)
-    assert classes(pid) == expected
+    assert classes(pid).count(REAL_TIME) == 2
+    assert set(classes(pid)) == {ORDINARY, REAL_TIME}
     assert resource.prlimit(pid, 15) == (10_000_000, 11_000_000)
 
 

@@ -1,0 +1,43 @@
+"""What a running daemon may need one day: imported soon after it is ready, before an upgrade takes the files away or puts others there.
+
+A start imports what the first frames and the clients need. The rest follows in a thread, which is an ordinary one while the event loop
+is a real-time one, so that nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import trio
+
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+
+AFTER_S: Final = 2.0
+PAUSE_S: Final = 0.05
+OTHERS: Final = (
+    "pyteamd.daemon.control.http",
+    "pyteamd.daemon.control.inspection",
+    "pyteamd.daemon.fault_file",
+    "pyteamd.linkwatch.damping",
+    "pyteamd.linkwatch.neighbour",
+    "pyteamd.views.prediction",
+    "pyteamd.wire.bpf",
+)
+NEVER: Final = frozenset(("pyteamd.daemon.control.bus_line", "pyteamd.daemon.control.dbus", "pyteamd.schema.yaml_text"))
+"""Imported at the start, with -D; or needs a library of its own (PyYAML), only if a configuration in YAML is applied."""
+
+
+def late() -> list[str]:
+    """Every module that may be imported later than the start."""
+    classes = (*RUNNERS.places.values(), *WATCHERS.places.values())
+    return sorted({place.partition(":")[0] for place in classes} | {*OTHERS})
+
+
+async def import_late() -> None:
+    """A task of the process: import them, one after the other."""
+    await trio.sleep(AFTER_S)
+    for name in late():
+        await trio.to_thread.run_sync(importlib.import_module, name, abandon_on_cancel=True)
+        await trio.sleep(PAUSE_S)

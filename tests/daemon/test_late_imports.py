@@ -1,0 +1,47 @@
+"""A daemon that has run for a while imports nothing of ours any more: after an upgrade it would be another version's."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyteamd.daemon import late_imports
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+
+PACKAGE = Path(late_imports.__file__).parents[1]
+FOLDERS = ("wire", "model", "schema", "linkwatch", "runners", "config", "core", "views", "kernel", "daemon")
+
+
+def inner_imports(tree: ast.AST) -> Iterator[str]:
+    """Our modules that functions import when they are called."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyteamd"):
+                    for name in node.names:
+                        inner = f"{node.module}.{name.name}"
+                        found = (
+                            importlib.util.find_spec(inner)
+                            if (PACKAGE.parent / inner.replace(".", "/")).with_suffix(".py").exists()
+                            else None
+                        )
+                        yield inner if found else node.module or ""
+
+
+def test_what_functions_import_is_known_to_be_late() -> None:
+    known = {*late_imports.late(), *late_imports.NEVER}
+    for folder in FOLDERS:
+        for file in sorted((PACKAGE / folder).rglob("*.py")):
+            for name in inner_imports(ast.parse(file.read_text())):
+                assert name in known, f"{file.name} imports {name} when it is needed: put it into late_imports.OTHERS"
+
+
+async def test_all_of_it_is_there_afterwards(autojump_clock: object) -> None:
+    await late_imports.import_late()
+    assert set(late_imports.late()) <= sys.modules.keys()
+    for table in (RUNNERS, WATCHERS):
+        assert {place.partition(":")[0] for place in table.places.values()} <= set(late_imports.late())
