@@ -23,7 +23,10 @@ class Wake:
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
         self._thread = get_ident()
-        self._loop = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
+        try:
+            self._loop: trio.lowlevel.TrioToken | None = trio.lowlevel.current_trio_token()
+        except RuntimeError:  # no loop here; newer versions of trio can be asked
+            self._loop = None
 
     def __call__(self) -> None:
         if self._loop is None or get_ident() == self._thread:
