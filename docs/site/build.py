@@ -50,6 +50,12 @@ def page(text: str, drawing: bool) -> str:
     return text
 
 
+def with_the_rest(index: str, pages: set[str]) -> str:
+    """The table of contents with the pages that it does not name: a new document needs no line there."""
+    missing = sorted(pages - set(index.split()) - {"index"})
+    return f"{index}\n```{{toctree}}\n:caption: More\n" + "\n".join(missing) + "\n```\n" if missing else index
+
+
 def sources(place: Path) -> None:
     """Everything Sphinx reads."""
     shutil.rmtree(place, ignore_errors=True)
@@ -65,6 +71,8 @@ def sources(place: Path) -> None:
     (place / "tour.md").write_text("# " + tour.removeprefix("## ").replace("\n## ", "\n## "), "utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     (place / "changelog.md").write_text(changes, "utf-8")
+    index = (place / "index.md").read_text("utf-8")
+    (place / "index.md").write_text(with_the_rest(index, {file.stem for file in place.glob("*.md")}), "utf-8")
     for name, text in reference.pages().items():
         (place / "reference" / name).write_text(text, "utf-8")
     shutil.copy(HERE / "conf.py", place)
