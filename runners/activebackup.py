@@ -79,7 +79,7 @@ class ActiveBackup(Runner):
             self._learn_macs(team)
         elif self._own_macs:
             self._drop_returned(team)
-        facts = tuple([(p.ifindex, p.up, p.priority, p.config.sticky, *self._media_of(p)) for p in team.ports.values()])
+        facts = tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in team.ports.items()])
         if facts == self._judged or self._awaits(team):
             return
         if not self._judged and team.adopted:
@@ -211,8 +211,10 @@ class ActiveBackup(Runner):
         self.note(Level.INFO, f'Changed active port to "{port.name}".')
 
     def _media_of(self, port: PortView) -> tuple[int, int]:
-        if port.speed_mbps or port.duplex:
-            self._media[port.ifindex] = (port.speed_mbps, int(port.duplex == 1))
+        speed_mbps, duplex = port.speed_mbps, port.duplex
+        if speed_mbps or duplex:
+            self._media[port.ifindex] = known = (speed_mbps, int(duplex == 1))
+            return known
         return self._media.get(port.ifindex, (0, 0))
 
     def _learn_macs(self, team: TeamView) -> None:

@@ -72,7 +72,8 @@ class Port:
     @property
     def speed_mbps(self) -> int:
         """Mbit/s, 0 when down or unknown."""
-        return 0 if self.speed_unknown else self.seen.speed_mbps
+        speed_mbps = self.seen.speed_mbps  # no second property: asked for each port at each event
+        return 0 if speed_mbps == SPEED_UNKNOWN else speed_mbps
 
     @property
     def speed_unknown(self) -> bool:
