@@ -52,7 +52,8 @@ kernel: lab  ## only the real-kernel lane
 	@$(PYTHON) tests/run.py kernel
 
 long: lab  ## every seed and configuration; minutes and a hundred kills where make test has seconds; an hour or two
-	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py slow kernel
+	@tests/lab/setup.sh nm package || echo "without them the packages are not tried in whole systems"
+	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh
