@@ -19,7 +19,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 lab_packages='user-mode-linux libteam-utils kmod iproute2 iputils-ping busybox-static tcpdump dbus procps
-    openvswitch-switch tshark zsh'
+    openvswitch-switch frr tshark zsh'
 bench_packages='qemu-system-x86 busybox-static kmod iproute2 libteam-utils procps'
 # Looked for by name where there is no dpkg to ask.
 lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps ovs-vswitchd tshark zsh'
