@@ -42,7 +42,7 @@ scenario: venv  ## one scenario: make scenario S=tests/scenarios/x.txt
 rewrite: venv  ## write the transcripts of all scenarios anew; review the diff
 	@.venv/bin/pyteamd simulate --rewrite tests/scenarios/*.txt
 
-mutate: venv  ## faults put into the LACP machines one by one; the tests must catch each, minutes
+mutate: venv  ## faults put into the LACP machines one by one; the tests must catch each; half an hour
 	@$(PYTHON) tests/runners/lacp/mutate.py
 
 diagrams: venv  ## draw the LACP machines from their tables: docs/lacp-machines.md

@@ -123,20 +123,13 @@ class Mux(Enum):
     DISTRIBUTING = "distributing"
     COLLECTING_DISTRIBUTING = "collecting_distributing"
 
-    @property
-    def in_sync(self) -> bool:
+    def __init__(self, text: str) -> None:
+        self.in_sync = text not in ("detached", "waiting")
         """The port belongs to the aggregate: SYNCHRONIZATION."""
-        return self not in (Mux.DETACHED, Mux.WAITING)
-
-    @property
-    def collecting(self) -> bool:
+        self.collecting = "collecting" in text or text == "distributing"
         """The port takes frames in."""
-        return self in (Mux.COLLECTING, Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING)
-
-    @property
-    def distributing(self) -> bool:
+        self.distributing = "distributing" in text
         """The port sends frames."""
-        return self in (Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ The raw link is followed, not the link watchers' verdict, as teamd does. While t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap
@@ -44,6 +45,9 @@ from pyteamd.runners.spread.loadbalance import Spreader
 from pyteamd.wire import slow
 from pyteamd.wire.ethernet import MAC_LENGTH
 from pyteamd.wire.lacpdu import Lacpdu
+
+option_key = lru_cache(4096)(OptionKey)
+"""Asked for with every frame."""
 
 
 class Lacp(Runner):
@@ -129,7 +133,7 @@ class Lacp(Runner):
             touched = list(ports)
         for ifindex in touched:
             self._finish(ports[ifindex], now)
-        self.spreader.handle(event, self._weights(team), team, now)
+        self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
         self._joining.begun = self._joining.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
@@ -179,7 +183,7 @@ class Lacp(Runner):
         before = port.receive
         if view.speed_mbps or (view.running and view.speed_unknown):
             port.speed_mbps = view.speed_mbps
-        apart = [OptionKey(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
+        apart = [option_key(name, port.ifindex) for name in ("rx_enabled", "tx_enabled")]
         port.set_mode(all(key in team.observed.options for key in apart))
         link = link_of(view, team.up and self._group.addressed(port), port.link)
         if link is not port.link:
@@ -327,10 +331,10 @@ class Lacp(Runner):
             alone = ifindex in self._fallback.ports
             serves = (port.mux.distributing or alone) and not team.ports[ifindex].gated
             if port.independent:
-                options[OptionKey("rx_enabled", ifindex)] = port.mux.collecting or alone
-                options[OptionKey("tx_enabled", ifindex)] = serves
+                options[option_key("rx_enabled", ifindex)] = port.mux.collecting or alone
+                options[option_key("tx_enabled", ifindex)] = serves
             else:
-                options[OptionKey("enabled", ifindex)] = serves
+                options[option_key("enabled", ifindex)] = serves
         return Desired(options=options, macs=dict.fromkeys(team.ports, team.mac), carrier=self._carrier)
 
     def taps(self, port: PortView) -> tuple[Tap, ...]:

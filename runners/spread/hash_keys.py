@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.model.desired import Observed, OptionKey, SetOption
-from pyteamd.model.events import Applied, Event
+from pyteamd.model.events import Applied, Event, FrameSeen, Tick
 from pyteamd.schema.option import OnBad, option
 
 FRAGMENTS = ("eth", "vlan", "ipv4", "ipv6", "ip", "l3", "tcp", "udp", "sctp", "l4")
@@ -69,6 +69,8 @@ class Numbering:
 
     def learn(self, event: Event, ports: Iterable[int], observed: Observed) -> None:
         """Follow an event that has been digested. `ports`: members of the team."""
+        if isinstance(event, FrameSeen | Tick):  # there are many, and they change nothing in the driver
+            return
         if isinstance(event, Applied):
             for write in event.writes:
                 match write:
