@@ -171,3 +171,46 @@ def test_silence_of_the_partner_in_use_is_no_reason_to_wait_when_another_is_read
     limit = 3.1 if fast_rate else 90.1
     world.run(limit)
     assert box.serving() == {4}, f"{world.now - silent_at} s after the last LACPDU"
+
+
+@pytest.mark.parametrize(("sys_prio", "patience_s"), [(65535, 3.0), (1, 5.0)])
+def test_the_end_with_the_larger_identifier_gives_way_first(sys_prio: int, patience_s: float) -> None:
+    bench = Bench(FakePort(3), FakePort(4, config=LacpPortConfig(lacp_prio=300)), sys_prio=sys_prio)
+    other = b"\x02\xcc\0\0\0\x01"
+    began = bench.now
+    while not bench.enabled() and bench.now < began + 20.0:
+        for ifindex, mac, state in (
+            (3, b"\x02\xaa\0\0\0\x01", 0x07),
+            (4, other, 0x3F if bench.now > began + 1.0 else 0x07),
+        ):
+            bench.hear(ifindex, mac=mac, state=state)
+        bench.wait(0.25)
+    assert bench.enabled() == {4}
+    assert bench.now - began == pytest.approx(2.0 + patience_s, abs=0.3)
+
+
+def test_a_partner_that_is_in_sync_with_somebody_else_displaces_nobody() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    other = b"\x02\xcc\0\0\0\x01"
+    for second in range(12):
+        bench.hear(4, mac=other)
+        if second > 3:
+            bench.hear_about(3, LacpInfo(65535, bytes(6), 0, 255, 99, 0x3F))
+        bench.wait(1.0)
+        assert second < 3 or bench.enabled() == {4}
+    assert bench.runner.broken(bench.view) == []
+
+
+@pytest.mark.parametrize("says_sync", [False, True])
+def test_one_bond_that_stays_with_the_worse_link(says_sync: bool) -> None:
+    """One of the small worlds, every time: the driver is in sync on the link it prefers only after us."""
+    world = World()
+    box = team(world, "a", (0, 1), "lacp_prio", True, PRIORITIES[0])
+    slaves = {3: BondPort(3, 1), 4: BondPort(4, 2)}
+    bond = Bond(world, "stable", slaves, mac=b"\x02\xbb\0\0\0\1", priority=5, says_sync=says_sync)
+    box.start()
+    for ifindex, later in ((4, 0.0), (3, 0.5)):
+        world.run(later)
+        world.connect((box, ifindex), (bond, ifindex))
+    settled(world, (box, bond), BONDS_WITHIN_S)
+    assert box.serving() == {4}
