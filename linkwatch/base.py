@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pyteamd.model.desired import Frame, Level, Note, Tap, Verdict
 from pyteamd.model.events import FrameSeen
+from pyteamd.model.incidents import Incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ class Watcher:
             self.down_count += 1
         self.up = up
 
-    def note(self, level: Level, text: str, port: str = "") -> None:
+    def note(self, level: Level, text: str, port: str = "", incident: Incident | None = None) -> None:
         """Say something once."""
-        self._notes.append(Note(level, text, port))
+        self._notes.append(Note(level, text, port, incident))
 
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""

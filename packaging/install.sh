@@ -11,7 +11,7 @@
 #   PREFIX    where to (default /usr/local): PREFIX/lib/pyteamd is the environment, PREFIX/bin has the commands
 #   DESTDIR   put before every path, for building packages; then nothing outside of it is touched or asked, and root is not needed
 #   BINDIR    where the units find the commands (default PREFIX/bin)
-#   UNITDIR, TMPFILESDIR, SYSCONFDIR, DBUSDIR, MANDIR, BASHDIR, ZSHDIR, DOCDIR, DATADIR: where else things go; the defaults follow PREFIX
+#   UNITDIR, TMPFILESDIR, SYSCONFDIR, DBUSDIR, MANDIR, BASHDIR, ZSHDIR, FISHDIR, DOCDIR, DATADIR: where else things go; the defaults follow PREFIX
 #   PYTHON    the interpreter to build on (default /usr/bin/python3, else python3): 3.11 or newer; install needs its venv module
 #   PACKAGE   what pip installs (default: this directory); PIP_FLAGS are passed on to pip
 #
@@ -30,6 +30,7 @@ TMPFILESDIR=${TMPFILESDIR:-$PREFIX/lib/tmpfiles.d}
 MANDIR=${MANDIR:-$PREFIX/share/man}
 BASHDIR=${BASHDIR:-$PREFIX/share/bash-completion/completions}
 ZSHDIR=${ZSHDIR:-$PREFIX/share/zsh/site-functions}
+FISHDIR=${FISHDIR:-$PREFIX/share/fish/vendor_completions.d}
 DOCDIR=${DOCDIR:-$PREFIX/share/doc/pyteamd}
 DATADIR=${DATADIR:-$PREFIX/share/pyteamd}
 sysconf=${SYSCONFDIR:-/etc} # where the policy goes, and a directory for configurations; the units know only /etc
@@ -145,6 +146,7 @@ install_data() { # INTERPRETER
     for name in pyteamd pyteamdctl pyteamnl; do
         put "$BASHDIR/$name" <"$pages/$name.bash"
         put "$ZSHDIR/_$name" <"$pages/$name.zsh"
+        put "$FISHDIR/$name.fish" <"$pages/$name.fish"
     done
     rm -rf "$pages"
     for example in "$here"/examples/*; do

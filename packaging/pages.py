@@ -3,21 +3,22 @@
 
     python3 packaging/pages.py DIRECTORY
 
-pyteamd.8, pyteamdctl.8, pyteamnl.8, pyteamd.conf.5, and for each command NAME.bash and NAME.zsh.
+pyteamd.8, pyteamdctl.8, pyteamnl.8, pyteamd.conf.5, and for each command NAME.bash, NAME.zsh and NAME.fish.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from pyteamd import __version__
+from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import options
-from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl import verbs
+from pyteamd.cli.pyteamdctl import words as ctl_words
 from pyteamd.cli.pyteamnl import main as nl
 from pyteamd.config.document import reference
 from pyteamd.linkwatch import WATCHERS
@@ -35,17 +36,84 @@ With the runner lacp: what a daemon that takes the device over goes on from.
 .I /etc/pyteamd/DEVICE.conf, .json, .yaml
 What the unit pyteamd@DEVICE.service reads, the first that is there.
 """
-EXIT_TEXT = """\
-.SH EXIT STATUS
-.TP
-.B 0
-Success; also the end by a signal, and when the device was deleted by somebody.
-.TP
-.B 1
-Usage, configuration, or the start failed; \\-e: no daemon; \\-k: none, or it does not end.
-.TP
-.B 2
-Failed after a good start.
+EXIT_ROWS = {
+    "pyteamd": (
+        ("0", "Success; also the end by a signal, and when the device was deleted by somebody."),
+        ("1", "Usage, configuration, or the start failed; -e: no daemon; -k: none, or it does not end."),
+        ("2", "Failed after a good start."),
+    ),
+    "commands": (
+        ("0", "Done, and nothing is wrong."),
+        (
+            "1",
+            "check: an error, a file that cannot be read, with -s a warning. convert: not done, with --strict also what has no "
+            "counterpart. "
+            "simulate: a difference or a failed run. replay: another decision. serve: no team could be started.",
+        ),
+        ("2", "Usage. replay: no trace. serve: failed after a good start."),
+    ),
+    "pyteamdctl": (
+        ("0", "Done. --all and list: for every team, or there is none."),
+        (
+            "1",
+            "Usage, no daemon, or refused; port present: no port; diff: something differs. With --all the worst of all teams.",
+        ),
+        ("255", "With -H: ssh could not connect; else the status of the command there."),
+    ),
+    "pyteamnl": (("0", "Done."), ("1", "Usage, no such device or option, or the kernel refused.")),
+    "pyteamd.conf": (),
+}
+EXAMPLES = {
+    "pyteamd": (
+        ("pyteamd example activebackup > team0.yaml", "A commented configuration to begin with."),
+        ("pyteamd check team0.yaml", "All that is wrong with it, and what start and reload will do."),
+        ("pyteamd -d -o -t team0 -f team0.yaml", "Run it in the background; take the device over if it is there."),
+        ("pyteamd -k -t team0", "Stop it."),
+    ),
+    "pyteamdctl": (
+        ("pyteamdctl team0 explain", "Why each port carries traffic or does not."),
+        (
+            "pyteamdctl team0 config apply team0.yaml --confirm 60",
+            "Another configuration, taken back unless confirmed within a minute.",
+        ),
+        ("pyteamdctl team0 config confirm", "Keep it."),
+        ("pyteamdctl team0 state item set runner.active_port eth1", "Another active port."),
+        (
+            "pyteamdctl team0 hash --src 192.0.2.1 --dst 192.0.2.2 --sport 1024 --dport 80",
+            "Which port that flow leaves by.",
+        ),
+        ("pyteamdctl team0 monitor --json | jq .text", "What happens, as it happens."),
+        ("pyteamdctl --all metrics", "All teams for Prometheus."),
+        ("pyteamdctl -H root@host1 -H root@host2 --all explain", "Two hosts at once."),
+    ),
+    "pyteamnl": (
+        ("pyteamnl team0 getoption activeport", "The option as the kernel has it."),
+        ("pyteamnl team0 setoption -p eth1 priority 10", "Set one of a port."),
+    ),
+    "pyteamd.conf": (
+        (
+            '{"device": "team0", "runner": {"name": "activebackup"}, "ports": {"eth1": {"prio": 100}, "eth2": {}}}',
+            "Two ports, one of them preferred.",
+        ),
+    ),
+}
+FORMS_TEXT = """\
+.SH ITEM PATHS
+The state is a tree, and an item's path its keys with dots between them: runner.active_port, setup.debug_level,
+ports.eth1.link.up, ports.eth1.runner.aggregator.selected. A name of a port that has dots stands in double quotes:
+ports."eth1.100".link.up. What can be set: setup.debug_level; runner.active_port with activebackup;
+ports.PORT.runner.aggregator.selected with lacp.
+.SH FLOWS
+What hash takes is a frame in hexadecimal, or what is known of one: \\-\\-src and \\-\\-dst (IPv4 or IPv6 addresses), \\-\\-sport
+and \\-\\-dport, \\-\\-proto (tcp, udp, sctp or a number), \\-\\-vlan, \\-\\-smac, \\-\\-dmac.
+.SH JSON
+With \\-\\-json every verb that answers prints one document, with the team, the wall-clock time (UTC) and CLOCK_MONOTONIC;
+\\-\\-all makes one of all teams. pyteamd schema NAME prints the schema of each, which is a promise: members stay, others
+may come.
+.SH MONITOR
+Each line is an event: when it happened, what happened, and in brackets the kind of event it followed from. With
+\\-\\-json it has the members team, time, monotonic_s, age_s (seconds since), level (debug to error), port (empty for the
+team's own), text, cause; a line with missed says how many steps were lost because nobody read.
 """
 SIGNALS_TEXT = """\
 .SH SIGNALS
@@ -129,6 +197,11 @@ def page(name: str, section: int, summary: str, synopsis: str, body: str, also: 
     head += f".SH NAME\n{name} \\- {summary}\n"
     if synopsis:
         head += f".SH SYNOPSIS\n.B {name}\n{roff(synopsis)}\n"
+    if EXIT_ROWS[name]:
+        body += f".SH EXIT STATUS\n{entries(EXIT_ROWS[name])}"
+        if name == "pyteamd":
+            body += f"The commands, on the other hand:\n{entries(EXIT_ROWS['commands'])}"
+    body += f".SH EXAMPLES\n{entries(EXAMPLES[name])}"
     return f"{head}{body}.SH SEE ALSO\n{also}\n"
 
 
@@ -143,8 +216,33 @@ def daemon_rows() -> list[Row]:
 
 def ctl_rows() -> list[Row]:
     """Options of pyteamdctl, from its help."""
-    lines = re.findall(r"^ +(-\w) (--\S+) +(.*)$", ctl._OPTIONS_HELP, re.MULTILINE)
-    return [(f"{short}, {long}", f"{text}.") for short, long, text in lines]
+    both = ((ctl_words.OPTIONS_HELP, ""), (ctl_words.OWN_OPTIONS_HELP, " (Not in teamdctl.)"))
+    return [
+        (f"{short}, {long}", f"{text}.{own}")
+        for help_text, own in both
+        for short, long, text in re.findall(r"^ +(-\w) (--\S+) +(.*)$", help_text, re.MULTILINE)
+    ]
+
+
+def subcommands() -> str:
+    """What each command of pyteamd does and takes, from its own parser."""
+    text = ""
+    for name in cli.SUBCOMMANDS:
+        parser = helptext.parser_of(cli.command(name), f"pyteamd {name}")
+        rows = []
+        for action in parser._actions:
+            value = (
+                ""
+                if action.nargs == 0
+                else f" {action.metavar or '|'.join(map(str, action.choices or (action.dest,)))}"
+            )
+            typed = ", ".join(f"{option}{value}" for option in action.option_strings) or str(
+                action.metavar or action.dest
+            )
+            rows.append((typed, action.help or ""))
+        description = " ".join((parser.description or "").split())
+        text += f".SS pyteamd {name}\n{roff(description)}\n{entries(rows)}"
+    return f".SH THE COMMANDS IN FULL\n{text}"
 
 
 def verb_rows() -> list[Row]:
@@ -165,13 +263,13 @@ def manuals() -> dict[str, str]:
         ".SH DESCRIPTION\nRuns one team device: watches the links of its ports and tells the kernel's team driver which of them "
         "carry traffic. It takes teamd's place; the command line is the same.\n"
         f".SH OPTIONS\n{entries(daemon_rows())}.SH COMMANDS\nInstead of options, a first word:\n{entries(commands)}"
-        f"{SIGNALS_TEXT}{EXIT_TEXT}{ENVIRONMENT_TEXT}{FILES_TEXT}"
+        f"{subcommands()}{SIGNALS_TEXT}{ENVIRONMENT_TEXT}{FILES_TEXT}"
     )
     control = (
         ".SH DESCRIPTION\nAsks the daemon of a team device, or tells it something. Every word of a command may be shortened; those of "
         "hash, monitor, watch and config apply only where no argument follows.\n"
         f".SH OPTIONS\n{entries(ctl_rows())}.SH COMMANDS\n{entries(verb_rows())}"
-        f".SH WITHOUT A TEAM\n{entries(WITHOUT_TEAM)}"
+        f".SH WITHOUT A TEAM\n{entries(WITHOUT_TEAM)}{FORMS_TEXT}"
     )
     direct = (
         ".SH DESCRIPTION\nTalks to the kernel's team driver, past any daemon. Commands may be shortened.\n"
@@ -191,115 +289,56 @@ def manuals() -> dict[str, str]:
 
 
 # -- completion --------------------------------------------------------------------------------------------------------
+# The programs themselves know what may follow (cli/complete.py); a shell only asks, and adds files where it is told to.
 
-
-def bash(
-    name: str,
-    flags: Sequence[str],
-    valued: Sequence[str],
-    first: Sequence[str],
-    team_first: bool,
-    words: Sequence[Sequence[str]],
-) -> str:
-    """A completion for bash: options (`valued` have an argument), names of devices, then the words of the commands one by one."""
-    function = f"_{name}"
-    tree = "\n".join(
-        f'        "{" ".join(prefix)}") words="{" ".join(follow)}" ;;' for prefix, follow in branches(words)
-    )
-    teams = '$(for link in /sys/class/net/*; do [ -e "$link/device" ] || echo "${link##*/}"; done)'
-    return f"""# bash completion for {name}
-{function}() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} words="" said="" team="" skip="" word
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        if [ -n "$skip" ]; then skip=""; continue; fi
-        case $word in
-        {"|".join(valued) or "--"}) skip=yes ;;
-        -*) ;;
-        *) if [ -z "$team" ] && {"true" if team_first else "false"}; then team=$word; else said="${{said:+$said }}$word"; fi ;;
-        esac
-    done
-    if [ -n "$skip" ]; then
-        :  # the argument of an option
-    elif [[ $cur == -* ]]; then
-        words="{" ".join(flags)}"
-    elif [ -z "$team" ] && {"true" if team_first else "false"}; then
-        words="{teams}"
-    else
-        case $said in
-{tree}
-        esac
-        [ -n "$said" ] || words="$words {" ".join(first)}"
+BASH = """\
+# bash completion for NAME
+_NAME() {
+    local line cur=${COMP_WORDS[COMP_CWORD]}
+    local -a told
+    mapfile -t told < <(NAME --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    COMPREPLY=()
+    for line in "${told[@]:1}"; do COMPREPLY+=("${line%%$'\\t'*}"); done
+    if [[ ${told[0]} == files ]]; then
+        while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$cur")
+        compopt -o filenames 2>/dev/null
     fi
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-    [ ${{#COMPREPLY[@]}} -gt 0 ] || [[ $cur == -* ]] || COMPREPLY=($(compgen -f -- "$cur"))
-}}
-complete -F {function} {name}
+    return 0
+}
+complete -F _NAME NAME
 """
-
-
-def branches(words: Sequence[Sequence[str]]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """For every beginning of a command the words that may follow."""
-    found: dict[tuple[str, ...], dict[str, None]] = {}
-    for command in words:
-        for depth, word in enumerate(command):
-            found.setdefault(tuple(command[:depth]), {})[word] = None
-    return [(prefix, list(follow)) for prefix, follow in found.items()]
-
-
-def zsh(
-    name: str,
-    flags: Sequence[str],
-    valued: Sequence[str],
-    first: Sequence[str],
-    team_first: bool,
-    words: Sequence[Sequence[str]],
-) -> str:
-    """The same for zsh, in its own words: bash's completions do not all run under bashcompinit."""
-    tree = "\n".join(f'    ("{" ".join(prefix)}") follow=({" ".join(follow)}) ;;' for prefix, follow in branches(words))
-    return f"""#compdef {name}
-local -a said follow
-local team= skip= word
-for word in "${{(@)words[2,CURRENT-1]}}"; do
-    if [[ -n $skip ]]; then skip=; continue; fi
-    case $word in
-    ({"|".join(valued) or "--"}) skip=yes ;;
-    (-*) ;;
-    (*) if [[ -z $team ]] && {"true" if team_first else "false"}; then team=$word; else said+=("$word"); fi ;;
-    esac
+ZSH = """\
+#compdef NAME
+local line
+local -a told names shown
+told=("${(@f)$(NAME --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+for line in "${(@)told[2,-1]}"; do
+    names+=("${line%%$'\\t'*}")
+    shown+=("${line/$'\\t'/  }")
 done
-if [[ -n $skip ]]; then
-    _files
-    return
-elif [[ $PREFIX == -* ]]; then
-    follow=({" ".join(flags)})
-elif [[ -z $team ]] && {"true" if team_first else "false"}; then
-    for word in /sys/class/net/*(N); do
-        [[ -e $word/device ]] || follow+=("${{word:t}}")
-    done
-else
-    case "${{said[*]}}" in
-{tree}
-    esac
-    (( $#said )) || follow+=({" ".join(first)})
-fi
-compadd -a follow || [[ $PREFIX == -* ]] || _files
+(( $#names )) && compadd -l -d shown -a names
+[[ $told[1] == files ]] && _files
+return 0
+"""
+FISH = """\
+# fish completion for NAME
+function __NAME_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l told (NAME --complete $words[2..-1] 2>/dev/null)
+    string join \\n -- $told[2..-1]
+    if test "$told[1]" = files
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c NAME -f -a '(__NAME_complete)'
 """
 
 
 def completions() -> dict[str, str]:
     """Name → text."""
-    daemon = [word for flag in options.FLAGS for word in (f"-{flag.short}", f"--{flag.long}")]
-    with_value = [word for flag in options.FLAGS if flag.metavar for word in (f"-{flag.short}", f"--{flag.long}")]
-    control = [word.partition("=")[0] for typed, _ in ctl_rows() for word in typed.split(", ")]
-    direct = [word.partition("=")[0] for typed, _ in nl.OPTION_HELP for word in typed.split()]
-    programs: dict[str, tuple[list[str], list[str], list[str], bool, list[tuple[str, ...]]]] = {
-        "pyteamd": (daemon, with_value, list(cli.SUBCOMMANDS), False, []),
-        "pyteamdctl": (control, ["-Z"], [], True, [verb.words for verb in verbs.VERBS]),
-        "pyteamnl": (direct, ["-p", "-a"], [], True, [(name,) for name, _, _ in nl.COMMANDS]),
-    }
-    return {
-        f"{name}.{shell.__name__}": shell(name, *known) for name, known in programs.items() for shell in (bash, zsh)
-    }
+    shells = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+    programs = ("pyteamd", "pyteamdctl", "pyteamnl")
+    return {f"{name}.{shell}": text.replace("NAME", name) for name in programs for shell, text in shells.items()}
 
 
 def main() -> int:

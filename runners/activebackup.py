@@ -14,6 +14,7 @@ from typing import Any
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
 from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import Event
+from pyteamd.model.incidents import Incident
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
 from pyteamd.schema.option import OnBad, option
 
@@ -139,13 +140,14 @@ class ActiveBackup(Runner):
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         if path != "active_port":
-            raise UserError(*NOT_SUPPORTED)
+            raise UserError(*NOT_SUPPORTED, f"runner.{path} can only be read")
         for port in team.ports.values():
             if port.name == value:
                 self._activate(port, now)
                 self.chosen_by_user = True
                 return
-        raise UserError(*SET_FAILED)
+        there = ", ".join(port.name for port in team.ports.values())
+        raise UserError(*SET_FAILED, f"{value} is no port of this team; its ports: {there or 'none'}")
 
     def disruption(self, name: str, config: ActiveBackupConfig, team: TeamView) -> str:
         return "team"  # the only field is hwaddr_policy, and peers have to learn another address
@@ -193,7 +195,8 @@ class ActiveBackup(Runner):
             self.note(Level.INFO, f'Took over with active port "{port.name}".')
 
     def _choose(self, team: TeamView, now: float) -> None:
-        current = team.ports.get(self.active) if self.active is not None else None
+        before = self.active
+        current = team.ports.get(before) if before is not None else None
         if current is None or not current.up:
             current = self.active = None
             self.chosen_by_user = False
@@ -202,13 +205,15 @@ class ActiveBackup(Runner):
         candidates = [port for port in team.ports.values() if port.up]
         best = max(candidates, key=lambda port: rank(port, self._media_of(port), port is current), default=None)
         if best is not None and best is not current:
-            self._activate(best, now)
+            self._activate(best, now, lost=before is not None and self.active is None)
 
-    def _activate(self, port: PortView, now: float) -> None:
+    def _activate(self, port: PortView, now: float, lost: bool = False) -> None:
+        """`lost`: the port before can carry the traffic no longer."""
         self.active = port.ifindex
         self._active_since = now
         self.chosen_by_user = False
-        self.note(Level.INFO, f'Changed active port to "{port.name}".')
+        level = Level.WARNING if lost else Level.INFO
+        self.note(level, f'Changed active port to "{port.name}".', port.name, Incident.ACTIVE_PORT)
 
     def _media_of(self, port: PortView) -> tuple[int, int]:
         speed_mbps, duplex = port.speed_mbps, port.duplex

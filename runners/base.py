@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from pyteamd.model.desired import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
 from pyteamd.model.errors import NOT_SUPPORTED, UserError
 from pyteamd.model.events import Event
+from pyteamd.model.incidents import Incident
 from pyteamd.schema.option import OnBad, option
 
 
@@ -260,7 +261,7 @@ class Runner:
 
         Raises UserError; the default refuses everything.
         """
-        raise UserError(*NOT_SUPPORTED)
+        raise UserError(*NOT_SUPPORTED, f"with {self.name}, nothing of the runner can be set")
 
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
         """Why this port, whose link watchers say up, carries traffic or not. Ports that are down are explained elsewhere."""
@@ -294,9 +295,11 @@ class Runner:
         too old, malformed or about another port is ignored.
         """
 
-    def note(self, level: Level, text: str, port: str = "", *, fault: bool = False) -> None:
-        """Say something once. `fault`: see Note."""
-        self._notes.append(Note(level, text, port, fault))
+    def note(
+        self, level: Level, text: str, port: str = "", incident: Incident | None = None, *, fault: bool = False
+    ) -> None:
+        """Say something once. `incident`, `fault`: see Note."""
+        self._notes.append(Note(level, text, port, incident, fault=fault))
 
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""

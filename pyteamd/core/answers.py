@@ -8,6 +8,7 @@ from pyteamd.core.joining import Joining
 from pyteamd.core.set_once import MODE, SetOnce
 from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
 from pyteamd.model.events import Applied, Refused
+from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe, in_words
 
 
@@ -81,4 +82,4 @@ class Answers:
     def _say(self, level: Level, text: str, write: Write) -> None:
         ifindex = port_of(write)
         name = self._facts.name_of(ifindex) if ifindex else ""
-        self.notes.append(Note(level, f"{name}: {text}" if name else text, name))
+        self.notes.append(Note(level, f"{name}: {text}" if name else text, name, Incident.KERNEL_REFUSED))

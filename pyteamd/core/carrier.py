@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pyteamd.core.facts import Facts
 from pyteamd.model.desired import Level, Note, OptionKey
+from pyteamd.model.incidents import Incident
 
 PATIENCE_S = 2.0
 """The kernel announces a team's carrier at most once a second."""
@@ -30,6 +31,8 @@ class Carrier:
         """The carrier by the rule, and the one there was, when they last agreed or began to disagree."""
         self._since: float | None = None
         """They disagree since then."""
+        self._lost = False
+        """It was told that there is none any more."""
 
     def desired(self) -> bool | None:
         """What the carrier is to be; None leaves it to the driver."""
@@ -38,6 +41,17 @@ class Carrier:
     def deadline(self) -> float | None:
         """When to look again."""
         return None if self._since is None else self._since + PATIENCE_S
+
+    def tell(self, had: bool | None) -> None:
+        """It went or came back, and no runner that sets it tells so by itself. `had`: what there was before."""
+        has = self._facts.observed.carrier
+        if had and has is False:
+            self._lost = True
+            text = "The team has no carrier any more: no port has a link."
+            self.notes.append(Note(Level.ERROR, text, "", Incident.CARRIER_LOST))
+        elif has and self._lost:
+            self._lost = False
+            self.notes.append(Note(Level.INFO, "The team has carrier again.", "", Incident.CARRIER_BACK))
 
     def look(self, now: float) -> None:
         """Compare the carrier with the rule."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+from pyteamd.core.silence import Silence
 from pyteamd.model.desired import (
     DIRECTIONS,
     SWITCHES,
@@ -50,6 +51,8 @@ class Facts:
         """Ports of ours, links without a master (they may become ports), and links the team is told to watch for."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
+        self.silence = Silence()
+        """What the drivers count. It is only told: nothing follows from it."""
         self._unenslaved_macs: dict[int, bytes] = {}
         self._echoes: dict[Hashable, Echo] = {}
         """By place: what we wrote and the kernel has not announced yet."""

@@ -17,6 +17,7 @@ from pyteamd.linkwatch.base import Watcher
 from pyteamd.linkwatch.periodic import is_address
 from pyteamd.model.desired import Level, Note, OptionKey
 from pyteamd.model.events import HostName
+from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
 
 
@@ -118,7 +119,7 @@ class Joining:
         name = self._facts.name_of(ifindex)
         self.release(ifindex)
         self.refused[name] = why
-        self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name))
+        self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name, Incident.PORT_REFUSED, why))
 
     def unresolved(self) -> list[HostName]:
         """Hosts without whose addresses some port cannot be watched."""

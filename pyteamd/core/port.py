@@ -8,6 +8,7 @@ from typing import Any
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Level, Note, Tap
 from pyteamd.model.events import FrameSeen, LinkSeen, PortSeen
+from pyteamd.model.incidents import Incident
 
 SPEED_UNKNOWN = 0xFFFFFFFF
 
@@ -193,7 +194,10 @@ class Port:
         for watcher, was in zip(self.watchers, before, strict=True):
             if watcher.up != was:
                 direction = "up" if watcher.up else "down"
-                self.notes.append(Note(Level.INFO, f"{self.name}: {watcher.name}-link went {direction}.", self.name))
+                level = Level.INFO if watcher.up else Level.WARNING
+                incident = Incident.LINK_BACK if watcher.up else Incident.LINK_LOST
+                text, why = f"{self.name}: {watcher.name}-link went {direction}.", watcher.verdict().reason
+                self.notes.append(Note(level, text, self.name, incident, why))
         if any(was and not watcher.up for watcher, was in zip(self.watchers, before, strict=True)):
             for watcher in self.watchers:
                 watcher.went_down(at, now)

@@ -225,7 +225,10 @@ class Team:
     def _link_seen(self, event: LinkSeen, now: float) -> bool:
         ifindex = event.ifindex
         if ifindex == self.view.ifindex:
+            had = self.facts.observed.carrier
             changed = self.facts.team_seen(event, now)
+            if self.started and not self.stopping and event.up and not self.runner.sets_carrier:
+                self.carrier.tell(had)
             self._refresh_view()
             return changed
         port = self.ports.get(ifindex)

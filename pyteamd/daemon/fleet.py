@@ -17,14 +17,14 @@ from pathlib import Path
 import trio
 
 from pyteamd.config.config import Config
-from pyteamd.daemon import read_file
+from pyteamd.daemon import link_counters, read_file
 from pyteamd.daemon.late_imports import import_late
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.service import QUIT_SIGNALS, read_again, serve_metrics, settle_memory, signals, watchdog
+from pyteamd.daemon.service import QUIT_SIGNALS, read_again, settle_memory, signals, watchdog
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
@@ -36,6 +36,7 @@ from pyteamd.schema.problems import ConfigError
 ENDINGS = (".conf", ".json", ".yaml", ".yml")
 TRACE_ENTRIES = 512
 """Steps remembered for each team; 64 full rings of the usual size would take more memory than all else."""
+ANYTHING = object()
 RESTART_S = 1.0
 """Pause before a team is taken over after a fault of ours."""
 
@@ -48,6 +49,8 @@ class Settings:
     take_over: bool = False
     keep: bool = False
     enslave: bool = True
+    metrics_listen: str = ""
+    """Where the metrics of all teams are served, "" for nowhere."""
 
 
 class SharedReader(Reader):
@@ -83,12 +86,19 @@ class Rest:
 
 
 @dataclass(slots=True)
+class Listener:
+    """One address where metrics are served, for all teams that name it."""
+
+    teams: dict[str, None] = field(default_factory=dict)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+@dataclass(slots=True)
 class Member:
     """One team of the process."""
 
     server: TeamServer
     scope: trio.CancelScope
-    metrics: trio.CancelScope = field(default_factory=trio.CancelScope)
     reload: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of the last reload: it ends with the team, or it would wait for ever for an answer to what it asked."""
     gone: bool = False
@@ -109,17 +119,22 @@ class Fleet:
         self._starting: dict[str, None] = {}
         self._resting: dict[str, Rest] = {}
         self._changed = trio.Event()
+        self._listeners: dict[str, Listener] = {}
 
     async def run(self, started: Callable[[], None]) -> int:
         """Start all teams, call `started` when each works or has failed, serve until told to stop. Returns the exit code."""
         async with trio.open_nursery() as self._nursery:
+            if self._settings.metrics_listen:
+                self._nursery.start_soon(self._listen, self._settings.metrics_listen, None)
             await self._look()
             await self._until(lambda: not self._starting)
             if not self.members and not self._resting:
                 self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
+                self._nursery.cancel_scope.cancel()
                 return EXIT_START
             started()
             await self._until(lambda: self._stopping and not self.members and not self._resting)
+            self._nursery.cancel_scope.cancel()  # the metrics of all; there is nobody else any more
         return EXIT_OK
 
     def stop(self) -> bool:
@@ -245,7 +260,7 @@ class Fleet:
             again = False
             try:
                 if plan.config.team.metrics_listen is not None:
-                    self._nursery.start_soon(self._metrics, plan.config.team.metrics_listen, device, member, log)
+                    self._tell_metrics(plan.config.team.metrics_listen, device)
                 with member.scope:
                     await member.server.run(lambda: self._started(device))
                 again = member.scope.cancelled_caught
@@ -256,7 +271,7 @@ class Fleet:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
-            member.metrics.cancel()
+            self._keep_metrics(device)
             member.reload.cancel()
             self._started(device)
             if not again or member.gone or self._stopping:
@@ -267,12 +282,37 @@ class Fleet:
             del self._resting[device]
             plan, wanted = replace(rest.plan, take_over=True), rest.wanted
 
-    async def _metrics(self, address: str, device: str, member: Member, log: logging.Logger) -> None:
-        try:
-            with member.metrics:
-                await serve_metrics(address, member.server, log)
-        except Exception as fault:
-            self._broken(device, member, fault)
+    def _tell_metrics(self, address: str, device: str) -> None:
+        """The metrics of a team are served there, with those of all others that name the same address."""
+        listener = self._listeners.get(address)
+        if listener is None:
+            listener = self._listeners[address] = Listener()
+            self._nursery.start_soon(self._listen, address, listener)
+        listener.teams[device] = None
+
+    def _keep_metrics(self, device: str) -> None:
+        """A team has ended; the last one closes its address."""
+        for address, listener in list(self._listeners.items()):
+            if listener.teams.pop(device, ANYTHING) is None and not listener.teams:
+                del self._listeners[address]
+                listener.scope.cancel()
+
+    async def _listen(self, address: str, listener: Listener | None) -> None:
+        """Serve the metrics of the listener's teams, or of all."""
+        from pyteamd.daemon.control.http import listen
+
+        with listener.scope if listener is not None else trio.CancelScope():
+            await listen(
+                address, lambda: self._metrics(self.members if listener is None else listener.teams), self._log
+            )
+
+    def _metrics(self, devices: Iterable[str]) -> str:
+        """One text for these teams."""
+        from pyteamd.daemon.control import inspection
+        from pyteamd.views.metrics import exposition
+
+        servers = [self.members[device].server for device in devices if device in self.members]
+        return exposition(inspection.metric_rows(server.pump) for server in servers if server.pump is not None)
 
     def _started(self, device: str) -> None:
         self._starting.pop(device, None)
@@ -343,6 +383,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.reader.read)
+            nursery.start_soon(link_counters.watch, lambda: list(fleet.reader.pumps.values()))
             nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
             code = await fleet.run(started)
             nursery.cancel_scope.cancel()

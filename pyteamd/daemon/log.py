@@ -15,11 +15,15 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from pyteamd.model.incidents import Incident
 from pyteamd.model.printable import printable_lines
 
 STREAMS = {"stdout": 1, "stderr": 2}
 OUTPUTS = (*STREAMS, "syslog")
 SYSLOG_SOCKET = "/dev/log"
+JOURNAL_SOCKET = "/run/systemd/journal/socket"
+FIELDS = "journal_fields"
+"""Attribute of a record: names and texts of its own fields in the journal."""
 FACILITY_DAEMON = 3 << 3
 
 BURST_LINES = 1000
@@ -50,9 +54,17 @@ def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Log
         handler = StreamHandler(descriptor := STREAMS[output])
         if is_journal(descriptor, environ):
             handler.setFormatter(WeightFormatter())
+            handler = JournalHandler(ident, handler, JOURNAL_SOCKET)
     handler.addFilter(RateLimit())
     logger.addHandler(handler)
     return logger
+
+
+def also_to_syslog(logger: logging.Logger, ident: str) -> None:
+    """What is wrong before the log is opened where it belongs shall be found there too, under the name of later lines."""
+    handler = SyslogHandler(ident)
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
 
 
 def set_debug_level(logger: logging.Logger, debug_level: int) -> None:
@@ -117,6 +129,52 @@ class StreamHandler(logging.Handler):
                 os.write(self._descriptor, octets[at : at + select.PIPE_BUF])
             except OSError:
                 return  # closed, nobody at the other end, no space: there is nobody to tell
+
+
+class JournalHandler(logging.Handler):
+    """Entries to systemd's journal with fields of their own, in its native protocol; where that is not to be had, `<N>` lines."""
+
+    def __init__(self, ident: str, instead: StreamHandler, path: str) -> None:
+        super().__init__()
+        self.setFormatter(PrintableFormatter())
+        self._ident = ident
+        self._instead = instead
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one datagram for the record."""
+        fields = {
+            "MESSAGE": self.format(record),
+            "PRIORITY": str(weight(record.levelno)),
+            "SYSLOG_IDENTIFIER": self._ident,
+            "SYSLOG_PID": str(os.getpid()),
+            **getattr(record, FIELDS, {}),
+        }
+        try:
+            with socket.socket(
+                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            ) as sender:
+                sender.sendto(b"".join(journal_field(name, text) for name, text in fields.items()), self._path)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._instead.emit(record)
+
+
+def journal_field(name: str, text: str) -> bytes:
+    """One field in the journal's native protocol: on a line, or with its length where it has several lines."""
+    octets = printable_lines(text).encode("utf-8", "backslashreplace")
+    if b"\n" not in octets:
+        return name.encode() + b"=" + octets + b"\n"
+    return name.encode() + b"\n" + len(octets).to_bytes(8, "little") + octets + b"\n"
+
+
+def fields_of(incident: Incident | None, **fields: str) -> dict[str, object]:
+    """The `extra` of a log call: what the journal gets beside the text."""
+    told = {name: text for name, text in fields.items() if text}
+    if incident is not None:
+        told |= {"MESSAGE_ID": incident.value, "INCIDENT": incident.name.lower()}
+    return {FIELDS: told}
 
 
 class SyslogHandler(logging.Handler):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 from pyteamd.core.team import Team
+from pyteamd.daemon.log import fields_of
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Frame, Level, Note, Outputs, Tap
 from pyteamd.model.events import HostName, HostsResolved
@@ -118,7 +119,17 @@ class Outlet:
             if note.fault:
                 self._around.fault(note.text)
             else:
-                self._log.log(LEVELS[note.level], "%s", note.text)
+                self._log.log(LEVELS[note.level], "%s", note.text, extra=self._fields(note))
+
+    def _fields(self, note: Note) -> dict[str, object]:
+        """What the journal gets beside the text."""
+        return fields_of(
+            note.incident,
+            TEAM=self._team.facts.team.name,
+            RUNNER=self._team.runner.name,
+            PORT=note.port,
+            REASON=note.reason,
+        )
 
     def accuse(self, broken: Iterable[str]) -> None:
         """Say what must not be, once each."""

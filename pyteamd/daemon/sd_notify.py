@@ -29,6 +29,11 @@ class Notifier:
         if self._address and MICROSECONDS.fullmatch(allowed_us) and pid in (None, str(os.getpid())):
             self.watchdog_s = int(allowed_us) / 2e6
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a service manager that wants to hear anything."""
+        return bool(self._address)
+
     def send(self, **states: str) -> None:
         """For instance `send(READY="1", STATUS="two ports")`."""
         self.ready = self.ready or "READY" in states

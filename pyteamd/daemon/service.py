@@ -11,23 +11,29 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import trio
 
-from pyteamd.daemon import read_file
+from pyteamd.daemon import link_counters, read_file
 from pyteamd.daemon.control.reconfigure import change
 from pyteamd.daemon.late_imports import import_late
+from pyteamd.daemon.log import fields_of
 from pyteamd.daemon.process import EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
+from pyteamd.model.incidents import Incident
+from pyteamd.views.explain import in_short
 
+STATUS_PAUSE_S = 0.2
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -71,6 +77,7 @@ async def serve(
         notifier.send(READY="1")
         nursery.start_soon(watchdog, notifier)
         nursery.start_soon(import_late)
+        nursery.start_soon(tell_status, one.server, notifier)
         if plan.config.team.metrics_listen is not None:
             nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
         settle_memory()
@@ -78,6 +85,7 @@ async def serve(
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read)
+            nursery.start_soon(link_counters.watch, reader.pumps.values)
             nursery.start_soon(signals, received, one, nursery.cancel_scope, notifier, log)
             try:
                 code = await one.server.run(started)
@@ -117,7 +125,7 @@ async def signals(
                 with suppress(trio.WouldBlock):  # the next reload, which is still to come, will see what is there then
                     wanted.send_nowait(None)
                 continue
-            log.warning("Got SIGINT, SIGQUIT or SIGTERM.")
+            log.info("Got SIGINT, SIGQUIT or SIGTERM.", extra=fields_of(Incident.STOPPING))
             reloading.cancel()
             notifier.send(STOPPING="1")
             if not serving.stop():
@@ -140,6 +148,25 @@ async def watchdog(notifier: Notifier) -> None:
     while notifier.watchdog_s is not None:
         notifier.send(WATCHDOG="1")
         await trio.sleep(notifier.watchdog_s)
+
+
+async def tell_status(server: TeamServer, notifier: Notifier) -> None:
+    """What `systemctl status` shows: which ports carry traffic, and what keeps the others from it; when it has changed."""
+    pump, told = server.pump, ""
+    if pump is None or not notifier.wanted:
+        return
+    while True:
+        noted = pump.trace.noted
+        if (status := in_short(pump.team, trio.current_time())) != told:
+            notifier.send(STATUS=status)
+            told = status
+        await pump.until(partial(something_noted, pump, noted), math.inf)
+        await trio.sleep(STATUS_PAUSE_S)  # what traffic needs comes first, and one incident has several notes
+
+
+def something_noted(pump: Pump, before: int) -> bool:
+    """Whether the team has said something since that step."""
+    return pump.trace.noted != before
 
 
 def settle_memory() -> None:
@@ -165,8 +192,9 @@ async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     for line in report["problems"]:
         log.error("%s", line)
     if not report["applied"]:
-        log.error("%s: refused, nothing changes.", file)
+        log.error("%s: refused, nothing changes.", file, extra=fields_of(Incident.CONFIG_REFUSED, TEAM=device))
         return
     for changed in report["changes"]:
         log.info("%s: %s", device, changed["text"])
-    log.info("%s: configuration of %s in force, %d changes.", file, device, len(report["changes"]))
+    told = fields_of(Incident.CONFIG_APPLIED, TEAM=device)
+    log.info("%s: configuration of %s in force, %d changes.", file, device, len(report["changes"]), extra=told)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from pyteamd.model.incidents import Incident
 from pyteamd.wire.frame_filter import FrameFilter
 
 OptionValue: TypeAlias = bool | int | str | bytes
@@ -151,6 +152,10 @@ class Note:
     level: Level
     text: str
     port: str = ""
+    incident: Incident | None = None
+    """Which of those that matter to an operator, if any."""
+    reason: str = ""
+    """Why, where the text does not say it."""
     fault: bool = False
     """A fault of ours cost a port: what led to it is to be kept."""
 

@@ -6,12 +6,16 @@ import errno as codes
 
 
 class UserError(Exception):
-    """A request of a user that cannot be met. `code` and `text` are those of the control protocol."""
+    """A request of a user that cannot be met. `code` and `text` are those of the control protocol, often teamd's.
 
-    def __init__(self, code: str, text: str) -> None:
+    `reason` says more, "" where there is no more to say; pyteamdctl asks for it (the method Reason), teamdctl does not.
+    """
+
+    def __init__(self, code: str, text: str, reason: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.reason = reason
 
 
 NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")

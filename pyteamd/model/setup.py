@@ -28,5 +28,5 @@ class Setup:
         found = DECIMAL.fullmatch(text)
         level = int(found[1]) if found else -1
         if not 0 <= level <= MAXIMUM_LEVEL:
-            raise UserError(*SET_FAILED)
+            raise UserError(*SET_FAILED, f"setup.debug_level must be an integer from 0 to {MAXIMUM_LEVEL}")
         self.debug_level = level

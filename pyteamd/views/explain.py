@@ -20,10 +20,12 @@ from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
 
+SHORT_PORTS = 12
+
 
 def explain(team: Team, now: float) -> dict[str, Reason]:
     """Reason by interface name: ports in ifindex order, then links that shall be ports and are not."""
-    reasons = {port.name: of_port(team, port, now) for port in team.ports.values()}
+    reasons = {port.name: with_counters(team, port, of_port(team, port, now), now) for port in team.ports.values()}
     return reasons | {name: reason for name, reason in of_outsiders(team) if name not in reasons}
 
 
@@ -31,6 +33,17 @@ def sentence(name: str, reason: Reason, now: float) -> str:
     """The line a person reads: how long comes after the first clause, what to do at the end."""
     time = "" if reason.since is None else f" for {duration(now - reason.since)}"
     return f"{name}: {reason.clause}{time}{reason.rest}" + (f" ({reason.hint})" if reason.hint else "")
+
+
+def in_short(team: Team, now: float) -> str:
+    """All ports on one line, for a place where there is little room: "em1 carries, em2 standby, em8 missing"."""
+    words = []
+    for name, reason in explain(team, now).items():
+        port = team.ports.named(name)
+        why = "missing" if port is None else cause(team, port, now).replace("_", " ")
+        words.append(f"{printable(name)} {'carries' if reason.carrying else why}")
+    more = f", and {len(words) - SHORT_PORTS} more" if len(words) > SHORT_PORTS else ""
+    return ", ".join(words[:SHORT_PORTS]) + more or "no ports"
 
 
 def of_port(team: Team, port: Port, now: float) -> Reason:
@@ -43,6 +56,38 @@ def of_port(team: Team, port: Port, now: float) -> Reason:
         or of_hand(team, port)
         or of_runner(team, port, now)
     )
+
+
+def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
+    """The same, and what the driver's counters say against it. They keep nobody from traffic."""
+    since = team.facts.silence.silent_since(port.ifindex, now) if reason.carrying else None
+    if since is not None:
+        heard = [team.ports[other].name for other in team.facts.silence.heard_by(port.ifindex) if other in team.ports]
+        rest = f"{reason.rest}, but has received nothing for {duration(now - since)} while {', '.join(heard)} received"
+        hint = "is the switch's port in the right VLAN, and in the aggregate? A link watcher such as arp_ping would act on it"
+        return replace(reason, rest=rest, hint=hint)
+    if count := team.facts.silence.errors(port.ifindex, now):
+        rest = f"{reason.rest}, and its driver counted {count} error{'' if count == 1 else 's'} lately"
+        return replace(reason, rest=rest, hint=f"check cable and transceiver: ethtool -S {port.name}")
+    return reason
+
+
+def cause(team: Team, port: Port, now: float) -> str:
+    """What keeps a port from traffic, as one word, for counting: the place in the order above, or lacp's word; "" when it carries."""
+    places = (
+        ("team_down", of_team(team)),
+        ("no_carrier" if port.link.up else "admin_down", of_carrier(port, now)),
+        ("link_watch", of_watchers(team, port, now)),
+        ("kernel", of_kernel(team, port, now)),
+        ("disabled_by_hand", of_hand(team, port)),
+    )
+    for word, reason in places:
+        if reason is not None:
+            return "" if reason.carrying else word
+    if of_runner(team, port, now).carrying:
+        return ""
+    told = (team.runner.port_state(port, team.view) or {}).get("details", {}).get("blocked_by", "")
+    return str(told) or "standby"
 
 
 def of_team(team: Team) -> Reason | None:

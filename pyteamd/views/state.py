@@ -17,6 +17,11 @@ from pyteamd.model.events import LinkSeen, UserSet
 Tree: TypeAlias = dict[str, Any]
 
 NO_PATH = ("PathDoesNotExist", "Item path does not exist.")
+SETTABLE = (
+    "what can be set: setup.debug_level; runner.active_port with activebackup; "
+    "ports.PORT.runner.aggregator.selected with lacp"
+)
+MALFORMED_PATH = "a path to an item of a port is ports.NAME.…, with the name in double quotes where it has dots"
 MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")
 MALFORMED_SET = ("ItemValueSetFail", "Failed to set item value.")
 
@@ -102,19 +107,27 @@ def set_request(team: Team, path: str, value: str) -> UserSet:
             return UserSet(f"damping.{port.ifindex}", value)
         case ["ports", name, "runner", *rest] if (port := team.ports.named(name)) is not None:
             return UserSet(".".join(["ports", str(port.ifindex), *rest]), value)
-    raise UserError(*NOT_SUPPORTED)
+    raise UserError(*NOT_SUPPORTED, f"{path} can only be read; {SETTABLE}")
 
 
 def find(tree: Tree, keys: list[str]) -> Any:
     """The leaf that the keys lead to; UserError when there is none."""
     found: Any = tree
-    for key in keys:
+    for depth, key in enumerate(keys):
         if not isinstance(found, dict) or key not in found:
-            raise UserError(*NO_PATH)
+            raise UserError(*NO_PATH, no_such_key(found, keys[:depth], key))
         found = found[key]
     if isinstance(found, dict):
-        raise UserError(*NO_PATH)
+        raise UserError(*NO_PATH, f"{'.'.join(keys)} is an object; below it there are: {', '.join(found)}")
     return found
+
+
+def no_such_key(parent: Any, way: list[str], key: str) -> str:
+    """Why there is nothing at a path, and what there is."""
+    place = ".".join(way)
+    if not isinstance(parent, dict):
+        return f"{place} is a value, and nothing is below it"
+    return f"there is no {key} in {place or 'the state'}; there are: {', '.join(parent)}"
 
 
 def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
@@ -125,12 +138,12 @@ def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
     if rest.startswith('"'):
         name, quote, rest = rest[1:].rpartition('"')
         if not quote or not rest.startswith("."):
-            raise UserError(*malformed)
+            raise UserError(*malformed, MALFORMED_PATH)
         return ["ports", name, *rest[1:].split(".")]
     names = [port.name for port in team.ports.values() if rest.startswith(port.name + ".")]
     if names:
         name = max(names, key=len)  # eth0.100 is not eth0
         return ["ports", name, *rest[len(name) + 1 :].split(".")]
     if "." not in rest:
-        raise UserError(*malformed)
+        raise UserError(*malformed, MALFORMED_PATH)
     return ["ports", *rest.split(".")]

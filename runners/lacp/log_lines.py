@@ -68,13 +68,13 @@ def selected_port(path: str, value: str) -> int:
     """Ifindex in the path of `aggregator.selected`, the one item that can be set. UserError: another item, or not true."""
     head, _, rest = path.removeprefix("ports.").partition(".")
     if not path.startswith("ports.") or rest.removeprefix("runner.") != "aggregator.selected" or not head.isdecimal():
-        raise UserError(*NOT_SUPPORTED)
+        raise UserError(*NOT_SUPPORTED, "with lacp, only ports.PORT.runner.aggregator.selected can be set")
     match value.lower():
         case "true":
             return int(head)
         case "false":
-            raise UserError(*NOT_SUPPORTED)
-    raise UserError(*SET_FAILED)
+            raise UserError(*NOT_SUPPORTED, "an aggregator cannot be deselected; select another one")
+    raise UserError(*SET_FAILED, "aggregator.selected can be set to true, nothing else")
 
 
 def suspects(

@@ -16,6 +16,7 @@ from typing import Any
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap
 from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
+from pyteamd.model.incidents import Incident
 from pyteamd.runners.base import PortView, Reason, Runner, TeamView
 from pyteamd.runners.lacp.blocked import Blocked, Place, blocking, port_state, team_state
 from pyteamd.runners.lacp.fallback import Fallback
@@ -34,7 +35,7 @@ from pyteamd.runners.lacp.log_lines import (
     state_line,
     suspects,
 )
-from pyteamd.runners.lacp.machines import Disabled, Happening, Link, Pace, Receive
+from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
 from pyteamd.runners.lacp.reload import PORT_IDENTITY, disruption, take_over
 from pyteamd.runners.lacp.snapshot import save
@@ -201,7 +202,11 @@ class Lacp(Runner):
 
     def _note_state(self, port: LacpPort, before: Receive) -> None:
         if before.name != port.receive.name:
-            self.note(Level.INFO, state_line(port, before), port.name)
+            lost = isinstance(port.receive, Expired | Defaulted) and isinstance(before, Current | Expired)
+            incident = Incident.PARTNER_LOST if lost else None
+            if isinstance(port.receive, Current):
+                incident = Incident.PARTNER_FOUND
+            self.note(Level.WARNING if lost else Level.INFO, state_line(port, before), port.name, incident)
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
@@ -277,7 +282,13 @@ class Lacp(Runner):
             one = self._group.ports.get(ifindex)
             if one is not None:
                 one.served_since = now
-                self.note(Level.INFO, service_line(one, ifindex in serving, ifindex in self._fallback.ports), one.name)
+                level, incident = (
+                    (Level.INFO, Incident.IN_SERVICE)
+                    if ifindex in serving
+                    else (Level.WARNING, Incident.OUT_OF_SERVICE)
+                )
+                text = service_line(one, ifindex in serving, ifindex in self._fallback.ports)
+                self.note(level, text, one.name, incident)
         self._serving = serving
         self._note_speeds()
         holding = any(port.hold_until is not None for port in ports)
@@ -306,7 +317,8 @@ class Lacp(Runner):
     def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
         before = team.observed.carrier if self._carrier is None and team.adopted else self._carrier
         if carrier is not None and before is not None and carrier != before:
-            self.note(Level.INFO, f"carrier changed to {'UP' if carrier else 'DOWN'}")
+            level, incident = (Level.INFO, Incident.CARRIER_BACK) if carrier else (Level.ERROR, Incident.CARRIER_LOST)
+            self.note(level, f"carrier changed to {'UP' if carrier else 'DOWN'}", "", incident)
         self._carrier = carrier
 
     def _finish(self, port: LacpPort, now: float) -> None:
@@ -378,7 +390,9 @@ class Lacp(Runner):
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         if not self._group.select_by_user(selected_port(path, value), now):
-            raise UserError(*SET_FAILED)
+            raise UserError(
+                *SET_FAILED, "the port has no aggregate that could be selected: no partner is in sync with it"
+            )
         self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:

@@ -204,4 +204,4 @@ def test_a_word_that_is_no_command_says_what_to_type(
     word: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["pyteamd", word], f"{tmp_path}/") == 1
-    assert capsys.readouterr().err == f'Too many arguments\n"{word}" is no command; {meant}\n'
+    assert capsys.readouterr().err == f'"{word}" is no command; {meant}\n'

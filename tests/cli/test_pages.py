@@ -9,18 +9,21 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import options
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl import verbs
 from pyteamd.cli.pyteamnl import main as nl
 
-SOURCE = Path(__file__).parents[2] / "packaging/pages.py"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "packaging/pages.py"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,38 @@ def test_manuals_mention_everything(pages: ModuleType) -> None:
     assert "runner.name" in found["pyteamd.conf.5"]
 
 
+def test_every_page_has_examples_and_what_the_exit_status_means(pages: ModuleType) -> None:
+    for name, text in pages.manuals().items():
+        assert ".SH EXAMPLES\n" in text
+        assert (".SH EXIT STATUS\n" in text) is name.endswith(".8")
+
+
+def test_every_option_of_every_command_is_in_the_manual(pages: ModuleType) -> None:
+    manual = pages.manuals()["pyteamd.8"].replace("\\-", "-")
+    for name in cli.SUBCOMMANDS:
+        section = manual.partition(f".SS pyteamd {name}\n")[2].partition("\n.S")[0]
+        for action in helptext.parser_of(cli.command(name), name)._actions:
+            assert all(option in section for option in action.option_strings), (name, action)
+            assert (action.help or "") in section
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="no man")
+def test_manuals_are_good_roff(pages: ModuleType, tmp_path: Path) -> None:
+    for name, text in pages.manuals().items():
+        (tmp_path / name).write_text(text)
+        command = ["man", "--warnings=all", "-E", "UTF-8", "-l", "-Tutf8", str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "MANWIDTH": "80"})
+        assert done.stderr == ""
+
+
+def test_examples_of_the_manual_are_commands_that_exist(pages: ModuleType) -> None:
+    for typed, _ in pages.EXAMPLES["pyteamdctl"]:
+        words = typed.partition(" |")[0].replace("--all", "TEAM").split()[1:]
+        while words[0] == "-H":
+            del words[:2]
+        assert any(words[1 : 1 + len(verb.words)] == [*verb.words] for verb in verbs.VERBS), typed
+
+
 def test_every_verb_is_explained(pages: ModuleType) -> None:
     assert [" ".join(verb.words) for verb in verbs.VERBS if " ".join(verb.words) not in pages.VERB_HELP] == []
 
@@ -73,15 +108,42 @@ print ready >{place}/told
 WAIT_S = 20
 
 
+def programs(directory: Path) -> Path:
+    """A directory with our programs, as they are in this tree."""
+    place = directory / "bin"
+    place.mkdir()
+    for name, module in (("pyteamd", "pyteamd"), ("pyteamdctl", "pyteamdctl"), ("pyteamnl", "pyteamnl")):
+        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pyteamd.cli.{module}.main import main; sys.exit(main())"
+        (place / name).write_text(f"#!{sys.executable}\n{code}\n")
+        (place / name).chmod(0o755)
+    return place
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 @pytest.mark.parametrize(("line", "expected"), TYPED, ids=[row[0] for row in TYPED])
 def test_completion_in_bash(pages: ModuleType, tmp_path: Path, line: str, expected: str) -> None:
     words = line.split(" ")
     script = tmp_path / "completion"
     script.write_text(pages.completions()[f"{words[0]}.bash"])
+    at = os.environ["PATH"]
+    environment = {**os.environ, "PATH": f"{programs(tmp_path)}:{at}", "PYTEAMD_RUN_DIR": str(tmp_path)}
     ask = f'. {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _{words[0]}; echo "${{COMPREPLY[*]}}"'
-    done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        ["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+@pytest.mark.parametrize(("line", "expected"), TYPED, ids=[row[0] for row in TYPED])
+def test_completion_in_fish(pages: ModuleType, tmp_path: Path, line: str, expected: str) -> None:
+    script = tmp_path / "completion.fish"
+    script.write_text(pages.completions()[f"{line.split(' ')[0]}.fish"])
+    environment = {**os.environ, "PATH": f"{programs(tmp_path)}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    ask = f"source {script}; complete --do-complete '{line}'"
+    done = subprocess.run(["fish", "-c", ask], capture_output=True, text=True, check=True, env=environment)
+    assert [told.partition("\t")[0] for told in done.stdout.splitlines()] == sorted(expected.split())
 
 
 @pytest.mark.slow
@@ -94,9 +156,11 @@ def test_completion_in_zsh(pages: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "told")
     told = os.open(tmp_path / "told", os.O_RDWR | os.O_NONBLOCK)
+    place = programs(tmp_path)
     process, terminal = pty.fork()
     if process == 0:
-        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb"})
+        at = f"{place}:{os.environ['PATH']}"
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "PATH": at})
 
     def type_and_hear(keys: str) -> str:
         os.write(terminal, keys.encode())

@@ -201,7 +201,7 @@ def test_ports_come_and_go() -> None:
     made = told(backup())
     made.world.make_port("eth3", 1000, 1)
     lines = apply(made, backup(eth2={}, eth3={"prio": 5}))
-    assert lines.index('info Changed active port to "eth2".') < lines.index("write release port eth1")
+    assert lines.index('warning Changed active port to "eth2".') < lines.index("write release port eth1")
     assert "write add port eth3" in lines
     assert list(made.world.state()["ports"]) == ["eth2", "eth3"]
     assert option(made, "activeport") == made.world.ifindex_of("eth3")

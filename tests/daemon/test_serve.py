@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import signal
 import socket
 import threading
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 import trio
 from daemon_kit import quiet
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
-from pyteamd.daemon.fleet import RESTART_S
+from pyteamd.daemon.fleet import RESTART_S, Fleet, Settings
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -163,3 +166,46 @@ async def test_nothing_to_serve_is_a_failure(many: Any) -> None:
         file.unlink()
     made = await many()
     assert made.codes == [1]
+
+
+async def test_one_listener_for_all_teams_that_name_an_address(many: Any) -> None:
+    path = f"{many.made.lab.directory}/metrics"
+    for name, port in (("team0.conf", "eth1"), ("team1.json", "eth2")):
+        many.made.write(name, team(port, metrics_listen=path))
+    made = await many()
+    families = await scraped(path)
+    assert {sample.labels["team"] for sample in families["pyteamd_ports"].samples} == {"team0", "team1"}
+    (made.directory / "team0.conf").unlink()
+    await made.hang_up()
+    assert {sample.labels["team"] for sample in (await scraped(path))["pyteamd_ports"].samples} == {"team1"}
+    (made.directory / "team1.json").unlink()
+    await made.hang_up()
+    assert "metrics" not in os.listdir(made.lab.directory)
+
+
+async def test_the_metrics_of_all_teams_whatever_they_name(many: Any) -> None:
+    made = await many()
+    path = f"{made.lab.directory}/all"
+    fleet = Fleet(
+        [], Settings(f"{made.lab.directory}/", metrics_listen=path), made.lab.kernel, logging.getLogger("none")
+    )
+    fleet.members = made.fleet.members
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fleet._listen, path, None)
+            await quiet()
+            families = await scraped(path)
+            scope.cancel()
+    assert {sample.labels["team"] for sample in families["pyteamd_ports"].samples} == {"team0", "team1"}
+
+
+async def scraped(path: str) -> dict[str, Any]:
+    """The metrics served there, by name."""
+    with trio.socket.socket(trio.socket.AF_UNIX) as reader:
+        await reader.connect(path)
+        await reader.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+        told = b""
+        while piece := await reader.recv(1 << 16):
+            told += piece
+    text = told.partition(b"\r\n\r\n")[2].decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}

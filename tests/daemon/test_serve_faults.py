@@ -108,14 +108,14 @@ async def test_a_fault_in_the_metrics_is_an_answer(many: Any, monkeypatch: pytes
     path = f"{many.made.lab.directory}/metrics"
     many.made.write("team0.conf", team("eth1", metrics_listen=path))
     faults = [ZeroDivisionError("a fault of ours")]
-    text = inspection.metrics_text
+    rows = inspection.metric_rows
 
-    def broken(pump: Pump) -> str:
+    def broken(pump: Pump) -> Any:
         if faults:
             raise faults.pop()
-        return text(pump)
+        return rows(pump)
 
-    monkeypatch.setattr(inspection, "metrics_text", broken)
+    monkeypatch.setattr(inspection, "metric_rows", broken)
     made = await many()
     with trio.socket.socket(trio.socket.AF_UNIX) as reader:
         await reader.connect(path)

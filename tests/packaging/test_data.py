@@ -43,6 +43,7 @@ def test_everything_is_where_a_distribution_has_it(package: Path) -> None:
         *(f"usr/share/man/man5/{name}.conf.5" for name in ("pyteamd", "teamd")),
         *(f"usr/share/bash-completion/completions/{name}" for name in COMMANDS),
         *(f"usr/share/zsh/site-functions/_{name}" for name in COMMANDS),
+        *(f"usr/share/fish/vendor_completions.d/{name}.fish" for name in COMMANDS),
         *(f"usr/share/doc/pyteamd/examples/{path.name}" for path in (ROOT / "examples").iterdir()),
         *(f"usr/lib/systemd/system/{name}@.service" for name in ("pyteamd", "teamd")),
         *("usr/lib/tmpfiles.d/pyteamd.conf", "usr/share/dbus-1/system.d/pyteamd.conf"),

@@ -1,12 +1,12 @@
-"""OpenMetrics text: an independent small reader of the format, the values, and hostile HTTP requests."""
+"""OpenMetrics text: an independent reader of the format, the values, and hostile HTTP requests."""
 
 from __future__ import annotations
 
 import logging
-import re
 
 import pytest
 from explain_kit import backup, lacp, told, two_partners
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.control.http import Page
@@ -15,31 +15,19 @@ from pyteamd.model.events import CarrierSeen, Overrun
 from pyteamd.schema.values import listen_address
 from pyteamd.views.metrics import Gauges, escaped, text
 
-SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?[0-9.e+-]+)$')
-
 LOG = logging.getLogger("test_metrics")
 
 
 def read(exposition: str) -> dict[str, float]:
-    """Samples by name and labels; AssertionError where the text is not as the format says."""
-    lines = exposition.split("\n")
-    assert lines[-2:] == ["# EOF", ""]
+    """Samples by name and labels, as prometheus_client's strict parser reads them."""
     found: dict[str, float] = {}
-    family, kind, seen = "", "", set()
-    for line in lines[:-2]:
-        if line.startswith("# TYPE "):
-            family, kind = line.split(" ")[2:]
-            assert family not in seen, f"{family} twice"
-            assert not family.endswith("_total")
-            seen.add(family)
-        elif line.startswith("# HELP "):
-            assert line.split(" ")[2] == family
-        else:
-            match = SAMPLE.match(line)
-            assert match, line
-            assert match[1] == (f"{family}_total" if kind == "counter" else family)
-            assert f"{match[1]}{{{match[2]}}}" not in found
-            found[f"{match[1]}{{{match[2]}}}"] = float(match[3])
+    for family in text_string_to_metric_families(exposition):
+        assert family.documentation
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            key = f"{sample.name}{{{labels}}}"
+            assert key not in found
+            found[key] = sample.value
     return found
 
 
@@ -47,7 +35,7 @@ def test_a_team_without_anything() -> None:
     made = told({"runner": {"name": "roundrobin"}})
     found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
     assert found['pyteamd_ports{team="team0"}'] == 0
-    assert found['pyteamd_info{team="team0",runner="roundrobin"}'] == 1
+    assert found['pyteamd_team_info{team="team0",runner="roundrobin"}'] == 1
 
 
 def test_ports_and_verdicts() -> None:
@@ -58,15 +46,29 @@ def test_ports_and_verdicts() -> None:
         name: found[f'pyteamd_port_carrying{{team="team0",port="{name}"}}'] for name in ("eth1", "eth2", "eth9")
     }
     assert carrying == {"eth1": 0, "eth2": 1, "eth9": 0}
+    blocked = {key for key in found if key.startswith("pyteamd_port_blocked")}
+    assert blocked == {
+        'pyteamd_port_blocked{team="team0",port="eth1",reason="no_carrier"}',
+        'pyteamd_port_blocked{team="team0",port="eth9",reason="no_port"}',
+    }
     assert found['pyteamd_port_link_up{team="team0",port="eth1"}'] == 0
-    assert found['pyteamd_port_speed_bits_per_second{team="team0",port="eth2"}'] == 1e9
+    assert found['pyteamd_port_speed_bytes{team="team0",port="eth2"}'] == 125e6
     assert found['pyteamd_port_down_total{team="team0",port="eth1",watcher="ethtool",instance="link_watch_0"}'] == 1
 
 
 def test_lacp_counters() -> None:
     made, _, _ = two_partners(lacp())
     found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
-    assert found['pyteamd_lacp_total{team="team0",port="eth1",counter="lacpdus_received"}'] >= 4
+    assert found['pyteamd_port_lacp_lacpdus_received_total{team="team0",port="eth1"}'] >= 4
+    (partner,) = [key for key in found if key.startswith('pyteamd_port_partner_info{team="team0",port="eth1"')]
+    assert 'system="02:' in partner
+    flags = {
+        key: value
+        for key, value in found.items()
+        if key.startswith('pyteamd_port_partner_state{team="team0",port="eth1"')
+    }
+    assert len(flags) == 8
+    assert flags['pyteamd_port_partner_state{team="team0",port="eth1",flag="synchronization"}'] == 1
 
 
 def test_what_is_counted() -> None:
@@ -81,9 +83,12 @@ def test_what_is_counted() -> None:
     found = read(text([(made.team, trace, gauges)], made.world.clock))
     assert found['pyteamd_switches_total{team="team0"}'] == 1
     assert found['pyteamd_events_total{team="team0",kind="Overrun"}'] == 2
-    assert found['pyteamd_write_seconds{team="team0",which="last"}'] == 0.001
-    assert found['pyteamd_write_seconds{team="team0",which="longest"}'] == 0.25
-    assert found['pyteamd_loop_stalls_total{team="team0"}'] == 1
+    assert found['pyteamd_write_seconds_count{team="team0"}'] == 2
+    assert found['pyteamd_write_seconds_sum{team="team0"}'] == 0.251
+    assert found['pyteamd_write_seconds_bucket{team="team0",le="0.0005"}'] == 0
+    assert found['pyteamd_write_seconds_bucket{team="team0",le="0.001"}'] == 1
+    assert found['pyteamd_write_seconds_bucket{team="team0",le="+Inf"}'] == 2
+    assert found['pyteamd_loop_late_seconds_bucket{team="team0",le="0.1"}'] == 1
     assert found['pyteamd_trace_dropped_total{team="team0"}'] == 1
 
 

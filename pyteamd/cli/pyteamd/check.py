@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.linkwatch import WATCHERS
@@ -32,8 +33,10 @@ def check(arguments: Sequence[str], program: str) -> int:
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="a configuration file; - for standard input")
     parser.add_argument("-s", "--strict", action="store_true", help="status 1 for warnings too")
+    parser.add_argument("--json", action="store_true", help="one JSON document; its schema: pyteamd schema check")
     options = parser.parse_args(arguments)
     status, beginning = OK, f"{program.removesuffix('check')}example activebackup > FILE"
+    documents = []
     for name in options.files:
         try:
             problems = _problems(name)
@@ -41,12 +44,43 @@ def check(arguments: Sequence[str], program: str) -> int:
             print(f"{name}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
             status = BAD
             continue
-        for problem in problems:
-            print(problem.told(name))
-        print(f"{name}: {verdict(problems)}")
+        if options.json:
+            documents.append(_document(name, problems))
+        else:
+            for problem in problems:
+                print(problem.told(name))
+            print(f"{name}: {verdict(problems)}")
         if any(problem.weight == ERROR or options.strict for problem in problems):
             status = BAD
+    if options.json:
+        print(json.dumps({"files": documents}, indent=2))
     return status
+
+
+def _document(name: str, problems: list[Problem]) -> dict[str, Any]:
+    """One file, for programs."""
+    from pyteamd.schema.problems import ERROR, Severity, show_path, verdict
+
+    errors = {problem.severity for problem in problems if problem.weight == ERROR}
+    return {
+        "file": name,
+        "verdict": verdict(problems),
+        "start": "fails" if Severity.START in errors else "partial" if errors else "good",
+        "reload": "refused" if errors else "good",
+        "problems": [
+            {
+                "weight": problem.weight,
+                "path": show_path(problem.path),
+                "message": problem.message,
+                "allowed": problem.allowed,
+                "hint": problem.hint,
+                "line": problem.line,
+                "column": problem.column,
+                "text": problem.told(name),
+            }
+            for problem in problems
+        ],
+    }
 
 
 def _problems(name: str) -> list[Problem]:
@@ -61,18 +95,23 @@ def _problems(name: str) -> list[Problem]:
 
 
 def schema(arguments: Sequence[str], program: str) -> int:
-    """`schema`: the JSON Schema of the configuration, for editors."""
-    import json
-
+    """`schema [NAME]`: the JSON Schema of the configuration, for editors, or of an answer, for programs."""
+    from pyteamd.cli.schemas import SCHEMAS
     from pyteamd.config.document import json_schema
 
     parser = helptext.parser(
         program,
-        "Print the JSON Schema of the configuration; editors complete and check with it.",
+        "Print the JSON Schema of the configuration, with which editors complete and check; or of what a command prints "
+        "with --json.",
         f"{program} > team.schema.json",
+        f"{program} explain",
+        notes=f"names: {', '.join(SCHEMAS)}",
     )
-    parser.parse_args(arguments)
-    print(json.dumps(json_schema(RUNNERS, WATCHERS), indent=2))
+    parser.add_argument("name", metavar="NAME", nargs="*", help="a command")
+    name = " ".join(parser.parse_args(arguments).name)
+    if name and name not in SCHEMAS:
+        parser.error(f"{name!r} has no schema (there are: {', '.join(SCHEMAS)})")
+    print(json.dumps(SCHEMAS[name] if name else json_schema(RUNNERS, WATCHERS), indent=2))
     return OK
 
 
@@ -89,8 +128,14 @@ def example(arguments: Sequence[str], program: str) -> int:
     parser.add_argument(
         "watcher", metavar="WATCHER", nargs="?", default="ethtool", choices=WATCHERS, help=", ".join(WATCHERS)
     )
+    parser.add_argument("--json", action="store_true", help="the same in JSON, without comments")
     options = parser.parse_args(arguments)
-    print(document.example(RUNNERS[options.runner], WATCHERS[options.watcher]), end="")
+    text = document.example(RUNNERS[options.runner], WATCHERS[options.watcher])
+    if options.json:
+        from pyteamd.schema.text import read
+
+        text = json.dumps(read(text, "").tree, indent=2) + "\n"
+    print(text, end="")
     return OK
 
 

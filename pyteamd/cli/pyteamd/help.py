@@ -1,20 +1,61 @@
-"""Command lines that teach: a parser whose help ends with examples, one a line, ready to be copied."""
+"""Command lines that teach: a parser whose help ends with examples, one a line, ready to be copied, and whose errors are one line."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 COLUMNS = 79
+USAGE = 2
 
 
-def parser(program: str, description: str, *examples: str, notes: str = "") -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong last and alone, with one hint."""
+
+    capture = False
+    """Instead of parsing, hand the parser to whoever wants to know what a command takes (see `parser_of`)."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse, whose other ways to parse go through here."""
+        if Parser.capture:
+            raise Captured(self)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        self.exit(USAGE, f"{self.prog}: {message}\n{self.prog} -h explains the options\n")
+
+
+class Captured(Exception):
+    """What a command takes."""
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser(program: str, description: str, *examples: str, notes: str = "") -> Parser:
     """A parser for one command."""
     shown = [textwrap.fill(notes, COLUMNS), ""] if notes else []
     shown += ["example:" if len(examples) == 1 else "examples:", *[f"  {example}" for example in examples]]
-    return argparse.ArgumentParser(
+    return Parser(
         program,
         description=textwrap.fill(description, COLUMNS),
         epilog="\n".join(shown),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def parser_of(command: Callable[[Sequence[str], str], int], program: str) -> Parser:
+    """The parser that a command makes for itself."""
+    Parser.capture = True
+    try:
+        command([], program)
+    except Captured as found:
+        return found.parser
+    finally:
+        Parser.capture = False
+    sys.exit(f"{program}: no parser")  # pragma: no cover

@@ -7,13 +7,12 @@ a readable configuration and the name of a device. Modules are imported where th
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyteamd import __version__
+from pyteamd.cli.pyteamd.commands import SUBCOMMANDS, command
 from pyteamd.cli.pyteamd.options import Command, Options, UsageError, parse, usage
 from pyteamd.daemon import realtime
 from pyteamd.daemon.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
@@ -24,27 +23,6 @@ if TYPE_CHECKING:
 
     from pyteamd.config.config import Config
     from pyteamd.schema.problems import Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Subcommand:
-    """One row of the table: `run(arguments, program) -> exit code` is looked up in the module when the command is given."""
-
-    module: str
-    help: str
-    function: str = "main"
-    is_daemon: bool = False
-
-
-SUBCOMMANDS = {
-    "check": Subcommand("pyteamd.cli.pyteamd.check", "Check configuration files", "check"),
-    "convert": Subcommand("pyteamd.cli.pyteamd.convert", "Turn a bond's configuration into a team's, and back"),
-    "example": Subcommand("pyteamd.cli.pyteamd.check", "Print a commented configuration for a runner", "example"),
-    "replay": Subcommand("pyteamd.cli.pyteamd.check", "Feed a recorded trace through the code of today", "replay"),
-    "schema": Subcommand("pyteamd.cli.pyteamd.check", "Print the JSON Schema of the configuration", "schema"),
-    "serve": Subcommand("pyteamd.cli.pyteamd.serve", "Run many teams in one process", is_daemon=True),
-    "simulate": Subcommand("pyteamd.cli.pyteamd.simulate", "Run scenario files on simulated links, without root"),
-}
 
 
 def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
@@ -68,17 +46,21 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
 
         return bond2team.main(argv[1:])
     if len(argv) > 1 and argv[1] in SUBCOMMANDS:
-        row = SUBCOMMANDS[argv[1]]
-        if row.is_daemon:
+        if SUBCOMMANDS[argv[1]].is_daemon:
             realtime.ask()
-        code: int = getattr(importlib.import_module(row.module), row.function)(argv[2:], f"{program} {argv[1]}")
-        return code
+        return command(argv[1])(argv[2:], f"{program} {argv[1]}")
+    if argv[1:2] == ["--complete"] and program != "teamd":
+        from pyteamd.cli.complete import tell
+
+        return tell(program, argv[2:], sys.stdout)
     try:
         make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)
     except UsageError as error:
         no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and program != "teamd"
-        return complain(f"{error}\n{no_such_command(program, argv[1])}" if no_command else str(error))
+        if no_command:
+            return complain(no_such_command(program, argv[1]))
+        return complain(f"{error}\n{program} -h lists the options" if program != "teamd" else str(error))
     except OSError as error:
         return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}')
     match options.command:
@@ -306,9 +288,12 @@ def say_what_is_used(options: Options, device: str, log: logging.Logger) -> str:
 
 
 def early_log(options: Options) -> logging.Logger:
-    """Until it is known where the log goes, it goes to stderr."""
-    from pyteamd.daemon.log import open_log, set_debug_level
+    """Until it is known where the log goes, it goes to stderr; warnings and errors also to syslog where that is asked for."""
+    from pyteamd.daemon.log import also_to_syslog, choose_output, open_log, set_debug_level
 
-    log = open_log("stderr", options.program, os.environ)
+    ident = f"{options.program}_{options.device}" if options.device else options.program
+    log = open_log("stderr", ident, os.environ)
+    if choose_output(options.log_output, os.environ, False) == "syslog":
+        also_to_syslog(log, ident)
     set_debug_level(log, options.debug_level)
     return log

@@ -12,7 +12,7 @@ import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.options import Options
 from pyteamd.config.config import Config
-from pyteamd.daemon.log import choose_output, open_log
+from pyteamd.daemon.log import choose_output, fields_of, open_log
 from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
 from pyteamd.daemon.pid_file import PidFile
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
@@ -22,6 +22,7 @@ from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import serve
 from pyteamd.daemon.team_server import StartFailed, TeamPlan
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
+from pyteamd.model.incidents import Incident
 from pyteamd.model.setup import Setup
 
 MAXIMUM_BUFFER = 2**31 - 1
@@ -83,7 +84,7 @@ def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -
     reader = Reader(kernel)
 
     def ready() -> None:
-        log.info("%s successfully started.", __version__)
+        log.info("%s successfully started.", __version__, extra=fields_of(Incident.STARTED, TEAM=plan.device))
         if background is not None:
             background.report(0)
 

@@ -1,24 +1,12 @@
-"""`pyteamd serve`: many teams in one process, from the command line to the event loop."""
+"""`pyteamd serve`: many teams in one process; its command line."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
-import trio
-
-import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
-from pyteamd import __version__
 from pyteamd.cli.pyteamd import help as helptext
-from pyteamd.cli.pyteamd.run import event_buffer
-from pyteamd.daemon.fleet import Fleet, Settings, serve_many
-from pyteamd.daemon.log import choose_output, open_log, set_debug_level
-from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
-from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
-from pyteamd.daemon.realtime import ask_or_tell
-from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.kernel.netlink import NetlinkKernel
+from pyteamd.schema.values import listen_text
 
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
@@ -40,35 +28,30 @@ def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "-l", "--log-output", metavar="OUTPUT", choices=("stdout", "stderr", "syslog"), help="where to log"
     )
+    parser.add_argument(
+        "-m",
+        "--metrics-listen",
+        metavar="ADDRESS",
+        type=listen_argument,
+        default="",
+        help="serve the metrics of all teams there: the path of a unix socket, or a loopback address with a port",
+    )
     return parser.parse_args(list(arguments))
+
+
+def listen_argument(text: str) -> str:
+    """An address to listen at. argparse.ArgumentTypeError."""
+    try:
+        return listen_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} {error}") from None
 
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Returns the exit code."""
     options = parse(arguments, program)
-    log = open_log(choose_output(options.log_output, os.environ, False), "pyteamd", os.environ)
-    set_debug_level(log, 0)
-    run_dir = os.environ.get("PYTEAMD_RUN_DIR", "") or RUN_DIR
-    run_dir = f"{run_dir.rstrip('/')}/"
-    try:
-        make_run_dir(run_dir)
-    except OSError as error:
-        log.error('Failed to create directory "%s": %s', run_dir, os.strerror(error.errno or 0))
-        return EXIT_START
-    reset_signals()
-    ask_or_tell(log)
-    raise_open_files(ENOUGH_FOR_MANY, log)
-    kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
-    settings = Settings(run_dir, options.take_over, options.no_quit_destroy, not options.no_ports)
-    fleet = Fleet(options.sources, settings, kernel, log)
-    on_crash(lambda: EXIT_RUNTIME, log)
+    from pyteamd.cli.pyteamd.serving import (
+        run,  # the event loop: a shell that asks for options, or the manual, does not need it
+    )
 
-    def ready() -> None:
-        log.info("%s serves %s.", __version__, ", ".join(fleet.members))
-
-    try:
-        code = trio.run(serve_many, fleet, log, Notifier(os.environ), ready)
-    finally:
-        kernel.close()
-    log.info("Exiting...")
-    return code
+    return run(options)

@@ -38,6 +38,9 @@ def flow_of(words: list[str]) -> dict[str, str]:
 def hash_flow(session: Session) -> None:
     """Where a flow leaves."""
     answer = load_json(session.client.fetch("FlowHash", json.dumps(flow_of(list(session.args)))))
+    if session.json:
+        session.print_document(flow=answer)
+        return
     if session.oneline or not isinstance(answer, dict):
         session.print_json(answer)
         return
@@ -55,6 +58,9 @@ def hash_flow(session: Session) -> None:
 def balance(session: Session) -> None:
     """How even the ports are used."""
     answer = load_json(session.client.fetch("Balance"))
+    if session.json:
+        session.print_document(balance=answer)
+        return
     if session.oneline or not isinstance(answer, dict):
         session.print_json(answer)
         return

@@ -20,12 +20,14 @@ def config_apply(session: Session) -> None:
     """Apply a file as a whole, or say everything that is wrong with it and change nothing."""
     path, how = words_of(list(session.args))
     try:
-        with open(path, "rb") as file:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot read {path}: {error.strerror}") from None
     report = json.loads(session.client.fetch("ConfigApply", text, how))
-    if session.oneline:
+    if session.json:
+        session.print_document(**report)
+    elif session.oneline:
         session.print_json(report)
     else:
         report = printable_tree(report)
@@ -36,7 +38,7 @@ def config_apply(session: Session) -> None:
     if report["problems"]:
         told = "\n".join(located(path, line) for line in report["problems"])
         raise VerbError(errno.EINVAL, f"{told}\nnothing was changed; look at the file with: pyteamd check {path}")
-    if not session.oneline:
+    if not (session.oneline or session.json):
         session.print(summary(report, how, path, session.client.team))
 
 
@@ -79,13 +81,20 @@ def seconds_of(text: str) -> float:
 def config_confirm(session: Session) -> None:
     """Keep what `config apply --confirm` brought."""
     session.client.fetch("ConfigConfirm", "keep")
-    session.print("confirmed: the configuration stays")
+    _told(session, True, "confirmed: the configuration stays")
 
 
 def config_revert(session: Session) -> None:
     """Take back at once what `config apply --confirm` brought."""
     session.client.fetch("ConfigConfirm", "revert")
-    session.print("taken back: the configuration before is in force")
+    _told(session, False, "taken back: the configuration before is in force")
+
+
+def _told(session: Session, confirmed: bool, text: str) -> None:
+    if session.json:
+        session.print_document(confirmed=confirmed)
+    else:
+        session.print(text)
 
 
 def summary(report: dict[str, list[str]], how: str, path: str, team: str) -> str:

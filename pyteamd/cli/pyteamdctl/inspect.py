@@ -24,6 +24,9 @@ def explain(session: Session) -> None:
         rows = [row for row in rows if row["port"] in (session.args[0], printable(session.args[0]))]
         if not rows:
             raise VerbError(errno.ENODEV, f"{session.args[0]} is neither a port nor to be one.")
+    if session.json:
+        session.print_document(ports=rows)
+        return
     if session.oneline:
         session.print_json(rows)
         return
@@ -36,7 +39,9 @@ def explain(session: Session) -> None:
 def diff(session: Session) -> None:
     """What the kernel has against what we want; with -v also what agrees. Exit status 1 when something differs."""
     found = _fetch(session, "Diff")
-    if session.oneline:
+    if session.json:
+        session.print_document(**found)
+    elif session.oneline:
         session.print_json(found)
     else:
         for row in found["values"]:
@@ -53,6 +58,11 @@ def diff(session: Session) -> None:
 def history(session: Session) -> None:
     """What happened, oldest first, with the time since and the kind of event it followed from."""
     rows = _fetch(session, "History")
+    if session.json:
+        from pyteamd.cli.pyteamdctl.document import dated
+
+        session.print_document(events=dated(rows))
+        return
     if session.oneline:
         session.print_json(rows)
         return
@@ -75,12 +85,15 @@ def trace_save(session: Session) -> None:
             file.write(text)
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot write {path}: {error.strerror}") from None
+    if session.json:
+        session.print_document(file=path, steps=text.count("\n") - 1)
+        return
     session.print(f"{text.count(chr(10)) - 1} steps written to {path}; look at them with: pyteamd replay {path}")
 
 
 def _fetch(session: Session, method: str) -> Any:
     answer = json.loads(session.client.fetch(method))
-    return answer if session.oneline else printable_tree(answer)
+    return answer if session.oneline or session.json else printable_tree(answer)
 
 
 def _text(value: object) -> str:

@@ -17,6 +17,15 @@ import sys
 
 from pyteamd.cli.getopt_long import OptionReader
 from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_json
+from pyteamd.cli.pyteamdctl.words import (
+    JSON,
+    LIST,
+    OPTIONS_HELP,
+    OWN_OPTIONS_HELP,
+    UsageError,
+    find_verb,
+    split_tail,
+)
 from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
@@ -27,6 +36,13 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 OK, FAILURE = 0, 1
+TEAMDCTL = "teamdctl"
+AHEAD = ("-H", "--host", "--all", "--complete")
+"""What stands before the team's name, in its place, or instead of everything."""
+UNKNOWN_OPTION = "unknown option."
+NOT_RUNNING = (
+    "is its daemon running? pyteamdctl list shows those that are; start one with: pyteamd -d -o -t {team} -f FILE"
+)
 
 _OPTIONS = {
     "help": ("h", False),
@@ -36,14 +52,7 @@ _OPTIONS = {
     "force-zmq": ("Z", True),
     "force-usock": ("U", False),
 }
-_OPTIONS_HELP = """\
-    -h --help                Show this help
-    -v --verbose             Increase output verbosity
-    -o --oneline             Force output to one line if possible
-    -D --force-dbus          Force to use D-Bus interface
-    -Z --force-zmq=ADDRESS   Force to use ZeroMQ interface [-Z[Address]]
-    -U --force-usock         Force to use UNIX domain socket interface
-"""
+_OWN_OPTIONS = {"json": ("J", False), "version": ("V", False)}
 EXAMPLES = """\
 Without a team:
     list                     all teams whose daemon runs here
@@ -74,10 +83,6 @@ _SIOCGIFINDEX = 0x8933
 _LOG_ERR, _LOG_DEBUG = 3, 7
 _LOG_DIGITS = 20
 _LOG_NAMES = {"err": _LOG_ERR, "info": 6, "debug": _LOG_DEBUG}
-
-
-class UsageError(Exception):
-    """The command line asks for nothing that exists; the help follows the text."""
 
 
 class CannotGoOn(Exception):
@@ -111,90 +116,77 @@ def main() -> int:
 
 def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     """Do what the command line says, as the program of that name; returns the exit code."""
-    verbs = [verb for verb in VERBS if not verb.extra or program != "teamdctl"]
+    own = program != TEAMDCTL
+    verbs = [verb for verb in VERBS if not verb.extra or own]
     # The command line's bytes go out as they came in, whatever the locale.
     args = [os.fsencode(arg).decode("utf-8", "surrogateescape") for arg in argv]
-    if program != "teamdctl" and (args == ["list"] or args[:1] == ["--all"]):
-        from pyteamd.cli.pyteamdctl import many_teams
+    if own and any(arg.startswith(AHEAD) or arg == LIST for arg in args):
+        from pyteamd.cli.pyteamdctl import ahead
 
-        if args == ["list"]:
-            return many_teams.list_teams(out, err)
-        return many_teams.each_team(lambda words: run(program, words, out, err), argv[1:], out, err)
+        try:
+            code = ahead.run(program, args, lambda words, to: run(program, words, to, err), out, err)
+        except UsageError as error:
+            return _misunderstood(program, verbs, error, [], own, out, err)
+        if code is not None:
+            return code
     args, tail = split_tail(verbs, args)
-    options = _Options(hints=program != "teamdctl")
+    options = _Options(own)
     operands: list[str] = []
     try:
         operands = options.read(program, args, err)
         if options.help:
             out.write(_help(program, verbs))
             return OK
+        if options.version:
+            from pyteamd import __version__
+
+            out.write(f"{program} {__version__}\n")
+            return OK
         if not operands:
             raise UsageError("No team device specified.")
         team = operands[0]
         verb, params = find_verb(verbs, operands[1:])
     except UsageError as error:
-        err.write(f"{error}\n")
-        out.write(_help(program, verbs))
-        if options.hints and (near := near_miss(verbs, operands[1:])):
-            err.write(f"did you mean: {program} {operands[0]} {near}?\n")
-        return FAILURE
+        return _misunderstood(program, verbs, error, operands, own, out, err)
     except CannotGoOn as error:
         err.write(f"{error}\n")
         return FAILURE
+    if own and tail and JSON in tail:
+        options.json = True
+        tail = [word for word in tail if word != JSON]
     return _run_verb(team, verb, params if tail is None else tail, options, out, err)
 
 
-def split_tail(verbs: Sequence[Verb], args: list[str]) -> tuple[list[str], list[str] | None]:
-    """The arguments up to a verb that takes all that follows, in full and right behind the team's name; and what follows."""
-    operands = [at for at, arg in enumerate(args) if not arg.startswith("-")]
-    for verb in verbs:
-        places = operands[1 : 1 + len(verb.words)]
-        if verb.tail and tuple(args[at] for at in places) == verb.words:
-            return args[: places[-1] + 1], args[places[-1] + 1 :]
-    return args, None
+def _misunderstood(
+    program: str,
+    verbs: Sequence[Verb],
+    error: UsageError,
+    operands: Sequence[str],
+    own: bool,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """Say what is wrong with the command line; teamdctl adds its whole help, we what to type instead. Returns the exit code."""
+    if not own:
+        err.write(f"{error}\n")
+        out.write(_help(program, verbs))
+        return FAILURE
+    from pyteamd.cli.pyteamdctl.hints import instead
 
-
-def find_verb(verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, list[str]]:
-    """The verb that the words call, and its parameters. Raises UsageError.
-
-    A verb that takes fewer parameters than there are words left is passed over for a longer one.
-    """
-    rest = list(words)
-    path: tuple[str, ...] = ()
-    while rest:
-        word = rest.pop(0)
-        depth = len(path)
-        longer = (verb.words for verb in verbs if verb.words[:depth] == path and len(verb.words) > depth)
-        name = next((words[depth] for words in longer if words[depth].startswith(word)), None)
-        if name is None:
-            raise UsageError(f'Unknown command "{word}".')
-        path += (name,)
-        for verb in verbs:
-            if verb.words == path and len(verb.params) >= len(rest):
-                if missing := verb.params[len(rest) :]:
-                    raise UsageError(f'Command line parameter "{missing[0]}" expected.')
-                return verb, rest
-    raise UsageError("None or incomplete command")
-
-
-def near_miss(verbs: Sequence[Verb], words: Sequence[str]) -> str:
-    """The verb that these words are nearly; "" for none."""
-    from difflib import get_close_matches
-
-    known = [" ".join(verb.words) for verb in verbs]
-    tries = [" ".join(words[:count]) for count in range(len(words), 0, -1)]
-    near = (get_close_matches(tried, known, 1, 0.75) for tried in tries)
-    return next((found[0] for found in near if found), "")
+    if str(error) != UNKNOWN_OPTION:  # which was named already
+        err.write(f"{error}\n")
+    err.write(f"{instead(program, verbs, operands)}\n")
+    return FAILURE
 
 
 class _Options:
     """What the options say."""
 
-    __slots__ = ("help", "hints", "oneline", "transport", "verbosity")
+    __slots__ = ("help", "json", "oneline", "own", "transport", "verbosity", "version")
 
-    def __init__(self, hints: bool) -> None:
-        self.hints = hints
-        self.help = False
+    def __init__(self, own: bool) -> None:
+        self.own = own
+        self.help = self.version = self.json = False
         self.oneline = False
         self.transport: str | None = None
         self.verbosity = 0
@@ -203,12 +195,18 @@ class _Options:
         """Take the options out of the arguments; the operands remain. Raises UsageError, CannotGoOn."""
         forced: set[str] = set()
         permute = "POSIXLY_CORRECT" not in os.environ
-        reader = OptionReader(program, _OPTIONS, args, err.write, permute=permute)
+        table = _OPTIONS | _OWN_OPTIONS if self.own else _OPTIONS
+        reader = OptionReader(program, table, args, err.write, permute=permute)
         for letter, _ in reader:
             match letter:
                 case "h":
                     self.help = True
                     return []
+                case "V":
+                    self.version = True
+                    return []
+                case "J":
+                    self.json = True
                 case "v":
                     self.verbosity += 1
                 case "o":
@@ -220,7 +218,7 @@ class _Options:
                 case "U":
                     forced.add("usock")
                 case _:
-                    raise UsageError("unknown option.")
+                    raise UsageError(UNKNOWN_OPTION)
         if len(forced) > 1:
             raise UsageError("Only one interface could be forced at a time (UNIX domain socket, D-Bus, ZMQ).")
         self.transport = forced.pop() if forced else None
@@ -231,32 +229,44 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
     try:
         if "PYTEAMD_RUN_DIR" not in os.environ:
             _check_device(team)
-        with _connect(team, options.transport, err) as client:
+        with _connect(team, options, err) as client:
             _check_team(client)
+            session = Session(client, params, options.oneline, options.verbosity, out, options.own, options.json)
             try:
-                verb.run(Session(client, params, options.oneline, options.verbosity, out, options.hints))
+                verb.run(session)
             except (VerbError, ClientError) as error:
+                if options.own:
+                    raise _in_our_words(session, verb, error, err) from None
                 if isinstance(error, ClientError):
                     _log(error, err)
                 elif str(error):
                     err.write(f"{error}\n")
-                silent = verb.extra and error.errno == errno.ETIMEDOUT
-                hint = (
-                    f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
-                    if silent
-                    else ""
-                )
-                raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})", hint) from None
+                raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})") from None
     except CannotGoOn as error:
         err.write(f"{error}\n")
-        if error.hint and options.hints:
+        if error.hint and options.own:
             err.write(f"{error.hint}\n")
         return FAILURE
     return OK
 
 
-def _connect(team: str, transport: str | None, err: TextIO) -> Client:
+def _in_our_words(session: Session, verb: Verb, error: VerbError | ClientError, err: TextIO) -> CannotGoOn:
+    """What a failed verb says under our own name: one sentence, and where there is one a hint."""
+    from pyteamd.cli.pyteamdctl.hints import reason
+
+    if isinstance(error, ClientError) and _log_level() >= _LOG_DEBUG:
+        _log(error, err)
+    text = reason(session, verb, error) or str(error) or f"{' '.join(verb.words)} failed: {os.strerror(error.errno)}"
+    if verb.extra and error.errno == errno.ETIMEDOUT:
+        return CannotGoOn(
+            text, f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
+        )
+    return CannotGoOn(text)
+
+
+def _connect(team: str, options: _Options, err: TextIO) -> Client:
     """Connect and fetch configuration and state. Raises CannotGoOn."""
+    transport = options.transport
     try:
         client = Client.connect(team, transport)
         try:
@@ -265,16 +275,16 @@ def _connect(team: str, transport: str | None, err: TextIO) -> Client:
             client.close()
             raise
     except ClientError as error:
-        failures = error.failures.values() if isinstance(error, NoDaemon) else ()
+        failures = [*error.failures.values()] if isinstance(error, NoDaemon) else []
         for failure in failures:
             # Why each way failed is said only when it was the only one to try, or a debugging user asks.
-            if transport or _log_level() >= _LOG_DEBUG or isinstance(failure, TransportMissing):
+            if (transport and not options.own) or _log_level() >= _LOG_DEBUG or isinstance(failure, TransportMissing):
                 _log(failure, err)
+        if options.own:
+            first = next(iter(failures), error)
+            raise CannotGoOn(f"no daemon answers for {team} ({first})", NOT_RUNNING.format(team=team)) from None
         _log(error, err)
-        hint = (
-            f"is its daemon running? pyteamdctl list shows those that are; start one with: pyteamd -d -t {team} -f FILE"
-        )
-        raise CannotGoOn(f"teamdctl_connect failed ({os.strerror(error.errno)})", hint) from None
+        raise CannotGoOn(f"teamdctl_connect failed ({os.strerror(error.errno)})") from None
     return client
 
 
@@ -329,8 +339,11 @@ def _log_level() -> int:
 
 def _help(program: str, verbs: Iterable[Verb]) -> str:
     lines = "".join(f"    {' '.join((*verb.words, *verb.params, verb.tail)).rstrip()}\n" for verb in verbs)
-    text = f"{program} [options] teamdevname command [command args]\n{_OPTIONS_HELP}Commands:\n{lines}"
-    return text if program == "teamdctl" else text + EXAMPLES.replace("pyteamdctl", program)
+    text = f"{program} [options] teamdevname command [command args]\n{OPTIONS_HELP}Commands:\n{lines}"
+    if program == TEAMDCTL:
+        return text
+    text = text.replace(OPTIONS_HELP, OPTIONS_HELP + OWN_OPTIONS_HELP)
+    return text + EXAMPLES.replace("pyteamdctl", program)
 
 
 def _byte_exact(stream: TextIO | None) -> TextIO:

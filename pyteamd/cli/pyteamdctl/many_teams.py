@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pyteamd.client.client import Client
 from pyteamd.client.connection import default_run_dir, teams
 from pyteamd.client.transport import ClientError
@@ -9,8 +11,20 @@ from pyteamd.model.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TextIO
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TextIO
+
+    from pyteamd.cli.pyteamdctl.verbs import Verb
+    from pyteamd.cli.pyteamdctl.words import Run
+
+JSON_VERBS = (
+    ("config", "dump"),
+    ("config", "dump", "noports"),
+    ("config", "dump", "actual"),
+    ("state", "dump"),
+    ("port", "config", "dump"),
+)
+"""Those that answer with JSON in any case."""
 
 
 def found(err: TextIO) -> list[str]:
@@ -21,38 +35,150 @@ def found(err: TextIO) -> list[str]:
     return names
 
 
-def list_teams(out: TextIO, err: TextIO) -> int:
+def list_teams(as_json: bool, out: TextIO, err: TextIO) -> int:
     """One line for each team: runner, carrier of its ports, active port. Returns the exit code."""
-    status = 0
+    known: dict[str, dict[str, object]] = {}
+    errors: dict[str, str] = {}
     for team in found(err):
         try:
             with Client.connect(team, "usock") as client:
-                out.write(f"{printable(line(team, client.state()))}\n")
+                known[team] = summary(client.state())
+                if not as_json:
+                    out.write(f"{printable(line(team, known[team]))}\n")
         except ClientError as error:
-            err.write(f"{team}: {error}\n")
-            status = 1
+            errors[team] = str(error)
         except (ValueError, KeyError, TypeError, AttributeError):
-            err.write(f"{team}: its daemon answers with what is no state\n")
-            status = 1
-    return status
+            errors[team] = "its daemon answers with what is no state"
+    for team, text in errors.items():
+        err.write(f"{team}: {text}\n")
+    if as_json:
+        merged(known, errors, out)
+    return 1 if errors else 0
 
 
-def line(team: str, state: dict[str, dict[str, dict[str, object]]]) -> str:
+def merged(teams: Mapping[str, object], errors: Mapping[str, str], out: TextIO) -> None:
+    """One document for all teams."""
+    from pyteamd.cli.pyteamdctl.document import moment, text
+
+    out.write(text({**moment(0.0), "teams": teams, "errors": errors}, oneline=False) + "\n")
+
+
+def summary(state: Mapping[str, Any]) -> dict[str, object]:
+    """What `list` says of a team."""
+    return {
+        "runner": str(state["setup"]["runner_name"]),
+        "ports": {name: bool(port["link_watches"]["up"]) for name, port in state.get("ports", {}).items()},
+        "active_port": state.get("runner", {}).get("active_port") or None,
+    }
+
+
+def line(team: str, told: Mapping[str, Any]) -> str:
     """A team on one line."""
-    ports = state.get("ports", {})
-    words = [
-        f"{name} {'up' if port['link_watches']['up'] else 'down'}"  # type: ignore[index]
-        for name, port in ports.items()
-    ]
-    active = state.get("runner", {}).get("active_port")
-    shown = f"; active port {active}" if active else ""
-    return f"{team}: {state['setup']['runner_name']}; {', '.join(words) or 'no ports'}{shown}"
+    words = [f"{name} {'up' if up else 'down'}" for name, up in told["ports"].items()]
+    shown = f"; active port {told['active_port']}" if told["active_port"] else ""
+    return f"{team}: {told['runner']}; {', '.join(words) or 'no ports'}{shown}"
 
 
-def each_team(run: Callable[[Sequence[str]], int], args: Sequence[str], out: TextIO, err: TextIO) -> int:
-    """Do the same for every team, under a line with its name. Returns the worst exit code: 0 when there is no team."""
+def each_team(verb: Verb | None, args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: TextIO) -> int:
+    """Do the same for every team. Returns the worst exit code: 0 when there is no team.
+
+    What is for programs becomes one document, one OpenMetrics text, one stream; else each answer stands under the team's name.
+    """
+    words = verb.words if verb else ()
+    if words == ("metrics",):
+        return all_metrics(args, run, out, err)
+    if words == ("monitor",):
+        return all_events(args, as_json, run, out, err)
+    if as_json or words in JSON_VERBS:
+        return all_documents(args, run, out, err)
     worst = 0
     for team in found(err):
         out.write(f"== {printable(team)}\n")
-        worst = max(worst, run([team, *args]))
+        worst = max(worst, run([team, *args], out))
     return worst
+
+
+def all_documents(args: Sequence[str], run: Run, out: TextIO, err: TextIO) -> int:
+    """The documents of all teams in one."""
+    told: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    worst = 0
+    for team in found(err):
+        status, text = captured(run, [team, *args])
+        worst = max(worst, status)
+        try:
+            told[team] = json.loads(text)
+        except ValueError:
+            errors[team] = "no JSON came"
+    merged(told, errors, out)
+    return worst
+
+
+def all_metrics(args: Sequence[str], run: Run, out: TextIO, err: TextIO) -> int:
+    """The metrics of all teams in one text: the samples of a family stand together, under one help line."""
+    families: dict[str, list[str]] = {}
+    worst = 0
+    for team in found(err):
+        status, text = captured(run, [team, *args])
+        worst = max(worst, status)
+        samples: list[str] = []
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                samples = families.setdefault(line, [])
+                fresh = not samples
+            elif line.startswith("#"):
+                if line.startswith("# HELP ") and fresh:
+                    samples.append(line)
+            else:
+                samples.append(line)
+    for kind, rows in families.items():
+        out.write("".join(f"{row}\n" for row in (kind, *rows)))
+    out.write("# EOF\n")
+    return worst
+
+
+def all_events(args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: TextIO) -> int:
+    """The events of all teams as they happen, each line with the name of its team, until all daemons have ended."""
+    from threading import Thread
+
+    statuses: list[int] = []
+
+    def follow(team: str) -> None:
+        prefix = "" if as_json else f"{printable(team)}: "
+        statuses.append(run([team, *args], Prefixed(out, prefix)))  # type: ignore[arg-type]
+
+    threads = [Thread(target=follow, args=(team,), daemon=True) for team in found(err)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(statuses, default=0)
+
+
+class Prefixed:
+    """A stream whose whole lines go on to another one, each with the same beginning."""
+
+    def __init__(self, out: TextIO, prefix: str) -> None:
+        self._out = out
+        self._prefix = prefix
+
+    def write(self, text: str) -> int:
+        """Whole lines; one call each, so that lines of several threads do not mix."""
+        self._out.write("".join(f"{self._prefix}{line}\n" for line in text.splitlines()))
+        return len(text)
+
+    def flush(self) -> None:
+        """See io."""
+        self._out.flush()
+
+    def isatty(self) -> bool:
+        """See io."""
+        return self._out.isatty()
+
+
+def captured(run: Run, words: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output."""
+    from io import StringIO
+
+    out = StringIO()
+    return run(words, out), out.getvalue()

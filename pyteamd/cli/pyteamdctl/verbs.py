@@ -32,10 +32,17 @@ class VerbError(Exception):
 class Session:
     """What a verb gets: the connected client, its parameters, the options, and where to write."""
 
-    __slots__ = ("args", "client", "in_words", "oneline", "out", "verbosity")
+    __slots__ = ("args", "client", "in_words", "json", "oneline", "out", "verbosity")
 
     def __init__(
-        self, client: Client, args: Sequence[str], oneline: bool, verbosity: int, out: TextIO, in_words: bool
+        self,
+        client: Client,
+        args: Sequence[str],
+        oneline: bool,
+        verbosity: int,
+        out: TextIO,
+        in_words: bool,
+        json: bool = False,
     ) -> None:
         self.client = client
         self.args = args
@@ -44,9 +51,17 @@ class Session:
         self.out = out
         self.in_words = in_words
         """Explain what teamdctl shows as a number; not under its name."""
+        self.json = json
+        """Answer with a document; see json_documents."""
 
     def print(self, line: str) -> None:
         self.out.write(f"{line}\n")
+
+    def print_document(self, **body: object) -> None:
+        """The answer for programs, with `--json`."""
+        from pyteamd.cli.pyteamdctl.document import document, text
+
+        self.print(text(document(self.client.team, body), self.oneline))
 
     def print_json(self, value: object) -> None:
         from pyteamd.schema import json_text
@@ -81,22 +96,32 @@ def load_json(text: str) -> object:
         raise VerbError(errno.EINVAL, "Failed to parse JSON dump.") from None
 
 
+def _config(session: Session, config: object) -> None:
+    if session.json:
+        session.print_document(config=config)
+    else:
+        session.print_json(config)
+
+
 def _config_dump(session: Session) -> None:
-    session.print_json(load_json(session.client.config_text))
+    _config(session, load_json(session.client.config_text))
 
 
 def _config_dump_noports(session: Session) -> None:
     config = load_json(session.client.config_text)
     if isinstance(config, dict):
         config.pop("ports", None)
-    session.print_json(config)
+    _config(session, config)
 
 
 def _config_dump_actual(session: Session) -> None:
-    session.print_json(load_json(session.client.config_actual_text))
+    _config(session, load_json(session.client.config_actual_text))
 
 
 def _state_view(session: Session) -> None:
+    if session.json:
+        _state_dump(session)
+        return
     from pyteamd.cli.pyteamdctl import state_text
 
     state = load_json(session.client.state_text)
@@ -110,11 +135,19 @@ def _state_view(session: Session) -> None:
 
 
 def _state_dump(session: Session) -> None:
-    session.print_json(load_json(session.client.state_text))
+    state = load_json(session.client.state_text)
+    if session.json:
+        session.print_document(state=state)
+    else:
+        session.print_json(state)
 
 
 def _state_item_get(session: Session) -> None:
-    session.print(shown(session.client.get(*session.args), session.out))
+    value = session.client.get(*session.args)
+    if session.json:
+        session.print_document(path=session.args[0], value=value)
+    else:
+        session.print(shown(value, session.out))
 
 
 def _state_item_set(session: Session) -> None:
@@ -132,8 +165,11 @@ def _port_remove(session: Session) -> None:
 def _port_present(session: Session) -> None:
     state = load_json(session.client.state_text)
     ports = state.get("ports") if isinstance(state, dict) else None
-    if not isinstance(ports, dict) or session.args[0] not in ports:
-        raise VerbError(errno.ENODEV)
+    present = isinstance(ports, dict) and session.args[0] in ports
+    if session.json:
+        session.print_document(port=session.args[0], present=present)
+    if not present:
+        raise VerbError(errno.ENODEV, f"{session.args[0]} is no port of this team" if session.in_words else "")
 
 
 def _port_config_update(session: Session) -> None:
@@ -143,7 +179,11 @@ def _port_config_update(session: Session) -> None:
 def _port_config_dump(session: Session) -> None:
     if len(to_bytes(session.args[0])) > _IFNAME_BYTES:
         raise VerbError(errno.EINVAL)
-    session.print_json(load_json(session.client.fetch("PortConfigDump", *session.args)))
+    config = load_json(session.client.fetch("PortConfigDump", *session.args))
+    if session.json:
+        session.print_document(port=session.args[0], config=config)
+    else:
+        session.print_json(config)
 
 
 def _lazy(name: str, module: str = "cli.pyteamdctl.inspect") -> Callable[[Session], None]:
@@ -185,8 +225,8 @@ VERBS = (
     ),
     Verb("balance", "", _lazy("balance", "cli.pyteamdctl.balance"), extra=True),
     Verb("neighbours", "", _lazy("neighbours", "cli.pyteamdctl.neighbours"), extra=True),
-    Verb("metrics", "", _lazy("metrics", "cli.pyteamdctl.watch"), extra=True),
-    Verb("monitor", "", _lazy("monitor", "cli.pyteamdctl.watch"), extra=True, tail="[--json]"),
+    Verb("metrics", "", _lazy("metrics", "cli.pyteamdctl.stream"), extra=True),
+    Verb("monitor", "", _lazy("monitor", "cli.pyteamdctl.stream"), extra=True, tail="[--json]"),
     Verb("watch", "", _lazy("watch", "cli.pyteamdctl.watch"), extra=True, tail="[SECONDS]"),
     Verb(
         "config apply",

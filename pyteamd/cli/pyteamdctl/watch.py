@@ -19,7 +19,7 @@ from pathlib import Path
 from pyteamd.cli.pyteamdctl.inspect import colourful
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
 from pyteamd.client.transport import CallFailed
-from pyteamd.model.printable import printable, printable_tree
+from pyteamd.model.printable import printable_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,28 +32,6 @@ GREEN, RED, YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m",
 INTERVAL_S, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 1.0, 0.1, 86400.0
 FEWEST_COLUMNS, FEWEST_LINES = 40, 10
 MOST_TRANSITIONS = 30
-
-
-def metrics(session: Session) -> None:
-    """OpenMetrics text."""
-    session.out.write(session.client.fetch("Metrics"))
-
-
-def monitor(session: Session) -> None:
-    """Events as they happen, until interrupted."""
-    as_json = session.args == ["--json"]
-    if session.args and not as_json:
-        raise VerbError(22, "usage: monitor [--json]   for instance: pyteamdctl team0 monitor --json | jq .text")
-    for found in events(session):
-        for event in found["events"]:
-            if as_json:
-                session.print(json.dumps(event))
-            else:
-                clock = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
-                session.print(f"{clock}  {printable(event['text'])}  [{event['cause']}]")
-        if found["missed"]:
-            session.print(json.dumps({"missed": found["missed"]}) if as_json else f"{found['missed']} steps missed")
-        session.out.flush()
 
 
 def events(session: Session) -> Iterator[dict[str, Any]]:

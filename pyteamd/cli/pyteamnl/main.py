@@ -15,6 +15,7 @@ import sys
 
 from pyteamd.cli.getopt_long import UNKNOWN, OptionReader
 from pyteamd.cli.pyteamnl.device import Device, Failed, option_line, port_line, value_of, value_text
+from pyteamd.cli.pyteamnl.words import COMMANDS, OPTION_HELP
 from pyteamd.model.printable import shown
 
 TYPE_CHECKING = False
@@ -23,20 +24,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 OK, FAILURE = 0, 1
+TEAMNL = "teamnl"
+UNKNOWN_OPTION = "unknown option."
 
 OPTIONS = {"help": ("h", False), "port_name": ("p", True), "array_index": ("a", True)}
-OPTION_HELP = (
-    ("-h --help", "Show this text"),
-    ("-p --port_name=PORT", "The option of this port"),
-    ("-a --array_index=N", "Element N of an option that is an array"),
-)
-COMMANDS = (
-    ("ports", "", "List the ports"),
-    ("options", "", "List the options and their values"),
-    ("getoption", "NAME", "Show the value of an option"),
-    ("setoption", "NAME VALUE", "Set an option"),
-    ("monitor", "[changed|all]", "Show changes as they come; all: the whole lists each time"),
-)
 EXAMPLES = ("ports", "getoption activeport", "setoption -p eth1 priority 10", "monitor changed")
 
 
@@ -66,6 +57,15 @@ def main() -> int:
 
 def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     """Do what the command line says, as the program of that name; returns the exit code."""
+    if program != TEAMNL and list(argv) in (["--version"], ["-V"]):
+        from pyteamd import __version__
+
+        out.write(f"{program} {__version__}\n")
+        return OK
+    if program != TEAMNL and argv[:1] == ["--complete"]:
+        from pyteamd.cli.complete import tell
+
+        return tell(program, argv[1:], out)
     try:
         arguments = read(program, argv, err)
         if arguments.help:
@@ -80,7 +80,10 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         if command is None:
             raise UsageError(f'Unknown command "{word}".\n')
     except UsageError as error:
-        err.write(f"{error}\n{help_text(program)}")
+        if program == TEAMNL:
+            err.write(f"{error}\n{help_text(program)}")
+        else:
+            err.write(f"{str(error).removeprefix(UNKNOWN_OPTION)}{program} -h lists the commands\n")
         return FAILURE
     try:
         command(Device(team, arguments.port, arguments.index_text), rest, out)
@@ -107,7 +110,7 @@ def read(program: str, argv: Sequence[str], err: TextIO) -> Arguments:
             case "a":
                 arguments.index_text = value
             case _ if letter == UNKNOWN:
-                raise UsageError("unknown option.")
+                raise UsageError(UNKNOWN_OPTION)
     arguments.operands = reader.operands
     return arguments
 
@@ -118,7 +121,7 @@ def help_text(program: str) -> str:
     lines += [f"    {option:<25}{text}" for option, text in OPTION_HELP]
     lines.append("Commands:")
     lines += [f"    {(name + ' ' + words).strip():<25}{text}" for name, words, text in COMMANDS]
-    if program != "teamnl":
+    if program != TEAMNL:
         lines += ["Examples:", *[f"    {program} team0 {example}" for example in EXAMPLES]]
     return "\n".join(lines) + "\n"
 

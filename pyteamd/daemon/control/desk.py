@@ -18,10 +18,11 @@ from typing import Final
 import trio
 
 from pyteamd.daemon.control.inspection import something_to_say
-from pyteamd.daemon.control.methods import INVALID_ARGUMENTS, NO_DEVICE, Method
+from pyteamd.daemon.control.methods import EXPLAINED, INVALID_ARGUMENTS, NO_DEVICE, Method, reason
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
 from pyteamd.model.printable import printable
+from pyteamd.schema import json_text
 
 MAXIMUM_REQUEST_OCTETS: Final = 1 << 16
 """The longest request that is looked at; a configuration of a thousand ports fits."""
@@ -43,6 +44,8 @@ class Desk:
         self._log = log
         self._kept: dict[str, tuple[int, float, str]] = {}
         """Answers to methods without arguments: after how many steps of the team, when, and what."""
+        self._refusal = ("", "", "")
+        """The last call that was refused: method, what it was about, reason."""
         self._followers = trio.CapacityLimiter(MAXIMUM_FOLLOWERS)
 
     async def call(self, method: Method, arguments: Sequence[str]) -> str:
@@ -53,9 +56,25 @@ class Desk:
             if method.follows:
                 await self._wait(arguments[0])
             await take_turn()
+            if method.handler is reason:
+                return self._reason(*arguments[:2])
             if method.arguments:
-                return await method.handler(self._pump, *arguments[: len(method.arguments)])
+                return await self._about(method, arguments[: len(method.arguments)])
             return await self._shared(method)
+
+    async def _about(self, method: Method, given: Sequence[str]) -> str:
+        """Run it, and keep why it was refused for who asks (the method Reason)."""
+        try:
+            return await method.handler(self._pump, *given)
+        except UserError as error:
+            if method.name in EXPLAINED:
+                self._refusal = (method.name, given[0], error.reason)
+            raise
+
+    def _reason(self, name: str, subject: str) -> str:
+        """Why the last such call was refused, in our own words; "" when there is no more to say than the error said."""
+        *refused, why = self._refusal
+        return json_text.dumps({"reason": why if refused == [name, subject] else ""})
 
     async def _wait(self, start: str) -> None:
         with trio.move_on_after(FOLLOW_TIMEOUT_S):

@@ -49,7 +49,12 @@ async def metrics(pump: Pump) -> str:
 
 def metrics_text(pump: Pump) -> str:
     """The text for one team."""
-    return exposition.text([(pump.team, pump.trace, pump.gauges)], trio.current_time())
+    return exposition.exposition([metric_rows(pump)])
+
+
+def metric_rows(pump: Pump) -> list[exposition.Sample]:
+    """The samples of one team."""
+    return exposition.rows(pump.team, pump.trace, pump.gauges, trio.current_time())
 
 
 async def events(pump: Pump, start: str) -> str:

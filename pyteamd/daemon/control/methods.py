@@ -34,6 +34,10 @@ JOIN_TIMEOUT_S = 1.0
 MAXIMUM_NAME_OCTETS = 15
 
 
+EXPLAINED = ("StateItemValueGet", "StateItemValueSet", "PortConfigUpdate")
+"""Methods whose errors say little, because they are teamd's; the first argument is what they are about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One row. `arguments` and `reply` ("" for none) are names for introspection; `handler` gets that many strings."""
@@ -45,6 +49,11 @@ class Method:
     help: str
     follows: bool = False
     """The client waits for something to happen."""
+
+
+async def reason(pump: Pump, name: str, subject: str) -> str:
+    """Why a call was refused. The desk knows (desk.py); elsewhere nobody has asked for anything."""
+    return json_text.dumps({"reason": ""})
 
 
 async def config_dump(pump: Pump) -> str:
@@ -100,7 +109,7 @@ async def port_config_update(pump: Pump, name: str, text: str) -> str:
         tree = pump.team.config.read_port(name, text, live=link.ifindex in pump.team.ports)
     except ConfigError as error:
         pump.log(Note(Level.WARNING, line) for line in str(error).splitlines())
-        raise UserError(*CONFIG_UPDATE_FAILED) from None
+        raise UserError(*CONFIG_UPDATE_FAILED, "; ".join(problem.told("") for problem in error.problems)) from None
     await pump.request(PortConfigUpdate(name, tree))
     return ""
 
@@ -133,6 +142,7 @@ METHODS = (
     Method("Metrics", (), "text", inspection.metrics, "Metrics as OpenMetrics text"),
     Method("Events", ("from_step",), "events", inspection.events, "What was said from a step on, as it happens", True),
     Method("ConfigApply", ("config", "how"), "report", reconfigure.config_apply, "Go over to another configuration"),
+    Method("Reason", ("method", "subject"), "reason", reason, "Why the last call of a method was refused"),
     Method("ConfigConfirm", ("how",), "report", reconfigure.config_confirm, "Keep what is on trial, or take it back"),
     Method("Trace", ("from_step",), "lines", inspection.trace, "The recorded steps, for replay"),
 )

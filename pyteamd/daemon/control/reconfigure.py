@@ -18,6 +18,7 @@ from pyteamd.daemon.unconfirmed import LONGEST_S, Before, Unconfirmed
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import ConfigApply, Refused
+from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe
 from pyteamd.schema import json_text
 
@@ -38,7 +39,8 @@ async def config_apply(pump: Pump, text: str, how: str) -> str:
     report = await change(pump, text, "", dry_run=how == DRY_RUN, confirm_s=confirm_s)
     if report["applied"] and report["changes"]:
         within = f"; it is taken back unless confirmed within {confirm_s:.0f} s" if confirm_s else ""
-        pump.log([Note(Level.INFO, f"A configuration that a user gave is in force{within}.")])
+        text = f"A configuration that a user gave is in force{within}."
+        pump.log([Note(Level.INFO, text, incident=Incident.CONFIG_APPLIED)])
     return json.dumps(report)
 
 
@@ -80,7 +82,7 @@ async def take_back_unconfirmed(pump: Pump) -> None:
                 pump.log([Note(Level.ERROR, f"The configuration cannot be taken back yet: {error.text}")])
             told = error.text
         else:
-            pump.log([Note(Level.WARNING, TAKEN_BACK)])
+            pump.log([Note(Level.WARNING, TAKEN_BACK, incident=Incident.CONFIG_TAKEN_BACK)])
             told = ""
 
 

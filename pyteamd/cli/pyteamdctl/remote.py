@@ -1,0 +1,73 @@
+"""`pyteamdctl -H [USER@]HOST …`: the same command there, through ssh, on one host or on several at once.
+
+What the command reads and writes (a configuration, a trace) is there too; `config apply -` reads it from here.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+from pyteamd.cli.pyteamdctl.words import JSON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+OK, FAILURE = 0, 1
+SSH = "ssh"
+ENDLESS = ("monitor", "watch")
+
+
+def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) -> int:
+    """Run it. Returns the exit code: with one host that of the command there, or 255 of ssh; with several the worst."""
+    if bad := next((host for host in hosts if not host or host.startswith("-")), None):
+        err.write(f"{bad!r} is no host\n")
+        return FAILURE
+    try:
+        if len(hosts) == 1:
+            out.flush()
+            return subprocess.call(command(hosts[0], words, sys.stdout.isatty() and "watch" in words))
+        if any(word in ENDLESS for word in words):
+            err.write(f"{' and '.join(ENDLESS)} look at one host at a time\n")
+            return FAILURE
+        return several(hosts, words, out, err)
+    except FileNotFoundError:
+        err.write(f"{SSH} is not installed\n")
+        return FAILURE
+
+
+def command(host: str, words: Sequence[str], terminal: bool = False) -> list[str]:
+    """What is executed here."""
+    return [SSH, "-t" if terminal else "-T", "--", host, shlex.join(["pyteamdctl", *words])]
+
+
+def several(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) -> int:
+    """All at once; the answers in the order of the hosts."""
+    running = {
+        host: subprocess.Popen(
+            command(host, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for host in dict.fromkeys(hosts)
+    }
+    worst = OK
+    told: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for host, process in running.items():
+        answer, complaint = process.communicate()
+        worst = max(worst, process.returncode)
+        if JSON in words or "-J" in words:
+            try:
+                told[host] = json.loads(answer)
+            except ValueError:
+                errors[host] = complaint.strip() or "no JSON came"
+            continue
+        out.write(f"== {host}\n{answer}")
+        out.flush()
+        err.write("".join(f"{host}: {line}\n" for line in complaint.splitlines()))
+    if JSON in words or "-J" in words:
+        out.write(json.dumps({"hosts": told, "errors": errors}, indent=2) + "\n")
+    return worst

@@ -1,0 +1,111 @@
+"""Ports that are up and hear nothing, or whose driver counts errors: told, never acted on.
+
+A switch that drops a port from its VLAN, or from an aggregate, leaves the link as it is. The only thing that shows is the driver's count
+of what was received: it stands still on one port while other ports of the team receive. What is seen here decides nothing; who wants it
+to, configures a link watcher that sends probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyteamd.model.desired import Level, Note
+from pyteamd.model.incidents import Incident
+
+SILENT_S = 10.0
+"""So long a port has to have received nothing; a network that is alive sends broadcasts more often."""
+HEARD = 3
+"""Frames that another port has to have received meanwhile."""
+ERRORS_S = 60.0
+"""Errors are told for so long after the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the driver of a link has counted: frames received and sent, and errors of both."""
+
+    received: int
+    sent: int
+    errors: int
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One port since it last received something."""
+
+    counters: Counters
+    heard_at: float
+    others: dict[int, int]
+    """What the other ports had received then."""
+    errors_at: float = 0.0
+    errors: int = 0
+    """In the last run of errors, and when the last one was seen."""
+    told: bool = False
+
+
+class Silence:
+    """The ports of one team."""
+
+    def __init__(self) -> None:
+        self._ports: dict[int, _Watched] = {}
+
+    def look(self, counters: Mapping[int, Counters], carrying: Mapping[int, str], now: float) -> list[Note]:
+        """What the drivers count now. `carrying`: names of the ports that carry traffic. Returns what is to be told, once each time."""
+        for ifindex in self._ports.keys() - counters.keys():
+            del self._ports[ifindex]
+        for ifindex, seen in counters.items():
+            self._see(ifindex, seen, counters, now)
+        return [note for ifindex, name in carrying.items() for note in self._tell(ifindex, name, now)]
+
+    def silent_since(self, ifindex: int, now: float) -> float | None:
+        """Since when a port has received nothing while another one did; None when it is not so."""
+        port = self._ports.get(ifindex)
+        if port is None or now - port.heard_at < SILENT_S or not self.heard_by(ifindex):
+            return None
+        return port.heard_at
+
+    def heard_by(self, ifindex: int) -> tuple[int, ...]:
+        """The ports that received something meanwhile."""
+        return tuple(self._heard_by(ifindex))
+
+    def errors(self, ifindex: int, now: float) -> int:
+        """Errors that the driver counted lately, 0 for none."""
+        port = self._ports.get(ifindex)
+        return port.errors if port is not None and port.errors and now - port.errors_at < ERRORS_S else 0
+
+    def total(self, ifindex: int) -> Counters | None:
+        """The counters as they were seen last."""
+        port = self._ports.get(ifindex)
+        return None if port is None else port.counters
+
+    def _see(self, ifindex: int, seen: Counters, all_of_them: Mapping[int, Counters], now: float) -> None:
+        port = self._ports.get(ifindex)
+        others = {other: counted.received for other, counted in all_of_them.items() if other != ifindex}
+        if port is None or seen.received < port.counters.received:  # new, or counted anew
+            self._ports[ifindex] = _Watched(seen, now, others)
+            return
+        if seen.received != port.counters.received:
+            port.heard_at, port.others = now, others
+        if (more := seen.errors - port.counters.errors) > 0:
+            port.errors = more + (port.errors if now - port.errors_at < ERRORS_S else 0)
+            port.errors_at = now
+        port.counters = seen
+
+    def _heard_by(self, ifindex: int) -> Iterable[int]:
+        before = self._ports[ifindex].others if ifindex in self._ports else {}
+        for other, port in self._ports.items():
+            if other != ifindex and port.counters.received - before.get(other, port.counters.received) >= HEARD:
+                yield other
+
+    def _tell(self, ifindex: int, name: str, now: float) -> Iterable[Note]:
+        port = self._ports.get(ifindex)
+        silent = self.silent_since(ifindex, now) is not None
+        if port is None or silent is port.told:
+            return
+        port.told = silent
+        if silent:
+            text = f"{name}: carries traffic and has received nothing for {now - port.heard_at:.0f} s, while other ports receive."
+            yield Note(Level.WARNING, text, name, Incident.SILENCE)
+        else:
+            yield Note(Level.INFO, f"{name}: receives again.", name)

@@ -1,0 +1,58 @@
+"""What the drivers of links count, read now and then and shown to each team (core/silence.py).
+
+/proc/self/net/dev has the counters of all links of our network name space in one read, and the kernel takes no lock for it that
+a driver could hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import trio
+
+from pyteamd.core.silence import Counters
+from pyteamd.daemon.pump import Pump
+from pyteamd.views.explain import explain
+
+INTERVAL_S: Final = 5.0
+TABLE: Final = "/proc/self/net/dev"
+RECEIVED, RECEIVE_ERRORS, SENT, SEND_ERRORS = 1, 2, 9, 10
+"""Columns behind the name."""
+
+
+async def watch(pumps: Callable[[], Iterable[Pump]]) -> None:
+    """Look again and again, until cancelled."""
+    while True:
+        await trio.sleep(INTERVAL_S)
+        watched = [pump for pump in pumps() if len(pump.team.ports) > 1]
+        if watched and (table := read()):
+            for pump in watched:
+                show(pump, table, trio.current_time())
+
+
+def show(pump: Pump, table: dict[str, Counters], now: float) -> None:
+    """Let one team see the counters of its ports."""
+    team = pump.team
+    ports = {ifindex: table[port.name] for ifindex, port in team.ports.items() if port.name in table}
+    reasons = explain(team, now)
+    carrying = {ifindex: port.name for ifindex, port in team.ports.items() if reasons[port.name].carrying}
+    pump.log(team.facts.silence.look(ports, carrying, now))
+
+
+def read(path: str = TABLE) -> dict[str, Counters]:
+    """The counters of all links by name; {} where the table cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8", "surrogateescape")
+    except OSError:
+        return {}
+    found = {}
+    for line in text.splitlines():
+        name, colon, numbers = line.strip().partition(":")
+        columns = numbers.split()
+        if colon and len(columns) > SEND_ERRORS and all(column.isdecimal() for column in columns):
+            counted = [int(column) for column in columns]
+            errors = counted[RECEIVE_ERRORS] + counted[SEND_ERRORS]
+            found[name] = Counters(counted[RECEIVED], counted[SENT], errors)
+    return found

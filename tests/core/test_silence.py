@@ -1,0 +1,99 @@
+"""A port that carries traffic and hears nothing is told, with what to look at, and nothing is done about it."""
+
+from __future__ import annotations
+
+import pytest
+from explain_kit import Told, backup, told
+
+from pyteamd.core.silence import ERRORS_S, SILENT_S, Counters, Silence
+from pyteamd.core.trace import Trace
+from pyteamd.model.desired import Level
+from pyteamd.model.incidents import Incident
+from pyteamd.views.explain import explain, sentence
+from pyteamd.views.metrics import Gauges, text
+
+ONE, TWO = 1, 2
+
+
+def counted(one: int, two: int, errors: int = 0) -> dict[int, Counters]:
+    """Two ports that received so much."""
+    return {ONE: Counters(one, 0, errors), TWO: Counters(two, 0, 0)}
+
+
+def test_silent_while_another_one_hears() -> None:
+    silence = Silence()
+    assert silence.look(counted(5, 5), {ONE: "eth1"}, 0.0) == []
+    assert silence.look(counted(5, 9), {ONE: "eth1"}, SILENT_S - 1) == []
+    (note,) = silence.look(counted(5, 10), {ONE: "eth1"}, SILENT_S)
+    assert (note.level, note.incident, note.port) == (Level.WARNING, Incident.SILENCE, "eth1")
+    assert silence.look(counted(5, 20), {ONE: "eth1"}, 2 * SILENT_S) == [], "once"
+    (note,) = silence.look(counted(6, 20), {ONE: "eth1"}, 3 * SILENT_S)
+    assert note.text == "eth1: receives again."
+    assert len(silence.look(counted(6, 90), {ONE: "eth1"}, 5 * SILENT_S)) == 1
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [counted(5, 5), counted(5, 5)],  # the whole network is quiet
+        [counted(5, 5), counted(5, 7)],  # one frame now and then
+        [counted(5, 5), counted(6, 99)],
+        [counted(9, 5), counted(3, 99)],  # the driver began anew
+        [{ONE: Counters(5, 0, 0)}, {ONE: Counters(5, 0, 0)}],  # there is no other port
+    ],
+)
+def test_what_is_no_silence(steps: list[dict[int, Counters]]) -> None:
+    silence = Silence()
+    for number, step in enumerate(steps):
+        assert silence.look(step, {ONE: "eth1"}, number * 2 * SILENT_S) == []
+
+
+def test_a_standby_port_is_not_told_of() -> None:
+    silence = Silence()
+    silence.look(counted(5, 5), {TWO: "eth2"}, 0.0)
+    assert silence.look(counted(5, 50), {TWO: "eth2"}, 2 * SILENT_S) == []
+
+
+def test_errors_are_told_for_a_while() -> None:
+    silence = Silence()
+    silence.look(counted(1, 1), {}, 0.0)
+    assert silence.errors(ONE, 0.0) == 0
+    silence.look(counted(2, 2, errors=3), {}, 5.0)
+    silence.look(counted(3, 3, errors=4), {}, 10.0)
+    assert silence.errors(ONE, 10.0) == 4
+    assert silence.errors(ONE, 10.0 + ERRORS_S) == 0
+
+
+def test_a_port_that_left_is_forgotten() -> None:
+    silence = Silence()
+    silence.look(counted(5, 5), {}, 0.0)
+    silence.look({TWO: Counters(9, 0, 0)}, {}, SILENT_S)
+    assert silence.total(ONE) is None
+    assert silence.silent_since(ONE, 100.0) is None
+
+
+def heard(made: Told, eth1: int, eth2: int, errors: int = 0) -> None:
+    """The drivers of the team's ports have counted so much."""
+    ports = {
+        made.world.ifindex_of("eth1"): Counters(eth1, 0, errors),
+        made.world.ifindex_of("eth2"): Counters(eth2, 0, 0),
+    }
+    made.team.facts.silence.look(ports, {}, made.world.clock)
+
+
+def test_explain_and_metrics() -> None:
+    made = told(backup())
+    heard(made, 5, 5)
+    made.world.pass_time(11.0)
+    heard(made, 5, 50)
+    wanted = made.team.desired()
+    now = made.world.clock
+    line = sentence("eth1", explain(made.team, now)["eth1"], now)
+    assert line.startswith("eth1: carries traffic as the active port for 1")
+    assert ", but has received nothing for 11 s while eth2 received (is the switch's port in the right VLAN" in line
+    assert "received" not in sentence("eth2", explain(made.team, now)["eth2"], now)
+    assert made.team.desired() == wanted
+    assert 'pyteamd_port_silent{team="team0",port="eth1"} 1' in text([(made.team, Trace({}), Gauges())], now)
+    heard(made, 6, 51, errors=2)
+    line = sentence("eth1", explain(made.team, now)["eth1"], now)
+    assert line.endswith(", and its driver counted 2 errors lately (check cable and transceiver: ethtool -S eth1)")

@@ -1,0 +1,56 @@
+"""The drivers' counters, from the kernel's table to the log and to explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from daemon_kit import Lab, quiet
+
+from pyteamd.core.silence import Counters
+from pyteamd.daemon import link_counters
+
+TABLE = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:  100       2    0    0    0     0          0         0      100       2    0    0    0     0       0          0
+  eth1: 1000      10    1    0    0     0          0         0     2000      20    2    0    0     0       0          0
+"""
+
+
+def test_the_kernels_table(tmp_path: Path) -> None:
+    path = tmp_path / "dev"
+    path.write_text(TABLE)
+    assert link_counters.read(str(path)) == {"lo": Counters(2, 2, 0), "eth1": Counters(10, 20, 3)}
+    path.write_bytes(b"\xff\x1b[31m: 1 2 3 4 5 6 7 8 9 10 11\nshort: 1 2\nno colon\n")
+    assert list(link_counters.read(str(path)).values()) == [Counters(2, 10, 14)]
+    assert link_counters.read(str(tmp_path / "none")) == {}
+
+
+def test_the_real_table() -> None:
+    assert "lo" in link_counters.read()
+
+
+async def test_a_black_hole_is_told_once_and_nothing_is_written(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    received = {"eth1": 100, "eth2": 100}
+
+    def read() -> dict[str, Counters]:
+        received["eth2"] += 50
+        return {name: Counters(count, 0, 0) for name, count in received.items()}
+
+    monkeypatch.setattr(link_counters, "read", read)
+    daemon = await lab.start()
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    await quiet()
+    lab.kernel.performed.clear()
+    await trio.sleep(60)
+    told = [line for line in daemon.lines if "has received nothing" in line]
+    assert len(told) == 1
+    assert told[0].startswith("eth1: carries traffic and has received nothing for 1")
+    assert "but has received nothing" in await daemon.call("Explain")
+    assert 'pyteamd_port_silent{team="team0",port="eth1"} 1' in await daemon.call("Metrics")
+    assert lab.kernel.performed == []
+    received["eth1"] += 1
+    await trio.sleep(10)
+    assert daemon.lines[-1] == "eth1: receives again."
