@@ -113,6 +113,18 @@ SCHEMAS: dict[str, Schema] = {
             certain=of("boolean", "Not so when the order of the ports is a guess."),
         ),
     ),
+    "neighbours": answer(
+        "The system at the other end of each cable: pyteamdctl TEAM neighbours --json.",
+        ports=array(
+            obj(
+                port=PORT,
+                neighbour={
+                    "description": "null while nothing was heard.",
+                    "oneOf": [{"type": "null"}, obj(chassis=of("string"), port=of("string"), system_name=of("string"))],
+                },
+            )
+        ),
+    ),
     "state": answer(
         "The state: pyteamdctl TEAM state --json. The tree is that of `state dump`, which is teamd's with members added.",
         state=obj(setup=obj(runner_name=of("string")), team_device=obj(ifinfo=obj(ifname=of("string")))),

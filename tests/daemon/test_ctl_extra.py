@@ -97,7 +97,7 @@ async def test_list_and_all(lab: Lab) -> None:
     assert (await say("--all", "state", "item", "get", "nothing"))[0] == 1
     with MockDaemon(f"{lab.directory}/team1.sock", {"StateDump": b"REPLY_SUCCESS\n[]\n"}):
         listed = await say("list")
-    assert (listed[0], listed[2]) == (1, "team1: its daemon answers with what is no state\n")
+    assert (listed[0], listed[2]) == (1, "team1: StateDump: what came is no JSON object\n")
     assert listed[1].startswith("team0: activebackup; ")
 
 

@@ -22,6 +22,7 @@ ASKED = {
     "history": ["history"],
     "diff": ["diff"],
     "balance": ["balance"],
+    "neighbours": ["neighbours"],
     "hash": ["hash", "--src", "192.0.2.1", "--dst", "192.0.2.2"],
     "state": ["state"],
     "config dump": ["config", "dump", "noports"],

@@ -16,6 +16,9 @@ def neighbours(session: Session) -> None:
     """A line for each port; as JSON the objects of the state."""
     state: Any = load_json(session.client.state_text)
     ports = {name: port.get("neighbour") for name, port in state.get("ports", {}).items()}
+    if session.json:
+        session.print_document(ports=[{"port": name, "neighbour": said} for name, said in ports.items()])
+        return
     if session.oneline:
         session.print_json([{"port": name, "neighbour": said} for name, said in ports.items()])
         return
