@@ -74,6 +74,8 @@ def test_listening_can_be_turned_off(written: str, listens: bool) -> None:
 
 
 class FakeSession:
+    json = False
+
     def __init__(self, state: dict[str, Any], oneline: bool) -> None:
         self.client = type("Client", (), {"state_text": json.dumps(state)})()
         self.oneline, self.lines = oneline, io.StringIO()
