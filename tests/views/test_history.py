@@ -53,7 +53,7 @@ def test_a_refused_write_is_a_difference() -> None:
     made.world.refuse("activeport", "", None, "EPERM")
     made.world.set_peer("eth1", False)
     assert rows(made) == {"enabled of eth2": (True, False), "activeport": ("eth2", "eth1")}
-    assert difference(made.team)["missing"] == ["set enabled of eth2 to true", "set activeport to eth2"]
+    assert difference(made.team)["missing"] == ["set activeport to eth2", "set enabled of eth2 to true"]
 
 
 def test_a_link_that_cannot_be_released_is_a_difference() -> None:
