@@ -24,6 +24,7 @@ demo: lab  ## the main job, seen: fail-over on the real driver
 
 test: lab  ## all tests, the real-kernel lane included
 	@tests/lab/setup.sh nm || echo "without it the tests in a whole Debian are skipped"
+	@tests/lab/setup.sh oldest newest || echo "without it the tests with other versions are skipped"
 	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"
 	@$(PYTHON) tests/run.py
 
@@ -48,12 +49,12 @@ mutate: venv  ## faults put into the LACP machines one by one; the tests must ca
 diagrams: venv  ## draw the LACP machines from their tables: docs/lacp-machines.md
 	@$(PYTHON) docs/diagrams.py
 
-kernel: lab  ## only the real-kernel lane
-	@$(PYTHON) tests/run.py kernel
+kernel: lab  ## only the real-kernel lanes, on both kernels
+	@$(PYTHON) tests/run.py kernel kernel-2
 
 long: lab  ## every seed and configuration; minutes and a hundred kills where make test has seconds; an hour or two
 	@tests/lab/setup.sh nm package || echo "without them the packages are not tried in whole systems"
-	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel
+	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel kernel-2
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh
@@ -91,4 +92,4 @@ fmt: venv  ## format the code
 	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
 
 clean:  ## remove what was built
-	@rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf build dist *.egg-info .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
 #
-#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package]      no word = all but nm and package
+#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package] [oldest] [newest]      no word = venv lab bench
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
@@ -10,6 +10,9 @@
 #   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
 #           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
 #   package what makes and judges the Debian packages and RPMs (make deb, make rpm); only when named
+#   oldest  .venv-oldest: exactly the lower bounds of pyproject.toml; only when named
+#   newest  .venv-newest: the newest Python that Debian has, in $LAB_CACHE/python-new with the libraries it needs, and the newest of
+#           the packages that pyteamd depends on; only when named
 #   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
 #           ~/.cache/pyteamd-lab/kernel
 #
@@ -142,6 +145,7 @@ setup_newest() { # a failure is said, and no more: the tests then run on one ker
         say "lab: no apt-get to fetch the newest user-mode Linux with; tests on a second kernel are skipped"
         return
     fi
+    say "lab: fetching the newest user-mode Linux of Debian (60 MB)"
     private_apt
     new=$cache/uml-new.new
     rm -rf "$new" "$work/new"
@@ -167,7 +171,6 @@ setup_newest() { # a failure is said, and no more: the tests then run on one ker
 }
 
 private_apt() { # an apt that knows the newest Debian and leaves this system's alone
-    say "lab: fetching the newest user-mode Linux of Debian (60 MB)"
     mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 'Identifier: Packages' 2>/dev/null | grep -v security | head -n 1)
     mkdir -p "$work/apt/parts" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
     : >"$work/apt/status"
@@ -193,6 +196,72 @@ END
 
 private() { # COMMAND…
     APT_CONFIG="$work/apt/apt.conf" "$@"
+}
+
+pip_into() { # DIRECTORY ARGUMENT…: the pip of .venv installs into another environment
+    target=$1
+    shift
+    logged .venv/bin/python -m pip --python "$target/bin/python" install -q --disable-pip-version-check "$@"
+}
+
+bounds() { # the lower bounds as exact versions, one a word; what only checks the code is left out
+    sed -n '/^dependencies/,/^]/p;/^dev = /,/^]/p;/^requires = /p' pyproject.toml |
+        sed -n 's/.*"\([a-zA-Z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' | grep -Ev '^(mypy|ruff|build|sphinx|furo|myst-parser)='
+}
+
+setup_oldest() { # what cannot be had is said; the lane is skipped then
+    want=$(cat pyproject.toml "$0" | cksum)
+    [ "$(cat .venv-oldest/.setup 2>/dev/null)" = "$want" ] && return
+    say "oldest: installing" $(bounds)
+    rm -rf .venv-oldest
+    if ! logged .venv/bin/python -m venv .venv-oldest || ! pip_into .venv-oldest $(bounds) wheel ||
+        ! pip_into .venv-oldest --no-deps --no-build-isolation -e .; then
+        say "oldest: could not be installed; its tests are skipped"
+        rm -rf .venv-oldest
+        return
+    fi
+    echo "$want" >.venv-oldest/.setup
+}
+
+setup_newest_python() { # the same
+    want=$(cat pyproject.toml "$0" | cksum)
+    [ "$(cat .venv-newest/.setup 2>/dev/null)" = "$want" ] && return
+    fetch_python || {
+        say "newest: no newer Python could be fetched; its tests are skipped"
+        return 0
+    }
+    rm -rf .venv-newest
+    if ! logged "$cache"/python-new/usr/bin/python3 -m venv --without-pip .venv-newest ||
+        ! pip_into .venv-newest pytest pytest-trio hypothesis scapy jsonschema build -e .; then
+        say "newest: the libraries could not be installed; its tests are skipped"
+        rm -rf .venv-newest
+        return
+    fi
+    say "newest: $(.venv-newest/bin/python --version), $(.venv-newest/bin/python -c 'import trio; print("trio", trio.__version__)')"
+    echo "$want" >.venv-newest/.setup
+}
+
+fetch_python() { # Debian's newest beside the system: loader and libraries are its own
+    new=$cache/python-new
+    command -v apt-get >/dev/null || return
+    if [ ! -e "$new/.setup" ]; then
+        need_packages newest patchelf patchelf
+        say "newest: fetching the newest Python of Debian (25 MB)"
+        private_apt
+        rm -rf "$new"
+        mkdir -p "$work/debs/partial" "$new"
+        logged private apt-get -q update || return
+        logged private apt-get -q -y -o Dir::Cache::archives="$work/debs" --no-install-recommends --download-only \
+            install python3-venv || return
+        for deb in "$work"/debs/*.deb; do
+            dpkg-deb -x "$deb" "$new" || return
+        done
+        libraries=$new/usr/lib/x86_64-linux-gnu
+        patchelf --set-interpreter "$libraries/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$libraries" \
+            "$(readlink -f "$new/usr/bin/python3")" || return
+        echo done >"$new/.setup"
+    fi
+    "$new/usr/bin/python3" -c 'import ssl, ctypes, venv'
 }
 
 setup_kernel() {
@@ -274,12 +343,14 @@ for part in $parts; do
         setup_newest
         ;;
     nm) setup_tree ;;
+    oldest) setup_oldest ;;
+    newest) setup_newest_python ;;
     package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
     bench)
         need_packages bench "$bench_packages" "$bench_commands"
         setup_kernel
         ;;
-    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package" ;;
+    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package, oldest, newest" ;;
     esac
 done
 say "ready: $parts"
