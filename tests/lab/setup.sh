@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
 #
-#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package] [oldest] [newest]      no word = venv lab bench
+#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package] [oldest] [newest] [selftests]      no word = venv lab bench
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
@@ -13,6 +13,8 @@
 #   oldest  .venv-oldest: exactly the lower bounds of pyproject.toml; only when named
 #   newest  .venv-newest: the newest Python that Debian has, in $LAB_CACHE/python-new with the libraries it needs, and the newest of
 #           the packages that pyteamd depends on; only when named
+#   selftests  the kernel's own tests of the team driver and of teamd, of the newest kernel source that Debian has, in build/selftests,
+#           and the tools they call; only when named
 #   bench   QEMU, and Debian's kernel image unpacked (not installed) into $LAB_CACHE/kernel, or
 #           ~/.cache/pyteamd-lab/kernel
 #
@@ -37,7 +39,7 @@ package_packages='debhelper dh-python pybuild-plugin-pyproject python3-all pytho
     python3-pyroute2 python3-jeepney python3-yaml lintian rpm rpmlint netplan.io graphviz'
 # What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
 module_parts='modules.* kernel/net kernel/lib kernel/crypto kernel/arch kernel/fs/9p kernel/fs/netfs kernel/fs/fscache
-    kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko kernel/drivers/net/*.ko
+    kernel/fs/overlayfs kernel/drivers/virtio kernel/drivers/char/virtio_console.ko* kernel/drivers/net/*.ko*
     kernel/drivers/net/team kernel/drivers/net/bonding kernel/drivers/net/ipvlan'
 
 say() { echo "setup: $*"; }
@@ -264,6 +266,26 @@ fetch_python() { # Debian's newest beside the system: loader and libraries are i
     "$new/usr/bin/python3" -c 'import ssl, ctypes, venv'
 }
 
+setup_selftests() {
+    [ -e build/selftests/.setup ] && return
+    need_packages selftests 'iperf3 ethtool jq bc xz-utils' 'iperf3 ethtool jq bc xz'
+    command -v apt-get >/dev/null || stop 77 "selftests: no apt-get to fetch the kernel's source with"
+    private_apt
+    logged private apt-get -q update || stop 1 "selftests: the package lists could not be fetched"
+    source=$(APT_CONFIG="$work/apt/apt.conf" apt-cache depends linux-source | sed -n 's/.*Depends: \(linux-source-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$source" ] || stop 1 "selftests: there is no linux-source in the package lists"
+    say "selftests: fetching $source (160 MB, a minute to unpack)"
+    mkdir "$work/source"
+    (cd "$work/source" && logged private apt-get -q download "$source") || stop 1 "selftests: $source could not be fetched"
+    dpkg-deb --fsys-tarfile "$work"/source/*.deb | tar -xO "./usr/src/$source.tar.xz" | tar -xJ -C "$work/source" --wildcards \
+        '*/tools/testing/selftests/drivers/net/team/*' '*/tools/testing/selftests/drivers/net/bonding/lag_lib.sh' \
+        '*/tools/testing/selftests/net/*.sh' '*/tools/testing/selftests/net/lib/sh/*' '*/tools/testing/selftests/net/forwarding/*' ||
+        stop 1 "selftests: $source could not be unpacked"
+    rm -rf build/selftests
+    mv "$work/source/$source/tools/testing/selftests" build/selftests
+    echo "$source" >build/selftests/.setup
+}
+
 setup_kernel() {
     want=$(echo "$module_parts" | cksum)
     [ "$(cat "$kernel/.setup" 2>/dev/null)" = "$want" ] && return
@@ -299,12 +321,15 @@ unpack() { # DEB VERSION
     mkdir -p "$kernel.new"
     patterns=
     set -f # the patterns are tar's to expand
+    # Since Debian 13 modules are below /usr, and compressed.
+    place=$(dpkg-deb --fsys-tarfile "$1" | tar -t | sed -n 's|^\(\./.*lib/modules\)/$|\1|p' | head -n 1)
     for part in $module_parts; do
-        patterns="$patterns ./lib/modules/$2/$part"
+        patterns="$patterns $place/$2/$part"
     done
     dpkg-deb --fsys-tarfile "$1" | tar -x -C "$kernel.new" --wildcards --no-wildcards-match-slash \
         ./boot/vmlinuz-"$2" $patterns || stop 1 "bench: $1 could not be unpacked"
     set +f
+    [ "$place" = ./lib/modules ] || { mkdir -p "$kernel.new/lib" && mv "$kernel.new/$place" "$kernel.new/lib/modules"; }
     depmod -b "$kernel.new" "$2"
     rm -rf "$kernel"
     mv "$kernel.new" "$kernel"
@@ -344,13 +369,14 @@ for part in $parts; do
         ;;
     nm) setup_tree ;;
     oldest) setup_oldest ;;
+    selftests) setup_selftests ;;
     newest) setup_newest_python ;;
     package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
     bench)
         need_packages bench "$bench_packages" "$bench_commands"
         setup_kernel
         ;;
-    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package, oldest, newest" ;;
+    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package, oldest, newest, selftests" ;;
     esac
 done
 say "ready: $parts"

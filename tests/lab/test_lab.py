@@ -6,6 +6,7 @@ Every test that boots something is marked `lab`; it takes the world that `auto` 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shlex
 import signal
@@ -259,6 +260,16 @@ def test_auto_names_every_world_that_it_tried(sham: dict[str, str]) -> None:
 )
 def test_why_a_guest_died(console: str, status: int, told: str) -> None:
     assert told in trial.cause(console, status)
+
+
+def test_modules_of_newer_debian_are_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.ko").write_bytes(b"plain")
+    (tmp_path / "b.ko.xz").write_bytes(lzma.compress(b"small"))
+    files = [tmp_path / "a.ko", tmp_path / "b.ko.xz"]
+    assert [(worlds.plain_name(file), worlds.plain_module(file)) for file in files] == [
+        ("a.ko", b"plain"),
+        ("b.ko", b"small"),
+    ]
 
 
 def test_setup_refuses_a_word_it_does_not_know() -> None:

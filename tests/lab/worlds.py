@@ -18,6 +18,7 @@ file but the question to the kernel whether it knows the team driver. Whether a 
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import subprocess
@@ -276,11 +277,22 @@ def _initramfs(modules: Path, version: str) -> bytes:
         *((name, CPIO_DIRECTORY, b"") for name in ("bin", "dev", "proc", "root", "modules")),
         ("bin/busybox", CPIO_PROGRAM, Path(busybox).read_bytes()),
         ("init", CPIO_PROGRAM, (HERE / "qemu-init").read_bytes()),
-        ("modules/order", CPIO_FILE, "".join(f"{file.name}\n" for file in files).encode()),
-        *((f"modules/{file.name}", CPIO_FILE, file.read_bytes()) for file in files),
+        ("modules/order", CPIO_FILE, "".join(f"{plain_name(file)}\n" for file in files).encode()),
+        *((f"modules/{plain_name(file)}", CPIO_FILE, plain_module(file)) for file in files),
         ("TRAILER!!!", 0, b""),
     ]
     return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, start=1))
+
+
+def plain_name(module: Path) -> str:
+    """Its name without a mark of compression."""
+    return module.name.removesuffix(".xz")
+
+
+def plain_module(module: Path) -> bytes:
+    """Its content: newer Debian compresses modules, and busybox's insmod takes plain ones."""
+    content = module.read_bytes()
+    return lzma.decompress(content) if module.suffix == ".xz" else content
 
 
 def _cpio(number: int, name: str, mode: int, content: bytes) -> bytes:

@@ -1,0 +1,68 @@
+"""The kernel's own tests that start teamd by name, or change options with teamnl, as they are, on pyteamd's commands.
+
+`make long` only; tests/lab/setup.sh selftests puts them into build/selftests. Each runs with C teamd first: one that does not pass then (a
+module that this kernel lacks) says nothing of us and is skipped with the last line it printed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lacp_kit import LONG
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / "build/selftests"
+PROGRAMS = {"teamd": "pyteamd", "teamdctl": "pyteamdctl", "teamnl": "pyteamnl"}
+LIMIT_S = 1200
+LINES_SHOWN = 40
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.kernel_kind("independent", reason="they are the tests of that kernel"),
+    pytest.mark.skipif(not LONG, reason="minutes; PYTEAMD_LONG=1"),
+    pytest.mark.skipif(not (PLACE / ".setup").exists(), reason="tests/lab/setup.sh selftests"),
+]
+
+
+def scripts() -> list[str]:
+    """Those of the team driver, and those of forwarding that make a team with teamd."""
+    own = sorted((PLACE / "drivers/net/team").glob("*.sh"))
+    forwarding = sorted((PLACE / "net/forwarding").glob("*lag*.sh"))
+    using = [path for path in forwarding if "team_create" in path.read_text()]
+    return [str(path.relative_to(PLACE)) for path in [*own, *using] if not path.name.endswith("_lib.sh")]
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with our commands under teamd's names."""
+    place = tmp_path_factory.mktemp("bin")
+    for name, module in PROGRAMS.items():
+        file = place / name
+        file.write_text(
+            f"#!{sys.executable} -B\nimport sys\nfrom pyteamd.cli.{module}.main import main\nsys.exit(main())\n"
+        )
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return place
+
+
+def run(script: str, first: str) -> tuple[int, str]:
+    """Exit status and output with these commands first in PATH."""
+    path = PLACE / script
+    env = {**os.environ, "PATH": f"{first}:{os.environ['PATH']}"}
+    words = ["unshare", "--net", "--mount", "--propagation", "private", "bash", f"./{path.name}"]
+    done = subprocess.run(words, cwd=path.parent, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return done.returncode, f"{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("script", scripts() if PLACE.exists() else ["none"])
+def test_selftest(script: str, ours: Path) -> None:
+    status, said = run(script, "/usr/bin")
+    if status:
+        pytest.skip(f"C teamd does not pass it here either: {said.strip().splitlines()[-1]}")
+    status, said = run(script, str(ours))
+    assert status == 0, "\n".join(said.splitlines()[-LINES_SHOWN:])
