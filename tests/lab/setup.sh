@@ -322,7 +322,7 @@ unpack() { # DEB VERSION
     patterns=
     set -f # the patterns are tar's to expand
     # Since Debian 13 modules are below /usr, and compressed.
-    place=$(dpkg-deb --fsys-tarfile "$1" | tar -t | sed -n 's|^\(\./.*lib/modules\)/$|\1|p' | head -n 1)
+    place=$(dpkg-deb --fsys-tarfile "$1" 2>/dev/null | tar -t 2>/dev/null | sed -n 's|^\(\./.*lib/modules\)/$|\1|p' | head -n 1)
     for part in $module_parts; do
         patterns="$patterns $place/$2/$part"
     done
