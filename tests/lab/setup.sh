@@ -356,27 +356,36 @@ setup_tree() {
 }
 
 parts=${*:-venv lab bench}
-mkdir -p build
-exec 9>build/.setup.lock
-flock 9 2>/dev/null || true # two at once would trip over each other
+allowed='venv lab bench nm package oldest newest selftests'
 for part in $parts; do
-    case $part in
-    venv) setup_venv ;;
-    lab)
-        need_packages lab "$lab_packages" "$lab_commands"
-        setup_shim
-        setup_newest
-        ;;
-    nm) setup_tree ;;
-    oldest) setup_oldest ;;
-    selftests) setup_selftests ;;
-    newest) setup_newest_python ;;
-    package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
-    bench)
-        need_packages bench "$bench_packages" "$bench_commands"
-        setup_kernel
-        ;;
-    *) stop 2 "'$part': allowed are venv, lab, bench, nm, package, oldest, newest, selftests" ;;
+    case " $allowed " in
+    *" $part "*) ;;
+    *) stop 2 "'$part': allowed are $(echo $allowed | sed 's/ /, /g')" ;;
     esac
 done
-say "ready: $parts"
+{ # read as a whole: a change of this file while it runs does no harm
+    mkdir -p build
+    exec 9>build/.setup.lock
+    flock 9 2>/dev/null || true # two at once would trip over each other
+    for part in $parts; do
+        case $part in
+        venv) setup_venv ;;
+        lab)
+            need_packages lab "$lab_packages" "$lab_commands"
+            setup_shim
+            setup_newest
+            ;;
+        nm) setup_tree ;;
+        oldest) setup_oldest ;;
+        newest) setup_newest_python ;;
+        selftests) setup_selftests ;;
+        package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
+        bench)
+            need_packages bench "$bench_packages" "$bench_commands"
+            setup_kernel
+            ;;
+        esac
+    done
+    say "ready: $parts"
+    exit
+}
