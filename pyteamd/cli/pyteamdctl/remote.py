@@ -24,9 +24,10 @@ ENDLESS = ("monitor", "watch")
 
 def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) -> int:
     """Run it. Returns the exit code: with one host that of the command there, or 255 of ssh; with several the worst."""
-    if bad := next((host for host in hosts if not host or host.startswith("-")), None):
-        err.write(f"{bad!r} is no host\n")
-        return FAILURE
+    for host in hosts:
+        if not host or host.startswith("-"):
+            err.write(f"{host!r} is no host\n")
+            return FAILURE
     try:
         if len(hosts) == 1:
             out.flush()
