@@ -33,7 +33,9 @@ DEVICE = "team0"
 MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 WEIGHED = re.compile(r"<(\d)>(.*)")
 LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
-FRAMEWORK = re.compile(r".* successfully started\.|Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.")
+FRAMEWORK = re.compile(
+    r".* successfully started\.|Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.|A configuration that a user gave is in force\."
+)
 """Lines of the process, not of the team."""
 UNFINISHED = "unfinished"
 CALM_S = 0.08
@@ -224,7 +226,9 @@ class RealScenarioWorld(World):
         self._request("PortConfigUpdate", name, json.dumps(tree))
 
     def apply_config(self, config: str) -> None:
-        self._request("ConfigApply", config, "apply")
+        report = json.loads(self._fetch("ConfigApply", config, "apply"))
+        if not report["applied"]:
+            self._denied.append(f"ConfigApplyFail: {'; '.join(report['problems'])}")
 
     def _request(self, method: str, *arguments: str) -> None:
         try:
@@ -269,11 +273,11 @@ class RealScenarioWorld(World):
         missing: list[str] = json.loads(self._fetch("Diff"))["missing"]
         return missing
 
-    def _fetch(self, method: str) -> str:
+    def _fetch(self, method: str, *arguments: str) -> str:
         process = self._running()
         try:
             with Client.connect(DEVICE, "usock") as daemon:
-                return daemon.fetch(method)
+                return daemon.fetch(method, *arguments)
         except ClientError as problem:
             try:
                 process.wait(PATIENCE_S)  # the socket goes a moment before the process
