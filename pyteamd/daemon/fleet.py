@@ -51,6 +51,7 @@ class Settings:
     enslave: bool = True
     metrics_listen: str = ""
     """Where the metrics of all teams are served, "" for nowhere."""
+    exclusive: bool = False
 
 
 class SharedReader(Reader):
@@ -240,6 +241,7 @@ class Fleet:
             take_over=given.take_over,
             keep=given.keep,
             enslave=given.enslave,
+            exclusive=given.exclusive,
             trace_entries=TRACE_ENTRIES,
             usock_path=f"{given.run_dir}{device}.sock",
             config_file=str(path),

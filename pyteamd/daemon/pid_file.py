@@ -1,8 +1,9 @@
-"""The pid file: written, believed and removed as teamd's library does, but a number alone proves nothing.
+"""The pid file: written and removed as teamd's library does, but a number alone proves nothing.
 
 The file holds the decimal process number and a newline. A process number is used again sooner or later, so a file that a crash left
-behind may name a stranger; teamd then refuses to start, and `-k` kills the stranger. Here the process must also look like a team daemon,
-ours or teamd: its command line has the word, and it is not a zombie.
+behind may name a stranger; teamd then refuses to start, and `-k` kills the stranger. Here a daemon holds a lock (flock) on its file for
+life: a file that nobody holds is stale, whoever has the number now. teamd holds none, and its library's own lock (fcntl) does not meet
+ours; so a file that nobody holds is also believed when the process is called teamd and is not, by its command line, another team's.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
 linked (where that can be done). A file is removed only by who has locked it and sees that its name still leads to it and that it says
@@ -16,12 +17,15 @@ import fcntl
 import logging
 import os
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 MAXIMUM_PID = 2**22
 """PID_MAX_LIMIT of the kernel."""
 MAXIMUM_OCTETS = 64
 """More than any process number takes."""
+RUN_DIR = ("/var/run/", "/run/")
+"""Where the name of a pid file is the team's."""
 ATTEMPTS = 10
 """Rivals that may come and go while a stale file is looked at."""
 
@@ -35,7 +39,7 @@ def running(path: str, log: logging.Logger) -> int:
             return 0
         if not number.isdigit() or len(number) >= MAXIMUM_OCTETS or int(number) > MAXIMUM_PID:
             log.warning("PID file corrupt, removing. (%s)", path)
-        elif (pid := int(number)) and (reason := why_not(pid)):
+        elif (pid := int(number)) and (reason := why_not(pid, path)):
             log.warning("Process %d died: %s; trying to remove PID file. (%s)", pid, reason, path)
         else:
             return pid
@@ -69,27 +73,80 @@ def remove(path: str, text: bytes) -> bool:
     return True
 
 
-def why_not(pid: int) -> str:
-    """Why this process is no team daemon, "" when it is one."""
+def why_not(pid: int, path: str) -> str:
+    """Why this process is not the daemon of this pid file, "" when it is."""
+    if pid == os.getpid():
+        return "its number is our own"
     try:
         os.kill(pid, 0)
     except ProcessLookupError as error:
         return os.strerror(error.errno or 0)
     except PermissionError:
         pass
+    return "" if holds(pid, path) or is_teamd(pid, path) else "its number belongs to another process"
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds this pid file. Whoever can read it can, so that alone proves nothing."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     except OSError:
-        return ""  # without /proc the number is all there is, as for teamd
-    # Empty for a zombie and for a thread of the kernel.
-    return "" if b"teamd" in command else "its number belongs to another process"
+        pass
+    return False
+
+
+def holds(pid: int, path: str) -> bool:
+    """Whether it is this process that holds the pid file, and has opened it for writing, which only root can."""
+    if not is_held(path):
+        return False
+    try:
+        there = os.stat(path)
+        for number in os.listdir(f"/proc/{pid}/fdinfo"):
+            lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text().splitlines()
+            writing = any(line.startswith("flags:") and int(line.split()[1], 8) & os.O_WRONLY for line in lines)
+            locked = any(line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines)
+            if writing and locked and os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), there):
+                return True
+    except PermissionError:
+        return could_be_ours(pid)
+    except (OSError, ValueError, IndexError):
+        return not os.path.isdir("/proc/self")
+    return False
+
+
+def could_be_ours(pid: int) -> bool:
+    """The best guess where the open files of a process are hidden from us."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return True
+    return b"teamd" in name or name.startswith(b"python")
+
+
+def is_teamd(pid: int, path: str) -> bool:
+    """Whether the process is teamd itself, which holds no lock, and not another team's."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes().strip()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
+    except OSError:
+        return not os.path.isdir("/proc/self")  # without /proc the number is all there is, as for teamd
+    if name != b"teamd" or os.path.basename(words[0]) != b"teamd":
+        return False
+    team = Path(path).name.removesuffix(".pid").encode()
+    others = [after for word, after in pairwise(words) if word in (b"-t", b"--team-dev")]
+    return not path.startswith(RUN_DIR) or not others or others[-1] == team
 
 
 class PidFile:
-    """Our own file: made by `create`, removed by `remove` if it is still ours."""
+    """Our own file: made by `create`, held until the process ends, removed by `remove` if it is still ours."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._descriptor = -1
+        """Open and locked; the kernel closes it with the process, however that ends."""
         self._text = f"{os.getpid()}\n".encode()
         self._new = f"{path}.{os.getpid()}"
 
@@ -104,24 +161,42 @@ class PidFile:
             with suppress(FileNotFoundError):
                 os.unlink(self._new)
 
+    def restore(self) -> bool:
+        """Make it again if somebody removed it. Returns whether that was done. OSError."""
+        if os.path.lexists(self.path):
+            return False
+        self.create()
+        return True
+
     def remove(self) -> None:
         """Remove it, unless somebody else has put his own in its place."""
         remove(self.path, self._text)
+        self._release()
 
     def _write(self, path: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
+            with suppress(OSError):  # a file system without locks: then it is believed less, see why_not
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.fchmod(descriptor, 0o644)
             os.write(descriptor, self._text)
-        finally:
+        except OSError:
             os.close(descriptor)
+            raise
+        self._release()
+        self._descriptor = descriptor
+
+    def _release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _name(self) -> None:
         try:
             self._link()
         except FileExistsError:
             text = read(self.path)
-            if text.strip() not in (b"", b"0"):
+            if text.strip() not in (b"", b"0") or is_held(self.path):
                 raise
             remove(self.path, text)
             self._link()

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -23,13 +22,14 @@ from pyteamd.daemon import pid_file as pidfile
 RUN_DIR = "/var/run/teamd/"
 READY_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 30.0
-KILL_POLL_S = 0.1
 
 EXIT_OK = 0
 EXIT_START = 1
-"""Usage, configuration, pid file or start failed; systemd's unit does not start us again."""
+"""The start failed. Under the name teamd this may be the configuration's fault; else it may pass, and a unit tries again."""
 EXIT_RUNTIME = 2
-"""Something failed after a good start; systemd's unit does start us again."""
+"""Something failed after a good start; a unit starts us again."""
+EXIT_CONFIG = 78
+"""The configuration is wrong, which no other start mends (EX_CONFIG of sysexits.h); not under the name teamd, unless asked for."""
 
 
 def make_run_dir(path: str) -> None:
@@ -141,19 +141,20 @@ def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) 
         log.warning("Daemon not running")
         return EXIT_START
     try:
-        os.kill(pid, signal.SIGTERM)
+        with open(os.pidfd_open(pid), "rb", buffering=0) as process:
+            # The number may have got another owner since it was looked at; this process cannot.
+            if pidfile.running(pid_path, log) != pid:
+                return EXIT_OK
+            signal.pidfd_send_signal(process.fileno(), signal.SIGTERM)
+            if select.select([process], [], [], timeout_s)[0]:
+                return EXIT_OK
     except ProcessLookupError:
         return EXIT_OK
-    except PermissionError as error:
+    except OSError as error:
         log.warning("Failed to kill daemon: %s", os.strerror(error.errno or 0))
         return EXIT_START
-    give_up = time.monotonic() + timeout_s
-    while not pidfile.why_not(pid):
-        if time.monotonic() >= give_up:
-            log.warning("Failed to kill daemon: %s", os.strerror(errno.ETIME))
-            return EXIT_START
-        time.sleep(KILL_POLL_S)
-    return EXIT_OK
+    log.warning("Failed to kill daemon: %s", os.strerror(errno.ETIME))
+    return EXIT_START
 
 
 def on_crash(last_words: Callable[[], int], log: logging.Logger) -> None:

@@ -15,6 +15,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ from pyteamd.core.trace import RING_ENTRIES, Trace, encode
 from pyteamd.daemon.control.desk import Desk
 from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
+from pyteamd.daemon.device_lock import DeviceLock, Served
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.packet_sockets import PacketSockets
+from pyteamd.daemon.pid_file import PidFile
 from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
@@ -46,6 +49,9 @@ SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
+
+NAMES_INTERVAL_S = 5.0
+"""How often it is looked whether pid file and control socket are still there."""
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -75,6 +81,10 @@ class TeamPlan:
     enslave: bool = True
     usock_path: str | None = None
     dbus: bool = False
+    pid_file: PidFile | None = None
+    """Made again when somebody removes it."""
+    exclusive: bool = False
+    """Refuse to start while another daemon serves the device."""
     snapshot_stem: str | None = None
     """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
 
@@ -94,10 +104,15 @@ class TeamServer:
         self._snapshot: SnapshotFile | None = None
         self._keeping = trio.CancelScope()
         self._waiting = trio.CancelScope()
+        self._device_lock: DeviceLock | None = None
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
-        ifindex, adopted = self._device()
+        try:
+            ifindex, adopted = self._device()
+        except StartFailed:
+            self._unlock()
+            raise
         usock: Usock | None = None
         bus: Bus | None = None
         keep = self.plan.take_over
@@ -119,6 +134,7 @@ class TeamServer:
                         self._nursery.start_soon(usock.serve, desk)
                     if bus is not None:
                         self._nursery.start_soon(bus.serve, desk)
+                    self._nursery.start_soon(self._keep_names, usock)
                     ready()
                     await self._serve(pump)
                 self._nursery.cancel_scope.cancel()
@@ -151,17 +167,39 @@ class TeamServer:
     def _device(self) -> tuple[int, bool]:
         """Ifindex of the device, and whether it was there before."""
         plan, kernel = self.plan, self._kernel
-        link = kernel.find_link(plan.device)
-        if link is not None and plan.take_over:
-            return link.ifindex, True
         try:
+            link = kernel.find_link(plan.device)
+            if link is not None and (plan.take_over or plan.recreate):
+                self._lock(link.ifindex)
+            if link is not None and plan.take_over:
+                return link.ifindex, True
             if link is not None and plan.recreate:
                 kernel.delete_link(link.ifindex)
-            return kernel.create_team(plan.device), False
+            ifindex = kernel.create_team(plan.device)
+            self._lock(ifindex)
+            return ifindex, False
         except KernelRefused as refusal:
             raise StartFailed(refusal.errno, f"Failed to create team device.\n{refusal}") from None
         except KernelGone:
             raise StartFailed(errno.ENODEV, "Failed to create team device.") from None
+
+    def _lock(self, ifindex: int) -> None:
+        """From now on no other daemon serves the device. StartFailed."""
+        self._unlock()
+        if not self.plan.exclusive:
+            return
+        try:
+            self._device_lock = DeviceLock(ifindex)
+        except Served as served:
+            raise StartFailed(errno.EBUSY, f"{self.plan.device}: {served}.") from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            self._log.warning("%s: whether another daemon serves it cannot be told: %s", self.plan.device, reason)
+
+    def _unlock(self) -> None:
+        if self._device_lock is not None:
+            self._device_lock.close()
+            self._device_lock = None
 
     def _watch(self, ifindex: int) -> Resync:
         try:
@@ -294,6 +332,17 @@ class TeamServer:
         if not await pump.until(lambda: team.done or team.gone, RELEASE_TIMEOUT_S):
             self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
 
+    async def _keep_names(self, usock: Usock | None) -> None:
+        """By these names we are found; whoever cleans up the run directory does not mean to hide us."""
+        names = [name for name in (self.plan.pid_file, usock) if name is not None]
+        while names:
+            await trio.sleep(NAMES_INTERVAL_S)
+            for name in names:
+                with suppress(OSError):  # a rival's, or no room: the next time will tell
+                    os.makedirs(os.path.dirname(name.path), exist_ok=True)
+                    if name.restore():
+                        self._log.warning("%s was removed; it is there again.", name.path)
+
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
         self._reader.pumps.pop(ifindex, None)
@@ -304,6 +353,7 @@ class TeamServer:
         if bus is not None:
             bus.close()
         self._kernel.unwatch_team(ifindex)
+        self._unlock()
         if self._snapshot is not None and not keep:
             self._snapshot.remove()
         if keep or (self.pump is not None and self.pump.team.gone):

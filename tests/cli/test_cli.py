@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,11 +45,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def live() -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose command line looks like a team daemon's."""
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "teamd"]) as process:
-        while b"teamd" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-            pass  # the new program's command line appears a moment after its start
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that the kernel knows as teamd."""
+    program = tmp_path_factory.mktemp("bin") / "teamd"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([str(program), "60"]) as process:
+        while Path(f"/proc/{process.pid}/comm").read_bytes() != b"teamd\n":
+            pass  # the new program's name appears a moment after its start
         yield process
         process.kill()
 

@@ -84,7 +84,7 @@ def test_one_verdict(text: str, status: int, told: str, tmp_path: Path, capfd: p
     refused = plan(team_of(backup()).team, text, name).refusals
     assert (list(refused) == lines) if status else refused == () or "runner.name" in refused[0]
     if "start fails" in told:
-        assert run("-t", "team0", "-f", name) == 1
+        assert run("-t", "team0", "-f", name) == 78
         assert capfd.readouterr().err.splitlines()[:-1] == [*lines, last]
 
 

@@ -128,33 +128,36 @@ raise AssertionError("why")
 # -- pid file ----------------------------------------------------------------------------------------------------------
 
 
+DAEMON = """
+import signal, sys, time
+from pyteamd.daemon.pid_file import PidFile
+PidFile(sys.argv[1]).create()
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.fixture
-def daemon() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that looks like a team daemon."""
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "teamd"]) as process:
-        while b"teamd" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-            pass
+def daemon(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the pid file `pid`."""
+    command = [sys.executable, "-c", DAEMON, f"{tmp_path}/pid"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
         yield process
         process.kill()
 
 
-def test_alive_is_a_team_daemon_that_runs(daemon: subprocess.Popen[bytes]) -> None:
-    assert why_not(daemon.pid) == ""
-    assert why_not(1) == "its number belongs to another process"
+def test_alive_is_who_holds_the_file(tmp_path: Path, daemon: subprocess.Popen[str]) -> None:
+    path = f"{tmp_path}/pid"
+    assert why_not(daemon.pid, path) == ""
+    assert why_not(1, path) == "its number belongs to another process"
+    assert why_not(os.getpid(), path) == "its number is our own"
     daemon.kill()
     os.waitid(os.P_PID, daemon.pid, os.WEXITED | os.WNOWAIT)
-    assert why_not(daemon.pid) == "its number belongs to another process", "a zombie runs no more"
+    assert why_not(daemon.pid, path) == "its number belongs to another process", "a zombie runs no more"
     daemon.wait()
-    assert why_not(daemon.pid) == "No such process"
-
-
-@pytest.mark.parametrize("text", ["junk", "-5", "1 2", "12x", "99999999999", "\0"])
-def test_a_corrupt_file_is_removed(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "pid"
-    path.write_text(text)
-    assert running(str(path), LOG) == 0
-    assert not path.exists()
-    assert caplog.messages == [f"PID file corrupt, removing. ({path})"]
+    assert why_not(daemon.pid, path) == "No such process"
 
 
 def test_create_and_remove(tmp_path: Path) -> None:
@@ -220,16 +223,16 @@ def test_no_rival_finds_the_file_without_its_number(tmp_path: Path, monkeypatch:
 
 
 def test_a_rival_that_took_a_stale_file_over_keeps_his(
-    tmp_path: Path, daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, daemon: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "pid"
+    path.rename(tmp_path / "rival")
     path.write_text("99999\n")
     rival = f"{daemon.pid}\n"
 
-    def slow(pid: int) -> str:
+    def slow(pid: int, path_: str) -> str:
         monkeypatch.setattr(pidfile, "why_not", why_not)
-        path.unlink()
-        path.write_text(rival)
+        (tmp_path / "rival").rename(path)
         return "dead"
 
     monkeypatch.setattr(pidfile, "why_not", slow)
@@ -302,12 +305,11 @@ def test_kill_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     command = [
         sys.executable,
         "-c",
-        "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); signal.pause()",
+        f"import signal; signal.signal(15, signal.SIG_IGN)\n{DAEMON}",
     ]
-    with subprocess.Popen([*command, "teamd"], stdout=subprocess.PIPE) as stubborn:
+    with subprocess.Popen([*command, f"{tmp_path}/pid"], stdout=subprocess.PIPE) as stubborn:
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
-        (tmp_path / "pid").write_text(f"{stubborn.pid}\n")
         assert kill(f"{tmp_path}/pid", LOG, timeout_s=0.05) == 1
         assert caplog.messages == [f"Failed to kill daemon: {os.strerror(errno.ETIME)}"]
         stubborn.send_signal(signal.SIGKILL)

@@ -15,11 +15,11 @@ from pyteamd import __version__
 from pyteamd.cli.pyteamd.commands import SUBCOMMANDS, command
 from pyteamd.cli.pyteamd.options import Command, Options, UsageError, parse, usage
 from pyteamd.daemon import realtime
-from pyteamd.daemon.process import EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
+from pyteamd.daemon.process import EXIT_CONFIG, EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyteamd.config.config import Config
     from pyteamd.schema.problems import Problem
@@ -179,8 +179,9 @@ def run(options: Options) -> int:
     except ConfigError as error:
         if error.problems and not error.teamd_lines:
             say_what_is_wrong(error.problems, error.file or "configuration", log)
-            return config_failed(ConfigError([]), log)
-        return config_failed(error, log)
+            error = ConfigError([])
+        config_failed(error, log)
+        return wrong_config(options.program, os.environ)
     use_debug_level(options, config.team.debug_level, log)
     device = config.team.device or free_device_name()
     config.set_device(device)
@@ -255,6 +256,11 @@ def config_failed(error: Any, log: logging.Logger) -> int:
         log.error("%s", line)
     log.error("Failed to load config.")
     return EXIT_START
+
+
+def wrong_config(program: str, environ: Mapping[str, str]) -> int:
+    """The exit code for a configuration that no other start mends: teamd's under its name, unless its unit asks for ours."""
+    return EXIT_START if program == "teamd" and environ.get("PYTEAMD_EXIT_STATUS") != "config" else EXIT_CONFIG
 
 
 def use_debug_level(options: Options, configured: object, log: logging.Logger) -> None:

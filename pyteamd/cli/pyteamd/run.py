@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 
 import trio
 
@@ -12,6 +13,7 @@ import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.options import Options
 from pyteamd.config.config import Config
+from pyteamd.daemon import privileges
 from pyteamd.daemon.log import choose_output, fields_of, open_log
 from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
 from pyteamd.daemon.pid_file import PidFile
@@ -38,13 +40,16 @@ def launch(options: Options, config: Config, device: str, pid_path: str, backgro
         pid_file.create()
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        log.error("open(%s): %s", pid_path, reason)
-        log.error("Could not create PID file.")
-        return failed(error.errno or 0, log, background)
+        if isinstance(error, FileExistsError) or "NOTIFY_SOCKET" not in os.environ:
+            log.error("open(%s): %s", pid_path, reason)
+            log.error("Could not create PID file.")
+            return failed(error.errno or 0, log, background)
+        log.warning("open(%s): %s; the service manager knows us without it.", pid_path, reason)
     with ExitStack() as stack:
         stack.callback(pid_file.remove)
         try:
-            return daemon(plan_for(options, config, device, pid_path), log, background)
+            plan = plan_for(options, config, device, pid_path)
+            return daemon(replace(plan, pid_file=pid_file, exclusive=True), log, background)
         except StartFailed as error:
             for line in str(error).splitlines():
                 log.error("%s", line)
@@ -79,6 +84,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Te
 def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -> int:
     """Run the event loop. StartFailed."""
     ask_or_tell(log)
+    privileges.drop(log)
     raise_open_files(ENOUGH_FOR_ONE, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     reader = Reader(kernel)

@@ -10,6 +10,7 @@ import trio
 import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.run import event_buffer
+from pyteamd.daemon import privileges
 from pyteamd.daemon.fleet import Fleet, Settings, serve_many
 from pyteamd.daemon.log import choose_output, open_log, set_debug_level
 from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
@@ -32,10 +33,16 @@ def run(options: argparse.Namespace) -> int:
         return EXIT_START
     reset_signals()
     ask_or_tell(log)
+    privileges.drop(log)
     raise_open_files(ENOUGH_FOR_MANY, log)
     kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
     settings = Settings(
-        run_dir, options.take_over, options.no_quit_destroy, not options.no_ports, options.metrics_listen
+        run_dir,
+        options.take_over,
+        options.no_quit_destroy,
+        not options.no_ports,
+        options.metrics_listen,
+        exclusive=True,
     )
     fleet = Fleet(options.sources, settings, kernel, log)
     on_crash(lambda: EXIT_RUNTIME, log)

@@ -20,7 +20,6 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
 
 import trio
 
@@ -53,16 +52,19 @@ class Usock:
         self._log = log
         if somebody_listens(path):
             raise OSError(errno.EADDRINUSE, "a running daemon's socket")
-        self._listener = socket.socket(socket.AF_UNIX, KIND)
         self._clients: dict[trio.CancelScope, None] = {}
         """Connections, the one that has been silent for the longest time first."""
-        temporary = f"{path}.{os.getpid()}"
-        with self._closed_on_error(temporary):
-            os.fchmod(self._listener.fileno(), 0o700)
-            self._listener.bind(temporary)
-            self._listener.listen(BACKLOG)
-            self._identity = identity_of(temporary)
-            os.rename(temporary, path)
+        self._round = trio.CancelScope()
+        """Of accepting on one listener."""
+        self._listener, self._identity = opened(path)
+
+    def restore(self) -> bool:
+        """Make the socket again if somebody removed its name. Returns whether that was done. OSError."""
+        if os.path.lexists(self.path):
+            return False
+        self._listener, self._identity = opened(self.path)
+        self._round.cancel()
+        return True
 
     def close(self) -> None:
         """Close the socket and remove its name if it is ours; one that stays does no harm, for nobody listens."""
@@ -77,23 +79,27 @@ class Usock:
 
     async def serve(self, desk: Desk) -> None:
         """Accept connections and answer requests until cancelled."""
-        listener = trio.socket.from_stdlib_socket(self._listener)
         async with trio.open_nursery() as nursery:
             while True:
-                try:
-                    client, _ = await listener.accept()
-                except OSError as error:
-                    if error.errno not in PASSING:
-                        raise
-                    self._log.warning("Control socket: %s", os.strerror(error.errno))
-                    self._drop_idlest()
-                    await trio.sleep(PAUSE_S)
-                    continue
-                if len(self._clients) >= MAXIMUM_CONNECTIONS:
-                    self._drop_idlest()
-                scope = trio.CancelScope()
-                self._clients[scope] = None
-                nursery.start_soon(self._connection, client, scope, desk)
+                with trio.socket.from_stdlib_socket(self._listener) as listener, trio.CancelScope() as self._round:
+                    await self._accept(listener, nursery, desk)
+
+    async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery, desk: Desk) -> None:
+        while True:
+            try:
+                client, _ = await listener.accept()
+            except OSError as error:
+                if error.errno not in PASSING:
+                    raise
+                self._log.warning("Control socket: %s", os.strerror(error.errno))
+                self._drop_idlest()
+                await trio.sleep(PAUSE_S)
+                continue
+            if len(self._clients) >= MAXIMUM_CONNECTIONS:
+                self._drop_idlest()
+            scope = trio.CancelScope()
+            self._clients[scope] = None
+            nursery.start_soon(self._connection, client, scope, desk)
 
     async def _connection(self, client: trio.socket.SocketType, scope: trio.CancelScope, desk: Desk) -> None:
         with client, scope:
@@ -118,15 +124,23 @@ class Usock:
             del self._clients[scope]
             scope.cancel()
 
-    @contextlib.contextmanager
-    def _closed_on_error(self, temporary: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self._listener.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+
+def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
+    """A socket that listens under this name, and the identity of the name. OSError."""
+    listener = socket.socket(socket.AF_UNIX, KIND)
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.fchmod(listener.fileno(), 0o700)
+        listener.bind(temporary)
+        listener.listen(BACKLOG)
+        identity = identity_of(temporary)
+        os.rename(temporary, path)
+    except OSError:
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    return listener, identity
 
 
 def identity_of(path: str) -> tuple[int, int]:

@@ -1,0 +1,230 @@
+"""Who is a daemon, and whose: by what the kernel keeps for its life, never by a number or a word alone."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from daemon_kit import Lab, quiet
+from trio import sleep
+
+from pyteamd.daemon import pid_file
+from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder
+from pyteamd.daemon.pid_file import PidFile, running
+from pyteamd.daemon.process import check, kill
+from pyteamd.daemon.team_server import NAMES_INTERVAL_S
+
+LOG = logging.getLogger("test_identity")
+IFINDEX = 0x7FFF0000 + os.getpid() % 0xFFFF
+"""No device has it."""
+SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
+
+
+@contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that says when it is there."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "there\n"
+        yield started
+        started.kill()
+
+
+def teamd(directory: Path, *words: str) -> tuple[str, ...]:
+    """What the kernel takes for a program called teamd."""
+    program = directory / "teamd"
+    program.unlink(missing_ok=True)
+    shutil.copy("/bin/sh", program)  # a script would have its interpreter's command line
+    return (str(program), "-c", "echo there; read line", *words)
+
+
+STRANGERS = {
+    "an editor": ("vi", "/etc/teamd.conf"),
+    "journalctl": ("journalctl", "-fu", "teamd@team0"),
+    "another Python": ("pyteamd", "-t", "team0"),
+}
+
+
+@pytest.mark.parametrize("words", STRANGERS.values(), ids=STRANGERS)
+def test_a_process_that_speaks_of_teamd_is_no_daemon(
+    tmp_path: Path, words: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "team0.pid"
+    with process(sys.executable, "-c", SLEEP, *words) as stranger:
+        path.write_text(f"{stranger.pid}\n")
+        assert check(str(path), LOG) == 1
+        path.write_text(f"{stranger.pid}\n")
+        assert kill(str(path), LOG, timeout_s=0.1) == 1
+        assert stranger.poll() is None, "it lives"
+    assert not path.exists()
+
+
+def test_our_own_number_is_stale(tmp_path: Path) -> None:
+    """PID 1 of a container is so again after a crash."""
+    path = tmp_path / "team0.pid"
+    path.write_text(f"{os.getpid()}\n")
+    assert running(str(path), LOG) == 0
+    ours = PidFile(str(path))
+    ours.create()
+    assert path.read_text() == f"{os.getpid()}\n"
+    ours.remove()
+
+
+def test_a_lock_that_anybody_may_take_makes_no_daemon(tmp_path: Path) -> None:
+    """Whoever may read the file may lock it; that shall neither keep us from starting nor have a stranger ended."""
+    path = tmp_path / "team0.pid"
+    with process(sys.executable, "-c", SLEEP) as stranger, path.open("w+") as file:
+        path.write_text(f"{stranger.pid}\n")
+        with path.open() as reader:
+            fcntl.flock(reader, fcntl.LOCK_EX)
+            assert running(str(path), LOG) == 0
+        assert stranger.poll() is None
+        file.close()
+
+
+def test_teamd_itself_is_believed_but_not_another_teams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pid_file, "RUN_DIR", (str(tmp_path),))
+    path = tmp_path / "team0.pid"
+    for team, believed in (("team0", True), ("team1", False)):
+        with process(*teamd(tmp_path, "-t", team)) as daemon:
+            path.write_text(f"{daemon.pid}\n")
+            assert running(str(path), LOG) == (daemon.pid if believed else 0)
+
+
+def test_kill_ends_whoever_holds_the_file(tmp_path: Path) -> None:
+    body = "import sys, time; from pyteamd.daemon.pid_file import PidFile; PidFile(sys.argv[1]).create(); "
+    with process(sys.executable, "-c", body + SLEEP, f"{tmp_path}/pid") as daemon:
+        assert check(f"{tmp_path}/pid", LOG) == 0
+        assert kill(f"{tmp_path}/pid", LOG, timeout_s=10) == 0
+        assert daemon.wait(5) == -signal.SIGTERM
+    assert check(f"{tmp_path}/pid", LOG) == 1
+
+
+# -- the device --------------------------------------------------------------------------------------------------------
+
+
+def test_one_daemon_for_a_device() -> None:
+    lock = DeviceLock(IFINDEX)
+    with pytest.raises(Served, match=f"the daemon with PID {os.getpid()} serves it"):
+        DeviceLock(IFINDEX)
+    DeviceLock(IFINDEX + 1).close()
+    lock.close()
+    DeviceLock(IFINDEX).close()
+
+
+def test_the_lock_goes_with_its_process() -> None:
+    body = f"from pyteamd.daemon.device_lock import DeviceLock; lock = DeviceLock({IFINDEX}); "
+    with process(sys.executable, "-c", body + SLEEP) as other:
+        assert holder(IFINDEX) == other.pid
+        with pytest.raises(Served):
+            DeviceLock(IFINDEX)
+    DeviceLock(IFINDEX).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_name_that_a_user_took_proves_nothing(listens: bool) -> None:
+    body = f"import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind({NAME.format(IFINDEX)!r}); "
+    body += "s.listen(1); " if listens else ""
+    with (
+        process(sys.executable, "-c", body + SLEEP),
+        pytest.raises(OSError, match="Address already in use"),
+    ):
+        DeviceLock(IFINDEX)
+
+
+async def test_a_second_daemon_is_refused_and_touches_nothing(lab: Lab) -> None:
+    first = await lab.start(lab.plan(exclusive=True))
+    await quiet()
+    lab.kernel.performed.clear()
+    for settings in ({"take_over": True}, {"recreate": True}):
+        second = await lab.start(lab.plan(exclusive=True, usock_path=None, **settings))
+        assert second.failure is not None
+        assert re.fullmatch(r"team0: the daemon with PID \d+ serves it\.", str(second.failure))
+        assert lab.kernel.performed == []
+        assert lab.has("team0")
+    assert await first.stop() == 0
+    third = await lab.start(lab.plan(exclusive=True))
+    assert third.failure is None
+
+
+# -- names that somebody removes ---------------------------------------------------------------------------------------
+
+
+async def test_pid_file_and_socket_are_made_again(lab: Lab) -> None:
+    directory = lab.directory / "run"
+    directory.mkdir()
+    ours = PidFile(f"{directory}/team0.pid")
+    ours.create()
+    daemon = await lab.start(lab.plan(usock_path=f"{directory}/team0.sock", pid_file=ours))
+    with await daemon.connect() as client:
+        shutil.rmtree(directory)
+        await sleep(NAMES_INTERVAL_S + 0.1)
+        assert sorted(os.listdir(directory)) == ["team0.pid", "team0.sock"]
+        assert [line for line in daemon.lines if "was removed; it is there again" in line] != []
+        assert await daemon.call("StateItemValueGet", "runner.active_port") == "eth1", "a new client"
+        await client.send(b"REQUEST\nStateItemValueGet\nrunner.active_port\n")
+        assert await client.recv(100) == b"REPLY_SUCCESS\neth1", "and an old one"
+    assert await daemon.stop() == 0
+    assert os.listdir(directory) == ["team0.pid"]
+    ours.remove()
+
+
+async def test_a_rivals_socket_stays(lab: Lab) -> None:
+    daemon = await lab.start()
+    os.unlink(daemon.path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rival:
+        rival.bind(daemon.path)
+        await sleep(NAMES_INTERVAL_S + 0.1)
+        assert [line for line in daemon.lines if "removed" in line] == []
+        os.unlink(daemon.path)
+
+
+# -- privileges --------------------------------------------------------------------------------------------------------
+
+DROPPED = """
+import logging, os, sys, threading
+from pyteamd.daemon import privileges
+privileges.drop(logging.getLogger())
+privileges.drop(logging.getLogger())
+def show():
+    status = dict(line.split(":\\t") for line in open("/proc/thread-self/status").read().splitlines() if ":\\t" in line)
+    print(status["CapPrm"], status["CapEff"], status["CapBnd"], status["CapInh"], status["NoNewPrivs"], flush=True)
+show()
+thread = threading.Thread(target=show)
+thread.start()
+thread.join()
+os.system("grep Cap[PE] /proc/self/status | cut -f2 | tr '\\n' ' '")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_root_keeps_three_capabilities_and_nothing_it_executes_gets_more() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=True, timeout=20)
+    kept = int(re.search(r"CapEff:\t(\w+)", Path("/proc/self/status").read_text())[1], 16) & 0x803000  # type: ignore[index]
+    word = f"{kept:016x}"
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [f"{word} {word} {word} {0:016x} 1"] * 2
+    assert lines[2].split() == [word, word]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_who_has_no_privileges_has_none_to_drop() -> None:
+    nobody = "import ctypes, os; from pyteamd.daemon import privileges; os.setuid(65534)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", nobody + DROPPED], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.split()[0] == f"{0:016x}"
+    assert done.stderr == ""
