@@ -5,7 +5,9 @@ S ?=
 
 export PREFIX DESTDIR PACKAGE PIP_FLAGS BINDIR UNITDIR TMPFILESDIR DBUSDIR MANDIR BASHDIR ZSHDIR DOCDIR DATADIR SYSCONFDIR
 
-.PHONY: help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install docs tag deb rpm install-data install-commands install-compat uninstall clean
+MINUTES ?= 10
+
+.PHONY: fuzz help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install docs tag deb rpm install-data install-commands install-compat uninstall clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -42,6 +44,10 @@ scenario: venv  ## one scenario: make scenario S=tests/scenarios/x.txt
 
 rewrite: venv  ## write the transcripts of all scenarios anew; review the diff
 	@.venv/bin/pyteamd simulate --rewrite tests/scenarios/*.txt
+
+fuzz: venv  ## coverage-guided fuzzers over all that reads what others wrote: make fuzz MINUTES=10
+	@$(PYTHON) -m pip install -q --disable-pip-version-check 'atheris>=2.3' || echo "no atheris for this Python: mutants are chosen blindly"
+	@$(PYTHON) tests/fuzz/fuzz.py --minutes $(MINUTES)
 
 mutate: venv  ## faults put into the LACP machines one by one; the tests must catch each; half an hour
 	@$(PYTHON) tests/runners/lacp/mutate.py

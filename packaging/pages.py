@@ -39,8 +39,12 @@ What the unit pyteamd@DEVICE.service reads, the first that is there.
 EXIT_ROWS = {
     "pyteamd": (
         ("0", "Success; also the end by a signal, and when the device was deleted by somebody."),
-        ("1", "Usage, configuration, or the start failed; -e: no daemon; -k: none, or it does not end."),
+        (
+            "1",
+            "Usage, or the start failed; -e: no daemon; -k: none, or it does not end. As teamd: a wrong configuration, too.",
+        ),
         ("2", "Failed after a good start."),
+        ("78", "The configuration is wrong; as teamd only with PYTEAMD_EXIT_STATUS=config in the environment."),
     ),
     "commands": (
         ("0", "Done, and nothing is wrong."),

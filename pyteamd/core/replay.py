@@ -10,12 +10,17 @@ from typing import Any
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry, decode, parse
+from pyteamd.core.typed import fits
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Outputs, Write
 from pyteamd.model.errors import UserError
-from pyteamd.model.events import Applied, Event, Refused
+from pyteamd.model.events import Applied, Event, LinkSeen, Refused
 from pyteamd.runners import RUNNERS
 from pyteamd.schema.problems import ConfigError
+
+BEGINNING = {"config": dict, "link": dict, "adopted": bool, "enslave": bool}
+"""What the first line of a trace has to hold."""
+WRONG = "not what it should be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +47,33 @@ class Difference:
 def begin(beginning: Mapping[str, Any]) -> Team:
     """The team as it was when the trace began. ValueError: the first line lacks something."""
     try:
-        text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
-        config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
-        team = Team(config, decode(beginning["link"]), adopted=beginning["adopted"], enslave=beginning["enslave"])
-        if beginning.get("resumed"):
-            team.runner.resume(*beginning["resumed"])
-        return team
+        return _begun(beginning)
     except KeyError as missing:
         raise ValueError(f"line 1: no {missing}") from None
-    except TypeError as error:
-        raise ValueError(f"line 1: {error}") from None
     except ConfigError as error:
         raise ValueError(f"line 1: the configuration is no longer accepted: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"line 1: {error}") from None
+
+
+def _begun(beginning: Mapping[str, Any]) -> Team:
+    for name, kind in BEGINNING.items():
+        if type(beginning[name]) is not kind:
+            raise ValueError(f"{name}: {WRONG}")
+    link = decode(beginning["link"])
+    if not isinstance(link, LinkSeen):
+        raise ValueError(f"link: {WRONG}")
+    text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
+    config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
+    team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"])
+    resumed = beginning.get("resumed")
+    if not resumed:
+        return team
+    match resumed:
+        case [dict(snapshot), age_s, now] if fits(age_s, float) and fits(now, float):
+            team.runner.resume(snapshot, float(age_s), float(now))
+            return team
+    raise ValueError(f"resumed: {WRONG}")
 
 
 def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:

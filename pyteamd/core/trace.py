@@ -7,6 +7,7 @@ of a saved trace describes how the team began, so that a trace is a complete, re
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -16,10 +17,13 @@ from typing import Any
 
 import pyteamd.model.desired
 import pyteamd.model.events
+from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
 from pyteamd.model.events import Event
 
 FORMAT = 1
+SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
 
 TYPES: dict[str, Any] = {
@@ -145,27 +149,49 @@ def decode(value: Any) -> Any:
         case {"enum": str(name), "value": plain} if name in TYPES:
             return TYPES[name](plain)
         case {"type": str(name), **named} if name in TYPES:
-            try:
-                return TYPES[name](**{str(key): decode(item) for key, item in named.items()})
-            except TypeError as error:
-                raise ValueError(f"{name}: {error}") from None
+            return made(name, {str(key): decode(item) for key, item in named.items()})
         case dict():
             raise ValueError(f"not a trace value: {value}")
     return value
 
 
+def made(name: str, values: dict[str, Any]) -> Any:
+    """A value of one of the dataclasses. ValueError."""
+    cls = TYPES[name]
+    try:
+        value = cls(**values)
+        wrong = wrong_field(value)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if wrong:
+        raise ValueError(f"{name}.{wrong}: {str(values.get(wrong))[:SHOWN]} is none of {hints(cls)[wrong]}")
+    return value
+
+
+def entry(value: Any, after: float) -> Entry:
+    """One step, not before the last one. ValueError, KeyError."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    found = Entry(value["at"], *(decode(value[key]) for key in ("event", "writes", "outputs")))
+    if wrong := wrong_field(found):
+        raise ValueError(f"{wrong}: not what it should be")
+    if found.at < after:
+        raise ValueError(f"at: {found.at} is before the step in front of it")
+    return found
+
+
 def parse(lines: Iterable[str]) -> tuple[dict[str, Any], list[Entry]]:
     """Beginning and entries of a saved trace. ValueError names the line that is wrong."""
     beginning: dict[str, Any] | None = None
-    entries = []
+    entries: list[Entry] = []
     for number, line in enumerate(lines, 1):
         try:
             value = json.loads(line)
             if beginning is None:
                 beginning = dict(value)
                 continue
-            entries.append(Entry(value["at"], *(decode(value[key]) for key in ("event", "writes", "outputs"))))
-        except (ValueError, KeyError, TypeError) as error:
+            entries.append(entry(value, entries[-1].at if entries else -math.inf))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"line {number}: not a line of a trace: {error}") from None
     if beginning is None or beginning.get("format") != FORMAT:
         raise ValueError("line 1: not the beginning of a trace")

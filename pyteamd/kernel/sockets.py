@@ -51,7 +51,8 @@ class NetlinkError(Exception):
     """The answer to a request was an error: its errno, and the kernel's own words when it gave any."""
 
     def __init__(self, code: int, explanation: str = "") -> None:
-        super().__init__(f"{os.strerror(code)}" + (f": {explanation}" if explanation else ""))
+        reason = os.strerror(code) if code in errno.errorcode else f"error {code}"
+        super().__init__(reason + (f": {explanation}" if explanation else ""))
         self.errno = code
         self.explanation = explanation
 

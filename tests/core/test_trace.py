@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyteamd.core.replay import begin
 from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
+from pyteamd.core.typed import LARGEST, SMALLEST
 from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
 from pyteamd.model.events import Applied, Event, FrameSeen, HostsResolved, PortConfigUpdate, Refused, Tick
@@ -28,7 +29,8 @@ JSON = st.recursive(
     max_leaves=8,
 )
 st.register_type_strategy(str, NAMES)
-st.register_type_strategy(OptionKey, st.builds(OptionKey, NAMES, st.integers(0), st.integers(0)))
+st.register_type_strategy(int, st.integers(SMALLEST, LARGEST))
+st.register_type_strategy(OptionKey, st.builds(OptionKey, NAMES, st.integers(0, LARGEST), st.integers(0, LARGEST)))
 KNOWN: dict[type, st.SearchStrategy[Any]] = {
     PortConfigUpdate: st.builds(PortConfigUpdate, NAMES, st.dictionaries(NAMES, JSON, max_size=4)),
     HostsResolved: st.builds(
