@@ -18,10 +18,6 @@ from pyteamd.model.events import Applied, Event, LinkSeen, Refused
 from pyteamd.runners import RUNNERS
 from pyteamd.schema.problems import ConfigError
 
-BEGINNING = {"config": dict, "link": dict, "adopted": bool, "enslave": bool}
-"""What the first line of a trace has to hold."""
-WRONG = "not what it should be"
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -57,14 +53,16 @@ def begin(beginning: Mapping[str, Any]) -> Team:
 
 
 def _begun(beginning: Mapping[str, Any]) -> Team:
-    for name, kind in BEGINNING.items():
-        if type(beginning[name]) is not kind:
-            raise ValueError(f"{name}: {WRONG}")
-    link = decode(beginning["link"])
-    if not isinstance(link, LinkSeen):
-        raise ValueError(f"link: {WRONG}")
     text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
     config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
+    link = decode(beginning["link"])
+    for name, good in (
+        ("link", isinstance(link, LinkSeen)),
+        ("adopted", type(beginning["adopted"]) is bool),
+        ("enslave", type(beginning["enslave"]) is bool),
+    ):
+        if not good:
+            raise ValueError(f"{name}: not what it should be")
     team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"])
     resumed = beginning.get("resumed")
     if not resumed:
@@ -73,7 +71,7 @@ def _begun(beginning: Mapping[str, Any]) -> Team:
         case [dict(snapshot), age_s, now] if fits(age_s, float) and fits(now, float):
             team.runner.resume(snapshot, float(age_s), float(now))
             return team
-    raise ValueError(f"resumed: {WRONG}")
+    raise ValueError("resumed: not what it should be")
 
 
 def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:

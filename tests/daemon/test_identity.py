@@ -34,7 +34,7 @@ SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
 @contextmanager
 def process(*command: str) -> Iterator[subprocess.Popen[str]]:
     """A process that says when it is there."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         assert started.stdout.readline() == "there\n"
         yield started
@@ -154,9 +154,12 @@ async def test_a_second_daemon_is_refused_and_touches_nothing(lab: Lab) -> None:
         assert re.fullmatch(r"team0: the daemon with PID \d+ serves it\.", str(second.failure))
         assert lab.kernel.performed == []
         assert lab.has("team0")
-    assert await first.stop() == 0
-    third = await lab.start(lab.plan(exclusive=True))
-    assert third.failure is None
+    assert not first.ended.is_set()
+
+
+async def test_the_device_is_free_when_its_daemon_has_ended(lab: Lab) -> None:
+    assert await (await lab.start(lab.plan(exclusive=True))).stop() == 0
+    assert (await lab.start(lab.plan(exclusive=True))).failure is None
 
 
 # -- names that somebody removes ---------------------------------------------------------------------------------------
