@@ -12,7 +12,9 @@ from lacp_bench import Bench, FakePort
 from lacp_pair import Box, World
 from lacp_peer import Peer
 
+from pyteamd.runners.lacp.choice import LEADS_S, Candidate, Choice
 from pyteamd.runners.lacp.keys import POLICY_NAMES, LacpPortConfig
+from pyteamd.runners.lacp.selection import Aggregate, LagId, Member
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
@@ -214,3 +216,19 @@ def test_one_bond_that_stays_with_the_worse_link(says_sync: bool) -> None:
         world.connect((box, ifindex), (bond, ifindex))
     settled(world, (box, bond), BONDS_WITHIN_S)
     assert box.serving() == {4}
+
+
+def test_where_none_is_able_each_has_its_turn_ever_longer() -> None:
+    lags = [LagId(1, b"\x02\0\0\0\0\x01", 0, 9, bytes((2, 0, 0, 0, 0, number)), 7) for number in (1, 2)]
+    wholes = [Aggregate(lag, (Member(3 + i, (1, 2, 255, 3 + i)),)) for i, lag in enumerate(lags)]
+    choice = Choice("lacp_prio")
+    used, now = [], 0.0
+    while now < 60.0:
+        choice.update([Candidate(one, ready=True, attached=one.lag == choice.lag) for one in wholes], now)
+        if not used or choice.lag != used[-1][1]:
+            used.append((now, choice.lag))
+        now += 0.5
+    moments = [at for at, _ in used]
+    assert [lag for _, lag in used[:4]] == [lags[0], lags[1], lags[0], lags[1]]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    assert pauses[:4] == pytest.approx([LEADS_S, LEADS_S, 2 * LEADS_S, 2 * LEADS_S], abs=1.6)
