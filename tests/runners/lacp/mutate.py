@@ -4,8 +4,8 @@
     tests/runners/lacp/mutate.py [number…]      no number = all
     tests/runners/lacp/mutate.py --check        only whether every line is still there
 
-Each fault goes into a copy of the tree in a temporary directory. The lanes run there one after the other until one fails: the unit
-tables, the conformance list, random runs beside the reference, random networks. Exit status 0 when every fault was caught.
+Each fault goes into a copy of the tree in a temporary directory. The lanes run there one after the other until one fails: random
+runs beside the reference, the unit tables, the conformance list, random networks. Exit status 0 when every fault was caught.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ UNIT = (
     "snapshot",
 )
 LANES = {
+    "reference": "tests/runners/lacp/test_lacp_reference.py",
     "unit": " ".join(f"tests/runners/lacp/test_lacp_{name}.py" for name in UNIT),
     "conformance": "tests/runners/lacp/test_lacp_conformance.py tests/runners/lacp/test_lacp_conformance_more.py",
-    "reference": "tests/runners/lacp/test_lacp_reference.py",
     "random": "tests/runners/lacp/test_lacp_random.py",
 }
 LIMIT_S = 300
