@@ -155,3 +155,11 @@ def test_an_unreadable_file_is_told_as_a_broken_one(place: Path, capfd: pytest.C
     assert main(["teamd", "-e", "-f", "/proc/self/mem"], f"{place}/") == 1
     first = capfd.readouterr().err.splitlines()[0]
     assert first == f"Failed to parse config: unable to open /proc/{os.getpid()}/mem: Input/output error"
+
+
+def test_serve_needs_no_address_for_metrics(tmp_path: Path) -> None:
+    """A default is not checked as if somebody had typed it."""
+    from pyteamd.cli.pyteamd.serve import parse
+
+    assert parse([f"{tmp_path}/none"], "pyteamd serve").metrics_listen is None
+    assert parse(["-m", "127.0.0.1:9700", "x"], "pyteamd serve").metrics_listen == "127.0.0.1:9700"

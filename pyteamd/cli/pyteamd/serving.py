@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         options.take_over,
         options.no_quit_destroy,
         not options.no_ports,
-        options.metrics_listen,
+        options.metrics_listen or "",
         exclusive=True,
     )
     fleet = Fleet(options.sources, settings, kernel, log)
