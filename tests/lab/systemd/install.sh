@@ -3,7 +3,7 @@
 set -eu
 say() { read -r up _ </proc/uptime && echo "[$up] $*"; }
 say "booted"
-cp -r Makefile packaging systemd /tmp/
+cp -r Makefile packaging systemd examples pyteamd runners linkwatch /tmp/ # make install reads the tree it is in
 cd /tmp
 make -s install PACKAGE=pyteamd PIP_FLAGS="--no-index --find-links /run/lab/out/wheels" PYTHON=/usr/bin/python3
 make -s install-compat
