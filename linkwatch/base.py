@@ -63,6 +63,11 @@ class Watcher:
         self._notes: list[Note] = []
         self._frames: list[Frame] = []
 
+    @property
+    def kind(self) -> type[Watcher]:
+        """What was configured: the class of this watcher, or of the one it stands in for."""
+        return type(self)
+
     def start(self, port: PortNow, now: float) -> None:
         """First call, when the port has joined: evaluate at once."""
 
@@ -134,3 +139,23 @@ class Watcher:
                 if host:
                     wanted[host] = family
         return wanted
+
+
+class Unresolved(Watcher):
+    """Stands in for a watcher while a host of it has no address: down, and says why."""
+
+    frees_kernel_link: ClassVar[bool] = True
+
+    def __init__(self, kind: type[Watcher], config: Any, hosts: list[str]) -> None:
+        """`hosts`: those that cannot be resolved now."""
+        super().__init__(config, {}, False)
+        self.name = kind.name  # type: ignore[misc]  # of the one it stands in for
+        self._kind = kind
+        self._missing = ", ".join(hosts)
+
+    @property
+    def kind(self) -> type[Watcher]:
+        return self._kind
+
+    def verdict(self) -> Verdict:
+        return Verdict(False, f"{self.name}: cannot resolve host {self._missing}; looked up again and again")

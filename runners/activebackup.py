@@ -141,13 +141,12 @@ class ActiveBackup(Runner):
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         if path != "active_port":
             raise UserError(*NOT_SUPPORTED, f"runner.{path} can only be read")
-        for port in team.ports.values():
-            if port.name == value:
-                self._activate(port, now)
-                self.chosen_by_user = True
-                return
-        there = ", ".join(port.name for port in team.ports.values())
-        raise UserError(*SET_FAILED, f"{value} is no port of this team; its ports: {there or 'none'}")
+        port = next((port for port in team.ports.values() if value in port.names), None)
+        if port is None:
+            there = ", ".join(port.name for port in team.ports.values())
+            raise UserError(*SET_FAILED, f"{value} is no port of this team; its ports: {there or 'none'}")
+        self._activate(port, now)
+        self.chosen_by_user = True
 
     def disruption(self, name: str, config: ActiveBackupConfig, team: TeamView) -> str:
         return "team"  # the only field is hwaddr_policy, and peers have to learn another address

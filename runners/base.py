@@ -7,7 +7,7 @@ like (`desired`), which it computes from the ports each time. It remembers only 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Protocol
 
 from pyteamd.model.desired import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
@@ -38,6 +38,14 @@ class PortConfig:
         help="Transmit queue that leads to this port whatever the runner decides (see tc-skbedit).",
         minimum=0,
         on_bad=OnBad.REFUSE_PORT,
+    )
+    _: KW_ONLY
+    set_down: bool = option(
+        False, help="Set the link down before it joins, if it is up. Otherwise the daemon waits until somebody does."
+    )
+    steal: bool = option(
+        False,
+        help="Take the link even from another device that it belongs to: a bridge, a bond, another team. Otherwise it is left there.",
     )
 
     damping_half_life: int | None = option(
@@ -97,6 +105,11 @@ class PortView(Protocol):
     def ifindex(self) -> int: ...
     @property
     def name(self) -> str: ...
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the link, the kernel's own first."""
+        ...
+
     @property
     def mac(self) -> bytes:
         """Hardware address now."""

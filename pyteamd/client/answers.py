@@ -12,6 +12,8 @@ class Reason(TypedDict):
     """Why a port carries traffic or not."""
 
     port: str
+    names: list[str]
+    """All names of the link, the shown one first."""
     carrying: bool
     text: str
     """The whole sentence, with the port's name, since when, and what to do."""

@@ -91,6 +91,10 @@ class Client(Connection):
         """Replace the configuration of a port, or of a link that is to become one. DaemonError ConfigUpdateFail: it is wrong."""
         self.call("PortConfigUpdate", name, _text(config))
 
+    def check_port(self, name: str, text: str) -> dict[str, Any]:
+        """What this configuration of a port (JSON) would bring: `problems`, and what is `waiting` until it joins again. Only pyteamd."""
+        return self._object("PortConfigCheck", name, text)
+
     # -- configuration ---------------------------------------------------------------------------------------------------
 
     def config(self, actual: bool = False) -> dict[str, Any]:
@@ -194,6 +198,7 @@ METHODS = {
     "PortRemove": "remove_port",
     "PortConfigDump": "port_config",
     "PortConfigUpdate": "update_port",
+    "PortConfigCheck": "check_port",
     "ConfigApply": "apply",
     "ConfigConfirm": "confirm",
     "Explain": "explain",

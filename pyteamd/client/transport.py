@@ -18,6 +18,9 @@ class ClientError(Exception):
     `errno` is what libteamdctl returns for it; `trail` is what it logs, as (function, text) per line.
     """
 
+    hint = ""
+    """What a person is told besides."""
+
     def __init__(self, text: str, errno_: int = errno.EINVAL, trail: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(text)
         self.errno = errno_

@@ -11,13 +11,14 @@ The registries of runners and watchers are arguments, since both import from her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyteamd.schema.check import ABSENT, Problems, check_keys, keys_of, read_options, used_elsewhere
 from pyteamd.schema.option import INT_MAX, INT_MIN, OnBad, option
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
+from pyteamd.schema.slips import foreign
 from pyteamd.schema.text import read, read_object
 from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text
 
@@ -159,7 +160,10 @@ class Config:
         source = read(text, file)
         config = cls(source.tree, runners, watchers)
         config.device_written = source.tree.get("device")
+        other = foreign(source.tree, ROOT_KEYS)
         problems = source.located(config._settle(device))
+        if other:
+            problems.insert(0, Problem(Severity.START, (), f"no key of it is known; {other}", line=1, column=1))
         if any(problem.severity is Severity.START for problem in problems):
             raise ConfigError(problems, file)
         config.problems = problems
@@ -202,6 +206,11 @@ class Config:
         ports = self.tree.get("ports")
         return list(ports) if type(ports) is dict else []
 
+    def key(self, names: Sequence[str]) -> str:
+        """Under which of a link's names its settings are written: the first that is configured, else the first."""
+        ports = self.tree.get("ports")
+        return next((name for name in names if type(ports) is dict and name in ports), names[0])
+
     def port(self, name: str) -> PortSetup:
         """Settings of a link that is, or is to be, a port; whether configured or not."""
         problems: Problems = []
@@ -228,6 +237,14 @@ class Config:
             raise ConfigError([Problem(Severity.PORT, ("ports", name, "prio"), message)])
         return tree
 
+    def with_port(self, name: str, tree: Mapping[str, Any]) -> Config:
+        """This configuration with other settings of one link, to look at."""
+        other = Config({**self.tree}, self._runners, self._watchers)
+        other.__dict__.update({**self.__dict__, "tree": other.tree})
+        ports = self.tree.get("ports")
+        other.tree["ports"] = {**(ports if type(ports) is dict else {}), name: dict(tree)}
+        return other
+
     def set_port(self, name: str, tree: Mapping[str, Any]) -> None:
         """Replace the stored settings of a link."""
         if type(self.tree.get("ports")) is not dict:
@@ -245,14 +262,14 @@ class Config:
         """The stored configuration; not to be changed."""
         return self.tree
 
-    def dump_actual(self, present: Iterable[str]) -> dict[str, Any]:
-        """The stored configuration, with exactly the present ports."""
+    def dump_actual(self, present: Iterable[str], keys: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The stored configuration, with exactly the present ports. `keys`: the names of some in the configuration."""
         names = list(present)
         ports = self.tree.get("ports", ABSENT)
         if not names and type(ports) is not dict:
             return self.tree
         stored = ports if type(ports) is dict else {}
-        return {**self.tree, "ports": {name: stored.get(name, {}) for name in names}}
+        return {**self.tree, "ports": {name: stored.get((keys or {}).get(name, name), {}) for name in names}}
 
     def dump_port(self, name: str) -> Any:
         """The stored settings of a port."""

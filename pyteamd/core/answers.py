@@ -9,18 +9,20 @@ from pyteamd.core.set_once import MODE, SetOnce
 from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
 from pyteamd.model.events import Applied, Refused
 from pyteamd.model.incidents import Incident
-from pyteamd.model.words import VANISHED, describe, in_words
+from pyteamd.model.words import VANISHED, describe, in_words, refusal
 
 
 class Answers:
     """Takes accepted writes into what is known, and says what a refusal means for a port, the start, and the log."""
 
-    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, backoff: Backoff) -> None:
+    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, backoff: Backoff, strict: bool) -> None:
+        """`strict`: see Team."""
         self.notes: list[Note] = []
         self._facts = facts
         self._once = once
         self._joining = joining
         self._backoff = backoff
+        self._strict = strict
 
     def applied(self, event: Applied, now: float) -> None:
         """The kernel has these values now."""
@@ -42,8 +44,8 @@ class Answers:
         A setting of a port that cannot be had makes the port unfit; one of the team, the team. What the runner wants is tried again.
         """
         write, vanished = event.write, event.errno in VANISHED
-        why = describe(write, event.errno, self._facts.name_of)
-        times = self._backoff.refused(write, now)
+        why = describe(event, self._facts.name_of, self._facts.links.get)
+        times = self._backoff.refused(write, now, refusal(event, self._facts.name_of))
         ports = self._joining.ports
         match write:
             case SetOption(key=key) if key == MODE and self._once.leave_mode:
@@ -51,10 +53,8 @@ class Answers:
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
                 fatal = starting if not key.port else key.port in ports and not ports[key.port].written_once
                 return self._setting_refused(key, why, fatal=fatal and not vanished)
-            case SetMember(ifindex=ifindex, member=True):
-                self._joining.lost(self._facts.name_of(ifindex), ifindex, why)
-                if starting and not vanished:
-                    return why
+            case SetMember(member=True):
+                return self._member_refused(event, why, times, fatal=starting and self._strict)
             case SetMac(ifindex=ifindex) if ifindex == self._facts.team.ifindex and self._once.mac is not None:
                 self._once.mac = None
                 if starting:
@@ -66,6 +66,19 @@ class Answers:
             self._say(Level.WARNING, why, write)
         elif not vanished and times == FREE_REPEATS:
             self._say(Level.ERROR, f"{why}; still trying, less and less often", write)
+        return ""
+
+    def _member_refused(self, event: Refused, why: str, times: int, fatal: bool) -> str:
+        """A link that is to be a port: where the wish stays, it is told once and tried again, less and less often."""
+        write = event.write
+        assert isinstance(write, SetMember)
+        if event.errno in VANISHED and not self._joining.members.is_new(write.ifindex):
+            return ""
+        again = self._joining.refused(write, refusal(event, self._facts.name_of))
+        if fatal:
+            return why
+        if times == 1:
+            self._say(Level.WARNING, f"{why}; tried again from time to time" if again else why, write)
         return ""
 
     def _setting_refused(self, key: OptionKey, why: str, fatal: bool) -> str:

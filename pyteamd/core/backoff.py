@@ -38,6 +38,8 @@ class Attempt:
     delay_s: float = 0.0
     refused: bool = False
     """The kernel said no the last time."""
+    why: str = ""
+    """What it said then, in words."""
     paid_until_s: float = 0.0
     """When all writes so far would be over, had they been STEADY_S apart."""
     crowded: bool = False
@@ -98,13 +100,14 @@ class Backoff:
                 storms.append((write, BACK_AND_FORTH))
         return storms
 
-    def refused(self, write: Write, now: float) -> int:
+    def refused(self, write: Write, now: float, why: str = "") -> int:
         """Count a refusal and hold the write back; returns how often it was tried in a row."""
         attempt = self._attempts.setdefault(place_of(write), Attempt(write, now))
         if attempt.write != write:
             attempt.begin(write)
         attempt.last_s = now
         attempt.refused = True
+        attempt.why = why
         attempt.repeats += 1
         self._crowds(attempt, now)
         self._hold(attempt, now)
@@ -116,6 +119,12 @@ class Backoff:
             del self._attempts[place]
         for attempt in self._attempts.values():
             attempt.forget_changes()
+
+    def forgive_port(self, ifindex: int, now: float) -> None:
+        """The port came, or was set down: it may be had now. If we were refused a moment ago, our own try has set it down again."""
+        attempts = [attempt for attempt in self._attempts.values() if port_of(attempt.write) == ifindex]
+        if all(now - attempt.last_s > WINDOW_S for attempt in attempts):
+            self.forget_port(ifindex)
 
     def forget(self, place: Hashable) -> None:
         """Another value is asked for here: what the kernel said before is no answer to that."""

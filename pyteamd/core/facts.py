@@ -30,6 +30,9 @@ from pyteamd.model.desired import (
 )
 from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
 
+MASTER_KINDS = frozenset(("bond", "bridge", "hsr", "openvswitch", "team", "vrf"))
+"""Kinds of links that others belong to: known by name, so that it can be told who has a link."""
+
 ECHO_WAIT_S = 1.0
 """Our own change is announced within milliseconds; if it never is, the next announcement of anything else is believed."""
 
@@ -48,12 +51,14 @@ class Facts:
     def __init__(self, team: LinkSeen) -> None:
         self.team = team
         self.links: dict[int, LinkSeen] = {}
-        """Ports of ours, links without a master (they may become ports), and links the team is told to watch for."""
+        """Ports of ours, links without a master (they may become ports), masters, and links the team is told to watch for."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self.silence = Silence()
         """What the drivers count. It is only told: nothing follows from it."""
         self._unenslaved_macs: dict[int, bytes] = {}
+        self._by_name: dict[str, int] = {}
+        """Every name of the links there are."""
         self._echoes: dict[Hashable, Echo] = {}
         """By place: what we wrote and the kernel has not announced yet."""
 
@@ -69,8 +74,9 @@ class Facts:
     def concerned(self, event: Event) -> bool:
         """Whether a link event tells something new of this team or of a link that may join it; any other event does."""
         match event:
-            case LinkSeen(ifindex=ifindex, master=master):
-                return master in (0, self.team.ifindex) or ifindex in self.links or ifindex == self.team.ifindex
+            case LinkSeen(ifindex=ifindex, master=master, kind=kind):
+                known = ifindex in self.links or ifindex == self.team.ifindex
+                return known or master in (0, self.team.ifindex) or kind in MASTER_KINDS
             case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
                 return ifindex in self.observed.members or ifindex == self.team.ifindex
         return True
@@ -79,6 +85,18 @@ class Facts:
         """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""
         known = self._unenslaved_macs.get(ifindex)
         return known or (self.links[ifindex].permanent_mac if ifindex in self.links else b"")
+
+    def called(self, name: str) -> LinkSeen | None:
+        """The known link that has this name, the kernel's or an alternative one."""
+        ifindex = self._by_name.get(name)
+        return None if ifindex is None else self.links.get(ifindex)
+
+    def _rename(self, ifindex: int, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """The link has other names than before. One that another link has by now stays with that."""
+        for name in before:
+            if self._by_name.get(name) == ifindex:
+                del self._by_name[name]
+        self._by_name.update(dict.fromkeys(after, ifindex))
 
     def name_of(self, ifindex: int) -> str:
         """Name of a link for a log line."""
@@ -102,10 +120,12 @@ class Facts:
     def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
         """Any other link; `keep` it even if another device is its master. Returns what was known before."""
         before = self.links.get(link.ifindex)
-        if keep or link.master in (0, self.team.ifindex):
+        kept = keep or link.master in (0, self.team.ifindex) or link.kind in MASTER_KINDS
+        if kept:
             self.links[link.ifindex] = link
         else:
             self.links.pop(link.ifindex, None)
+        self._rename(link.ifindex, before.names if before else (), link.names if kept else ())
         # The driver may give a new port the team's address before rtnetlink names its master; that is not the port's own.
         if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac
@@ -124,6 +144,7 @@ class Facts:
     def link_gone(self, ifindex: int) -> bool:
         """The link no longer exists here. Returns whether it was known."""
         known = self.links.pop(ifindex, None)
+        self._rename(ifindex, known.names if known else (), ())
         self.port_list.pop(ifindex, None)
         self._unenslaved_macs.pop(ifindex, None)
         self.observed.members.pop(ifindex, None)

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import Facts
+from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import WantedPorts
+from pyteamd.core.wanted import REMOVED, TAKEN, Liberties, Members, WantedPorts, obstacle
 from pyteamd.linkwatch.base import Watcher
-from pyteamd.linkwatch.periodic import is_address
-from pyteamd.model.desired import Level, Note, OptionKey
-from pyteamd.model.events import HostName
+from pyteamd.model.desired import Level, Note, OptionKey, SetMember
+from pyteamd.model.events import HostName, LinkSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
 
+SETTINGS = "its settings are unusable"
+
 
 class Joining:
-    """The ports there are, the links that shall be ports, and what a new port needs. Owned by one Team."""
+    """The ports there are, the links that are to be ports, and what a new port needs."""
 
     def __init__(self, config: Config, facts: Facts, once: SetOnce, wanted: Iterable[str]) -> None:
         self.ports = Ports(facts.observed)
         self.members = WantedPorts(wanted)
+        self.hosts = Hosts()
         self.notes: list[Note] = []
-        self.refused: dict[str, str] = {}
-        """Why a link was taken out again, by name, until it joins."""
         self.closed = False
         """The team is stopping: nobody joins any more."""
         self.awaited: set[int] = set()
         """See TeamView."""
+        self.refusals: dict[int, str] = {}
+        """What the kernel has against a link that is wanted, until it joins."""
         self._found: set[int] = set()
         """Links that were ports before the daemon started, and are still to join."""
         self._config = config
         self._facts = facts
         self._once = once
-        self._hosts: dict[HostName, str] = {}
-        """Numeric addresses, "" where there is none."""
 
     def join(self, ifindex: int, now: float, found: bool) -> bool:
         """Make a port of this link if all that must be known is known. Returns whether anything came of it.
@@ -58,45 +57,77 @@ class Joining:
         link = self._facts.links[ifindex]
         if found:
             self._found.add(ifindex)
-        settings = self._config.port(link.name)
-        hosts = hosts_in(settings)
-        problems = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
-        if not problems and self.without_address(hosts):
+        settings = self.settings(link)
+        if problems := unusable(settings):
+            self.reject(ifindex, "; ".join(problems), SETTINGS)
+            return True
+        if self.hosts.without_answer(hosts_in(settings)):
             if link.running:
                 self.awaited.add(ifindex)
             return True
-        problems = problems or [f"cannot resolve host {host[0]}" for host in hosts if not self._hosts[host]]
-        if problems:
-            self.reject(ifindex, "; ".join(problems))
-            return True
-        self._config.ensure_watcher(link.name)
+        self._config.ensure_watcher(self._config.key(link.names))
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
         self.members.joined(ifindex)
-        self.refused.pop(link.name, None)
+        self.refusals.pop(ifindex, None)
         if ifindex not in self._found:
             self._adopt_mac(port)
         self._found.discard(ifindex)
         self._begin(port, settings, now)
         return True
 
+    def settings(self, link: LinkSeen) -> PortSetup:
+        """What is configured for a link, under whichever of its names."""
+        return self._config.port(self._config.key(link.names))
+
+    def liberties(self, link: LinkSeen) -> Liberties:
+        """What may be done to a link so that it can join."""
+        config = self.settings(link).config
+        return Liberties(config.steal, config.set_down or config.steal)
+
+    def desired(self) -> Members:
+        """Which links are to be members."""
+        return self.members.desired(self._facts, self.ports, self.liberties)
+
+    def look_at(self, link: LinkSeen, before: LinkSeen | None) -> None:
+        """A link that is wanted, and no port, is like this now. Says what is in its way, when it appears and when it gets an owner.
+
+        That it is up by now is not told: so it is in the middle of being added, too.
+        """
+        same_owner = before is not None and before.master == link.master
+        if same_owner or link.ifindex in self.members.out or link.master == self._facts.team.ifindex:
+            return
+        if not obstacle(link, self.liberties(link)):
+            return
+        if link.master:
+            problem = f"it belongs to {self._facts.name_of(link.master)}; it joins when it is free and down"
+        elif before is None:
+            problem = f"it is up; it joins when it is down (ip link set {link.name} down)"
+        else:
+            return
+        self.notes.append(Note(Level.WARNING, f"{link.name}: not added: {problem}", link.name))
+
     def leave(self, ifindex: int) -> Port | None:
         """The link is no port of ours any more, for whatever reason."""
         port = self._pop(ifindex)
         self.members.released.discard(ifindex)
-        if "" in self._hosts.values():
-            self.forget_failures(self.hosts_of(self._facts.name_of(ifindex)))
+        if self.hosts.failing and ifindex in self._facts.links:
+            self.hosts.forget_failures(hosts_in(self.settings(self._facts.links[ifindex])))
         return port
 
     def link_gone(self, ifindex: int) -> None:
         """The link of this port, or of what was to be one, was deleted."""
         self.members.link_gone(ifindex)
-        self.refused.pop(self._facts.name_of(ifindex), None)
+        self.refusals.pop(ifindex, None)
 
-    def release(self, ifindex: int) -> None:
-        """The link shall leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
-        self.members.release(self._facts.name_of(ifindex), ifindex)
+    def release(self, ifindex: int, why: str = REMOVED) -> None:
+        """The link has to leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
+        self.members.release(self._names(ifindex), ifindex, why)
         self._pop(ifindex)
+
+    def _names(self, ifindex: int) -> tuple[str, ...]:
+        link = self._facts.links.get(ifindex)
+        return link.names if link is not None else ()
 
     def _pop(self, ifindex: int) -> Port | None:
         """The link counts no more as a port, or as one to be."""
@@ -108,61 +139,54 @@ class Joining:
             self.notes += port.notes
         return port
 
-    def lost(self, name: str, ifindex: int, why: str) -> None:
-        """The link cannot be had, or somebody else took it out: it is no longer wanted, and people may ask why."""
-        if name in self.members.wanted:
-            self.refused[name] = why
-        self.members.forget(name, ifindex)
+    def taken(self, port: Port, master: int) -> None:
+        """Somebody else took a port out; it is no longer wanted. `master`: to whom it belongs now, 0 for nobody."""
+        if master:
+            text = f"{port.name}: {self._facts.name_of(master)} took it out of the team"
+            self.notes.append(Note(Level.WARNING, text, port.name))
+        self.members.forget((*port.link.names, *self._names(port.ifindex)), port.ifindex, TAKEN)
 
-    def reject(self, ifindex: int, why: str) -> None:
-        """Release a link that cannot be a port of ours, and say why."""
+    def refused(self, write: SetMember, why: str) -> bool:
+        """The kernel refused to add a link. Returns whether it stays wanted, and is to be tried again.
+
+        One that a user asked for is not, for the user was told; nor is one that is set down or taken for each try.
+        """
+        ifindex = write.ifindex
+        if self.members.is_new(ifindex) or write.steal or write.set_down:
+            self.members.forget(self._names(ifindex), ifindex, why)
+            return False
+        self.members.asked.discard(ifindex)
+        self.refusals[ifindex] = why
+        return True
+
+    def reject(self, ifindex: int, why: str, kind: str = "") -> None:
+        """Release a link that cannot be a port of ours, and say why. `kind`: of the reason, where that can be looked up again."""
         name = self._facts.name_of(ifindex)
-        self.release(ifindex)
-        self.refused[name] = why
+        self.release(ifindex, kind or why)
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name, Incident.PORT_REFUSED, why))
 
-    def unresolved(self) -> list[HostName]:
-        """Hosts without whose addresses some port cannot be watched."""
+    def needed_hosts(self) -> list[HostName]:
+        """Hosts without whose addresses some link cannot join, or some watcher of a port cannot begin."""
         wanted: dict[HostName, None] = {}
         for ifindex in self._facts.port_list:
             if ifindex not in self.ports and ifindex not in self.members.released and self._facts.complete(ifindex):
-                wanted |= dict.fromkeys(self.hosts_of(self._facts.name_of(ifindex)))
-        return self.without_address(wanted)
+                wanted |= dict.fromkeys(hosts_in(self.settings(self._facts.links[ifindex])))
+        for port in self.ports.values() if self.hosts.failing else ():
+            for watcher in stand_ins(port):
+                wanted |= dict.fromkeys(watcher.kind.hosts_in(watcher.config).items())
+        return list(wanted)
 
-    def resolved(self, addresses: Mapping[HostName, str]) -> None:
-        """Numeric addresses of hosts, "" for one that has none."""
-        self._hosts.update(addresses)
+    def deadline(self) -> float | None:
+        """When some host is to be looked up again."""
+        return self.hosts.deadline(self.needed_hosts()) if self.hosts.failing else None
 
-    def forget_failures(self, hosts: Iterable[HostName]) -> None:
-        """Who is to watch these hosts another time has them looked up another time."""
-        for host in hosts:
-            if self._hosts.get(host) == "":
-                del self._hosts[host]
-
-    def hosts_of(self, name: str) -> list[HostName]:
-        """Hosts the watchers of this port need."""
-        return hosts_in(self._config.port(name))
-
-    def without_usable_address(self, hosts: Iterable[HostName]) -> list[HostName]:
-        """The hosts that cannot be asked: not looked up yet, or without an address."""
-        wanted = list(hosts)
-        unknown = self.without_address(wanted)
-        return [host for host in wanted if host in unknown or not self._hosts[host]]
-
-    def without_address(self, hosts: Iterable[HostName]) -> list[HostName]:
-        """The hosts whose address is not known yet; one that is written as an address is its own answer."""
-        unknown = []
-        for host in hosts:
-            name, family = host
-            if host not in self._hosts and is_address(IPv4Address if family == "inet" else IPv6Address, name):
-                self._hosts[host] = name
-            if host not in self._hosts:
-                unknown.append(host)
-        return unknown
-
-    def _addresses(self, watcher: type[Watcher], config: Any) -> dict[str, str]:
-        """Addresses of this watcher's hosts, as the configuration calls them."""
-        return {name: self._hosts[name, family] for name, family in watcher.hosts_in(config).items()}
+    def resolved(self, addresses: Mapping[HostName, str], now: float) -> None:
+        """Numeric addresses of hosts, "" for one that has none: whoever waited for them begins to watch."""
+        self.hosts.resolved(addresses, now)
+        for port in self.ports.values():
+            hosts = [watcher.kind.hosts_in(watcher.config).items() for watcher in stand_ins(port)]
+            if any(not self.hosts.without_address(missing) for missing in hosts):
+                self.watch(port, self.settings(port.link), now)
 
     def _adopt_mac(self, port: Port) -> None:
         """The first port gives the team its address, unless one was configured."""
@@ -176,7 +200,7 @@ class Joining:
     def reprioritise(self, name: str) -> None:
         """The stored settings of a link were replaced: if it is a port, its priority counts at once, the rest when it joins again."""
         if (port := self.ports.named(name)) is not None:
-            prio = self._config.port(name).config.prio
+            prio = self.settings(port.link).config.prio
             port.kernel_priority = port.priority  # which counts until the new one is written
             port.config = replace(port.config, prio=prio)
             self._once.options[OptionKey("priority", port.ifindex)] = prio
@@ -186,8 +210,8 @@ class Joining:
         left = list(port.watchers)
         fresh = []
         for kind, config in (*settings.watchers, *settings.unnamed):
-            known = next((watcher for watcher in left if type(watcher) is kind), None)
-            watcher = kind(config, self._addresses(kind, config), port.up if known is None else known.up)
+            known = next((watcher for watcher in left if watcher.kind is kind), None)
+            watcher = self.hosts.watcher(kind, config, port.up if known is None else known.up)
             if known is not None:
                 left.remove(known)
                 watcher.down_count = known.down_count
@@ -199,9 +223,19 @@ class Joining:
         """Have the settings written once, and start the watchers from the kernel's left-over verdict."""
         up = self._facts.observed.options.get(OptionKey("user_linkup", port.ifindex)) is True
         wanted = (*settings.watchers, *settings.unnamed)
-        watchers = [kind(config, self._addresses(kind, config), up) for kind, config in wanted]
+        watchers = [self.hosts.watcher(kind, config, up) for kind, config in wanted]
         self._once.add_port(port, watched=any(watcher.frees_kernel_link for watcher in watchers))
         port.start(watchers, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
+
+
+def unusable(settings: PortSetup) -> list[str]:
+    """What is so wrong with the settings of a port that it cannot be one."""
+    return [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
+
+
+def stand_ins(port: Port) -> list[Watcher]:
+    """Watchers of a port that stand in for others, which have nobody to ask yet."""
+    return [watcher for watcher in port.watchers if watcher.kind is not type(watcher)]
 
 
 def hosts_in(settings: PortSetup) -> list[HostName]:

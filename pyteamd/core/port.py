@@ -66,6 +66,11 @@ class Port:
         return self.link.name
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the link now, the kernel's own first."""
+        return self.link.names
+
+    @property
     def mac(self) -> bytes:
         """Hardware address now."""
         return self.link.mac

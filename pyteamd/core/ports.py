@@ -29,8 +29,8 @@ class Ports(dict[int, Port]):
         self.update(ordered)
 
     def named(self, name: str) -> Port | None:
-        """The port of that name now."""
-        return next((port for port in self.values() if port.name == name), None)
+        """The port that has this name now, the kernel's or an alternative one."""
+        return next((port for port in self.values() if name in port.link.names), None)
 
     def now_of(self, port: Port) -> PortNow:
         """What the watchers of a port may know of it."""

@@ -60,7 +60,8 @@ def reconcile(desired: Desired, observed: Observed) -> tuple[Write, ...]:
             found.append((IDLE_MAC if idle else NEEDED_MAC, SetMac(ifindex, mac)))
     for ifindex, member in desired.members.items():
         if observed.members.get(ifindex, False) != member:
-            found.append((ENSLAVE if member else RELEASE, SetMember(ifindex, member)))
+            write = SetMember(ifindex, member, ifindex in desired.steal, ifindex in desired.set_down)
+            found.append((ENSLAVE if member else RELEASE, write))
     if desired.carrier is not None and (observed.carrier is not desired.carrier or observed.carrier_free):
         # Once it is set the driver keeps its hands off; before the first port, or the team has carrier as soon as a link has.
         found.append((TEAM_OPTION if observed.carrier_free else CARRIER, SetCarrier(desired.carrier)))

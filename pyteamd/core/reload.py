@@ -21,7 +21,7 @@ from pyteamd.core.joining import Joining, hosts_in
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import WantedPorts
+from pyteamd.core.wanted import UNNAMED, WantedPorts
 from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
@@ -165,7 +165,7 @@ def of_port(team: Running, port: Port, after: PortSetup) -> Iterator[Change]:
     for path, name, old, new in values(port.config, after.config):
         interrupts = name in team.runner.port_interruptions
         yield Change(f"{at}.{path}", old, new, Disruption.PORT if interrupts else Disruption.NONE, port.name)
-    before = tuple((type(watcher), watcher.config) for watcher in port.voters())
+    before = tuple((watcher.kind, watcher.config) for watcher in port.voters())
     if before == after.watchers:
         return
     same_kinds = [kind for kind, _ in before] == [kind for kind, _ in after.watchers]
@@ -176,12 +176,14 @@ def of_port(team: Running, port: Port, after: PortSetup) -> Iterator[Change]:
 def staying(team: Running, new: Config) -> Iterator[tuple[Port, PortSetup]]:
     """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it."""
     for port in team.ports.values():
-        if port.name in team.config.written and port.name not in new.written and team.enslave:
+        names = port.link.names
+        named = any(name in new.written for name in names)
+        if not named and team.enslave and any(name in team.config.written for name in names):
             continue
-        stored = team.config.dump_port(port.name)
-        if port.name not in new.written and stored:
-            new.set_port(port.name, stored)
-        yield port, new.port(port.name)
+        key = team.config.key(names)
+        if not named and (stored := team.config.dump_port(key)):
+            new.set_port(key, stored)
+        yield port, new.port(new.key(names))
 
 
 def values(old: Any, new: Any) -> Iterator[tuple[str, str, Any, Any]]:
@@ -229,7 +231,13 @@ def hosts_of(team: Running, new: Config) -> list[HostName]:
 
 def unknown_hosts(team: Running, new: Config) -> list[HostName]:
     """Those whose address has to be found before the configuration can be applied."""
-    return team.joining.without_address(hosts_of(team, new))
+    return team.joining.hosts.without_answer(hosts_of(team, new))
+
+
+def unusable_hosts(team: Running, new: Config) -> list[HostName]:
+    """Those that refuse the configuration: they cannot be resolved, and it is the first to name them."""
+    old = {host for port in team.ports.values() for host in hosts_in(team.joining.settings(port.link))}
+    return [host for host in team.joining.hosts.without_address(hosts_of(team, new)) if host not in old]
 
 
 def apply(team: Running, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
@@ -238,8 +246,8 @@ def apply(team: Running, text: str, written: tuple[str, ...] | None, choice: str
     new = ready.config
     if new is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))
-    if hosts := team.joining.without_usable_address(hosts_of(team, new)):
-        team.joining.forget_failures(hosts)
+    if hosts := unusable_hosts(team, new):
+        team.joining.hosts.forget_failures(hosts)
         raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
     if written is not None:
         new.written = written
@@ -275,14 +283,13 @@ def membership(team: Running, before: tuple[str, ...], now: float) -> None:
         if name in names:
             continue
         port = team.ports.named(name)
-        if port is not None:
+        if port is not None and not any(other in names for other in port.link.names):
             team.runner.leave_port(port.ifindex, team.view, now)
-            team.joining.release(port.ifindex)
+            team.joining.release(port.ifindex, UNNAMED)
         team.members.unwant(name)
-        team.joining.refused.pop(name, None)
     for name in names:
-        if name not in before and team.ports.named(name) is None:
-            team.members.name(name, team.facts.links.values())
+        if name not in before:
+            team.members.name(name, team.facts.called(name))
 
 
 def port_settings(team: Running, port: Port, setup: PortSetup, now: float) -> None:
@@ -293,9 +300,9 @@ def port_settings(team: Running, port: Port, setup: PortSetup, now: float) -> No
         once[OptionKey("priority", port.ifindex)] = setup.config.prio
     if setup.config.queue_id != old.queue_id:
         once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
-    team.config.ensure_watcher(port.name)
+    team.config.ensure_watcher(team.config.key(port.link.names))
     policy_all = team.config.team.link_watch_policy == "all"
-    if tuple((type(watcher), watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
+    if tuple((watcher.kind, watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
         team.joining.watch(port, setup, now)
     elif port.policy_all is not policy_all:
         port.set_policy(policy_all, now)

@@ -63,7 +63,8 @@ def _begun(beginning: Mapping[str, Any]) -> Team:
     ):
         if not good:
             raise ValueError(f"{name}: not what it should be")
-    team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"])
+    strict = beginning.get("strict") is True
+    team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"], strict=strict)
     resumed = beginning.get("resumed")
     if not resumed:
         return team

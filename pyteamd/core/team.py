@@ -17,7 +17,7 @@ from pyteamd.core.alarm import Alarm
 from pyteamd.core.answers import Answers
 from pyteamd.core.backoff import Backoff
 from pyteamd.core.carrier import Carrier
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import MASTER_KINDS, Facts
 from pyteamd.core.joining import Joining
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
@@ -74,9 +74,19 @@ class Team:
     """One team device and its ports."""
 
     def __init__(
-        self, config: Config, link: LinkSeen, *, setup: Setup | None = None, adopted: bool = False, enslave: bool = True
+        self,
+        config: Config,
+        link: LinkSeen,
+        *,
+        setup: Setup | None = None,
+        adopted: bool = False,
+        enslave: bool = True,
+        strict: bool = False,
     ) -> None:
-        """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`)."""
+        """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`).
+
+        `strict`: a port that the kernel refuses at the start fails it, as with teamd; otherwise it is tried again.
+        """
         self.config = config
         self.setup = setup or Setup()
         self.enslave = enslave
@@ -90,7 +100,7 @@ class Team:
         self.failed = ""
         """Why the team cannot start; "" when it can."""
         self.backoff = Backoff()
-        self.answers = Answers(self.facts, self.once, self.joining, self.backoff)
+        self.answers = Answers(self.facts, self.once, self.joining, self.backoff, strict)
         self._notes = [Note(Level.INFO, text) for text in self.runner.announcements()]
         self._dirty = True
         """Something happened since nothing was left to write."""
@@ -190,8 +200,9 @@ class Team:
         if self.once.mac is not None:
             macs[self.view.ifindex] = self.once.mac
         carrier = self.carrier.desired() if base.carrier is None else base.carrier
-        members = self.members.desired(self.facts, self.ports, starting=not self.started)
-        return Desired(options=options, macs=macs, members=members, carrier=carrier)
+        found = self.joining.desired()
+        steal, set_down = frozenset(found.steal), frozenset(found.set_down)
+        return Desired(options, macs, found.members, carrier, steal, set_down)
 
     def taps(self) -> Mapping[int, frozenset[Tap]]:
         """Packet sockets wanted, by port."""
@@ -202,11 +213,11 @@ class Team:
         """Whether a link event concerns this team at all; any other event does."""
         if isinstance(event, CarrierSeen):
             return event.ifindex in self.ports
-        return self.facts.concerned(event)
+        return self.facts.concerned(event) or (isinstance(event, LinkSeen) and self._named(event))
 
-    def unresolved(self) -> list[HostName]:
-        """Hosts whose addresses must be found before some port can be watched."""
-        return self.joining.unresolved()
+    def unresolved(self, now: float) -> list[HostName]:
+        """Hosts whose addresses are to be looked up now, for some port to be watched."""
+        return self.joining.hosts.to_look_up(self.joining.needed_hosts(), now)
 
     def prepared(self) -> tuple[Write, ...]:
         """Writes a fail-over may need, worth encoding ahead."""
@@ -232,13 +243,16 @@ class Team:
             self._refresh_view()
             return changed
         port = self.ports.get(ifindex)
-        before = self.facts.link_seen(event, keep=port is not None or event.name in self.members.wanted, now=now)
+        wanted = self.members.wants(event)
+        before = self.facts.link_seen(event, keep=port is not None or self._named(event), now=now)
         if port is None:
-            if before is None or before.up != event.up:
-                self.backoff.forget_port(ifindex)
-            return self._join(ifindex, now) or event.name in self.members.wanted or ifindex in self.members.released
+            if before is None or (before.up and not event.up):
+                self.backoff.forgive_port(ifindex, now)
+            if wanted:
+                self.joining.look_at(event, before)
+            return self._join(ifindex, now) or wanted or ifindex in self.members.released
         if event.master != self.view.ifindex:
-            self.joining.lost(port.name, ifindex, "somebody else took it out")
+            self.joining.taken(port, event.master)
             self._leave(ifindex)
             return True
         changed = port.running != event.running
@@ -266,9 +280,11 @@ class Team:
                 self._notes.append(Note(Level.WARNING, "Team device removal detected."))
             self.phase = Phase.GONE
             return True
-        self._leave(event.ifindex)
+        link = self.facts.links.get(event.ifindex)
+        matters = self._leave(event.ifindex) or (link is not None and self._named(link))
         self.joining.link_gone(event.ifindex)
-        return self.facts.link_gone(event.ifindex)
+        self.facts.link_gone(event.ifindex)
+        return matters
 
     def _port_seen(self, event: PortSeen, now: float) -> bool:
         before = self.facts.port_list.get(event.ifindex)
@@ -306,15 +322,14 @@ class Team:
         self.ports.read_priorities()
         for listed in event.ports:
             self._port_seen(listed, now)
-        for link in sorted(event.links, key=lambda link: link.ifindex):
-            self._link_seen(link, now)
+        for link in sorted(event.links, key=lambda link: (link.kind not in MASTER_KINDS, link.ifindex)):
+            self._link_seen(link, now)  # owners first: who has a link is told by name
         for ifindex in self.facts.ports_missing_from(event):
             self._port_gone(PortGone(ifindex), now)
         if self.phase is Phase.AWAITED:
             self.phase = Phase.STARTING
             self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
-            present = {link.name for link in event.links}
-            missing = [name for name in self.members.wanted if name not in present]
+            missing = [name for name in self.members.wanted if self.facts.called(name) is None]
             self._notes += [Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name) for name in missing]
         return True
 
@@ -364,7 +379,7 @@ class Team:
             raise UserError(*NO_DEVICE)
         if event.ifindex in self.ports:
             return False
-        self.members.want(link.name, event.ifindex)
+        self.members.want(link.name, link)
         if event.ifindex not in self.facts.links:  # another device's port: kept in mind from now on
             self._link_seen(link, now)
         self.backoff.forget_port(event.ifindex)
@@ -389,7 +404,7 @@ class Team:
         return True
 
     def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
-        self.joining.resolved(event.addresses)
+        self.joining.resolved(event.addresses, now)
         for ifindex in sorted(self.facts.port_list):
             self._join(ifindex, now)
         return True
@@ -402,6 +417,12 @@ class Team:
         return True
 
     # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _named(self, link: LinkSeen) -> bool:
+        """Whether people may ask about this link, whoever has it: it is wanted, configured, or was taken out."""
+        if link.ifindex in self.members.out or self.members.wants(link):
+            return True
+        return any(name in self.config.written for name in link.names)
 
     def _join(self, ifindex: int, now: float) -> bool:
         joined = self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
@@ -430,8 +451,10 @@ class Team:
         return self.phase not in (Phase.AWAITED, Phase.GONE) and not self.failed
 
     def _set_alarm(self, now: float) -> None:
-        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline())  # or they stay due
-        self._alarm.set(self.ports.deadline(), (self.backoff.deadline(now), *others))
+        others = (self.runner.deadline(), self.carrier.deadline(), self.joining.deadline())
+        self._alarm.set(
+            self.ports.deadline(), (self.backoff.deadline(now), *(() if self.stopping else others))
+        )  # or they stay due
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {

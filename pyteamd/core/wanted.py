@@ -1,101 +1,154 @@
-"""Which links shall be ports: those the configuration or a user named, until somebody takes them out.
+"""Which links are to be ports: those the configuration or a user named, until somebody takes them out.
 
-teamd enslaves the configured ports once, at its start. Here the wish stays: a configured link that is missing, or is deleted
-and made anew, joins when it is there, free and down. Taking a port out by hand, by command, or because its settings are
-unusable ends the wish, and for this very link it ends whatever its name is by then, or will be.
+teamd adds the configured ports once, at its start. Here the wish stays: a configured link that is missing, is up, belongs to another
+device or is refused by the kernel joins as soon as that is over. Taking a port out by hand, by command, or because its settings are
+unusable ends the wish, and for this very link it ends whatever its name is by then, or will be. A link that belongs to another device
+is left there, and one that is up stays up, unless the settings of the port ask for just that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
 
 from pyteamd.core.facts import Facts
 from pyteamd.model.events import LinkSeen
 
+TAKEN = "somebody else took it out"
+REMOVED = "it was removed by command"
+UNNAMED = "the configuration does not name it any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Liberties:
+    """What the settings of a port allow to be done to the link before it joins."""
+
+    steal: bool = False
+    """It may be taken from another device."""
+    set_down: bool = False
+    """It may be set down."""
+
+
+@dataclass(slots=True)
+class Members:
+    """Which links are to be members, and how those are to be got that are not."""
+
+    members: dict[int, bool] = field(default_factory=dict)
+    steal: set[int] = field(default_factory=set)
+    set_down: set[int] = field(default_factory=set)
+
 
 class WantedPorts:
-    """Owned by one Team."""
+    """The links that are to be ports, by name, and those that were and are not to be any more, by number."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.wanted = dict.fromkeys(names)
-        """Interface names in the order in which to enslave them."""
+        """Interface names in the order in which to add them."""
         self.released: set[int] = set()
-        """Links that are our ports in the kernel and shall not be."""
+        """Links that are our ports in the kernel and are to leave."""
         self._taken: dict[int, str] = {}
         """Links that cannot be had or were taken out by somebody else, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
         self._new: set[int] = set()
         """Those of them that nobody had named before: a refusal ends the wish, for the user was told."""
-        self.out: set[int] = set()
-        """Links that were taken out. One that had another name then does not come back when it gets the wanted one again."""
+        self.out: dict[int, str] = {}
+        """Links that were taken out, and why. One that had another name then does not come back when it gets the wanted one again."""
 
-    def want(self, name: str, ifindex: int) -> None:
-        """A user wants the link in."""
-        if name not in self.wanted and self._taken.get(ifindex) != name:
+    def wants(self, link: LinkSeen) -> bool:
+        """Whether a link of one of these names is to be a port."""
+        return any(name in self.wanted for name in link.names)
+
+    def want(self, name: str, link: LinkSeen) -> None:
+        """A user wants the link in. `name`: the one it is known by from now on."""
+        ifindex = link.ifindex
+        if not self.wants(link) and self._taken.get(ifindex) not in link.names:
             self._new.add(ifindex)
         self._taken.pop(ifindex, None)
         self.wanted[name] = None
         self.released.discard(ifindex)
-        self.out.discard(ifindex)
+        self.out.pop(ifindex, None)
         self.asked.add(ifindex)
 
-    def name(self, name: str, links: Iterable[LinkSeen]) -> None:
-        """The configuration names a link it did not name before, one of those there are or one to come."""
+    def name(self, name: str, link: LinkSeen | None) -> None:
+        """The configuration names a link it did not name before, the present one of that name or one to come."""
         self.wanted[name] = None
-        self.out.difference_update([link.ifindex for link in links if link.name == name])
+        if link is not None:
+            self.out.pop(link.ifindex, None)
 
     def joined(self, ifindex: int) -> None:
         """The link is a port."""
         self._answered(ifindex)
-        self.out.discard(ifindex)
+        self.out.pop(ifindex, None)
 
-    def release(self, name: str, ifindex: int) -> None:
-        """The link shall leave."""
+    def release(self, names: Iterable[str], ifindex: int, why: str) -> None:
+        """The link has to leave."""
         self._taken.pop(ifindex, None)
-        self.wanted.pop(name, None)
+        for name in names:
+            self.wanted.pop(name, None)
         self._answered(ifindex)
-        self.out.add(ifindex)
+        self.out[ifindex] = why
         self.released.add(ifindex)
 
     def unwant(self, name: str) -> None:
-        """No link of this name shall be a port from now on, whatever becomes of the present one."""
+        """No link of this name is to be a port from now on, whatever becomes of the present one."""
         self.wanted.pop(name, None)
         self._taken = {ifindex: taken for ifindex, taken in self._taken.items() if taken != name}
 
-    def forget(self, name: str, ifindex: int) -> None:
+    def forget(self, names: Iterable[str], ifindex: int, why: str) -> None:
         """The link cannot be had, or was taken out by somebody else. A new link of that name is another matter."""
-        if name in self.wanted:
-            del self.wanted[name]
-            if ifindex not in self._new:
-                self._taken[ifindex] = name
-        self.out.add(ifindex)
+        for name in names:
+            if name in self.wanted:
+                del self.wanted[name]
+                if ifindex not in self._new:
+                    self._taken[ifindex] = name
+        self.out[ifindex] = why
         self._answered(ifindex)
 
     def link_gone(self, ifindex: int) -> None:
         """The link was deleted. (Its port left first, as if it had been taken out.)"""
         self.released.discard(ifindex)
         self._answered(ifindex)
-        self.out.discard(ifindex)
+        self.out.pop(ifindex, None)
         name = self._taken.pop(ifindex, None)
         if name is not None:
             self.wanted[name] = None
+
+    def is_new(self, ifindex: int) -> bool:
+        """A user asked for this link, which nobody had named before, and has not been answered."""
+        return ifindex in self._new
 
     def _answered(self, ifindex: int) -> None:
         """What a user asked for is settled."""
         self.asked.discard(ifindex)
         self._new.discard(ifindex)
 
-    def desired(self, facts: Facts, ports: Container[int], starting: bool) -> dict[int, bool]:
-        """Ifindex → member. At the start every configured link is tried as it is; later only one that can be had."""
-        by_name = {link.name: link for link in facts.links.values()} if self.wanted else {}
-        members = {}
+    def desired(self, facts: Facts, ports: Container[int], liberties_for: Callable[[LinkSeen], Liberties]) -> Members:
+        """The members there are to be: those that can be had now, and those a user asked for."""
+        found = Members()
         for name in self.wanted:
-            link = by_name.get(name)
+            link = facts.called(name)
             if link is None or link.ifindex in self.out:
                 continue
-            as_it_is = starting or link.ifindex in ports or link.ifindex in self.asked
-            if as_it_is or not (link.master or link.up):
-                members[link.ifindex] = True
-        members.update(dict.fromkeys(sorted(self.released), False))
-        return members
+            ifindex = link.ifindex
+            if ifindex in ports or link.master == facts.team.ifindex:
+                found.members[ifindex] = True
+                continue
+            liberties = liberties_for(link) if link.master or link.up else Liberties()
+            if link.ifindex in self.asked or not obstacle(link, liberties):
+                found.members[ifindex] = True
+                if liberties.steal:
+                    found.steal.add(ifindex)
+                if liberties.set_down:
+                    found.set_down.add(ifindex)
+        found.members.update(dict.fromkeys(sorted(self.released), False))
+        return found
+
+
+def obstacle(link: LinkSeen, liberties: Liberties) -> str:
+    """Why a link cannot be had as it is now; "" when it can, as far as one can see."""
+    if link.master:
+        return "" if liberties.steal else "it belongs to another device"
+    if link.up:
+        return "" if liberties.set_down else "it is up"
+    return ""

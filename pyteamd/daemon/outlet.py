@@ -111,7 +111,7 @@ class Outlet:
             self._ports = ports
             around.ports_changed(ports)
             self._kernel.prepare(team.prepared())
-        self._tell_changes()
+        self._tell_changes(now)
 
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""
@@ -138,7 +138,7 @@ class Outlet:
                 self._broken.add(sentence)
                 self._log.error("This is a bug, please report it: %s", sentence)
 
-    def _tell_changes(self) -> None:
+    def _tell_changes(self, now: float) -> None:
         team, around = self._team, self._around
         if team.runner is not self._runner:
             self._runner = team.runner
@@ -146,7 +146,7 @@ class Outlet:
         if team.setup.debug_level != self._level:
             self._level = team.setup.debug_level
             around.debug_level(self._level)
-        if hosts := [host for host in team.unresolved() if host not in self._asked]:
+        if hosts := [host for host in team.unresolved(now) if host not in self._asked]:
             self._asked.update(hosts)
             around.resolve(hosts)
 

@@ -14,13 +14,17 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 from pyteamd.daemon import pid_file as pidfile
+from pyteamd.model.printable import printable_lines
 
 RUN_DIR = "/var/run/teamd/"
 READY_TIMEOUT_S = 20.0
+TOLD_OCTETS = 32768
+"""How much of its log a start passes on; a pipe holds twice as much."""
 KILL_TIMEOUT_S = 30.0
 
 EXIT_OK = 0
@@ -49,14 +53,37 @@ def open_standard() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
-class Background:
-    """The daemon's side of the pipe: tell the waiting process how the start ended."""
+class Background(logging.Handler):
+    """The daemon's side of the pipe: what is wrong while it starts, as lines "level text", and how the start ended, a number."""
 
     def __init__(self, pipe_fd: int) -> None:
+        super().__init__(logging.WARNING)
         self.pipe_fd = pipe_fd
+        self._room = TOLD_OCTETS
+        self._told: logging.Logger | None = None
+
+    def tell(self, log: logging.Logger) -> None:
+        """From now on, until the report, the one who waits reads what this log says at warning and above."""
+        self._told = log
+        log.addHandler(self)
+
+    def stop_telling(self) -> None:
+        """The rest is for the log only."""
+        if self._told is not None:
+            self._told.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a line on. The pipe has room for all that is passed on, so this does not wait for a reader."""
+        for line in printable_lines(record.getMessage()).splitlines():
+            octets = f"{record.levelno} {line}\n".encode("utf-8", "backslashreplace")
+            self._room -= len(octets)
+            if self._room >= 0:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(self.pipe_fd, octets)
 
     def report(self, code: int) -> None:
         """0 for success, else an errno; once."""
+        self.stop_telling()
         with contextlib.suppress(BrokenPipeError):  # it waited its 20 s and left
             os.write(self.pipe_fd, b"%d\n" % code)
         os.close(self.pipe_fd)
@@ -70,20 +97,33 @@ class Foreground:
         self._log = log
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> int:
-        """Wait for the daemon's word; returns the exit code."""
+        """Wait for the daemon's word, and pass on what it says until then; returns the exit code."""
+        end, waiting = time.monotonic() + timeout_s, b""
         poll = select.poll()
         poll.register(self._pipe_fd, select.POLLIN)
-        ready = poll.poll(timeout_s * 1000)
-        word = os.read(self._pipe_fd, 16) if ready else b""
-        if not word:
-            self._log.error("Could not receive return value from daemon process.")
-            self._log.error("Failed: %s", os.strerror(errno.EIO if ready else errno.ETIMEDOUT))
-            return EXIT_START
-        if code := int(word):
-            self._log.error("Daemon process failed.")
-            self._log.error("Failed: %s", os.strerror(code))
-            return EXIT_START
-        return EXIT_OK
+        while poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            heard = os.read(self._pipe_fd, TOLD_OCTETS)
+            if not heard:
+                return self._nothing(errno.EIO)
+            *lines, waiting = (waiting + heard).split(b"\n")
+            for line in lines:
+                number, told, text = line.decode("utf-8", "replace").partition(" ")
+                if not told:
+                    return self._end(int(number))
+                self._log.log(int(number), "%s", text)
+        return self._nothing(errno.ETIMEDOUT)
+
+    def _nothing(self, code: int) -> int:
+        self._log.error("Could not receive return value from daemon process.")
+        self._log.error("Failed: %s", os.strerror(code))
+        return EXIT_START
+
+    def _end(self, code: int) -> int:
+        if not code:
+            return EXIT_OK
+        self._log.error("Daemon process failed.")
+        self._log.error("Failed: %s", os.strerror(code))
+        return EXIT_START
 
 
 def go_to_background(log: logging.Logger) -> Background | Foreground:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
 
 SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
+CLOSE_THEIR_PORTS = ("team", "bond")
+"""Devices that leave a port down when it is taken from them, so that teamd can have it."""
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
 
@@ -79,6 +81,8 @@ class TeamPlan:
     config_file: str = ""
     """Where the configuration was read from and can be read again; "" for nowhere."""
     enslave: bool = True
+    strict: bool = False
+    """A fresh start under teamd's name: a port that cannot be added ends it, and nothing has been touched then."""
     usock_path: str | None = None
     dbus: bool = False
     pid_file: PidFile | None = None
@@ -99,6 +103,8 @@ class TeamServer:
         self._kernel = reader.kernel
         self._log = log
         self._stopping = self._forced = False
+        self._unresolved: set[str] = set()
+        """Hosts of which it was told that they have no address."""
         self._nursery: trio.Nursery
         self._taps: PacketSockets
         self._snapshot: SnapshotFile | None = None
@@ -108,19 +114,21 @@ class TeamServer:
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
+        self._look()
+        usock = self._usock()  # whoever listens there owns the device, too: it is not touched then
         try:
             ifindex, adopted = self._device()
         except StartFailed:
             self._unlock()
+            if usock is not None:
+                usock.close()
             raise
-        usock: Usock | None = None
         bus: Bus | None = None
         keep = self.plan.take_over
         try:
             bus = await self._bus()
             # From here to the pump's first feed nothing may wait: events would find no pump.
             dump = self._watch(ifindex)
-            usock = self._usock()
             async with trio.open_nursery() as self._nursery:
                 pump = self._make_pump(ifindex, adopted, dump)
                 failure = await self._start(pump, dump, bus)
@@ -163,6 +171,18 @@ class TeamServer:
         return True
 
     # -- start ---------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Before anything is touched: can every port be had? It is the end of a start as teamd's; others wait for what cannot."""
+        if not (self.plan.strict and self.plan.enslave):
+            return
+        for name in self.plan.config.port_names():
+            link = self._kernel.find_link(name)
+            owner = self._kernel.get_link(link.master) if link is not None and link.master else None
+            if link is None or not link.up or (owner is not None and owner.kind in CLOSE_THEIR_PORTS):
+                continue  # teamd starts; that it takes a port from another device then is another matter
+            reason = f"it belongs to {owner.name}" if owner is not None else f"it is up; ip link set {link.name} down"
+            raise StartFailed(errno.EBUSY, f"{link.name} cannot be added: {reason}.")
 
     def _device(self) -> tuple[int, bool]:
         """Ifindex of the device, and whether it was there before."""
@@ -255,8 +275,9 @@ class TeamServer:
     def _make_pump(self, ifindex: int, adopted: bool, dump: Resync) -> Pump:
         plan = self.plan
         link = next(link for link in dump.links if link.ifindex == ifindex)
-        team = Team(plan.config, link, setup=plan.setup, adopted=adopted, enslave=plan.enslave)
-        beginning = {"config": plan.config.dump(), "link": encode(link), "adopted": adopted, "enslave": plan.enslave}
+        how = {"adopted": adopted, "enslave": plan.enslave, "strict": plan.strict}
+        team = Team(plan.config, link, setup=plan.setup, **how)
+        beginning = {"config": plan.config.dump(), "link": encode(link), **how}
         self._taps = PacketSockets(self._kernel, self._nursery, self._log, self._frames)
         trace = Trace(beginning, plan.trace_entries)
         self._reader.traces[ifindex] = trace
@@ -400,8 +421,12 @@ class TeamServer:
             )
             address = str(found[0][4][0])
         except (OSError, UnicodeError) as error:
-            self._log.error("Failed to resolve %s: %s", host, error)
+            if host not in self._unresolved:
+                self._log.error("Failed to resolve %s: %s; asked again from time to time.", host, error)
+            self._unresolved.add(host)
             address = ""
+        else:
+            self._unresolved.discard(host)
         assert self.pump is not None
         self.pump.feed((HostsResolved({(host, family): address}),), trio.current_time())
 

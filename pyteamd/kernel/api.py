@@ -34,7 +34,10 @@ class Kernel(Protocol):
     """Whether `apply` may stand still for long, as a real kernel's does while its lock is taken: not to be called in an event loop."""
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """The link of that name now, or None. KernelRefused when the kernel does not say."""
+        """The link of that name now, its own or an alternative one, or None. KernelRefused when the kernel does not say."""
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """The link of that number now, or None. KernelRefused when the kernel does not say."""
 
     def create_team(self, name: str) -> int:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""

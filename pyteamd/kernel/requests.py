@@ -9,6 +9,7 @@ stay applied; ESRCH and ENOBUFS mean that the option was applied and its event h
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -22,17 +23,17 @@ from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
-MAX_NAME: Final = 15
-"""Octets of an interface name."""
-
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
 _HINTS: Final = {
     ("create", errno.EOPNOTSUPP): "the kernel has no team driver; is its module installed? try: modprobe team",
     ("create", errno.EEXIST): "a link of that name exists: -o takes it over, -r replaces it",
-    ("create", errno.EINVAL): f"a name has 1 to {MAX_NAME} octets, without blanks and slashes",
+    ("create", errno.EINVAL): f"a name has 1 to {rtnl.MAX_NAME} octets, without blanks and slashes",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
 }
+
+
+ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 class Requests:
@@ -59,10 +60,13 @@ class Requests:
         return self._decoder.kinds.get(name, 0)
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """The link of that name now, or None."""
-        if not 0 < len(name.encode()) <= MAX_NAME:
-            return None
-        return self._link(rtnl.find_link(name), f"find link {name}")
+        """The link of that name now, an alternative name or its own, or None."""
+        for octets in spellings(name):
+            if 0 < len(octets) <= rtnl.MAX_ALTNAME and (
+                found := self._link(rtnl.find_link(octets), f"find link {name}")
+            ):
+                return found
+        return None
 
     def get_link(self, ifindex: int) -> LinkSeen | None:
         """The link of that number now, or None."""
@@ -71,7 +75,7 @@ class Requests:
     def create_team(self, name: str) -> int:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
         what = f"create team device {name}"
-        if not 0 < len(name.encode()) <= MAX_NAME:
+        if not 0 < len(name.encode()) <= rtnl.MAX_NAME:
             raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
         try:
             self._links.request(rtnl.create(name, "team"))
@@ -214,8 +218,8 @@ class Requests:
                     request = rtnl.set_mac(ifindex, mac)
                 case SetCarrier(up=up):
                     request = rtnl.set_carrier(team, up)
-                case SetMember(ifindex=ifindex, member=True):
-                    request = rtnl.set_master(ifindex, team)
+                case SetMember(member=True):
+                    return self._add_member(team, write)
                 case SetMember(ifindex=ifindex):
                     (answer,) = self._link_writes.request(rtnl.get_link(ifindex))
                     if rtnl.decode(answer.octets).master != team:
@@ -225,6 +229,31 @@ class Requests:
         except (NetlinkError, Malformed, ValueError) as problem:
             return _verdict(write, problem)
         return []
+
+    def _add_member(self, team: int, write: SetMember) -> list[Refused]:
+        """The kernel would take the link out of any device it belongs to before it looks whether it can be a port here."""
+        (answer,) = self._link_writes.request(rtnl.get_link(write.ifindex))
+        link = rtnl.decode(answer.octets)
+        if link.master not in (0, team) and not write.steal:
+            owner = self.get_link(link.master)
+            return [Refused(write, errno.EBUSY, f"{link.name} belongs to {owner.name if owner else link.master}")]
+        down = link.up and link.master != team and (write.set_down or write.steal)
+        try:
+            if down:
+                self._link_writes.request(rtnl.set_admin(write.ifindex, False))
+            self._link_writes.request(rtnl.set_master(write.ifindex, team))
+        except NetlinkError:
+            self._put_back(link, down)
+            raise
+        return []
+
+    def _put_back(self, link: LinkSeen, down: bool) -> None:
+        """A link that was set down, or taken from another device, in vain."""
+        with suppress(NetlinkError):
+            if link.master:
+                self._link_writes.request(rtnl.set_master(link.ifindex, link.master))
+            if down:
+                self._link_writes.request(rtnl.set_admin(link.ifindex, True))
 
     def _is_gone(self, team: int) -> bool:
         try:
@@ -254,6 +283,13 @@ def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | Set
         yield write
     if options:
         yield options
+
+
+def spellings(name: str) -> list[bytes]:
+    """The octets that a name may stand for: those it is, and those that escapes in it mean, as names are shown that are no UTF-8."""
+    octets = name.encode("utf-8", "surrogateescape")
+    meant = ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), octets)
+    return [octets] if meant == octets else [octets, meant]
 
 
 def _verdict(write: Write, problem: Exception) -> list[Refused]:

@@ -33,12 +33,17 @@ GETLINK: Final = 18
 GROUP_LINK: Final = 1
 """RTNLGRP_LINK."""
 
+MAX_NAME: Final = 15
+"""Octets of the name of an interface (IFNAMSIZ less the terminator)."""
+MAX_ALTNAME: Final = 127
+"""Octets of an alternative name (ALTIFNAMSIZ less the terminator)."""
+
 IFF_UP: Final = 0x01
 IFF_RUNNING: Final = 0x40
 
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
 _BODY: Final = 32
-_ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PERM_ADDRESS = 1, 3, 10, 18, 33, 54
+_ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
 _INFO_KIND: Final = 1
 _SKIP_STATISTICS: Final = 8  # RTEXT_FILTER_SKIP_STATS
 _NESTED: Final = 0x8000
@@ -55,6 +60,7 @@ class linkmsg(nlmsg):  # type: ignore[misc]
         (_LINKINFO, "IFLA_LINKINFO", "linkinfo"),
         (29, "IFLA_EXT_MASK", "uint32"),
         (_CARRIER, "IFLA_CARRIER", "uint8"),
+        (_ALT_IFNAME, "IFLA_ALT_IFNAME", "asciiz"),
     )
 
     class linkinfo(nla):  # type: ignore[misc]
@@ -77,9 +83,10 @@ def get_link(ifindex: int) -> bytes:
     return _encode(GETLINK, F_REQUEST, ifindex, ("IFLA_EXT_MASK", _SKIP_STATISTICS))
 
 
-def find_link(name: str) -> bytes:
-    """Ask for the link of a name, at most 15 octets; alternative names count."""
-    return _encode(GETLINK, F_REQUEST, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS), ("IFLA_IFNAME", name))
+def find_link(name: bytes) -> bytes:
+    """Ask for the link of a name, an alternative one or its own; the latter have at most 15 octets."""
+    kind = "IFLA_IFNAME" if len(name) <= MAX_NAME else "IFLA_ALT_IFNAME"
+    return _encode(GETLINK, F_REQUEST, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS), (kind, name))
 
 
 def create(name: str, kind: str) -> bytes:
@@ -98,6 +105,15 @@ def delete(ifindex: int) -> bytes:
 def set_master(ifindex: int, master: int) -> bytes:
     """Enslave a link; `master` 0 releases it."""
     return _encode(NEWLINK, F_REQUEST | F_ACK, ifindex, ("IFLA_MASTER", master))
+
+
+def set_admin(ifindex: int, up: bool) -> bytes:
+    """Set a link up or down."""
+    message = linkmsg()
+    message["index"], message["flags"], message["change"] = ifindex, IFF_UP if up else 0, IFF_UP
+    message["header"].update(type=NEWLINK, flags=F_REQUEST | F_ACK)
+    message.encode()
+    return bytes(message.data)
 
 
 @lru_cache(maxsize=256)
@@ -151,11 +167,16 @@ def decode(octets: bytes) -> LinkSeen:
         permanent_mac=_octets(octets, parts.get(_PERM_ADDRESS)),
         kind=_kind(octets, parts.get(_LINKINFO)),
         carrier=any(_octets(octets, parts[_CARRIER])) if _CARRIER in parts else None,
+        altnames=_altnames(octets, parts[_PROP_LIST]) if _PROP_LIST in parts else (),
     )
 
 
 def _octets(octets: bytes, part: tuple[int, int] | None) -> bytes:
     return octets[part[0] : part[1]] if part else b""
+
+
+def _altnames(octets: bytes, part: tuple[int, int]) -> tuple[str, ...]:
+    return tuple([text(octets, begin, end) for kind, begin, end in attributes(octets, *part) if kind == _ALT_IFNAME])
 
 
 def _kind(octets: bytes, part: tuple[int, int] | None) -> str:

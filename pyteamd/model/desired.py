@@ -41,6 +41,10 @@ class Desired:
     """Ifindex → whether it is to be a port of this team."""
     carrier: bool | None = None
     """Carrier of the team device; None leaves it to the kernel."""
+    steal: frozenset[int] = frozenset()
+    """Members to be taken from the device they belong to."""
+    set_down: frozenset[int] = frozenset()
+    """Members to be set down before they join."""
 
 
 @dataclass(slots=True)
@@ -96,10 +100,14 @@ class SetMac:
 
 @dataclass(frozen=True, slots=True)
 class SetMember:
-    """Make a link a port of the team, or release it (rtnetlink, IFLA_MASTER)."""
+    """Make a link a port of the team, or release it (rtnetlink, IFLA_MASTER). A refused link is left as it was."""
 
     ifindex: int
     member: bool
+    steal: bool = False
+    """Take it even from another device it belongs to; otherwise that is a refusal, and the kernel is not asked."""
+    set_down: bool = False
+    """Set it down first; otherwise the kernel refuses a link that is up."""
 
     def __str__(self) -> str:
         return f"{'enslave' if self.member else 'release'} {self.ifindex}"

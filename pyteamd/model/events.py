@@ -34,6 +34,13 @@ class LinkSeen:
     """IFLA_INFO_KIND, for instance "team", "veth"; "" for hardware."""
     carrier: bool | None = None
     """IFLA_CARRIER, None when the kernel did not say."""
+    altnames: tuple[str, ...] = ()
+    """Further names of the link (IFLA_PROP_LIST), of up to 127 octets."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the link, the kernel's own first."""
+        return (self.name, *self.altnames)
 
 
 @dataclass(frozen=True, slots=True)

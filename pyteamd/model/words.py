@@ -7,15 +7,25 @@ from collections.abc import Callable
 
 from pyteamd.model.desired import OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import reason_for
+from pyteamd.model.events import LinkSeen, Refused
 
 VANISHED = frozenset((errno.ENODEV, errno.ENOENT, errno.ENXIO))
 """The port (or the option instance of the port) went away in the meantime; the event that says so is on its way."""
 
 
-def describe(write: Write, code: int, name_of: Callable[[int], str]) -> str:
-    """One line for the log: the write in words, the reason, and a hint where one is known."""
-    hint = hint_for(write, code, name_of)
-    return f"{in_words(write, name_of)}: {reason_for(code)}" + (f" ({hint})" if hint else "")
+def describe(refused: Refused, name_of: Callable[[int], str], link_of: Callable[[int], LinkSeen | None]) -> str:
+    """One line for the log: what was refused and why, and a hint where the facts at hand give one.
+
+    `link_of`: what is known of a link.
+    """
+    hint = hint_for(refused.write, refused.errno, link_of)
+    return refusal(refused, name_of) + (f" ({hint})" if hint else "")
+
+
+def refusal(refused: Refused, name_of: Callable[[int], str]) -> str:
+    """The write in words, the reason, and the kernel's own words where it gave any."""
+    reason = ": ".join(filter(None, (reason_for(refused.errno), refused.explanation)))
+    return f"{in_words(refused.write, name_of)}: {reason}"
 
 
 def in_words(write: Write, name_of: Callable[[int], str]) -> str:
@@ -36,11 +46,13 @@ def in_words(write: Write, name_of: Callable[[int], str]) -> str:
             return f"set carrier {'up' if up else 'down'}"
 
 
-def hint_for(write: Write, code: int, name_of: Callable[[int], str]) -> str:
-    """What to check, "" when nothing special comes to mind."""
+def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None]) -> str:
+    """What to do or to check, "" when nothing follows from what is known."""
     match write, code:
         case SetMember(ifindex=ifindex, member=True), errno.EBUSY:
-            return f"a port must be down when it is added: ip link set {name_of(ifindex)} down"
+            link = link_of(ifindex)
+            free_and_up = link is not None and link.up and not link.master
+            return f"ip link set {link.name} down" if link is not None and free_and_up else ""
         case SetMac(), (errno.EBUSY | errno.EOPNOTSUPP | errno.EADDRNOTAVAIL):
             return 'the driver refuses another address; runner.hwaddr_policy "by_active" needs none'
         case SetOption(key=key), errno.EBUSY if key.name == "mode":

@@ -146,7 +146,7 @@ class _Reader:
     def _wrong_type(self, value: Any) -> Any:
         spec = self._spec
         message = f"must be {spec.kind.value}, not {described(value)}"
-        hint = meant(spec.kind, value)
+        hint = advice(spec, value)
         if spec.required or spec.strict_type:
             return self._bad(message, hint)
         effect = "counts as an empty list" if spec.skip_unknown else "ignored"
@@ -202,6 +202,30 @@ class _Reader:
 
     def _say(self, severity: Severity, at: Path, message: str, hint: str = "", allowed: str = "") -> None:
         self._problems.append(Problem(severity, at, message, allowed, hint))
+
+
+def advice(spec: OptionSpec, value: Any) -> str:
+    """What to write instead of a value of the wrong type, if that would be taken; else what may be written."""
+    allowed = spec.allowed()
+    match spec.kind, value:
+        case Kind.STRING, int() | float() if type(value) is not bool and not taken(spec, str(value)):
+            return f"allowed: {allowed}" if allowed else ""
+        case Kind.INT, float() | str() if hint := meant(spec.kind, value):
+            number = int(hint.removeprefix("write "))
+            return hint if spec.lowest <= number <= spec.highest else f"allowed: {allowed}"
+    return meant(spec.kind, value)
+
+
+def taken(spec: OptionSpec, text: str) -> bool:
+    """Whether a string is a good value."""
+    if spec.choices:
+        return text in spec.choices
+    try:
+        if spec.convert is not None:
+            spec.convert(text)
+    except ValueError:
+        return False
+    return True
 
 
 def meant(kind: Kind, value: Any) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyteamd.schema import json_text
+from pyteamd.schema import json_text, slips
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity
 
 _BLANK = " \t\r\n"
@@ -68,11 +68,15 @@ def read_object(text: str | bytes, what: str) -> dict[str, Any]:
     return tree
 
 
-def _read_json(text: str, file: str) -> Source:
+def _read_json(text: str, file: str, meant: str = "") -> Source:
     try:
         tree = json_text.loads(text)
     except json_text.JanssonError as error:
-        hint = "the text begins with a byte order mark, remove it" if text.startswith(_BOM) else ""
+        hint = (
+            "the text begins with a byte order mark, remove it"
+            if text.startswith(_BOM)
+            else meant or slips.in_json(text)
+        )
         raise _broken(error, file, f"Failed to parse config: {error}", hint) from None
     if not isinstance(tree, dict):
         raise ConfigError([Problem(Severity.START, (), "must be an object, not a list", line=1, column=1)], file)
@@ -85,9 +89,9 @@ def _read_yaml(text: str, file: str) -> Source:
     try:
         tree, places = yaml_text.parse(text)
     except yaml_text.YamlError as error:
-        raise _broken(error, file, f"Failed to parse config: {error}") from None
+        raise _broken(error, file, f"Failed to parse config: {error}", slips.in_yaml(text)) from None
     if not isinstance(tree, dict):
-        return _read_json(text, file)
+        return _read_json(text, file, slips.in_yaml(text))
     # `eth0:` with nothing behind it is the natural way to write an empty object in YAML.
     ports = tree.get("ports")
     if isinstance(ports, dict):

@@ -18,10 +18,11 @@ from typing import ClassVar, TypeAlias
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, Refused, Resync
-from pyteamd.sim.link import SimLink, link_seen
+from pyteamd.sim.link import ETHERNET, NO_HARDWARE, SimLink, link_seen
 from pyteamd.sim.net import SimNet, SimSocket
 from pyteamd.sim.team import Refusal, SimTeam
 
+BRIDGE, BOND, TUN = "bridge", "bond", "tun"
 LINKS = "link"
 TEAMS = "team"
 IFNAME_MAX = 15
@@ -77,6 +78,11 @@ class SimKernel:
         link = self._by_name(name)
         return link_seen(link) if link else None
 
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """See kernel.api."""
+        link = self.links.get(ifindex)
+        return link_seen(link) if link and link.here else None
+
     def create_team(self, name: str) -> int:
         if self._by_name(name):
             raise KernelRefused(errno.EEXIST, f"create team device {name}")
@@ -131,7 +137,7 @@ class SimKernel:
                 self._fail_on_purpose(write)
                 self._perform(device, write)
             except Refusal as refusal:
-                refused.append(Refused(write, refusal.errno))
+                refused.append(Refused(write, refusal.errno, refusal.explanation))
             self._linkwatch()
         return tuple(refused)
 
@@ -220,13 +226,26 @@ class SimKernel:
         link = self.links[ifindex]
         if link.master == master:
             return
-        if link.master:
-            self.teams[link.master].remove_port(link)
-        if master:
-            if master not in self.teams:
-                raise Refusal(errno.EOPNOTSUPP if master in self.links else errno.EINVAL)
+        self._leave_master(link)
+        if master in self.teams:
             self.teams[master].add_port(link)
+        elif master:
+            if master not in self.links or self.links[master].kind not in (BRIDGE, BOND):
+                raise Refusal(errno.EOPNOTSUPP if master in self.links else errno.EINVAL)
+            self._join_other(link, self.links[master])
         self._linkwatch()
+
+    def add_other(self, name: str, kind: str = BRIDGE) -> SimLink:
+        """A device that is no team: a bridge, a bond (which opens its ports and closes them again), or a tunnel, which has none."""
+        link = self._new_link(name, self._free_mac() if kind != TUN else b"", kind)
+        link.hardware = NO_HARDWARE if kind == TUN else ETHERNET
+        self.link_changed(link)
+        return link
+
+    def set_altnames(self, ifindex: int, *names: str) -> None:
+        """`ip link property add … altname`."""
+        self.links[ifindex].altnames = names
+        self.link_changed(self.links[ifindex])
 
     def refuse(self, matches: Callable[[Write], bool], number: int, times: int | None = 1) -> None:
         """From now on refuse writes that match, `times` times (None: always)."""
@@ -302,9 +321,43 @@ class SimKernel:
                 self.set_mac(ifindex, mac)
             case SetMember(ifindex=ifindex, member=member):
                 self._need(ifindex)
-                mine = self.links[ifindex].master == team.link.ifindex
-                if member or mine:  # the port of another team is not ours to release
-                    self.set_master(ifindex, team.link.ifindex if member else 0)
+                if member:
+                    self._add_member(team, write)
+                elif self.links[ifindex].master == team.link.ifindex:  # the port of another team is not ours to release
+                    self.set_master(ifindex, 0)
+
+    def _add_member(self, team: SimTeam, write: SetMember) -> None:
+        """As Requests does it on the real kernel: what belongs to another device is only taken on demand, a refused link put back."""
+        link = self.links[write.ifindex]
+        master, down = link.master, link.up and link.master != team.link.ifindex and (write.steal or write.set_down)
+        if master not in (0, team.link.ifindex) and not write.steal:
+            raise Refusal(errno.EBUSY, f"{link.name} belongs to {self.links[master].name}")
+        if down:
+            self.change_admin(link, False)
+        try:
+            self.set_master(write.ifindex, team.link.ifindex)
+        except Refusal:
+            if master:
+                self.set_master(write.ifindex, master)
+            if down:
+                self.change_admin(link, True)
+            raise
+
+    def _leave_master(self, link: SimLink) -> None:
+        if link.master in self.teams:
+            self.teams[link.master].remove_port(link)
+        elif link.master:
+            bond = self.links[link.master].kind == BOND
+            link.master = 0
+            self.link_changed(link)
+            if bond:
+                self.change_admin(link, False)
+
+    def _join_other(self, link: SimLink, master: SimLink) -> None:
+        link.master = master.ifindex
+        self.link_changed(link)
+        if master.kind == BOND:
+            self.change_admin(link, True)
 
     def _need(self, ifindex: int) -> None:
         link = self.links.get(ifindex)
@@ -322,8 +375,11 @@ class SimKernel:
 
     def _take_out(self, link: SimLink) -> None:
         """The link leaves the name space: out of its team, or its ports out of it, then the announcement."""
-        if link.master:
-            self.teams[link.master].remove_port(link)
+        self._leave_master(link)
+        for port in [
+            port for port in self.links.values() if port.master == link.ifindex and link.ifindex not in self.teams
+        ]:
+            self._leave_master(port)
         if link.ifindex in self.teams:
             self.teams[link.ifindex].remove_all_ports()
             del self.teams[link.ifindex]
@@ -341,7 +397,7 @@ class SimKernel:
                 self._tell_team(link)
 
     def _tell_team(self, link: SimLink) -> None:
-        if link.master:
+        if link.master in self.teams:
             self.teams[link.master].port_link_changed(link)
 
     def _queue(self, family: str, event: Announced) -> None:
@@ -352,7 +408,7 @@ class SimKernel:
         self.wake()
 
     def _by_name(self, name: str) -> SimLink | None:
-        return next((link for link in self.links.values() if link.here and link.name == name), None)
+        return next((link for link in self.links.values() if link.here and name in (link.name, *link.altnames)), None)
 
     def _new_link(self, name: str, mac: bytes, kind: str, **settings: object) -> SimLink:
         link = SimLink(self._next_ifindex, name, mac, kind)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pyteamd.model.events import LinkSeen
 
+ETHERNET, NO_HARDWARE = 1, 0xFFFE
+
 
 @dataclass(slots=True, eq=False)
 class SimLink:
@@ -27,6 +29,9 @@ class SimLink:
     carrier: bool = False
     """As linkwatch saw it last; of a team device, as its driver set it."""
     master: int = 0
+    hardware: int = ETHERNET
+    """Device type (ARPHRD_…); a team takes that of its first port."""
+    altnames: tuple[str, ...] = ()
     peer: SimLink | None = None
 
     @property
@@ -51,4 +56,5 @@ def link_seen(link: SimLink) -> LinkSeen:
         permanent_mac=link.permanent_mac,
         kind=link.kind,
         carrier=link.carrier,
+        altnames=link.altnames,
     )

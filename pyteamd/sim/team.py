@@ -29,11 +29,12 @@ BPF_INSTRUCTION = 8
 
 
 class Refusal(Exception):
-    """The kernel says no; `errno` is positive."""
+    """The kernel says no; `errno` is positive, `explanation` its extended acknowledgement, "" where it gives none."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, explanation: str = "") -> None:
         super().__init__(errno.errorcode[number])
         self.errno = number
+        self.explanation = explanation
 
 
 TABLES = {
@@ -256,10 +257,15 @@ class SimTeam:
 
     def add_port(self, link: SimLink) -> None:
         """Enslave: the checks of `team_port_add` in its order, then its effects in their order."""
-        if link.loopback or link is self.link:
-            raise Refusal(errno.EINVAL)
+        if link.loopback:
+            raise Refusal(errno.EINVAL, "Loopback device can't be added as a team port")
+        if link is self.link:
+            raise Refusal(errno.EINVAL, "Cannot enslave team device to itself")
         if link.up:
-            raise Refusal(errno.EBUSY)
+            raise Refusal(errno.EBUSY, "Device is up. Set it down before adding it as a team port")
+        if self.ports and link.hardware != self.link.hardware:
+            raise Refusal(errno.EBUSY, "Device is of different type")
+        self.link.hardware = link.hardware
         port = SimPort(link, link.mac)
         if self.mode in FOLLOWS_TEAM_MAC:
             self.kernel.change_mac(link, self.link.mac)

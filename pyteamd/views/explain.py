@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from pyteamd.core.backoff import port_of
+from pyteamd.core.joining import SETTINGS, unusable
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
+from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED
 from pyteamd.linkwatch.neighbour import Listener
-from pyteamd.model.desired import SWITCHES, OptionKey, SetOption, Verdict, Write
+from pyteamd.model.desired import SWITCHES, OptionKey, SetMember, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
 from pyteamd.model.printable import printable
 from pyteamd.model.words import in_words
@@ -23,10 +26,36 @@ from pyteamd.wire.lldp import Neighbour
 SHORT_PORTS = 12
 
 
-def explain(team: Team, now: float) -> dict[str, Reason]:
-    """Reason by interface name: ports in ifindex order, then links that shall be ports and are not."""
+class Links(Protocol):
+    """All links there are now, those of others too: the kernel, when people ask."""
+
+    def find_link(self, name: str) -> LinkSeen | None:
+        """The link that has this name now."""
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """The link of this number."""
+
+
+class Known:
+    """What a team knows of links without asking: all but most of those that belong to other devices."""
+
+    def __init__(self, team: Team) -> None:
+        self._team = team
+
+    def find_link(self, name: str) -> LinkSeen | None:
+        """See Links."""
+        return self._team.facts.called(name)
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """See Links."""
+        return self._team.facts.links.get(ifindex)
+
+
+def explain(team: Team, now: float, links: Links | None = None) -> dict[str, Reason]:
+    """Reason by interface name: ports in ifindex order, then links that are to be ports and are not."""
     reasons = {port.name: with_counters(team, port, of_port(team, port, now), now) for port in team.ports.values()}
-    return reasons | {name: reason for name, reason in of_outsiders(team) if name not in reasons}
+    outsiders = of_outsiders(team, now, links or Known(team))
+    return reasons | {name: reason for name, reason in outsiders if name not in reasons}
 
 
 def sentence(name: str, reason: Reason, now: float) -> str:
@@ -146,7 +175,7 @@ def of_kernel(team: Team, port: Port, now: float) -> Reason | None:
     if held.hold_until_s <= now:
         why = f"changed back and forth too often, last: {words}"
     else:
-        why = f"the kernel refuses to {words}" if held.refused else f"something else undoes: {words}"
+        why = f"the kernel refuses to {held.why or words}" if held.refused else f"something else undoes: {words}"
         hint = f"tried {tried}, {hint}"
     serving = team.facts.observed.serves(port.ifindex)
     matters = isinstance(held.write, SetOption) and held.write.key.name in (*SWITCHES, "activeport")
@@ -202,33 +231,58 @@ def neighbour_of(port: Port) -> Neighbour | None:
     return next((watcher.now() for watcher in port.watchers if isinstance(watcher, Listener)), None)
 
 
-def of_outsiders(team: Team) -> Iterator[tuple[str, Reason]]:
-    """Links that were to be ports."""
-    by_name = {link.name: link for link in team.facts.links.values()}
-    for name, why in team.joining.refused.items():
-        yield name, Reason(False, f"is no port: {why}", f"pyteamdctl {team.facts.team.name} port add {name}")
-    for name in team.members.wanted:
-        link = by_name.get(name)
-        if link is None:
-            yield name, Reason(False, "there is no such interface", "it joins when it appears")
+def of_outsiders(team: Team, now: float, links: Links) -> Iterator[tuple[str, Reason]]:
+    """Links that are configured, wanted, or were taken out, and are no ports."""
+    names = dict.fromkeys((*team.config.written, *team.members.wanted))
+    out = {ifindex: found for ifindex in team.members.out if (found := links.get_link(ifindex)) is not None}
+    for name in names:
+        if name in team.facts.team.names:
+            yield name, Reason(False, "is the team itself, which cannot be a port of its own")
+        elif (link := links.find_link(name)) is None:
+            hint = "it joins when it appears" if name in team.members.wanted else ""
+            yield name, Reason(False, "there is no such interface", hint)
         elif link.ifindex not in team.ports:
-            yield name, of_candidate(team, link)
+            yield link.name, of_candidate(team, link, now, links)
+    for link in out.values():
+        yield link.name, of_candidate(team, link, now, links)
 
 
-def of_candidate(team: Team, link: LinkSeen) -> Reason:
-    """A link that is there, wanted, and no port."""
-    if link.master == team.view.ifindex:
-        hosts = ", ".join(name for name, _ in team.joining.unresolved())
-        return Reason(False, f"is joining: resolving {hosts}" if hosts else "is joining")
-    if link.master:
-        return Reason(False, f"belongs to {team.facts.name_of(link.master)}", f"ip link set {link.name} nomaster")
-    if link.ifindex in team.members.out:
-        return Reason(
-            False, "was taken out under another name", f"pyteamdctl {team.facts.team.name} port add {link.name}"
-        )
-    if link.up:
-        return Reason(False, "is up, and a port must be down when it is added", f"ip link set {link.name} down")
+def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason:
+    """A link that is there and no port: what is in its way, as it is now."""
+    if link.master == team.view.ifindex and link.ifindex not in team.members.out:
+        asked = ", ".join(name for name, _ in team.joining.hosts.without_answer(team.joining.needed_hosts()))
+        return Reason(False, f"is joining: resolving {asked}" if asked else "is joining")
+    if link.master not in (0, team.view.ifindex):
+        return of_another_owner(team, link, links)
+    down = f"ip link set {link.name} down"
+    add = f"pyteamdctl {team.facts.team.name} port add {link.name}"
+    add = f"{down}; {add}" if link.up else add
+    if (why := team.members.out.get(link.ifindex)) is not None:
+        if why == SETTINGS:
+            wrong = "; ".join(unusable(team.joining.settings(link)))
+            why = wrong or "its settings were unusable, and are good now"
+            return Reason(False, f"is no port: {why}", "" if wrong else add)
+        tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice
+        return Reason(False, f"is no port: {why}", "" if tried and not link.up else add)
+    if not team.members.wants(link):
+        return Reason(False, "is no port: nobody asked for it", add)
+    if link.up and not team.joining.liberties(link).set_down:
+        return Reason(False, "is up, and a port must be down when it is added", down)
+    if why := team.joining.refusals.get(link.ifindex, ""):
+        held = next((a for a in team.backoff.held(now) if a.write == SetMember(link.ifindex, True)), None)
+        return Reason(False, why, f"next try in {held.hold_until_s - now:.1f} s" if held is not None else "")
     return Reason(False, "is about to be added")
+
+
+def of_another_owner(team: Team, link: LinkSeen, links: Links) -> Reason:
+    """A link that belongs to another device, and is left there."""
+    owner = links.get_link(link.master)
+    name = owner.name if owner is not None else f"interface {link.master}"
+    taken = team.members.out.get(link.ifindex) == TAKEN
+    hint = ""
+    if team.members.wants(link) and link.ifindex not in team.members.out:
+        hint = "it joins when it is free and down"
+    return Reason(False, f"{TAKEN}, and it belongs to {name} now" if taken else f"belongs to {name}", hint)
 
 
 def duration(seconds: float) -> str:

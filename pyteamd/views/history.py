@@ -10,24 +10,31 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.words import in_words, shorten
-from pyteamd.views.explain import explain, sentence
+from pyteamd.views.explain import Known, Links, explain, sentence
 
 HISTORY_ENTRIES = 200
 
 
-def explained(team: Team, now: float) -> list[dict[str, Any]]:
-    """One object per port: who, whether it carries traffic, and the sentence a person reads."""
+def explained(team: Team, now: float, links: Links | None = None) -> list[dict[str, Any]]:
+    """One object per port: who, whether it carries traffic, and the sentence a person reads. `links`: see explain."""
     return [
         {
             "port": name,
+            "names": list(names_of(team, name, links)),
             "carrying": reason.carrying,
             "text": sentence(name, reason, now),
             "reason": reason.text,
             "hint": reason.hint,
             "since_s": None if reason.since is None else round(now - reason.since, 3),
         }
-        for name, reason in explain(team, now).items()
+        for name, reason in explain(team, now, links).items()
     ]
+
+
+def names_of(team: Team, name: str, links: Links | None) -> tuple[str, ...]:
+    """All names of a link, the shown one first."""
+    link = (links or Known(team)).find_link(name)
+    return (name,) if link is None else link.names
 
 
 def difference(team: Team) -> dict[str, Any]:

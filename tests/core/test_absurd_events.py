@@ -121,7 +121,7 @@ def write_all(team: Team, dice: random.Random, now: float, refusals: float = 0.2
 
 def look(team: Team, now: float) -> None:
     """Everything a user, the pump, or a fail-over may ask for."""
-    team.take(), team.taps(), team.prepared(), team.unresolved()
+    team.take(), team.taps(), team.prepared(), team.unresolved(now)
     json.dumps(statetree.state(team))
     json.dumps(history.difference(team))
     explain.explain(team, now)

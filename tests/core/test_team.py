@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from explain_kit import Told, again, apply, backup, begin, told
 
+from pyteamd.core.hosts import Hosts
 from pyteamd.core.reload import unknown_hosts
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey, SetOption
@@ -89,7 +90,7 @@ def test_a_port_that_left_under_another_name_stays_out_when_it_gets_its_own_back
     rename(made, "lan2", "eth2")
     made.world.pass_time(5.0)
     assert [port.name for port in made.team.ports.values()] == ["eth1"]
-    assert "taken out under another name" in made.line("eth2")
+    assert ("somebody else took it out" if by_hand else "it was removed by command") in made.line("eth2")
     made.world.add_port("eth2")
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
 
@@ -109,17 +110,30 @@ def test_a_link_that_was_taken_out_under_another_name_comes_back(way: str) -> No
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
 
 
-def test_a_port_of_another_team_can_be_asked_for() -> None:
-    made = told(backup())
+def eth3_of_team1(made: Told) -> Told:
+    """eth3 is a port of another team."""
     made.world.kernel.create_team("team1")
     made.world.make_port("eth3", 1000, 1)
     made.world.set_admin("eth3", False)
     made.world.set_master("eth3", "team1")
-    made.world.set_admin("eth3", False)
+    return made
+
+
+def test_a_port_of_another_team_is_left_there_when_it_is_asked_for() -> None:
+    made = eth3_of_team1(told(backup()))
     made.world.add_port("eth3")
-    assert made.team.ports.named("eth3") is not None
+    assert made.team.ports.named("eth3") is None
+    assert made.line("eth3") == "eth3: belongs to team1"
+    assert made.world.kernel.links[made.world.ifindex_of("eth3")].up
     made.world.add_port("team0")
     assert "team0" not in made.team.members.wanted
+
+
+def test_a_port_of_another_team_can_be_taken_on_purpose() -> None:
+    made = eth3_of_team1(told(backup()))
+    made.team.config.set_port("eth3", {"steal": True})
+    made.world.add_port("eth3")
+    assert made.team.ports.named("eth3") is not None
 
 
 def test_why_a_link_was_refused_is_forgotten_with_the_link() -> None:
@@ -183,7 +197,8 @@ def test_a_restart_without_the_name_of_the_active_port_goes_on_with_another() ->
     made.world.host("gw.example", "")
     said = again(made)
     assert 'info Changed active port to "eth2".' in said
-    assert "write release port eth1" in said
+    assert "write release port eth1" not in said
+    assert "cannot resolve host gw.example" in made.line("eth1")
 
 
 def test_the_address_of_a_team_stays_when_its_only_port_is_looked_up_after_a_restart() -> None:
@@ -211,15 +226,27 @@ def test_an_active_port_that_fails_while_its_names_are_looked_up_is_replaced() -
     assert SetOption(OptionKey("activeport"), two) in team.writes(0.1)
 
 
-def test_a_port_refused_for_a_name_is_looked_up_anew_when_it_is_added_again() -> None:
-    config = {**backup(), "link_watch": NAMED}
-    made = told(config)
-    assert "cannot resolve host gw.example" in made.line("eth1")
+def test_a_name_without_an_address_is_looked_up_again_and_its_watchers_begin_then() -> None:
+    made = told({**backup(), "link_watch": NAMED})
+    assert made.line("eth1").startswith("eth1: link watch down: arp_ping: cannot resolve host gw.example")
+    made.world.pass_time(2.0)
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
     made.world.host("gw.example", "192.0.2.1")
-    made.world.set_admin("eth1", False)
-    made.world.add_port("eth1")
-    assert list(made.reasons()) == ["eth1", "eth2"]
-    assert [port.name for port in made.team.ports.values()] == ["eth1"]
+    for name in ("eth1", "eth2"):
+        made.world.answer(name, "192.0.2.1", True, None)
+    made.world.pass_time(2.0)
+    assert made.line("eth1").startswith("eth1: carries traffic")
+
+
+def test_a_name_is_looked_up_ever_less_often_but_at_least_once_a_minute() -> None:
+    hosts, host = Hosts(), ("gw.example", "inet")
+    asked, now = [], 0.0
+    while now < 300:
+        if hosts.to_look_up([host], now):
+            asked.append(now)
+            hosts.resolved({host: ""}, now)
+        now += 0.5
+    assert asked == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
 
 
 def test_a_configuration_refused_for_a_name_can_be_applied_when_the_name_is_known() -> None:

@@ -119,8 +119,9 @@ def signalled_while_resolving(lab: Lab, monkeypatch: pytest.MonkeyPatch, number:
     heard = threading.Event()
 
     def look_up(*_: object) -> None:
-        os.kill(os.getpid(), number)
-        assert heard.wait(20)
+        if not heard.is_set():
+            os.kill(os.getpid(), number)
+            assert heard.wait(20)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def listen() -> None:
@@ -218,17 +219,6 @@ async def test_a_missing_port_is_skipped(lab: Lab) -> None:
     daemon = await lab.start()
     assert "eth2: Skipped adding a missing port." in daemon.lines
     assert list((await daemon.state())["ports"]) == ["eth1"]
-
-
-@pytest.mark.parametrize("take_over", [False, True])
-async def test_a_port_that_is_up_is_an_error_and_the_device_goes_unless_taken_over(lab: Lab, take_over: bool) -> None:
-    lab.kernel.set_up(lab.link("eth2").ifindex, True)
-    daemon = await lab.start(lab.plan(take_over=take_over))
-    assert daemon.failure is not None
-    assert daemon.failure.errno == errno.EBUSY
-    assert "eth2" in str(daemon.failure)
-    assert lab.has("team0") is take_over
-    assert not daemon.has_file()
 
 
 async def test_no_ports_means_no_ports(lab: Lab) -> None:

@@ -82,9 +82,9 @@ def test_links_of_a_moment_cost_no_memory_and_no_time() -> None:
             seen = LinkSeen(ifindex, f"veth{ifindex}", bytes(6))
             alone.reader.deliver([(0, seen), (0, LinkGone(ifindex))], alone.now)
 
-    pass_by(1000, 500)
     tracemalloc.start()
     try:
+        pass_by(1000, 500)
         before = tracemalloc.get_traced_memory()[0]
         pass_by(2000, SHORT_LIVED)
         grown = tracemalloc.get_traced_memory()[0] - before

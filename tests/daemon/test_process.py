@@ -46,6 +46,13 @@ os._exit(0)
     [
         ("side.report(0)", 0, ""),
         ("side.report(errno.EBUSY)", 1, "Daemon process failed.\nFailed: Device or resource busy\n"),
+        (
+            "side.tell(log); log.info('quiet'); log.warning('p0 is up'); log.error('two\\nlines'); side.report(errno.EBUSY)",
+            1,
+            "p0 is up\ntwo\nlines\nDaemon process failed.\nFailed: Device or resource busy\n",
+        ),
+        ("side.tell(log); log.warning('p0 is up'); side.report(0); log.warning('too late')", 0, "p0 is up\n"),
+        ("side.tell(log); [log.warning('x' * 999) for _ in range(999)]; side.report(0)", 0, 32 * ("x" * 999 + "\n")),
         ("", 1, "Could not receive return value from daemon process.\nFailed: Input/output error\n"),
         (
             "signal.alarm(1); signal.pause()",

@@ -179,7 +179,7 @@ async def test_move_between_teams(world: World) -> None:
     facts = team_of(world, "activebackup", "team0", "eth1")
     other = team_of(world, "broadcast", "team1")
     (port,) = facts.ports
-    assert world.kernel.apply(other.team, [SetMember(port, True)]) == ()
+    assert world.kernel.apply(other.team, [SetMember(port, True, steal=True)]) == ()
     await facts.settle(lambda: not facts.ports)
     dump = world.kernel.dump(other.team)
     assert [seen.ifindex for seen in dump.ports] == [port]

@@ -19,7 +19,7 @@ ROOT: list[tuple[Any, list[str]]] = [
         ["f:1:2: debug_level: 2147483648 is out of range; 0 is used (allowed: -2147483648 to 2147483647)"],
     ),
     ({"hwaddr": "2:3:4:5:6:7"}, []),
-    ({"hwaddr": 5}, ['f:1:2: hwaddr: must be a string, not the integer 5; ignored (write "5")']),
+    ({"hwaddr": 5}, ["f:1:2: hwaddr: must be a string, not the integer 5; ignored"]),
     ({"hwaddr": "zz"}, ['! f:1:2: hwaddr: "zz" is no hardware address (six bytes like 02:00:5e:00:53:01)']),
     ({"link_watch_policy": "all"}, []),
     ({"link_watch_policy": True}, ["f:1:2: link_watch_policy: must be a string, not true; ignored"]),
@@ -41,7 +41,22 @@ ROOT: list[tuple[Any, list[str]]] = [
     ({"mcast_rejoin": 5}, ["f:1:2: mcast_rejoin: must be an object, not the integer 5; ignored"]),
     ({"ports": 5}, ["f:1:2: ports: must be an object, not the integer 5; every port is refused"]),
     ({"ports": 5, "link_watch": {"name": "ethtool"}}, ["f:1:2: ports: must be an object, not the integer 5"]),
-    ({"prots": {}, "x": 1}, ["f:1:2: prots: unknown key (did you mean 'ports'?)", "f:1:15: x: unknown key"]),
+    (
+        {"prots": {}, "x": 1},
+        [
+            "! f:1:1: no key of it is known; this is no configuration of a team",
+            "f:1:2: prots: unknown key (did you mean 'ports'?)",
+            "f:1:15: x: unknown key",
+        ],
+    ),
+    (
+        {"network": {}},
+        [
+            "! f:1:1: no key of it is known; this is a netplan file; see: pyteamd convert --from netplan FILE",
+            "f:1:2: network: unknown key",
+        ],
+    ),
+    ({"runner": {}, "x": 1}, ["f:1:16: x: unknown key"]),
 ]
 
 RUNNER: list[tuple[Any, list[str]]] = [

@@ -60,6 +60,14 @@ class World(ABC):
         """`ip link set NAME master TEAM`, or `nomaster` when `team` is "". The link must be down to be enslaved."""
 
     @abstractmethod
+    def make_other(self, name: str, kind: str) -> int:
+        """Make a "bridge", a "bond" or a "tun" (which has no Ethernet address). Returns its ifindex. LookupError where there is none."""
+
+    @abstractmethod
+    def set_altname(self, name: str, other: str) -> None:
+        """`ip link property add dev NAME altname OTHER`."""
+
+    @abstractmethod
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
         """`teamnl TEAM setoption …`: somebody else changes an option."""
 

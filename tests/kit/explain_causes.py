@@ -161,12 +161,75 @@ def taken_out_by_somebody() -> Told:
 
 
 @at("eth3")
-def refused_by_the_kernel() -> Told:
+def taken_by_a_bridge() -> Told:
     made = told(backup(eth1={}, eth3={}))
+    kernel = made.world.kernel
+    kernel.set_master(kernel.add_pair("eth3", "far").ifindex, kernel.add_other("br0").ifindex)
+    made.world.overrun()
+    return made
+
+
+@at("eth2")
+def taken_out_by_a_bridge() -> Told:
+    made = told(backup())
+    kernel = made.world.kernel
+    kernel.set_master(made.world.ifindex_of("eth2"), kernel.add_other("br0").ifindex)
+    made.world.settle()
+    return made
+
+
+@at("eth2")
+def removed_by_command() -> Told:
+    made = told(backup())
+    made.world.remove_port("eth2")
+    return made
+
+
+@at("eth3")
+def asked_for_and_owned_by_another() -> Told:
+    made = told(backup())
+    kernel = made.world.kernel
+    kernel.set_master(kernel.add_pair("eth3", "far").ifindex, kernel.add_other("bond7", "bond").ifindex)
+    made.world.settle()
+    made.world.add_port("eth3")
+    return made
+
+
+@at("eth3")
+def refused_by_the_kernel() -> Told:
+    made = told(backup(tun0={}, eth3={}), "tun0", start=False)
+    kernel = made.world.kernel
+    kernel.delete_link(made.world.ifindex_of("tun0"))
+    kernel.add_other("tun0", "tun")
+    kernel.add_pair("eth3", "far")
+    begin(made, backup(tun0={}, eth3={}))
+    made.world.pass_time(1.0)
+    return made
+
+
+@at("eth3")
+def asked_for_while_it_is_up() -> Told:
+    made = told(backup())
     link = made.world.kernel.add_pair("eth3", "far")
     made.world.kernel.set_up(link.ifindex, True)
     made.world.settle()
+    made.world.add_port("eth3")
     return made
+
+
+@at("team0")
+def the_team_itself() -> Told:
+    return told(backup(eth1={}, team0={}))
+
+
+@at("lo")
+def loopback() -> Told:
+    return told(backup(eth1={}, lo={}))
+
+
+@at("eth2")
+def host_without_an_address() -> Told:
+    return told({**backup(), "link_watch": {"name": "arp_ping", "target_host": "gw.example"}})
 
 
 @at("eth3")

@@ -35,6 +35,7 @@ class FakePort:
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"
+        self.names = (self.name,)
         self.mac = bytes((2, 0, 0, 0, 0, self.ifindex & 0xFF))
 
 

@@ -42,6 +42,7 @@ class FakePort:
 
     def __post_init__(self) -> None:
         self.name = self.name or f"eth{self.ifindex}"
+        self.names = (self.name,)
         self.original_mac = self.mac
 
     @property

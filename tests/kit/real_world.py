@@ -87,6 +87,17 @@ class RealWorld(World):
     def set_master(self, name: str, team: str) -> None:
         run("ip", "link", "set", name, *(["master", team] if team else ["nomaster"]))
 
+    def make_other(self, name: str, kind: str) -> int:
+        """See World."""
+        words = ["tuntap", "add", "dev", name, "mode", "tun"] if kind == "tun" else ["link", "add", name, "type", kind]
+        if subprocess.run(["ip", *words], capture_output=True).returncode:
+            raise LookupError(kind)
+        return socket.if_nametoindex(name)
+
+    def set_altname(self, name: str, other: str) -> None:
+        """See World."""
+        run("ip", "link", "property", "add", "dev", name, "altname", other)
+
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
         run("teamnl", *_where(key), "--", team, "setoption", key.name, _text(value))
 

@@ -55,6 +55,15 @@ class SimWorld(World):
     def set_master(self, name: str, team: str) -> None:
         self.kernel.set_master(self._link(name).ifindex, self._link(team).ifindex if team else 0)
 
+    def make_other(self, name: str, kind: str) -> int:
+        """See World."""
+        return self.kernel.add_other(name, kind).ifindex
+
+    def set_altname(self, name: str, other: str) -> None:
+        """See World."""
+        link = self._link(name)
+        self.kernel.set_altnames(link.ifindex, *link.altnames, other)
+
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
         self.kernel.teams[self._link(team).ifindex].set_option(key, value)
 

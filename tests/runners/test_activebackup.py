@@ -35,6 +35,10 @@ class FakePort:
     damped: bool = False
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def name(self) -> str:
         return f"eth{self.ifindex}"
 

@@ -30,7 +30,7 @@ def test_paths_are_shown_as_one_writes_them(path: tuple[str | int, ...], shown: 
 def test_user_text_is_safe_to_print_and_short() -> None:
     assert quoted("a" * 1000) == '"' + "a" * 60 + '…"'
     assert quoted("\x1b[2J\u202e") == '"\\x1b[2J\\u202e"'
-    [line] = told(json.dumps({"\x1b[31m\n" * 50: 1}))
+    [line] = told(json.dumps({"runner": {}, "\x1b[31m\n" * 50: 1}))
     assert line.isprintable()
 
 

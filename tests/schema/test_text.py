@@ -101,7 +101,10 @@ YAML_REFUSALS = [
     ("a: !!int 5", "1:4: tags are not supported"),
     ("!!python/object/apply:os.system [ls]", "1:1: tags are not supported"),
     ("a: b: c", "1:5: mapping values are not allowed here"),
-    ("a:\n\t- 1", "2:1: found character '\\t' that cannot start any token"),
+    (
+        "a:\n\t- 1",
+        "2:1: found character '\\t' that cannot start any token (YAML is indented with blanks, not with tabs)",
+    ),
     ("a: 1\n---\nb: 2", "2:1: expected a single document in the stream, but found another document"),
     ("a: 9223372036854775808", "1:4: too big integer"),
     ("a: " + "9" * 5000, "1:4: too big integer"),
@@ -182,7 +185,7 @@ def test_places_in_yaml() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ['{"runner": {"name": "roundrobin"}}', '{"devise": "x"}', "{", ""])
+@pytest.mark.parametrize("text", ['{"runner": {"name": "roundrobin"}}', '{"runner": {}, "devise": "x"}', "{", ""])
 def test_json_needs_no_yaml_not_even_to_place_its_problems(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(pyteamd.schema, "yaml_text", raising=False)
     monkeypatch.setitem(sys.modules, "pyteamd.schema.yaml_text", None)

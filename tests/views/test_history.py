@@ -26,6 +26,7 @@ def test_explained_is_plain_and_complete() -> None:
     assert [row["port"] for row in found] == ["eth1", "eth2", "eth9"]
     assert found[0] == {
         "port": "eth1",
+        "names": ["eth1"],
         "carrying": True,
         "text": "eth1: carries traffic as the active port for 2.5 s",
         "reason": "carries traffic as the active port",

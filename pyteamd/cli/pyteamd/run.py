@@ -35,6 +35,8 @@ def launch(options: Options, config: Config, device: str, pid_path: str, backgro
     """Run the daemon in this process until its end. Returns the exit code."""
     output = choose_output(options.log_output, os.environ, options.daemonize)
     log = open_log(output, f"{options.program}_{device}", os.environ)
+    if background is not None:
+        background.tell(log)
     pid_file = PidFile(pid_path)
     try:
         pid_file.create()
@@ -75,6 +77,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Te
         keep=options.keep_device,
         config_file=options.config_file or "",
         enslave=options.enslave,
+        strict=options.program == "teamd" and not options.take_over,
         usock_path=f"{options.run_dir}{device}.sock" if options.usock else None,
         dbus=options.dbus,
         snapshot_stem=f"{options.run_dir}{device}",
@@ -119,6 +122,8 @@ def event_buffer(wanted: str) -> int:
 
 def failed(number: int, log: logging.Logger, background: Background | None) -> int:
     """The start failed: tell the log, and the process that waits for us. Returns the exit code."""
+    if background is not None:
+        background.stop_telling()
     log.error("Failed: %s", os.strerror(number))
     if background is not None:
         background.report(number)

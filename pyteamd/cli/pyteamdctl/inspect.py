@@ -21,7 +21,8 @@ def explain(session: Session) -> None:
     """One sentence per port, or for the port named."""
     rows = _fetch(session, "Explain")
     if session.args:
-        rows = [row for row in rows if row["port"] in (session.args[0], printable(session.args[0]))]
+        wanted = (session.args[0], printable(session.args[0]))
+        rows = [row for row in rows if any(name in wanted for name in (row["port"], *row.get("names", ())))]
         if not rows:
             raise VerbError(errno.ENODEV, f"{session.args[0]} is neither a port nor to be one.")
     if session.json:

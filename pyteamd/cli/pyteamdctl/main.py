@@ -29,6 +29,7 @@ from pyteamd.cli.pyteamdctl.words import (
 from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
+from pyteamd.model.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +242,9 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
                     _log(error, err)
                 elif str(error):
                     err.write(f"{error}\n")
-                raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})") from None
+                hint = getattr(error, "hint", "")
+                raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})", hint) from None
+            err.writelines(f"{printable(line)}\n" for line in session.remarks)
     except CannotGoOn as error:
         err.write(f"{error}\n")
         if error.hint and options.own:

@@ -32,7 +32,7 @@ class VerbError(Exception):
 class Session:
     """What a verb gets: the connected client, its parameters, the options, and where to write."""
 
-    __slots__ = ("args", "client", "in_words", "json", "oneline", "out", "verbosity")
+    __slots__ = ("args", "client", "in_words", "json", "oneline", "out", "remarks", "verbosity")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Session:
         """Explain what teamdctl shows as a number; not under its name."""
         self.json = json
         """Answer with a document; see json_documents."""
+        self.remarks: list[str] = []
+        """What a person is told besides; not under teamdctl's name."""
 
     def print(self, line: str) -> None:
         self.out.write(f"{line}\n")
@@ -155,7 +157,25 @@ def _state_item_set(session: Session) -> None:
 
 
 def _port_add(session: Session) -> None:
-    session.client.add_port(*session.args)
+    from pyteamd.client.transport import DaemonError
+
+    try:
+        session.client.add_port(*session.args)
+    except DaemonError as error:
+        if session.in_words:
+            error.hint = _explanation(session, session.args[0])
+        raise
+
+
+def _explanation(session: Session, port: str) -> str:
+    """What the daemon has to say of a link that is no port, "" when nothing; teamd has nothing."""
+    from pyteamd.client.transport import ClientError
+
+    try:
+        rows = session.client.explain()
+    except ClientError:
+        return ""
+    return next((row["text"] for row in rows if port in (row["port"], *row.get("names", ()))), "")
 
 
 def _port_remove(session: Session) -> None:
@@ -173,7 +193,26 @@ def _port_present(session: Session) -> None:
 
 
 def _port_config_update(session: Session) -> None:
-    session.client.call("PortConfigUpdate", *session.args)
+    from pyteamd.client.transport import ClientError
+
+    remarks = _remarks(session) if session.in_words else []
+    try:
+        session.client.call("PortConfigUpdate", *session.args)
+    except ClientError as error:
+        error.hint = "; ".join(remarks)
+        raise
+    session.remarks += remarks
+
+
+def _remarks(session: Session) -> list[str]:
+    """What is wrong with new settings of a port, and which of them wait until it joins again; teamd does not say."""
+    from pyteamd.client.transport import ClientError
+
+    try:
+        found = session.client.check_port(*session.args)
+    except ClientError:
+        return []
+    return [*found["problems"], *found["waiting"]]
 
 
 def _port_config_dump(session: Session) -> None:

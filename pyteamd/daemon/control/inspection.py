@@ -23,7 +23,7 @@ MAXIMUM_DIGITS = 20
 
 async def explain(pump: Pump) -> str:
     """Why each port carries traffic or not."""
-    return to_json(inspect_team.explained(pump.team, trio.current_time()))
+    return to_json(inspect_team.explained(pump.team, trio.current_time(), pump.kernel))
 
 
 async def diff(pump: Pump) -> str:

@@ -7,11 +7,14 @@ it knows nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pyteamd.config.config import PortSetup
+from pyteamd.core import reload
 from pyteamd.daemon.control import inspection, reconfigure
 from pyteamd.daemon.control import spread as balance
 from pyteamd.daemon.pump import Pump
@@ -29,9 +32,10 @@ PORT_ADD_FAILED = ("PortAddFail", "Failed to add port.")
 PORT_REMOVE_FAILED = ("PortRemoveFail", "Failed to del port.")
 INVALID_ARGUMENTS = ("InvalidArgs", "Did not receive correct message arguments.")
 
+AT_ONCE = ("prio", "set_down", "steal")
+"""Settings of a port that are in force as soon as they are stored: the others are used when the port joins."""
 JOIN_TIMEOUT_S = 1.0
 """How long a reply waits for the kernel's events to confirm what the kernel has accepted; clients wait 5 s."""
-MAXIMUM_NAME_OCTETS = 15
 
 
 EXPLAINED = ("StateItemValueGet", "StateItemValueSet", "PortConfigUpdate")
@@ -63,7 +67,10 @@ async def config_dump(pump: Pump) -> str:
 
 async def config_dump_actual(pump: Pump) -> str:
     """The configuration with the ports that are there now."""
-    return json_text.dumps(pump.team.config.dump_actual(port.name for port in pump.team.ports.values()))
+    config, ports = pump.team.config, pump.team.ports.values()
+    return json_text.dumps(
+        config.dump_actual([port.name for port in ports], {p.name: config.key(p.link.names) for p in ports})
+    )
 
 
 async def state_dump(pump: Pump) -> str:
@@ -106,12 +113,47 @@ async def port_config_update(pump: Pump, name: str, text: str) -> str:
     """Replace the stored configuration of a link, port or not."""
     link = find(pump, name)
     try:
-        tree = pump.team.config.read_port(name, text, live=link.ifindex in pump.team.ports)
+        tree = pump.team.config.read_port(link.name, text, live=link.ifindex in pump.team.ports)
     except ConfigError as error:
         pump.log(Note(Level.WARNING, line) for line in str(error).splitlines())
         raise UserError(*CONFIG_UPDATE_FAILED, "; ".join(problem.told("") for problem in error.problems)) from None
-    await pump.request(PortConfigUpdate(name, tree))
+    pump.log(Note(Level.WARNING, line) for line in remarks(checked(pump, link, tree)))
+    await pump.request(PortConfigUpdate(pump.team.config.key(link.names), tree))
     return ""
+
+
+async def port_config_check(pump: Pump, name: str, text: str) -> str:
+    """What a new configuration of a link would bring: what is wrong with it, and what waits until the port joins again."""
+    link = find(pump, name)
+    live = link.ifindex in pump.team.ports
+    try:
+        tree = pump.team.config.read_port(link.name, text, live=live)
+    except ConfigError as error:
+        return json.dumps({"problems": str(error).splitlines(), "waiting": []})
+    setup = checked(pump, link, tree)
+    return json.dumps({"problems": remarks(setup), "waiting": waiting(pump, link, setup) if live else []})
+
+
+def checked(pump: Pump, link: LinkSeen, tree: Mapping[str, Any]) -> PortSetup:
+    """New settings of a link as a file with them would be read."""
+    config = pump.team.config
+    key = config.key(link.names)
+    return config.with_port(key, tree).port(key)
+
+
+def remarks(setup: PortSetup) -> list[str]:
+    """What is wrong with the settings of one port; what is wrong for all of them was told before."""
+    return [problem.text("") for problem in setup.problems if problem.path[:1] == ("ports",)]
+
+
+def waiting(pump: Pump, link: LinkSeen, setup: PortSetup) -> list[str]:
+    """Which of the new settings of a port are not in force at once."""
+    changes = reload.of_port(pump.team, pump.team.ports[link.ifindex], setup)
+    late = [change for change in changes if change.path.rpartition(".")[2] not in AT_ONCE]
+    return [
+        f"{change.path}: from {reload.shown(change.before)} to {reload.shown(change.after)} when {link.name} joins again"
+        for change in late
+    ]
 
 
 async def port_config_dump(pump: Pump, name: str) -> str:
@@ -119,12 +161,19 @@ async def port_config_dump(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex not in pump.team.ports:
         raise UserError(*CONFIG_DUMP_FAILED)
-    return json_text.dumps(pump.team.config.dump_port(name))
+    return json_text.dumps(pump.team.config.dump_port(pump.team.config.key(link.names)))
 
 
 METHODS = (
     Method(
         "PortConfigUpdate", ("port_devname", "port_config"), "", port_config_update, "Replace a port's configuration"
+    ),
+    Method(
+        "PortConfigCheck",
+        ("port_devname", "port_config"),
+        "report",
+        port_config_check,
+        "What a port's configuration would bring",
     ),
     Method("PortConfigDump", ("port_devname",), "port_config", port_config_dump, "A port's configuration"),
     Method("PortAdd", ("port_devname",), "", port_add, "Add a port"),
@@ -151,10 +200,7 @@ BY_NAME = {method.name: method for method in METHODS}
 
 def find(pump: Pump, name: str) -> LinkSeen:
     """The link of this name. UserError when there is none."""
-    link = None
-    with contextlib.suppress(UnicodeEncodeError):
-        if 0 < len(name.encode()) <= MAXIMUM_NAME_OCTETS:
-            link = pump.kernel.find_link(name)
+    link = pump.kernel.find_link(name)
     if link is None:
         raise UserError(*NO_DEVICE)
     return link

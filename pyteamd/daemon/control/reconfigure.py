@@ -91,8 +91,9 @@ async def take_back(pump: Pump, before: Before) -> None:
     await _look_up(pump, reload.plan(pump.team, before.text, lenient=True))
     refused = meant(await pump.request(ConfigApply(before.text, before.written, before.choice)))
     pump.unconfirmed.end()
-    name_of = pump.team.facts.name_of
-    pump.log(Note(Level.ERROR, f"the kernel refuses: {describe(each.write, each.errno, name_of)}") for each in refused)
+    facts = pump.team.facts
+    words = [describe(each, facts.name_of, facts.links.get) for each in refused]
+    pump.log(Note(Level.ERROR, f"the kernel refuses: {reason}") for reason in words)
 
 
 async def change(
@@ -152,8 +153,8 @@ async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
         return [error.text]
     if refused:
         await pump.request(ConfigApply(before.text, before.written, before.choice))
-    name_of = pump.team.facts.name_of
-    return [f"the kernel refuses: {describe(each.write, each.errno, name_of)}" for each in refused]
+    facts = pump.team.facts
+    return [f"the kernel refuses: {describe(each, facts.name_of, facts.links.get)}" for each in refused]
 
 
 async def _look_up(pump: Pump, plan: reload.Changes) -> None:

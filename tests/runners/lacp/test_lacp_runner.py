@@ -362,7 +362,8 @@ def test_configuration_keys() -> None:
     assert keys[3:8] == ["active", "fast_rate", "sys_prio", "min_ports", "agg_select_policy"]
     ports = [spec.path for spec in options_of(LacpPortConfig).values()]
     damping = [f"damping.{key}" for key in ("half_life", "penalty", "suppress", "reuse", "max")]
-    assert ports == ["prio", "queue_id", *damping, "weight", "lacp_prio", "lacp_key", "sticky", "wait_to_restore"]
+    assert set(ports[:9]) == {"prio", "queue_id", "set_down", "steal", *damping}
+    assert ports[9:] == ["weight", "lacp_prio", "lacp_key", "sticky", "wait_to_restore"]
 
 
 @pytest.mark.parametrize(

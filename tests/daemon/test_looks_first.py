@@ -1,0 +1,232 @@
+"""A start, a `port add` and a reload look before they act: what is not ours stays as it is, what is in the way is said and waited for."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab, quiet
+
+from pyteamd.daemon.team_server import StartFailed
+from pyteamd.model.desired import SetMember
+from pyteamd.sim.link import SimLink, link_seen
+
+OWNERS = ("br0", "bond7", "team1")
+
+
+def owner_of(lab: Lab, kind: str) -> SimLink:
+    """A device that others belong to."""
+    if kind == "team1":
+        return lab.kernel.links[lab.kernel.create_team("team1")]
+    return lab.kernel.add_other(kind, "bridge" if kind == "br0" else "bond")
+
+
+def owned(lab: Lab, name: str, kind: str) -> SimLink:
+    """A link that serves in another device."""
+    link = lab.link(name)
+    lab.kernel.set_master(link.ifindex, owner_of(lab, kind).ifindex)
+    lab.kernel.set_up(link.ifindex, True)
+    return link
+
+
+async def explained(lab: Lab) -> dict[str, str]:
+    """Sentence by name of the last daemon."""
+    rows = json.loads(await lab.daemons[-1].call("Explain"))
+    return {row["port"]: row["text"] for row in rows}
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+async def test_what_belongs_to_another_device_is_left_there_and_the_others_serve(lab: Lab, kind: str) -> None:
+    link = owned(lab, "eth1", kind)
+    before = link_seen(link)
+    daemon = await lab.start()
+    assert daemon.failure is None
+    assert link_seen(link) == before
+    assert list((await daemon.state())["ports"]) == ["eth2"]
+    assert f"eth1: not added: it belongs to {kind}; it joins when it is free and down" in daemon.lines
+    assert (await explained(lab))["eth1"] == f"eth1: belongs to {kind} (it joins when it is free and down)"
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+async def test_what_was_of_another_device_joins_when_it_is_free_and_down(lab: Lab, kind: str) -> None:
+    link = owned(lab, "eth1", kind)
+    daemon = await lab.start()
+    lab.kernel.set_master(link.ifindex, 0)
+    lab.kernel.set_up(link.ifindex, False)
+    await trio.sleep(1)
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+async def test_a_port_of_another_device_is_taken_where_its_settings_ask_for_that(lab: Lab, kind: str) -> None:
+    owned(lab, "eth1", kind)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {"steal": True}, "eth2": {}}}))
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_a_port_that_was_taken_in_vain_is_given_back(lab: Lab) -> None:
+    link = owned(lab, "eth1", "br0")
+    link.hardware = 0xFFFE
+    before = link_seen(link)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {"steal": True}}}))
+    await quiet()
+    assert link_seen(link) == before
+    assert list((await daemon.state())["ports"]) == ["eth2"]
+    assert "Device is of different type" in (await explained(lab))["eth1"] or "br0" in (await explained(lab))["eth1"]
+
+
+async def test_a_port_that_is_up_is_waited_for(lab: Lab) -> None:
+    lab.kernel.set_up(lab.link("eth2").ifindex, True)
+    daemon = await lab.start()
+    assert daemon.failure is None
+    assert "eth2: not added: it is up; it joins when it is down (ip link set eth2 down)" in daemon.lines
+    assert (await explained(lab))["eth2"].startswith("eth2: is up")
+    lab.kernel.set_up(lab.link("eth2").ifindex, False)
+    await trio.sleep(1)
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_a_port_that_is_up_is_set_down_where_its_settings_say_so(lab: Lab) -> None:
+    lab.kernel.set_up(lab.link("eth2").ifindex, True)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"set_down": True}}}))
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+@pytest.mark.parametrize("order", [("eth1", "eth2", "eth3"), ("eth3", "eth2", "eth1"), ("eth2", "eth1", "eth3")])
+async def test_a_start_as_teamd_that_cannot_succeed_touches_nothing(lab: Lab, order: tuple[str, ...]) -> None:
+    lab.kernel.add_pair("eth3", "peer3")
+    owned(lab, "eth1", "bond7")
+    owned(lab, "eth2", "br0")
+    before = [link_seen(link) for link in lab.kernel.links.values()]
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {name: {} for name in order}}, strict=True))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EBUSY
+    assert "eth2 cannot be added: it belongs to br0." in str(daemon.failure)
+    assert [link_seen(link) for link in lab.kernel.links.values()] == before
+    assert lab.kernel.performed == []
+    assert not daemon.has_file()
+
+
+async def test_a_start_as_teamd_with_a_port_that_is_up_ends_as_teamd_does(lab: Lab) -> None:
+    lab.kernel.set_up(lab.link("eth2").ifindex, True)
+    daemon = await lab.start(lab.plan(strict=True))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EBUSY
+    assert lab.kernel.performed == []
+    assert not lab.has("team0")
+
+
+async def test_a_start_as_teamd_leaves_a_port_of_another_team_there(lab: Lab) -> None:
+    link = owned(lab, "eth1", "team1")
+    before = link_seen(link)
+    daemon = await lab.start(lab.plan(strict=True))
+    assert daemon.failure is None
+    assert link_seen(link) == before
+
+
+async def test_who_listens_at_the_control_socket_keeps_the_device(lab: Lab) -> None:
+    daemon = await lab.start()
+    there = lab.link("team0").ifindex
+    second = await lab.start(lab.plan(recreate=True))
+    assert isinstance(second.failure, StartFailed)
+    assert lab.link("team0").ifindex == there
+    assert daemon.code is None
+
+
+def refuse_type(lab: Lab) -> None:
+    lab.link("eth2").hardware = 0xFFFE
+
+
+def refuse_for_now(lab: Lab) -> None:
+    ifindex = lab.link("eth2").ifindex
+    lab.kernel.refuse(lambda write: isinstance(write, SetMember) and write.ifindex == ifindex, errno.ENETDOWN, 2)
+
+
+@pytest.mark.parametrize(("refuse", "joins"), [(refuse_type, False), (refuse_for_now, True)])
+async def test_what_the_kernel_refuses_is_told_once_and_tried_again(
+    lab: Lab, refuse: Callable[[Lab], None], joins: bool
+) -> None:
+    refuse(lab)
+    daemon = await lab.start()
+    assert daemon.failure is None
+    import trio
+
+    await trio.sleep(30)
+    assert list((await daemon.state())["ports"]) == (["eth1", "eth2"] if joins else ["eth1"])
+    told = [line for line in daemon.lines if "add port eth2" in line]
+    words = "network is down" if joins else "device or resource busy: Device is of different type"
+    assert told == [f"eth2: add port eth2: {words}; tried again from time to time"]
+    assert len([write for write in lab.kernel.performed if isinstance(write, SetMember)]) < 10
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+async def test_port_add_leaves_what_belongs_to_another_device(lab: Lab, kind: str) -> None:
+    lab.kernel.add_pair("eth3", "peer3")
+    link = owned(lab, "eth3", kind)
+    before = link_seen(link)
+    daemon = await lab.start()
+    assert await daemon.call("PortAdd", "eth3") == "PortAddFail: Failed to add port."
+    assert link_seen(link) == before
+    assert (await explained(lab))["eth3"] == f"eth3: belongs to {kind}"
+    assert any(f"eth3 belongs to {kind}" in line for line in daemon.lines)
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+async def test_a_reload_that_names_a_port_of_another_device_explains_it(lab: Lab, kind: str) -> None:
+    daemon = await lab.start()
+    lab.kernel.add_pair("eth3", "peer3")
+    link = owned(lab, "eth3", kind)
+    before = link_seen(link)
+    await quiet()
+    config: dict[str, Any] = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {}, "eth3": {}}}
+    assert json.loads(await daemon.call("ConfigApply", json.dumps(config), "apply"))["applied"]
+    assert link_seen(link) == before
+    assert (await explained(lab))["eth3"] == f"eth3: belongs to {kind} (it joins when it is free and down)"
+
+
+async def test_a_link_is_known_by_all_its_names(lab: Lab) -> None:
+    long = "enp3s0f0np0-" + "x" * 100
+    lab.kernel.set_altnames(lab.link("eth1").ifindex, "enp3s0", long)
+    config = {**ACTIVE_BACKUP, "ports": {long: {"prio": 9}, "eth2": {}}}
+    daemon = await lab.start(lab.plan(config))
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+    assert lab.option("priority", "eth1") == 9
+    assert json.loads(await daemon.call("PortConfigDump", "eth1"))["prio"] == 9
+    assert await daemon.call("PortConfigUpdate", "enp3s0", '{"prio": 3}') == ""
+    await quiet()
+    assert lab.option("priority", "eth1") == 3
+    assert set(json.loads(await daemon.call("ConfigDump"))["ports"]) == {long, "eth2"}
+    assert set(json.loads(await daemon.call("ConfigDumpActual"))["ports"]) == {"eth1", "eth2"}
+    assert await daemon.call("StateItemValueSet", "runner.active_port", long) == ""
+    assert await daemon.call("PortRemove", "enp3s0") == ""
+    assert "eth1: is no port: it was removed by command" in (await explained(lab))["eth1"]
+    assert await daemon.call("PortAdd", long) == ""
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_a_link_joins_when_it_gets_the_name_that_is_wanted(lab: Lab) -> None:
+    lab.kernel.add_pair("eth7", "peer7")
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "wan": {}}}))
+    assert (await explained(lab))["wan"].startswith("wan: there is no such interface")
+    lab.kernel.set_altnames(lab.link("eth7").ifindex, "wan")
+    await quiet()
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth7"]
+
+
+async def test_new_settings_of_a_port_are_checked_as_those_of_a_file(lab: Lab) -> None:
+    daemon = await lab.start()
+    text = '{"prio": 10, "stikcy": true, "sticky": true}'
+    unknown = "ports.eth1.stikcy: unknown key (did you mean 'sticky'?)"
+    report = json.loads(await daemon.call("PortConfigCheck", "eth1", text))
+    assert report["problems"] == [unknown]
+    assert report["waiting"] == ["ports.eth1.sticky: from false to true when eth1 joins again"]
+    assert json.loads(await daemon.call("PortConfigDump", "eth1")) == {"link_watch": {"name": "ethtool"}}
+    assert await daemon.call("PortConfigUpdate", "eth1", text) == ""
+    assert unknown in daemon.lines
+    broken = json.loads(await daemon.call("PortConfigCheck", "eth1", "{"))
+    assert broken["problems"]
+    assert broken["waiting"] == []

@@ -1,0 +1,117 @@
+"""Links of others, links that are up, links that cannot be ports: what the kernel says, and that nothing has changed. Also: all names."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from contract_world import World
+
+from pyteamd.model.desired import OptionKey, SetMember, SetOption
+from pyteamd.model.events import LinkSeen
+
+OWNERS = ("bridge", "bond", "team")
+
+
+def team_of(world: World, name: str = "team0") -> int:
+    team = world.kernel.create_team(name)
+    assert world.kernel.apply(team, [SetOption(OptionKey("mode"), "activebackup")]) == ()
+    return team
+
+
+def look(world: World, name: str) -> LinkSeen:
+    link = world.kernel.find_link(name)
+    assert link is not None
+    return link
+
+
+def owned(world: World, kind: str) -> LinkSeen:
+    """eth1 serves in "owner" and is up."""
+    world.make_link("eth1")
+    if kind == "team":
+        team_of(world, "owner")
+    else:
+        try:
+            world.make_other("owner", kind)
+        except LookupError:
+            pytest.skip(f"this kernel has no {kind}")
+    world.set_master("eth1", "owner")
+    world.set_link("eth1", True)
+    return look(world, "eth1")
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_what_belongs_to_another_device_is_not_even_asked_for(world: World, kind: str) -> None:
+    before, team = owned(world, kind), team_of(world)
+    (refused,) = world.kernel.apply(team, [SetMember(before.ifindex, True)])
+    assert (refused.errno, refused.explanation) == (errno.EBUSY, "eth1 belongs to owner")
+    after = look(world, "eth1")
+    assert (after.master, after.up, after.mac) == (before.master, before.up, before.mac)
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_it_is_taken_on_demand(world: World, kind: str) -> None:
+    before, team = owned(world, kind), team_of(world)
+    assert world.kernel.apply(team, [SetMember(before.ifindex, True, steal=True)]) == ()
+    assert look(world, "eth1").master == team
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_it_is_given_back_when_it_was_taken_in_vain(world: World, kind: str) -> None:
+    before, team = owned(world, kind), team_of(world)
+    assert world.kernel.apply(team, [SetMember(world.make_other("tun0", "tun"), True)]) == ()
+    (refused,) = world.kernel.apply(team, [SetMember(before.ifindex, True, steal=True)])
+    assert refused.errno == errno.EBUSY
+    after = look(world, "eth1")
+    assert (after.master, after.up) == (before.master, before.up)
+
+
+def test_a_link_that_is_up(world: World) -> None:
+    team, port = team_of(world), world.make_link("eth1")
+    world.set_link("eth1", True)
+    (refused,) = world.kernel.apply(team, [SetMember(port, True)])
+    assert (refused.errno, refused.explanation) == (
+        errno.EBUSY,
+        "Device is up. Set it down before adding it as a team port",
+    )
+    assert look(world, "eth1").up
+    assert world.kernel.apply(team, [SetMember(port, True, set_down=True)]) == ()
+    assert look(world, "eth1").master == team
+
+
+def test_a_link_of_another_type(world: World) -> None:
+    team = team_of(world)
+    assert world.kernel.apply(team, [SetMember(world.make_other("tun0", "tun"), True)]) == ()
+    port = world.make_link("eth1")
+    (refused,) = world.kernel.apply(team, [SetMember(port, True)])
+    assert (refused.errno, refused.explanation) == (errno.EBUSY, "Device is of different type")
+    world.set_link("eth1", True)
+    (refused,) = world.kernel.apply(team, [SetMember(port, True, set_down=True)])
+    assert refused.errno == errno.EBUSY
+    assert look(world, "eth1").up
+    assert look(world, "eth1").master == 0
+
+
+def test_loopback_and_the_team_itself(world: World) -> None:
+    team = team_of(world)
+    (refused,) = world.kernel.apply(team, [SetMember(look(world, "lo").ifindex, True)])
+    assert (refused.errno, refused.explanation) == (
+        errno.EINVAL,
+        "Loopback device can't be added as a team port",
+    )
+    (refused,) = world.kernel.apply(team, [SetMember(team, True)])
+    assert (refused.errno, refused.explanation) == (errno.EINVAL, "Cannot enslave team device to itself")
+
+
+@pytest.mark.parametrize("other", ["enp3s0f0", "x" * 127])
+def test_all_names(world: World, other: str) -> None:
+    team, port = team_of(world), world.make_link("eth1")
+    world.set_altname("eth1", other)
+    for name in ("eth1", other):
+        link = look(world, name)
+        assert (link.ifindex, link.name, link.names) == (port, "eth1", ("eth1", other))
+    dumped = {link.ifindex: link for link in world.kernel.dump(team).links}
+    assert dumped[port].altnames == (other,)
+    assert world.kernel.get_link(port) == look(world, "eth1")
+    assert world.kernel.find_link("y" * 127) is None
+    assert world.kernel.find_link("y" * 128) is None
