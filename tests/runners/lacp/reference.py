@@ -137,7 +137,8 @@ class Station:
                 moved = self._receive(port) or moved
             for port in self.ports.values():
                 moved = self._selection(port) or moved
-            waiting = [port for port in self.ports.values() if port.states["MUX"] == "WAITING"]
+            ports = self.ports.values()
+            waiting = [port for port in ports if (port.states["MUX"], port.selected) == ("WAITING", "SELECTED")]
             for port in self.ports.values():
                 moved = (port not in waiting and self._table("MUX", self._mux_table(), port)) or moved
             for port in () if moved else waiting:  # last, so that who comes at the very moment is waited for
