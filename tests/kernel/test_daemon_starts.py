@@ -32,7 +32,10 @@ def failure(*arguments: str) -> list[str]:
     background = pyteamd("-d", *arguments)
     assert background.returncode == 1
     *said, last = done.stderr.splitlines()
-    assert background.stderr.splitlines() == [*said, "Daemon process failed.", last]
+    *told, failed, reason = background.stderr.splitlines()
+    assert (failed, reason) == ("Daemon process failed.", last)
+    assert told
+    assert told == [line for line in said if line in told]
     assert list(RUN_DIR.iterdir()) == []
     return done.stderr.splitlines()
 
@@ -51,12 +54,17 @@ def test_something_else_of_that_name() -> None:
     assert link("team0") is not None
 
 
-def test_a_port_that_is_up() -> None:
+def test_a_port_that_is_up_is_waited_for() -> None:
     ip("link set eth2 up")
-    lines = failure("-c", TEXT)
-    assert lines[-1] == "Failed: Device or resource busy"
-    assert any("eth2" in line for line in lines)
-    assert link("team0") is None
+    done = pyteamd("-d", "-c", TEXT)
+    assert done.returncode == 0
+    assert "eth2: not added: it is up; it joins when it is down (ip link set eth2 down)" in done.stderr.splitlines()
+    eth1, eth2 = link("eth1"), link("eth2")
+    assert eth1 is not None
+    assert eth2 is not None
+    assert eth1["master"] == "team0"
+    assert "master" not in eth2
+    assert pyteamd("-k", "-t", "team0").returncode == 0
 
 
 def test_ports_in_another_mode() -> None:

@@ -88,7 +88,7 @@ def test_hands_and_refusals() -> None:
         says(on, "em1", "disabled by hand: the option enabled is false (teamnl team0 setoption -p em1 enabled true)")
         on.on_host("ip link set em2 up")
         assert on.on_host("pyteamdctl team0 port add em2").status != 0
-        says(on, "em2", "a port must be down when it is added")
+        says(on, "em2", "Device is up. Set it down before adding it as a team port")
         on.on_host("pyteamdctl team0 port config update em1 '{\"queue_id\": 4000}'")
         on.on_host("ip link set em1 nomaster; ip link set em1 down; pyteamdctl team0 port add em1")
         says(
