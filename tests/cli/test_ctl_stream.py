@@ -13,7 +13,7 @@ import pytest
 from ctl_mock import MockDaemon
 
 from pyteamd.cli.pyteamdctl import main as ctl
-from pyteamd.cli.pyteamdctl import stream
+from pyteamd.cli.pyteamdctl import watch
 from pyteamd.cli.pyteamdctl.verbs import Session
 from pyteamd.cli.schemas import SCHEMAS
 
@@ -28,7 +28,7 @@ def _two_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         yield {"events": [{**EVENT, "text": f"{session.client.team} says so"}], "missed": 0}
         yield {"events": [], "missed": 7}
 
-    monkeypatch.setattr(stream, "events", events)
+    monkeypatch.setattr(watch, "events", events)
     with ExitStack() as stack:
         for team in ("team0", "team1"):
             config = b"REPLY_SUCCESS\n" + json.dumps({"device": team}).encode()

@@ -10,9 +10,9 @@ import errno
 import json
 import time
 
+from pyteamd.cli.pyteamdctl import watch
 from pyteamd.cli.pyteamdctl.document import moment
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
-from pyteamd.cli.pyteamdctl.watch import events
 from pyteamd.model.printable import printable
 
 USAGE = "usage: monitor [--json]   for instance: pyteamdctl team0 monitor --json | jq .text"
@@ -30,7 +30,7 @@ def monitor(session: Session) -> None:
     if session.args:
         raise VerbError(errno.EINVAL, USAGE)
     team = session.client.team
-    for found in events(session):
+    for found in watch.events(session):
         for event in found["events"]:
             if session.json:
                 session.print(json.dumps({"team": team, **moment(event["age_s"]), **event}))
