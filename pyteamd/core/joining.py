@@ -205,6 +205,37 @@ class Joining:
             port.config = replace(port.config, prio=prio)
             self._once.options[OptionKey("priority", port.ifindex)] = prio
 
+    def rename(self, before: Iterable[str]) -> list[Port]:
+        """The configuration names other links than `before`. Returns the ports that it names no more: they are to leave."""
+        named = self._config.written
+        leaving = []
+        for name in before:
+            if name in named:
+                continue
+            port = self.ports.named(name)
+            if port is not None and not any(other in named for other in port.link.names):
+                leaving.append(port)
+            self.members.unwant(name)
+        for name in named:
+            if name not in before:
+                self.members.name(name, self._facts.called(name))
+        return leaving
+
+    def reconfigure(self, port: Port, setup: PortSetup, now: float) -> None:
+        """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
+        once, old = self._once.options, port.config
+        port.config = setup.config
+        if setup.config.prio != old.prio:
+            once[OptionKey("priority", port.ifindex)] = setup.config.prio
+        if setup.config.queue_id != old.queue_id:
+            once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
+        self._config.ensure_watcher(self._config.key(port.link.names))
+        policy_all = self._config.team.link_watch_policy == "all"
+        if tuple((watcher.kind, watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
+            self.watch(port, setup, now)
+        elif port.policy_all is not policy_all:
+            port.set_policy(policy_all, now)
+
     def watch(self, port: Port, settings: PortSetup, now: float) -> None:
         """Other watchers for a port; one of a kind there was before begins with what that one said last."""
         left = list(port.watchers)

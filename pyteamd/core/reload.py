@@ -1,59 +1,44 @@
-"""Changing the configuration of a running team: what differs, what each difference interrupts, and how it is taken over.
+"""Changing the configuration of a running team: what differs, and what each difference interrupts.
 
 `plan` compares two configurations as the daemon understands them, not as they are written, and answers with a list of changes or with
-the reasons why the new one cannot be taken over. `apply` is called by the Team when it digests a ConfigApply; all it does is to change
-what is wanted, so the writes follow as they do from any other event. Ports stay in the kernel, watchers keep their verdict, partners are
-kept. A port that a person added, and that neither configuration names, stays as it is. At the start the daemon lives with much, as teamd
-does; later it does not have to: an error refuses a new configuration. Keys that nobody reads are warnings, at the start and later.
+the reasons why the new one cannot be taken over. When the Team digests a ConfigApply, each part of it takes its own settings over
+(`reconfigure`), which only changes what is wanted: the writes follow as they do from any other event. Ports stay in the kernel, watchers
+keep their verdict, partners are kept. A port that a person added, and that neither configuration names, stays as it is. At the start the
+daemon lives with much, as teamd does; later it does not have to: an error refuses a new configuration. Keys that nobody reads are
+warnings, at the start and later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from pyteamd.config.config import Config, PortSetup
-from pyteamd.core.backoff import Backoff
-from pyteamd.core.facts import Facts
 from pyteamd.core.joining import Joining, hosts_in
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
-from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import UNNAMED, WantedPorts
-from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
-from pyteamd.model.setup import Setup
 from pyteamd.runners.base import Runner, TeamView
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ERROR, ConfigError
 
 REFUSED = "ConfigApplyFail"
-COUNTS = ("notify_peers_count", "notify_peers_interval", "mcast_rejoin_count", "mcast_rejoin_interval")
 
 
 class Running(Protocol):
-    """The parts of a Team that a configuration reaches."""
+    """What of a Team is compared with a new configuration."""
 
     config: Config
-    setup: Setup
     enslave: bool
     runner: Runner
-    once: SetOnce
     joining: Joining
-    backoff: Backoff
-    facts: Facts
     view: TeamView
 
     @property
     def ports(self) -> Ports: ...
-    @property
-    def members(self) -> WantedPorts: ...
-
-    def replace_runner(self) -> None:
-        """The configuration names another runner now."""
 
 
 class Disruption(Enum):
@@ -240,80 +225,12 @@ def unusable_hosts(team: Running, new: Config) -> list[HostName]:
     return [host for host in team.joining.hosts.without_address(hosts_of(team, new)) if host not in old]
 
 
-def apply(team: Running, text: str, written: tuple[str, ...] | None, choice: str, now: float) -> None:
-    """Take the configuration over. UserError when it cannot be, and nothing has changed. `written`, `choice`: see ConfigApply."""
-    ready = plan(team, text, lenient=written is not None)
-    new = ready.config
-    if new is None:
+def accepted(team: Running, text: str, lenient: bool) -> Config:
+    """The configuration of this text, which can be applied now. UserError when it cannot."""
+    ready = plan(team, text, lenient=lenient)
+    if ready.config is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))
-    if hosts := unusable_hosts(team, new):
+    if hosts := unusable_hosts(team, ready.config):
         team.joining.hosts.forget_failures(hosts)
         raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
-    if written is not None:
-        new.written = written
-    setups = list(staying(team, new))
-    settings, before = team.runner.settings(), (team.config.team, team.config.written)
-    once = dict(team.once.options)
-    another_runner = new.runner_class is not team.config.runner_class
-    team.config.become(new)
-    membership(team, before[1], now)
-    for port, setup in setups:
-        port_settings(team, port, setup, now)
-    if another_runner:
-        team.replace_runner()
-    else:
-        team.runner.reconfigure(new.runner, team.view, now)
-        team.once.options.update(dict(team.runner.settings().items() - settings.items()))
-    team_settings(team, {name: after for _, name, _, after in values(before[0], new.team)})
-    for key, _ in team.once.options.items() - once.items():
-        team.backoff.forget(key)
-    if choice:
-        for port, setup in setups:
-            if OptionKey("priority", port.ifindex) in team.once.options:
-                port.kernel_priority = setup.config.prio  # the old one again, for whoever chooses by it
-        team.runner.choose_again(choice, team.view, now)
-
-
-def membership(team: Running, before: tuple[str, ...], now: float) -> None:
-    """Ports that are named no more leave, new ones may join; without `enslave` that is other people's business."""
-    if not team.enslave:
-        return
-    names = team.config.written
-    for name in before:
-        if name in names:
-            continue
-        port = team.ports.named(name)
-        if port is not None and not any(other in names for other in port.link.names):
-            team.runner.leave_port(port.ifindex, team.view, now)
-            team.joining.release(port.ifindex, UNNAMED)
-        team.members.unwant(name)
-    for name in names:
-        if name not in before:
-            team.members.name(name, team.facts.called(name))
-
-
-def port_settings(team: Running, port: Port, setup: PortSetup, now: float) -> None:
-    """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
-    once, old = team.once.options, port.config
-    port.config = setup.config
-    if setup.config.prio != old.prio:
-        once[OptionKey("priority", port.ifindex)] = setup.config.prio
-    if setup.config.queue_id != old.queue_id:
-        once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
-    team.config.ensure_watcher(team.config.key(port.link.names))
-    policy_all = team.config.team.link_watch_policy == "all"
-    if tuple((watcher.kind, watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
-        team.joining.watch(port, setup, now)
-    elif port.policy_all is not policy_all:
-        port.set_policy(policy_all, now)
-
-
-def team_settings(team: Running, changed: Mapping[str, Any]) -> None:
-    """Keys of the team that changed."""
-    for name in COUNTS:
-        if changed.get(name) is not None:
-            team.once.options[OptionKey(name)] = changed[name]
-    if changed.get("hwaddr") is not None:
-        team.once.mac = changed["hwaddr"]
-    if "debug_level" in changed:
-        team.setup.debug_level = max(0, changed["debug_level"])
+    return ready.config

@@ -6,12 +6,16 @@ wants is held up against everybody.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pyteamd.config.config import TeamConfig
 from pyteamd.core.port import Port
 from pyteamd.model.desired import Observed, OptionKey, OptionValue, SetOption
 from pyteamd.runners.base import Runner
 
 MODE = OptionKey("mode")
+COUNTS = ("notify_peers_count", "notify_peers_interval", "mcast_rejoin_count", "mcast_rejoin_interval")
 DETOURS = ("broadcast", "roundrobin")
 """Modes to go through where the mode is right and has to be left all the same; one of them is another one."""
 
@@ -26,13 +30,12 @@ class SetOnce:
         self.set_up(runner)
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
-        counts = {
-            "notify_peers_count": config.notify_peers_count,
-            "notify_peers_interval": config.notify_peers_interval,
-            "mcast_rejoin_count": config.mcast_rejoin_count,
-            "mcast_rejoin_interval": config.mcast_rejoin_interval,
-        }
-        self.options.update({OptionKey(name): count for name, count in counts.items() if count is not None})
+        self.reconfigure({name: getattr(config, name) for name in COUNTS})
+
+    def reconfigure(self, changed: Mapping[str, Any]) -> None:
+        """Keys of the team that are configured now, or differently; None is no wish."""
+        self.options |= {OptionKey(name): changed[name] for name in COUNTS if changed.get(name) is not None}
+        self.mac = changed.get("hwaddr") or self.mac
 
     def set_up(self, runner: Runner) -> None:
         """The team is to run in this runner's mode."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from pyteamd.config.config import Config
+from pyteamd.config.config import Config, PortSetup
 from pyteamd.core import reload
 from pyteamd.core.alarm import Alarm
 from pyteamd.core.answers import Answers
@@ -23,7 +23,7 @@ from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import WantedPorts
+from pyteamd.core.wanted import UNNAMED, WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
 from pyteamd.model.errors import NO_DEVICE, SET_FAILED, UserError
 from pyteamd.model.events import (
@@ -399,9 +399,40 @@ class Team:
         return True
 
     def _config_apply(self, event: ConfigApply, now: float) -> bool:
-        reload.apply(self, event.text, event.written, event.choice, now)
+        new = reload.accepted(self, event.text, lenient=event.written is not None)
+        if event.written is not None:
+            new.written = event.written
+        staying = list(reload.staying(self, new))
+        once, team, named = dict(self.once.options), self.config.team, self.config.written
+        another_runner = new.runner_class is not self.config.runner_class
+        self.config.become(new)
+        for port in self.joining.rename(named) if self.enslave else ():
+            self.runner.leave_port(port.ifindex, self.view, now)
+            self.joining.release(port.ifindex, UNNAMED)
+        for port, setup in staying:
+            self.joining.reconfigure(port, setup, now)
+        if another_runner:
+            self.replace_runner()
+        else:
+            settings = self.runner.settings()
+            self.runner.reconfigure(new.runner, self.view, now)
+            self.once.options.update(dict(self.runner.settings().items() - settings.items()))
+        changed = {name: after for _, name, _, after in reload.values(team, new.team)}
+        self.once.reconfigure(changed)
+        self.setup.debug_level = max(0, changed.get("debug_level", self.setup.debug_level))
+        for key, _ in self.once.options.items() - once.items():
+            self.backoff.forget(key)
+        if event.choice:
+            self._choose_again(event.choice, staying, now)
         self._refresh_view()
         return True
+
+    def _choose_again(self, choice: str, staying: list[tuple[Port, PortSetup]], now: float) -> None:
+        """A configuration is taken back, and with it what was chosen under it."""
+        for port, setup in staying:
+            if OptionKey("priority", port.ifindex) in self.once.options:
+                port.kernel_priority = setup.config.prio  # the old one again, for a runner that chooses by it
+        self.runner.choose_again(choice, self.view, now)
 
     def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
         self.joining.resolved(event.addresses, now)
