@@ -115,7 +115,9 @@ def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
 def leaves_valid(event: Event, team: Team) -> bool:
     """Whether a forecast still holds after this event, provided that nothing was written or said because of it."""
     if isinstance(event, ABOUT_A_LINK):
-        return event.ifindex not in team.ports and event.ifindex != team.view.ifindex
+        if event.ifindex in team.ports or event.ifindex == team.view.ifindex:
+            return False
+        return not (isinstance(event, LinkSeen) and (event.master == team.view.ifindex or team.members.wants(event)))
     return isinstance(event, (Tick, FrameSeen))
 
 
