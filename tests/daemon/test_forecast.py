@@ -116,5 +116,11 @@ def test_what_ends_a_forecast() -> None:
     assert [leaves_valid(event, world.team) for event in (Tick(), frame, foreign)] == [True, True, True]
     world.team.members.want("eth8", 98)
     wanted = LinkSeen(98, "eth8", b"\0" * 6)
-    for event in (wanted, port, CarrierSeen(port.ifindex, True), OptionSeen(OptionKey("enabled", 99), True), PortAdd(99)):
+    for event in (
+        wanted,
+        port,
+        CarrierSeen(port.ifindex, True),
+        OptionSeen(OptionKey("enabled", 99), True),
+        PortAdd(99),
+    ):
         assert not leaves_valid(event, world.team)
