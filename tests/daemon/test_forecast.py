@@ -114,8 +114,8 @@ def test_what_ends_a_forecast() -> None:
     foreign = LinkSeen(99, "eth9", b"\0" * 6)
     frame = FrameSeen(port.ifindex, b"", b"", 0, None, b"")
     assert [leaves_valid(event, world.team) for event in (Tick(), frame, foreign)] == [True, True, True]
-    world.team.members.want("eth8", 98)
     wanted = LinkSeen(98, "eth8", b"\0" * 6)
+    world.team.members.want("eth8", wanted)
     for event in (
         wanted,
         port,
