@@ -131,6 +131,10 @@ class Client(Connection):
         found: list[Reason] = self._json("Explain")
         return found
 
+    def reason(self, method: str, subject: str) -> str:
+        """Why the last refused call was refused, if it was this `method` about this `subject` (its first argument), else "". Only pyteamd."""
+        return str(self._object("Reason", method, subject)["reason"])
+
     def diff(self) -> Difference:
         """What the kernel shall have against what it has. Only pyteamd."""
         found: Difference = self._json("Diff")
@@ -199,6 +203,7 @@ METHODS = {
     "PortConfigDump": "port_config",
     "PortConfigUpdate": "update_port",
     "PortConfigCheck": "check_port",
+    "Reason": "reason",
     "ConfigApply": "apply",
     "ConfigConfirm": "confirm",
     "Explain": "explain",

@@ -101,7 +101,7 @@ def test_early_errors_go_to_syslog_too_where_that_is_asked_for(
     monkeypatch.setattr(daemon_log.SyslogHandler.__init__, "__defaults__", (path,))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
-        assert cli.main(["pyteamd", "-t", "team0", "-c", '{"runner": {"name": "x"}}']) == 1
+        assert cli.main(["pyteamd", "-t", "team0", "-c", '{"runner": {"name": "x"}}']) == 78
         assert b"pyteamd_team0[" in (line := listener.recv(1 << 16))
         assert b"configuration:1:13: error: runner.name" in line
     assert "configuration:1:13: error: runner.name" in capfd.readouterr().err

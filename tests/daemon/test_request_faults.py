@@ -21,6 +21,8 @@ from pyteamd.model.errors import KernelGone, KernelRefused
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "PortConfigUpdate": ("eth1", "{}"),
+    "PortConfigCheck": ("eth1", "{}"),
+    "Reason": ("PortAdd", "eth1"),
     "PortConfigDump": ("eth1",),
     "PortAdd": ("spare",),
     "PortRemove": ("eth2",),

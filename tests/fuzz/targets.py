@@ -294,7 +294,7 @@ def served(kind: str) -> Made:
     """A team whose ports came into service by what its partners said."""
     made = begun(kind)
     made.join()
-    hosts = made.team.unresolved()
+    hosts = made.team.unresolved(made.now)
     if hosts:
         made.team.handle(HostsResolved({host: host[0] for host in hosts}), made.now)
     made.answer()
