@@ -132,7 +132,7 @@ class Client(Connection):
         return found
 
     def reason(self, method: str, subject: str) -> str:
-        """Why the last refused call was refused, if it was this `method` about this `subject` (its first argument), else "". Only pyteamd."""
+        """Why the last refusal was, if of this `method` about this `subject` (its first argument); else "". Only pyteamd."""
         return str(self._object("Reason", method, subject)["reason"])
 
     def diff(self) -> Difference:
