@@ -11,10 +11,16 @@ import errno
 import os
 import socket
 import struct
+import time
 from typing import Final
 
+from pyteamd.daemon.pid_file import is_dying
+
 NAME: Final = "\0pyteamd/device/{}"
-_CREDENTIALS: Final = struct.Struct("3i")
+LONGEST_DEATH_S: Final = 2.0
+"""A daemon that was killed keeps its lock until the kernel has cleaned up, which a busy machine takes its time for."""
+LOOK_AGAIN_S: Final = 0.01
+CREDENTIALS: Final = struct.Struct("3i")
 """struct ucred: process, user, group."""
 
 
@@ -32,14 +38,24 @@ class DeviceLock:
     def __init__(self, ifindex: int) -> None:
         """Served when a daemon has it. OSError, EADDRINUSE among them, when it cannot be had and that proves nothing."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            self._socket.bind(NAME.format(ifindex))
-            self._socket.listen(1)
-        except OSError as error:
-            self._socket.close()
-            if error.errno == errno.EADDRINUSE and (pid := holder(ifindex)) is not None:
-                raise Served(pid) from None
-            raise
+        patience = LONGEST_DEATH_S
+        while True:
+            try:
+                self._socket.bind(NAME.format(ifindex))
+                self._socket.listen(1)
+                return
+            except OSError as error:
+                pid = holder(ifindex) if error.errno == errno.EADDRINUSE else None
+                if pid is None:  # its owner has just gone, or it is nobody's whom we believe
+                    patience = min(patience, 10 * LOOK_AGAIN_S)
+                waits = patience > 0 and error.errno == errno.EADDRINUSE and (pid is None or is_dying(pid))
+                if not waits:
+                    self._socket.close()
+                    if pid is not None:
+                        raise Served(pid) from None
+                    raise
+            patience -= LOOK_AGAIN_S
+            time.sleep(LOOK_AGAIN_S)  # before anything is served, and only where the predecessor is being ended
 
     def close(self) -> None:
         """Let go of the device."""
@@ -51,8 +67,8 @@ def holder(ifindex: int) -> int | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
         try:
             probe.connect(NAME.format(ifindex))
-            octets = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            octets = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
         except OSError:
             return None
-    pid, user, _ = _CREDENTIALS.unpack(octets)
+    pid, user, _ = CREDENTIALS.unpack(octets)
     return pid if user in (0, os.geteuid()) else None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import signal
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ MAXIMUM_OCTETS = 64
 """More than any process number takes."""
 RUN_DIR = ("/var/run/", "/run/")
 """Where the name of a pid file is the team's."""
+SIGKILL_BIT = 1 << (signal.SIGKILL - 1)
 ATTEMPTS = 10
 """Rivals that may come and go while a stale file is looked at."""
 
@@ -83,7 +85,23 @@ def why_not(pid: int, path: str) -> str:
         return os.strerror(error.errno or 0)
     except PermissionError:
         pass
+    if is_dying(pid):
+        return "it was killed"
     return "" if holds(pid, path) or is_teamd(pid, path) else "its number belongs to another process"
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process is being ended by the kernel: it holds its locks and sockets for a moment longer, and does nothing any more.
+
+    SIGKILL is on its way, or its memory is gone already.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        killed = any(int(fields[name], 16) & SIGKILL_BIT for name in ("SigPnd", "ShdPnd"))
+        return killed or "VmSize" not in fields
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def is_held(path: str) -> bool:

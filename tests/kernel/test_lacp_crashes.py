@@ -161,8 +161,10 @@ class ReadyMade(Ordinary):
         assert successor.stdout is not None
         successor.stdin.write("\n")
         successor.stdin.flush()
-        while "successfully started" not in successor.stdout.readline():
-            assert successor.poll() is None
+        said = []
+        while not said or "successfully started" not in said[-1]:
+            said.append(successor.stdout.readline())
+            assert said[-1], "".join(said)
 
     def close(self) -> None:
         for process in self._processes:

@@ -25,6 +25,8 @@ import trio
 
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS, TOO_LONG, Desk, guarded
+from pyteamd.daemon.device_lock import CREDENTIALS
+from pyteamd.daemon.pid_file import is_dying
 from pyteamd.model.errors import UserError
 from pyteamd.model.printable import printable_lines
 
@@ -150,7 +152,7 @@ def identity_of(path: str) -> tuple[int, int]:
 
 
 def somebody_listens(path: str) -> bool:
-    """Whether there is a socket of this name, of whatever type, that has an owner; a crash leaves one without."""
+    """Whether there is a socket of this name, of whatever type, that has an owner who lives; a crash leaves one without."""
     with socket.socket(socket.AF_UNIX, KIND) as probe:
         try:
             probe.connect(path)
@@ -158,7 +160,8 @@ def somebody_listens(path: str) -> bool:
             return False
         except OSError:
             return True  # of another type, or too busy
-    return True
+        owner = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    return not is_dying(CREDENTIALS.unpack(owner)[0])
 
 
 async def answer(desk: Desk, packet: bytes, log: logging.Logger) -> bytes | None:
