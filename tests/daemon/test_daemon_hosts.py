@@ -113,7 +113,7 @@ async def test_a_start_that_looks_up_a_host_is_abandoned(
 PROCESS = """
 import json, signal, socket, sys, time, trio
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/../daemon"]
 from daemon_kit import Lab
 from test_daemon_hosts import SLOW
 
