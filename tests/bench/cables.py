@@ -27,11 +27,15 @@ def ip(command: str) -> None:
 
 
 def make_cables(names: Sequence[str]) -> None:
-    """veth pairs ethN/peerN, the peers in their namespace and up. What is there already stays."""
+    """veth pairs ethN/peerN, the peers in their namespace and up. What is there already stays, unless a failed scenario left it half."""
     if not os.path.exists(f"/run/netns/{PEERS}"):
         ip(f"netns add {PEERS}")
     for name in names:
-        if not os.path.exists(f"/sys/class/net/{name}"):
+        looked = subprocess.run(["ip", "-n", PEERS, "link", "show", peer_of(name)], capture_output=True, check=False)
+        whole = os.path.exists(f"/sys/class/net/{name}") and looked.returncode == 0
+        if os.path.exists(f"/sys/class/net/{name}") and not whole:
+            ip(f"link del {name}")
+        if not whole:
             ip(f"link add {name} type veth peer name {peer_of(name)} netns {PEERS}")
         ip(f"-n {PEERS} link set {peer_of(name)} up")
 

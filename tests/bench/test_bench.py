@@ -65,5 +65,5 @@ def test_a_scenario_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) 
     assert ended.returncode == 1
     assert "bench: lacp failed: teamd: did not start, exit status 3: no such luck" in ended.stdout
     found = json.loads(file.read_text())
-    assert list(found["failed"]) == ["lacp"]
+    assert list(found["failed"]) == ["lacp"], found["failed"]
     assert len(found["samples"]["failover"]["teamd"]["out_ms"]) == 4

@@ -87,7 +87,9 @@ def compat() -> None:
     Path("/run/teamd/team0.conf").write_text("{")
     assert run(f"systemctl start {unit}")[0] != 0
     time.sleep(1)
-    assert (show(unit, "NRestarts"), show(unit, "ExecMainStatus")) == ("0", "1"), "exit code 1 does not restart"
+    assert (show(unit, "NRestarts"), show(unit, "ExecMainStatus")) == ("0", "78"), (
+        "a wrong configuration does not restart"
+    )
     must(f"systemctl reset-failed {unit}")
     Path("/run/teamd/team0.conf").unlink()
     say("teamd@team0: restart, SIGKILL, stop, bad configuration: as they shall be")
@@ -119,7 +121,7 @@ def native() -> None:
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}s\n")  # the same thing in less time
     assert run(f"systemctl start {unit}")[0] != 0, "no configuration"
-    assert show(unit, "ExecMainStatus") == "1"
+    assert show(unit, "ExecMainStatus") == "78"
     must(f"systemctl reset-failed {unit}")
     Path("/etc/pyteamd/team0.yaml").write_text("runner:\n  name: activebackup\nports:\n  em1:\n  em2:\n")
     took_s = timed_start(unit)
