@@ -45,7 +45,7 @@ stop() {
     exit 1
 }
 
-put() { # PATH [MODE]: what comes on stdin; whoever reads the old file while it is replaced reads it to its end
+put() { # PATH [MODE]: what comes on stdin; a program that reads the old file meanwhile reads it to its end
     directory "$(dirname "$1")"
     cat >"$DESTDIR$1.new"
     chmod "${2:-644}" "$DESTDIR$1.new"

@@ -181,7 +181,7 @@ class Joining:
         return self.hosts.deadline(self.needed_hosts()) if self.hosts.failing else None
 
     def resolved(self, addresses: Mapping[HostName, str], now: float) -> None:
-        """Numeric addresses of hosts, "" for one that has none: whoever waited for them begins to watch."""
+        """Numeric addresses of hosts, "" for one that has none: the ports that waited for them begin to watch."""
         self.hosts.resolved(addresses, now)
         for port in self.ports.values():
             hosts = [watcher.kind.hosts_in(watcher.config).items() for watcher in stand_ins(port)]

@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong last and alone, with one hint."""
 
     capture = False
-    """Instead of parsing, hand the parser to whoever wants to know what a command takes (see `parser_of`)."""
+    """Instead of parsing, hand the parser to a caller that wants to know what a command takes (see `parser_of`)."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """See argparse, whose other ways to parse go through here."""

@@ -33,7 +33,7 @@ def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
         "--metrics-listen",
         metavar="ADDRESS",
         type=listen_argument,
-        # No "" here: a default that is a text would be checked as if somebody had typed it.
+        # No "" here: a default that is a text would be checked as if it had been typed.
         help="serve the metrics of all teams there: the path of a unix socket, or a loopback address with a port",
     )
     return parser.parse_args(list(arguments))
