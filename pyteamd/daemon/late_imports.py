@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from pyteamd.daemon.in_thread import in_thread
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
@@ -40,5 +41,5 @@ async def import_late() -> None:
     """A task of the process: import them, one after the other."""
     await trio.sleep(AFTER_S)
     for name in late():
-        await trio.to_thread.run_sync(importlib.import_module, name, abandon_on_cancel=True)
+        await in_thread(importlib.import_module, name)
         await trio.sleep(PAUSE_S)

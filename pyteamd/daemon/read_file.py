@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 
 import trio
 
+from pyteamd.daemon.in_thread import in_thread
+
 MAXIMUM_OCTETS: Final = 1 << 20
 TIMEOUT_S: Final = 5.0
 """How long a file, or what is made of it, is waited for."""
@@ -44,5 +46,5 @@ async def off_loop(work: Callable[[], _T]) -> _T:
     A thread that is given up goes on by itself, and until it is done the next one waits.
     """
     with trio.move_on_after(TIMEOUT_S):
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=_one)
+        return await in_thread(work, limiter=_one)
     raise OSError(errno.ETIMEDOUT, f"takes longer than {TIMEOUT_S:.0f} s")

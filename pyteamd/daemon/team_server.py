@@ -28,6 +28,7 @@ from pyteamd.daemon.control.desk import Desk
 from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.device_lock import DeviceLock, Served
+from pyteamd.daemon.in_thread import in_thread
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.pid_file import PidFile
@@ -416,8 +417,8 @@ class TeamServer:
 
     async def _resolve(self, host: str, family: str) -> None:
         try:
-            found: list[tuple[Any, ...]] = await trio.to_thread.run_sync(
-                socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM, abandon_on_cancel=True
+            found: list[tuple[Any, ...]] = await in_thread(
+                socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM
             )
             address = str(found[0][4][0])
         except (OSError, UnicodeError) as error:

@@ -184,7 +184,8 @@ class Lab:
 
 def jumping(main: Callable[..., Any], *, clock: object = None, **settings: Any) -> Any:
     """trio.run on a clock that jumps to the next deadline when nothing is left to do."""
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), **settings)
+    strict = {"strict_exception_groups": True}  # trio's default since 0.23
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), **strict, **settings)
 
 
 async def quiet() -> None:
