@@ -50,8 +50,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[
     program = tmp_path_factory.mktemp("bin") / "teamd"
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([str(program), "60"]) as process:
-        while Path(f"/proc/{process.pid}/comm").read_bytes() != b"teamd\n":
-            pass  # the new program's name appears a moment after its start
+        while Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[:2] != [str(program).encode(), b"60"]:
+            pass  # the new program's name and words appear a moment after its start, the words last
         yield process
         process.kill()
 
