@@ -181,8 +181,8 @@ class Group:
         """When waiting is over, for this port and those it waits for; long ago for one that does not wait."""
         if not isinstance(port.standing, Waiting):
             return LONG_AGO
-        others = (other.standing for other in self.ports.values() if other.lag == port.lag)
-        waits = [(one.since, one.until) for one in others if isinstance(one, Waiting)]
+        waiting = [one for other in self.ports.values() if isinstance(one := other.standing, Waiting)]
+        waits = [(one.since, one.until) for one in waiting if one.lag == port.standing.lag]
         return ready_at(waits, port.standing.until)
 
     def deadline(self, port: LacpPort, now: float) -> float | None:

@@ -10,6 +10,8 @@ SYNCHRONIZATION counts, and whether an LACPDU is due, which is a comparison of w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from operator import attrgetter
 
 from pyteamd.runners.base import PortView
 from pyteamd.runners.lacp.churn import ChurnDetection
@@ -62,6 +64,11 @@ MUX_BITS = {
     | (lacpdu.DISTRIBUTING if mux.distributing else 0)
     for mux in Mux
 }
+
+IDENTITY = ("system", "system_priority", "key", "port", "port_priority")
+identity = attrgetter(*IDENTITY)
+one_end = lru_cache(4096)(LacpInfo)
+"""What we say of ourselves is asked for several times with every event, and is hardly ever something new."""
 
 HEEDED_BITS = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.SYNCHRONIZATION | lacpdu.AGGREGATION
 """Of our state, what the partner must have right; being wrong about the rest is no reason to speak (update_NTT)."""
@@ -146,7 +153,7 @@ class LacpPort:
                 state |= lacpdu.EXPIRED | lacpdu.DEFAULTED if self.told is None else lacpdu.EXPIRED
             case Defaulted():
                 state |= lacpdu.DEFAULTED
-        return LacpInfo(local.priority, local.mac, self.key(local), self.view.config.lacp_prio, self.number, state)
+        return one_end(local.priority, local.mac, self.key(local), self.view.config.lacp_prio, self.number, state)
 
     def matched(self, local: LocalSystem) -> bool:
         """The partner means this very port when it speaks of us. What is compared does not depend on any machine of ours."""
@@ -367,7 +374,6 @@ def same_link(one: LacpInfo, other: LacpInfo) -> bool:
 
 def mismatch(told: LacpInfo, real: LacpInfo) -> str:
     """First field in which an end of a link is mistaken for another; "" when it is meant."""
-    for name in ("system", "system_priority", "key", "port", "port_priority"):
-        if getattr(told, name) != getattr(real, name):
-            return name
+    if identity(told) != identity(real):
+        return next(name for name in IDENTITY if getattr(told, name) != getattr(real, name))
     return "aggregation" if (told.state ^ real.state) & lacpdu.AGGREGATION else ""

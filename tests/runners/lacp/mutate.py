@@ -170,7 +170,7 @@ FAULTS = (
     # selection and mux
     Fault("no wait_while", "machines", "AGGREGATE_WAIT_S = 2.0", "AGGREGATE_WAIT_S = 0.0"),
     Fault("everybody waits for the last comer", "selection",
-          "return max((until for since, until in waits if since <= own_until), default=own_until)",
+          "return max((until for since, until in waits if since < own_until), default=own_until)",
           "return max((until for since, until in waits), default=own_until)"),
     Fault("priorities compared as text", "selection",
           "return (*member.rank, member.ifindex)",

@@ -124,7 +124,7 @@ class Station:
         """Ready (6.4.14.1): all that wait for the aggregator have waited. DIFFERENCE 4: of those that came before it was done."""
         others = [one for one in self.ports.values() if one.states.get("MUX") == "WAITING" and one.lag == port.lag]
         return max(
-            [one.waited_until for one in others if one.waiting_since <= port.waited_until], default=port.waited_until
+            [one.waited_until for one in others if one.waiting_since < port.waited_until], default=port.waited_until
         )
 
     # -- all machines -----------------------------------------------------------------------------------------------------
@@ -137,11 +137,7 @@ class Station:
                 moved = self._receive(port) or moved
             for port in self.ports.values():
                 moved = self._selection(port) or moved
-            ports = self.ports.values()
-            waiting = [port for port in ports if (port.states["MUX"], port.selected) == ("WAITING", "SELECTED")]
             for port in self.ports.values():
-                moved = (port not in waiting and self._table("MUX", self._mux_table(), port)) or moved
-            for port in () if moved else waiting:  # last, so that who comes at the very moment is waited for
                 moved = self._table("MUX", self._mux_table(), port) or moved
             if not moved:
                 break

@@ -83,10 +83,10 @@ class ShadowedBox(Box):
             if ifindex not in station.ports:
                 station.ports[ifindex] = self._new(ifindex)
             port = station.ports[ifindex]
-            enabled = self.ports[ifindex].running and self.view.up
-            if port.port_enabled and not enabled and not self.view.up:
-                port.selected = "UNSELECTED"
-            port.port_enabled = enabled
+            running = self.ports[ifindex].running
+            if running and not self.view.up:
+                port.selected = "UNSELECTED"  # DIFFERENCE 8: the team is down
+            port.port_enabled = running and self.view.up
             station.record_sync(port) if "RECEIVE" in port.states else None
         if isinstance(event, FrameSeen) and event.ifindex in station.ports:
             port = station.ports[event.ifindex]
