@@ -53,6 +53,7 @@ WITHOUT_EFFECT = {
     "arp_all_targets": "any is the default",
     "arp-all-targets": "any is the default",
     "bond-slaves": "none, or the ports say the same",
+    "slaves": "bond-slaves says the same",
     "bond-primary": "two ports say the same",
     "bond-mode": "two families say the same",
     "permissions": "empty",

@@ -34,7 +34,8 @@ cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}
 kernel=$cache/kernel
 tree=$cache/systemd-root
 tree_packages='systemd systemd-sysv dbus libpam-systemd network-manager iproute2 kmod python3 python3-venv libteam-utils
-    iputils-ping procps busybox-static make man-db python3-trio python3-pyroute2 python3-jeepney python3-yaml'
+    iputils-ping procps busybox-static make man-db python3-trio python3-pyroute2 python3-jeepney python3-yaml
+    ifupdown ifenslave'
 package_packages='debhelper dh-python pybuild-plugin-pyproject python3-all python3-setuptools python3-pip python3-trio
     python3-pyroute2 python3-jeepney python3-yaml lintian rpm rpmlint netplan.io graphviz'
 # What a guest may need of the kernel's modules: all of them would be 400 MB. One tar pattern a word.
@@ -335,6 +336,18 @@ unpack() { # DEB VERSION
     mv "$kernel.new" "$kernel"
 }
 
+setup_nmstate() { # its checks of a state are plain Python; what applies one is not fetched. The last version of that kind
+    [ -e "$cache/nmstate" ] && return
+    mkdir "$work/nmstate"
+    if logged .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps -d "$work/nmstate" nmstate==1.2.1; then
+        mkdir -p "$cache"
+        .venv/bin/python -m zipfile -e "$work"/nmstate/*.whl "$work/nmstate/all"
+        mv "$work/nmstate/all" "$cache/nmstate"
+    else
+        say "package: nmstate could not be fetched; what is written for it is not checked"
+    fi
+}
+
 setup_tree() {
     wheels=$(sed -n '/^dependencies/,/^]/s/^ *"\([^"]*\)".*/\1/p' pyproject.toml)
     want=$(echo "$tree_packages $wheels" | cksum)
@@ -342,7 +355,7 @@ setup_tree() {
     need_packages nm 'debootstrap user-mode-linux busybox-static kmod' 'debootstrap linux.uml busybox modprobe'
     [ "$(id -u)" = 0 ] || stop 77 "nm: not root, and debootstrap needs to be"
     say "nm: building a Debian tree in $tree (a minute or a few)"
-    rm -rf "$tree" "$tree.new" "$cache/wheels"
+    rm -rf "$tree.new" "$cache/wheels"
     mkdir -p "$cache"
     logged debootstrap --variant=minbase --include="$(echo $tree_packages | tr ' ' ,)" bookworm "$tree.new" ||
         stop 1 "nm: debootstrap failed"
@@ -352,6 +365,7 @@ setup_tree() {
     logged .venv/bin/python -m pip wheel -q --disable-pip-version-check -w "$cache/wheels" $wheels ||
         stop 1 "nm: pip could not fetch: $wheels"
     echo "$want" >"$tree.new/.setup"
+    rm -rf "$tree"
     mv "$tree.new" "$tree"
 }
 
@@ -379,7 +393,10 @@ done
         oldest) setup_oldest ;;
         newest) setup_newest_python ;;
         selftests) setup_selftests ;;
-        package) need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint' ;;
+        package)
+            need_packages package "$package_packages" 'dh_python3 lintian rpmbuild rpmlint'
+            setup_nmstate
+            ;;
         bench)
             need_packages bench "$bench_packages" "$bench_commands"
             setup_kernel

@@ -20,11 +20,15 @@ NEEDED = re.compile(r"DEVICE|TYPE|DEVICETYPE|BONDING_\w+|MASTER\w*|TEAM_\w+|HWAD
 
 def options_of(text: str, place: str = "") -> dict[str, str]:
     """`mode=1 miimon=100`, as in BONDING_OPTS. ConvertError."""
-    found = {}
+    found: dict[str, str] = {}
     for word in text.replace("options bonding", "").split():
         name, sign, value = word.partition("=")
         if not sign:
             raise ConvertError(f"{place}{': ' if place else ''}{word!r} is not NAME=VALUE")
+        if name in found and name.endswith("_target"):  # each is one more for the driver
+            value = f"{found[name]},{value}"
+        elif found.get(name, value) != value:
+            raise ConvertError(f"{place}{': ' if place else ''}{name} is {found[name]} and {value}; keep one of them")
         found[name] = value
     return found
 

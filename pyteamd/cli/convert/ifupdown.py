@@ -12,14 +12,15 @@ OPTIONS = frozenset(
     {
         *("mode", "miimon", "updelay", "downdelay", "use_carrier", "arp_interval", "arp_ip_target", "arp_validate"),
         *("primary", "primary_reselect", "fail_over_mac", "lacp_rate", "ad_select", "xmit_hash_policy", "num_grat_arp"),
-        *("num_unsol_na", "min_links", "resend_igmp", "all_slaves_active", "packets_per_slave", "tlb_dynamic_lb"),
-        *("ad_actor_sys_prio", "ad_actor_system", "ad_user_port_key", "lp_interval", "arp_all_targets"),
+        *("num_unsol_na", "packets_per_slave", "tlb_dynamic_lb"),
     }
 )
-"""Options of the driver that ifenslave has a word for: bond-NAME, with - for _."""
+"""Options of the driver that Debian's ifenslave (2.13) writes: bond-NAME, with - for _. Others it passes over in silence."""
 _STANZAS = ("auto", "allow-", "mapping", "source", "source-directory", "no-auto-down", "no-scripts", "rename")
-_NO_PORTS = ("none",)
-_PORTS = ("slaves", "ports")
+_PORTS = ("bond-slaves", "bond_slaves", "slaves", "bond-ports")
+"""Settings that list a bond's ports; the first that is there counts."""
+_BOND = (*_PORTS, "bond-mode", "bond_mode")
+"""Settings that make a stanza one of a bond: see ifenslave's if-pre-up.d script."""
 _FORMER = {"ad-sys-priority": "ad_actor_sys_prio", "lacp-bypass-allow": "lacp_bypass_allow"}
 
 
@@ -34,7 +35,7 @@ def read_ifupdown(files: Mapping[str, str], links: Links) -> Reading:
             if master is not None:
                 reading.port(literal(name, place), master, place)
                 primaries.setdefault(master, []).extend((_bonding(settings, "primary") or "").split())
-            elif any(_bond_name(setting) for setting in settings.matching(r"bond[-_].*")):
+            elif any(word in settings for word in _BOND):
                 _bond(reading, bonds, place, name, settings)
     for bond, names in primaries.items():
         if bond in bonds and names:
@@ -44,7 +45,12 @@ def read_ifupdown(files: Mapping[str, str], links: Links) -> Reading:
 
 def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, settings: Settings) -> None:
     """The stanza of a bond; one for each family of addresses describes the same."""
-    ports = [port for word in _PORTS for port in (_bonding(settings, word) or "").split()]
+    ports = (settings.take(*_PORTS) or "").split()
+    if ports[:1] in (["all"], ["glob"], ["regex"]):
+        raise ConvertError(
+            f"{place}: bond-slaves {' '.join(ports)}: which links that is is not written there; name them"
+        )
+    queues = dict(pair.split(":", 1) for pair in (_bonding(settings, "queue-id") or "").split() if ":" in pair)
     options = {}
     for setting in settings.matching(r"bond[-_].*"):
         option = _bond_name(setting)
@@ -63,9 +69,11 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
     if address := address_of((settings.peek("hwaddress") or "").removeprefix("ether").strip()):
         settings.take("hwaddress")
         bond.extra |= address
-    for port in ports:
-        if port not in _NO_PORTS:
-            reading.port(literal(port, place), name, place)
+    for port in ports if ports != ["none"] else ():
+        queue = queues.pop(port, None)
+        reading.port(literal(port, place), name, place, {"queue_id": int(queue)} if queue and queue.isdecimal() else {})
+    for port, queue in queues.items():
+        reading.note(f"{place}: bond-queue-id {port}:{queue}: {port} is no port of {name} here; not converted")
 
 
 def _bond_name(setting: str) -> str:
@@ -75,36 +83,50 @@ def _bond_name(setting: str) -> str:
 
 
 def _bonding(settings: Settings, word: str) -> str | None:
-    return settings.take(f"bond-{word}", f"bond_{word}")
+    return settings.take(f"bond-{word}", f"bond-{word.replace('-', '_')}", f"bond_{word.replace('-', '_')}")
 
 
 def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Settings]]:
-    """Place, name of the interface and settings of each iface; what stands elsewhere is told."""
+    """Place, name of the interface and settings of each iface; what stands elsewhere is told. ConvertError."""
     found: list[tuple[str, str, dict[str, str]]] = []
-    outside: dict[str, str] = {}
+    outside: list[str] = []
+    templates: set[str] = set()
     inside: dict[str, str] | None = None
     for number, line in _lines(text):
         word, _, rest = line.partition(" ")
         rest = rest.strip()
         if word == "iface":
-            name, _, kind = rest.partition(" ")
+            kind, _, template = rest.partition(" inherits ")
+            name, *method = kind.split()
             if not name:
                 raise ConvertError(f"{file}:{number}: iface without a name")
-            inside = {}
+            inside = _inherited(found, template, f"{file}:{number}") if template else {}
+            templates.add(template)
             found.append((f"{file}: iface {rest}", name, inside))
-            if kind.split()[-1:] not in (["manual"], []):
-                inside["method"] = kind.split()[-1]
+            if method[-1:] not in (["manual"], []):
+                inside["method"] = method[-1]
         elif word.startswith(_STANZAS):
             inside = None if word != "mapping" else {}
-            outside[line] = ""
+            outside.append(line)
         elif inside is None:
             raise ConvertError(f"{file}:{number}: {line[:60]!r} stands in no iface stanza")
         else:
             inside[word] = f"{inside[word]} {rest}" if word in inside else rest
-    reading.settings(
-        file, {line: "" for line in outside if line.split()[0].startswith(("source", "mapping", "rename"))}
-    )
-    return [(place, name, reading.settings(place, values)) for place, name, values in found]
+    started = {name for line in outside if line.startswith(("auto", "allow-")) for name in line.split()[1:]}
+    reading.settings(file, {line: "" for line in outside if line.startswith(("source", "mapping", "rename"))})
+    return [
+        (place, name, reading.settings(place, values))
+        for place, name, values in found
+        if name not in templates or name in started
+    ]
+
+
+def _inherited(found: list[tuple[str, str, dict[str, str]]], template: str, place: str) -> dict[str, str]:
+    """The settings of the stanza that another one extends; ifupdown wants it to stand before. ConvertError."""
+    for _, name, values in found:
+        if name == template.strip():
+            return {word: value for word, value in values.items() if word != "method"}
+    raise ConvertError(f"{place}: inherits {template.strip()}, and no stanza before it has this name")
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
