@@ -52,9 +52,10 @@ EXIT_ROWS = {
             "1",
             "check: an error, a file that cannot be read, with -s a warning. convert: not done, with --strict also what has no "
             "counterpart. "
-            "simulate: a difference or a failed run. replay: another decision. serve: no team could be started.",
+            "simulate: a difference or a failed run. replay: another decision. timeline: the page cannot be "
+            "written. serve: no team could be started.",
         ),
-        ("2", "Usage. replay: no trace. serve: failed after a good start."),
+        ("2", "Usage. replay, timeline: no trace. serve: failed after a good start."),
     ),
     "pyteamdctl": (
         ("0", "Done. --all and list: for every team, or there is none."),
@@ -73,6 +74,7 @@ EXAMPLES = {
         ("pyteamd check team0.yaml", "All that is wrong with it, and what start and reload will do."),
         ("pyteamd -d -o -t team0 -f team0.yaml", "Run it in the background; take the device over if it is there."),
         ("pyteamd -k -t team0", "Stop it."),
+        ("pyteamd timeline night.jsonl -o night.html", "Draw what pyteamdctl team0 trace save night.jsonl has kept."),
     ),
     "pyteamdctl": (
         ("pyteamdctl team0 explain", "Why each port carries traffic or does not."),
@@ -168,7 +170,7 @@ VERB_HELP = {
     "metrics": "Counters and state in the text form that Prometheus reads.",
     "monitor": "Show what happens, as it happens.",
     "watch": "Show the state again and again.",
-    "trace save": "Write the recorded steps to a file, for pyteamd replay.",
+    "trace save": "Write the recorded steps to a file, TEAM-DATE-TIME.jsonl when none is named, for pyteamd timeline and replay.",
     "hash": "Bucket and port of a flow.",
     "balance": "What each port sent, and how even that is.",
     "neighbours": "The system at the other end of each cable, as LLDP tells.",

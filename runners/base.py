@@ -269,6 +269,10 @@ class Runner:
         """The `runner` object of a port in the state, None for none."""
         return None
 
+    def machines(self, port: PortView) -> Mapping[str, str]:
+        """The machines this runner has for a port, by name, each with the state it is in; for pictures of what happened."""
+        return {}
+
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         """Set a state item. `path` is below `runner.` ("active_port") or below the port's ("ports.IFINDEX.…").
 

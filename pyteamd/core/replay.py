@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,16 @@ def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
     beginning, entries = parse(lines)
     if beginning.get("dropped"):
         raise ValueError(f"the first {beginning['dropped']} steps fell out of the ring: there is nothing to begin from")
-    team = begin(beginning)
+    for step, (entry, writes, outputs) in enumerate(retold(begin(beginning), entries)):
+        if (writes, outputs) != (entry.writes, entry.outputs):
+            return step, Difference(step, entry, writes, outputs)
+    return len(entries), None
+
+
+def retold(team: Team, entries: Iterable[Entry]) -> Iterator[tuple[Entry, tuple[Write, ...], Outputs]]:
+    """Tell the team each step again: the entry, and what is decided now. While a step is looked at the team is as it was after it."""
     unanswered = 0
-    for step, entry in enumerate(entries):
+    for entry in entries:
         writes: tuple[Write, ...] = ()
         try:
             team.handle(entry.event, entry.at)
@@ -92,11 +99,8 @@ def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
                 if not writes:
                     team.rest(entry.at)
         except UserError:
-            pass  # it was refused then, too, or the next step will differ
-        outputs = team.take()
-        if (writes, outputs) != (entry.writes, entry.outputs):
-            return step, Difference(step, entry, writes, outputs)
-    return len(entries), None
+            pass  # it was refused then, too, or this step differs
+        yield entry, writes, team.take()
 
 
 def _answered(event: Event) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 import pyteamd.model.desired
@@ -25,6 +26,14 @@ FORMAT = 1
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
+KEPT_ENTRIES = 512
+COMMON = (
+    pyteamd.model.events.FrameSeen,
+    pyteamd.model.events.Tick,
+    pyteamd.model.events.OptionSeen,
+    pyteamd.model.events.Applied,
+)
+"""Events that come by themselves, again and again."""
 
 TYPES: dict[str, Any] = {
     name: cls
@@ -59,10 +68,15 @@ class Trace:
         self.noted = 0
         """The step after the last one that said something."""
         self._ring: deque[Entry] = deque(maxlen=size)
+        self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
+        """Of those that fell out of the ring the last ones that tell something: a minute of probes pushes a day of events out."""
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
         """Remember one step."""
         if len(self._ring) == self._ring.maxlen:
+            oldest = self._ring[0]
+            if oldest.writes or oldest.outputs.notes or not isinstance(oldest.event, COMMON):
+                self._kept.append((self.dropped, oldest))
             self.dropped += 1
         self._ring.append(Entry(at, event, writes, outputs))
         self.counted[type(event).__name__] += 1
@@ -73,7 +87,7 @@ class Trace:
             self.noted = self.dropped + len(self._ring)
 
     def since(self, start: int) -> Iterator[tuple[int, Entry]]:
-        """Steps from this number on that are still there, with their numbers."""
+        """Steps from this number on that are still there without a gap, with their numbers."""
         for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
             yield number, self._ring[number - self.dropped]
 
@@ -81,29 +95,35 @@ class Trace:
         return len(self._ring)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self._ring)
+        return (entry for _, entry in self._numbered(0))
 
-    def first_line(self) -> str:
-        """How the team began, as JSON."""
-        return dump({"format": FORMAT, "dropped": self.dropped, **self.beginning})
+    def _numbered(self, start: int) -> Iterator[tuple[int, Entry]]:
+        """All that is left from a number on, what was kept included."""
+        return chain((row for row in self._kept if row[0] >= start), self.since(start))
 
-    def lines(self) -> Iterator[str]:
+    def first_line(self, saved: Mapping[str, Any] | None = None) -> str:
+        """How the team began, as JSON. `saved`: how it was when this was asked, for a trace whose beginning is lost."""
+        return dump(
+            {"format": FORMAT, "dropped": self.dropped, **self.beginning, **({"saved": saved} if saved else {})}
+        )
+
+    def lines(self, saved: Mapping[str, Any] | None = None) -> Iterator[str]:
         """JSON lines: the beginning, then one per entry."""
-        yield self.first_line()
-        for entry in self._ring:
+        yield self.first_line(saved)
+        for entry in self:
             yield dump(encode(entry))
 
-    def piece(self, start: int, octets: int) -> tuple[list[str], int | None]:
+    def piece(self, start: int, octets: int, saved: Mapping[str, Any] | None = None) -> tuple[list[str], int | None]:
         """About so many octets of the lines, from a step number on (0: with the first line); and where to go on, None at the end.
 
-        Steps are numbered from the daemon's start; those that fell out of the ring are passed over.
+        Steps are numbered from the daemon's start; of those that fell out of the ring some are kept, and the others passed over.
         """
-        lines = [self.first_line()] if start == 0 else []
+        lines = [self.first_line(saved)] if start == 0 else []
         size = 0
-        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
+        for number, entry in self._numbered(start):
             if size >= octets:
                 return lines, number
-            lines.append(dump(encode(self._ring[number - self.dropped])))
+            lines.append(dump(encode(entry)))
             size += len(lines[-1])
         return lines, None
 

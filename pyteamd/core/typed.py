@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -48,10 +49,16 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return fits(value, int) or (type(value) is float and math.isfinite(value))
     if isinstance(hint, type) and issubclass(hint, tuple):  # a named one
-        return isinstance(value, hint) and fits_tuple(value, tuple(get_type_hints(hint).values()))
+        return isinstance(value, hint) and fits_tuple(value, of_named(hint))
     if hint in (bool, str, bytes, NoneType) or (isinstance(hint, type) and issubclass(hint, Enum)):
         return type(value) is hint
     return isinstance(value, hint)  # a dataclass, which was looked at when it was made
+
+
+@cache
+def of_named(hint: type) -> tuple[Any, ...]:
+    """The types of a named tuple's elements."""
+    return tuple(get_type_hints(hint).values())
 
 
 def fits_tuple(values: tuple[Any, ...], hints_: tuple[Any, ...]) -> bool:

@@ -57,6 +57,7 @@ class SimDaemon:
         self.kernel = kernel
         self.team = team
         self.ended = False
+        self.ended_at: float | None = None
         self.hosts: Mapping[HostName, str] = {}
         """What the resolver knows."""
         self.sent: Callable[[Frame], None] = lambda frame: None
@@ -122,6 +123,8 @@ class SimDaemon:
 
     def kill(self) -> None:
         """The process is gone, without a word to anybody."""
+        if not self.ended:
+            self.ended_at = self.kernel.net.now
         self.ended = True
         for socket in self._sockets.values():
             socket.close()

@@ -13,6 +13,7 @@ from typing import Any
 from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
+from pyteamd.core.trace import Trace
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import NO_DEVICE, KernelRefused, UserError
@@ -52,6 +53,8 @@ class SimulatedWorld(World):
         self.kernel = WaitingSimKernel(SimNet(dice))
         self.clock = 0.0
         self.daemon: SimDaemon | None = None
+        self._ran: list[SimDaemon] = []
+        """Daemons that ended before this one."""
         self._batches: Dice | None = None
         self._left: tuple[str, Mapping[str, Any], float] | None = None
         """What a killed daemon left to the next: the runner's name, its snapshot, when."""
@@ -253,6 +256,8 @@ class SimulatedWorld(World):
     def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
         if self.daemon is not None and not self.daemon.ended:
             raise CommandError("the daemon runs already")
+        if self.daemon is not None:
+            self._ran.append(self.daemon)
         try:
             loaded = load_config(config)
         except ConfigError as problem:
@@ -265,9 +270,13 @@ class SimulatedWorld(World):
         link = self.kernel.find_link(DEVICE)
         assert link is not None
         team = Team(loaded, link, adopted=found is not None, enslave=enslave)
+        resumed = None
         if self._left is not None and team.runner.name == self._left[0] and adopt:
-            team.runner.resume(self._left[1], self.clock - self._left[2], self.clock)
+            resumed = (self._left[1], self.clock - self._left[2], self.clock)
+            team.runner.resume(*resumed)
         self.daemon = SimDaemon(self.kernel, team, self._report, self.name_of, keep)
+        if resumed:
+            self.daemon.pump.trace.beginning["resumed"] = list(resumed)
         self.daemon.hosts, self.daemon.sent, self.daemon.batches = self._hosts, self._record, self._batches
         self.daemon.begin(self.clock)
         self.settle()
@@ -282,6 +291,11 @@ class SimulatedWorld(World):
     def stop(self) -> None:
         self.running().stop(self.clock)
         self.settle()
+
+    def traces(self) -> list[tuple[Trace, float]]:
+        """What each daemon was told and answered, one after the other, and until when."""
+        daemons = [*self._ran, *([self.daemon] if self.daemon is not None else [])]
+        return [(one.pump.trace, self.clock if one.ended_at is None else one.ended_at) for one in daemons]
 
     def running(self) -> SimDaemon:
         """The daemon."""

@@ -359,6 +359,10 @@ class Lacp(Runner):
         known = self._group.ports.get(port.ifindex)
         return None if known is None else port_state(known, self._place(known), self.blocking(port.ifindex))
 
+    def machines(self, port: PortView) -> Mapping[str, str]:
+        known = self._group.ports.get(port.ifindex)
+        return {} if known is None else {"LACP receive": known.receive.name, "LACP mux": known.mux.value}
+
     def _place(self, port: LacpPort) -> Place:
         return self._group.place(port, self._now, self.config.fallback, self._fallback.begins_at())
 

@@ -13,6 +13,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 from pyteamd.cli.pyteamd import check as commands
 from pyteamd.core.replay import replay
 from pyteamd.runners.lacp.runner import Lacp
+from pyteamd.views.timeline import timeline
 
 BACKWARDS = {**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {}}}
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
@@ -104,3 +105,20 @@ async def test_a_trace_without_its_beginning(lab: Lab) -> None:
     with pytest.raises(ValueError, match="the first 12 steps fell out of the ring"):
         replay(lines)
     assert (await daemon.call("Trace", "x")).startswith("InvalidArgs")
+
+
+async def test_a_running_daemon_says_when_it_was_and_how_all_is(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(ACTIVE_BACKUP))
+    await quiet()
+    await trio.sleep(1.0)
+    lab.cut("eth1")
+    await trio.sleep(1.0)
+    lines = await saved(daemon)
+    told = json.loads(lines[0])["saved"]
+    assert ["eth1", "carrier", "down", "bad"] in told["lanes"]
+    assert told["unix"] > 1_600_000_000
+    found = timeline(lines)
+    assert found.unix_offset_s == pytest.approx(told["unix"] - told["now"])
+    assert [span.value.text for span in found.spans["eth1", "carrier"]] == ["up", "down"]
+    assert [mark.kind for mark in found.marks if "carrier down" in mark.text] == ["event"]
+    assert not found.remarks

@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "schema": Subcommand("pyteamd.cli.pyteamd.check", "Print the JSON Schema of the configuration", "schema"),
     "serve": Subcommand("pyteamd.cli.pyteamd.serve", "Run many teams in one process", is_daemon=True),
     "simulate": Subcommand("pyteamd.cli.pyteamd.simulate", "Run scenario files on simulated links, without root"),
+    "timeline": Subcommand("pyteamd.cli.pyteamd.timeline", "Draw a recorded trace as an HTML page"),
 }
 
 

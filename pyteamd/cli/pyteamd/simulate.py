@@ -65,12 +65,15 @@ def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=int, default=STEPS, metavar="N", help=f"with --random: length (default {STEPS})"
     )
+    parser.add_argument("--timeline", metavar="PAGE", help="also draw what happened as an HTML page")
     parser.add_argument("--commands", action="store_true", help="list the commands of scripts")
     options = parser.parse_args(list(arguments))
     if options.random is not None and (options.random < 1 or options.steps < 1 or len(options.files) != 1):
         parser.error("--random needs at least 1 run and 1 step, and one configuration file")
     if options.rewrite and ("-" in options.files or options.check):
         parser.error("--rewrite goes neither with standard input nor with --check")
+    if options.timeline and (options.random is not None or len(options.files) != 1):
+        parser.error("--timeline needs exactly one script")
     if not (options.files or options.commands):
         parser.error("which script? (pyteamd simulate FILE; --commands lists what a script can say)")
     return options
@@ -79,13 +82,19 @@ def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
 def run_file(path: str, options: argparse.Namespace) -> int:
     """One script, as the options say."""
     text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    worlds: list[SimulatedWorld] = []
+
+    def world() -> SimulatedWorld:
+        worlds.append(SimulatedWorld())
+        return worlds[-1]
+
     try:
         if options.check:
-            differences = scenario.check(text, SimulatedWorld)
+            differences = scenario.check(text, world)
             if differences:
                 print(f"{path}:", *differences, sep="\n")
-            return EXIT_FAILED if differences else EXIT_OK
-        transcript = scenario.run(text, SimulatedWorld)
+            return max(draw(worlds, options.timeline), EXIT_FAILED if differences else EXIT_OK)
+        transcript = scenario.run(text, world)
     except ScriptError as problem:
         print(f"{path}: {problem}", file=sys.stderr)
         return EXIT_FAILED
@@ -94,7 +103,21 @@ def run_file(path: str, options: argparse.Namespace) -> int:
     elif transcript != text:
         Path(path).write_text(transcript, encoding="utf-8")
         print(f"{path}: rewritten")
-    return EXIT_OK
+    return draw(worlds, options.timeline)
+
+
+def draw(worlds: Sequence[SimulatedWorld], path: str | None) -> int:
+    """The picture of what the daemons of a world did, where one is wanted. Returns the exit code."""
+    if path is None:
+        return EXIT_OK
+    from pyteamd.cli.pyteamd.timeline import write
+    from pyteamd.views.timeline import joined, timeline
+
+    parts = [timeline(trace.lines({"now": end})) for world in worlds for trace, end in world.traces() if len(trace)]
+    if not parts:
+        print("no daemon was started: there is nothing to draw", file=sys.stderr)
+        return EXIT_FAILED
+    return write(joined(parts), path)
 
 
 def run_random(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import time
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
 from pyteamd.model.printable import printable, printable_tree
@@ -72,7 +73,7 @@ def history(session: Session) -> None:
 
 
 def trace_save(session: Session) -> None:
-    """Write the trace of the daemon to a file, for `pyteamd replay`."""
+    """Write the trace of the daemon to a file, for `pyteamd replay` and `pyteamd timeline`."""
     lines: list[str] = []
     start: int | None = 0
     while start is not None:
@@ -80,7 +81,7 @@ def trace_save(session: Session) -> None:
         lines += piece["lines"]
         start = piece["next"]
     text = "\n".join(lines) + "\n"
-    path = session.args[0]
+    path = session.args[0] if session.args else time.strftime(f"{session.client.team}-%Y%m%d-%H%M%S.jsonl")
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -89,7 +90,9 @@ def trace_save(session: Session) -> None:
     if session.json:
         session.print_document(file=path, steps=text.count("\n") - 1)
         return
-    session.print(f"{text.count(chr(10)) - 1} steps written to {path}; look at them with: pyteamd replay {path}")
+    session.print(
+        f"{text.count(chr(10)) - 1} steps written to {path}; look at them with: pyteamd timeline {path} -o FILE.html"
+    )
 
 
 def _fetch(session: Session, method: str) -> Any:

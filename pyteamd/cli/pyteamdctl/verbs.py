@@ -254,7 +254,8 @@ VERBS = (
     Verb("explain", "[PORTDEV]", _lazy("explain"), extra=True),
     Verb("diff", "", _lazy("diff"), extra=True),
     Verb("history", "", _lazy("history"), extra=True),
-    Verb("trace save", "FILE", _lazy("trace_save"), extra=True),
+    Verb("trace save", "", _lazy("trace_save"), extra=True),
+    Verb("trace save", "[FILE]", _lazy("trace_save"), extra=True),
     Verb(
         "hash",
         "",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import trio
 
+from pyteamd.core.team import Team
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import UserError
 from pyteamd.views import history as inspect_team
@@ -38,8 +40,17 @@ async def history(pump: Pump) -> str:
 
 async def trace(pump: Pump, start: str) -> str:
     """A piece of the trace as JSON lines, from a step number on; `next` is where the next piece begins, null at the end."""
-    lines, following = pump.trace.piece(step(start), PIECE_OCTETS)
+    first = step(start)
+    lines, following = pump.trace.piece(first, PIECE_OCTETS, None if first else saved(pump.team, trio.current_time()))
     return to_json({"lines": lines, "next": following})
+
+
+def saved(team: Team, now: float) -> dict[str, Any]:
+    """The moment on both clocks, the names of links and how each port is: what a trace cannot tell whose beginning is lost."""
+    from pyteamd.views.lanes import as_json, values  # asked for once in a year
+
+    names = {str(link.ifindex): link.name for link in (team.facts.team, *team.facts.links.values())}
+    return {"now": now, "unix": time.time(), "names": names, "lanes": as_json(values(team))}
 
 
 async def metrics(pump: Pump) -> str:
