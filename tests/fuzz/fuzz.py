@@ -1,7 +1,9 @@
 """Coverage-guided fuzzing of everything that reads what others wrote.
 
     python tests/fuzz/fuzz.py --minutes 10 [TARGET…]       each target in turn, an equal share of the time
-    python tests/fuzz/fuzz.py --coverage                    which branches the corpus reaches, per target
+    python tests/fuzz/fuzz.py --executions 1000000 [TARGET…]
+                                                           each target so often, whatever time that takes
+    python tests/fuzz/fuzz.py --coverage --minutes 1        share of the branches that the corpus and mutants of it reach
 
 How it works: each target runs in a process of its own. With atheris (libFuzzer for Python) the octets follow the branches that were not
 taken yet; without it they are mutants of the corpus, chosen blindly. An input that a target lets something escape from is kept in
@@ -15,12 +17,16 @@ import argparse
 import atexit
 import json
 import logging
+import os
 import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -29,6 +35,7 @@ LONGEST = 8192
 MEMORY_MB = 2048
 INPUT_S = 20
 """No input may take longer."""
+A_DAY_S = 86400.0
 
 
 def main() -> int:
@@ -36,12 +43,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--minutes", type=float, default=1.0, help="for all of them together")
+    parser.add_argument("--executions", type=int, default=0, help="of each target, instead of a time")
+    parser.add_argument("--coverage", action="store_true", help="count branches; needs coverage.py")
     parser.add_argument("--input", type=Path, help="run this one input")
     parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help="without atheris")
+    parser.add_argument("--seed", type=int, default=1, help="of the mutants without atheris")
     options = parser.parse_args()
     if options.child is not None:
-        child(options.targets[0], options.child, options.plain)
+        child(options.targets[0], Amount(options.child, options.executions), options.plain, options.seed)
         return 0
     sys.path[:0] = [str(HERE), str(HERE.parent / "kit")]
     import targets
@@ -50,17 +60,31 @@ def main() -> int:
     if options.input is not None:
         print(dict(Counter(targets.TARGETS[names[0]](options.input.read_bytes()))))
         return 0
-    return max([fuzz(name, options.minutes * 60 / len(names), options.plain) for name in names])
+    seconds = A_DAY_S if options.executions else options.minutes * 60 / len(names)
+    words = [*(["--plain"] if options.plain else []), "--seed", str(options.seed)]
+    amount = Amount(seconds, options.executions)
+    if options.coverage:
+        return max([cover(name, amount, targets.SOURCES[name]) for name in names])
+    return max([fuzz(name, amount, words) for name in names])
 
 
-def fuzz(name: str, seconds: float, plain: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How long: for so many seconds, and for so many executions at most where that is not 0."""
+
+    seconds: float
+    executions: int = 0
+
+
+def fuzz(name: str, amount: Amount, words: Sequence[str] = (), program: Sequence[str] = ()) -> int:
     """One target in a process of its own, and a line about it. Returns 1 when something escaped."""
     place = BUILD / name
     place.mkdir(parents=True, exist_ok=True)
     (BUILD / "corpus" / name).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, name, "--child", str(seconds), *(["--plain"] if plain else [])]
+    how_long = ["--child", str(amount.seconds), "--executions", str(amount.executions)]
+    command = [sys.executable, *program, __file__, name, *how_long, *words]
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds * 3 + 120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=amount.seconds * 3 + 120)
     (place / "log").write_text(done.stdout + done.stderr)
     counted = Counter(json.loads((place / "counted").read_text())) if (place / "counted").exists() else Counter()
     states = "".join(f", {count} {state}" for state, count in sorted(counted.items()) if state)
@@ -70,7 +94,30 @@ def fuzz(name: str, seconds: float, plain: bool = False) -> int:
     return int(done.returncode != 0)
 
 
-def child(name: str, seconds: float, plain: bool) -> None:
+def cover(name: str, amount: Amount, sources: Sequence[str]) -> int:
+    """The target without atheris, under coverage.py, and a line for each file. Returns 1 when something escaped."""
+    place = BUILD / name
+    root = str(HERE.parents[1])
+    include = ",".join(f"{root}/{source}" for source in sources)
+    file = f"--data-file={place}/branches"
+    run = ["-m", "coverage", "run", "--branch", file, f"--include={include}"]
+    status = fuzz(name, amount, ["--plain"], run)
+    report = ["-m", "coverage", "json", "-q", file, "-o", f"{place}/branches.json"]
+    subprocess.run([sys.executable, *report], check=True, cwd=root)
+    found = json.loads((place / "branches.json").read_text())
+    print(f"{name}: {share(found['totals'])}", flush=True)
+    for path, counts in sorted(found["files"].items()):
+        print(f"    {path}: {share(counts['summary'])}", flush=True)
+    return status
+
+
+def share(counts: dict[str, int]) -> str:
+    """In words."""
+    taken, all_ = counts["covered_branches"], counts["num_branches"]
+    return f"{taken} of {all_} branches, {100 * taken // max(1, all_)} %"
+
+
+def child(name: str, amount: Amount, plain: bool, seed: int) -> None:
     """The process of one target."""
     logging.disable(logging.CRITICAL)
     sys.path[:0] = [str(HERE), str(HERE.parent / "kit")]
@@ -81,7 +128,8 @@ def child(name: str, seconds: float, plain: bool) -> None:
     except ImportError:
         import targets
 
-        blindly(name, counting(name, targets.TARGETS[name]), targets.seeds(name), seconds)
+        with suppress(Enough):
+            blindly(name, counting(name, targets.TARGETS[name], amount), targets.seeds(name), seed)
         return
     with atheris.instrument_imports(include=["pyteamd"]):
         import targets
@@ -90,7 +138,7 @@ def child(name: str, seconds: float, plain: bool) -> None:
     for number, octets in enumerate(targets.seeds(name)):
         (grown / f"seed{number}").write_bytes(octets)
     words = [
-        f"-max_total_time={max(1, int(seconds))}",
+        f"-max_total_time={max(1, int(amount.seconds))}",
         f"-max_len={LONGEST}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-timeout={INPUT_S}",
@@ -99,44 +147,74 @@ def child(name: str, seconds: float, plain: bool) -> None:
     ]
     atheris.Setup(
         [sys.argv[0], *words, str(grown), *([str(kept)] if kept.exists() else [])],
-        counting(name, targets.TARGETS[name]),
+        ending(counting(name, targets.TARGETS[name], amount)),
     )
     atheris.Fuzz()
 
 
-def counting(name: str, target: Callable[[bytes], object]) -> Callable[[bytes], None]:
-    """The target as a function that counts its samples, and leaves the sum in a file."""
+class Enough(Exception):
+    """So many executions were wanted."""
+
+
+def ending(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """The same for libFuzzer, which takes every exception for a find; it has written its corpus by then."""
+
+    def ended(octets: bytes) -> None:
+        try:
+            run(octets)
+        except Enough:
+            os._exit(0)
+
+    return ended
+
+
+def counting(name: str, target: Callable[[bytes], object], amount: Amount) -> Callable[[bytes], None]:
+    """The target as a function that counts its samples, leaves the sum in a file, and says when it is enough."""
     counted: Counter[str] = Counter()
     file = BUILD / name / "counted"
     file.unlink(missing_ok=True)
-    written = time.monotonic()
+    end = time.monotonic() + amount.seconds
+    written, inputs = time.monotonic(), 0
 
     def write() -> None:
         file.write_text(json.dumps(counted))
 
     def run(octets: bytes) -> None:
-        nonlocal written
-        counted.update(target(octets))  # type: ignore[call-overload]
-        if time.monotonic() > written + 1:
-            written = time.monotonic()
+        nonlocal written, inputs
+        for state in target(octets):  # type: ignore[attr-defined]
+            counted[state] += 1
+        inputs += 1
+        enough = 0 < amount.executions <= counted.total() if inputs % 32 == 0 else False
+        now = time.monotonic()
+        if now > written + 1 or enough:
+            written = now
             write()
+        if enough or now > end:
+            raise Enough
 
     atexit.register(write)
     return run
 
 
-def blindly(name: str, run: Callable[[bytes], None], seeds: object, seconds: float, seed: int = 1) -> None:
-    """Mutants of the corpus for so long; the one that something escapes from is kept."""
+def blindly(name: str, run: Callable[[bytes], None], seeds: Iterable[bytes], seed: int) -> None:
+    """The corpus and mutants of it until it is Enough; the input that something else escapes from is kept."""
     dice = random.Random(seed)
-    corpus = [*seeds, *(path.read_bytes() for path in sorted((HERE / "corpus" / name).glob("*")))]  # type: ignore[misc]
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        octets = mutant(corpus, dice)
+    corpus = [*seeds, *kept(name)]
+    inputs = chain(corpus, (mutant(corpus, dice) for _ in count()))
+    for octets in inputs:
         try:
             run(octets)
+        except Enough:
+            raise
         except BaseException:
             (BUILD / name / "escaped").write_bytes(octets)
             raise
+
+
+def kept(name: str) -> list[bytes]:
+    """What was found worth keeping: here, and on this machine."""
+    places = (HERE / "corpus" / name, BUILD / "corpus" / name)
+    return [path.read_bytes() for place in places for path in sorted(place.glob("*"))]
 
 
 def mutant(corpus: list[bytes], dice: random.Random) -> bytes:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ from pyteamd.schema.problems import ConfigError
 from pyteamd.sim.waiting import WaitingSimKernel
 from pyteamd.views import state as statetree
 from pyteamd.views.explain import explain
-from pyteamd.wire import PeerError, arp, ethernet, lacpdu, marker, ndisc, slow
-from pyteamd.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_SLOW
+from pyteamd.wire import PeerError, arp, bfd, ethernet, lacpdu, lldp, marker, ndisc, slow
+from pyteamd.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SLOW
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 KIT = Path(__file__).parents[1] / "kit"
@@ -57,17 +58,21 @@ PARSERS: tuple[Callable[[bytes], Any], ...] = (
     ndisc.parse_solicit,
     lambda octets: lacpdu.parse(octets, slow.GROUP),
     lambda octets: marker.parse(octets, slow.GROUP),
+    bfd.parse,
+    bfd.parse_packet,
+    lldp.parse,
 )
 
 
 def wire(octets: bytes) -> Iterator[str]:
-    """A parser of frames: a value that builds again, or PeerError."""
+    """A parser of frames: a value that builds again, where we build such frames, or PeerError."""
     parse = PARSERS[octets[0] % len(PARSERS)] if octets else ethernet.parse
     try:
         value = parse(octets[1:])
-        assert parse(value.build()) == value
     except PeerError:
         pass
+    else:
+        assert parse is lldp.parse or parse(value.build()) == value
     yield ""
 
 
@@ -117,7 +122,7 @@ def items(octets: bytes) -> Iterator[str]:
                 team.handle(event, 1000.0)
         except UserError:
             pass
-    yield ""
+        yield ""
 
 
 ASKED = 500
@@ -137,19 +142,29 @@ def asked() -> Made:
 
 def snapshot(octets: bytes) -> Iterator[str]:
     """What a daemon left to the next one."""
-    path = Path(tempfile.gettempdir(), "pyteamd-fuzz-snapshot")
-    path.write_bytes(octets)
-    file = SnapshotFile(str(path), 5, LOG, boot="boot", clock=lambda: 1e10)
+    with suppress(OSError, Useless):
+        kept_file(octets).load()
+    found = as_tree(octets)
+    yield ""
+    if not found:
+        return
     made = begun("lacp")
-    try:
-        found, age_s = file.load()
-    except (OSError, Useless):
-        found, age_s = as_tree(octets), 1.0
-    made.team.runner.resume(found, age_s, 100.0)
+    made.team.runner.resume(found, 1.0, 100.0)
     made.join()
     if len(octets) % LOOK == 0:
         made.look()
-    yield ""
+
+
+_memory: list[int] = []
+
+
+def kept_file(octets: bytes) -> SnapshotFile:
+    """A file with this in it, which no disk has to take."""
+    if not _memory:
+        _memory.append(os.memfd_create("keepsake"))
+    os.ftruncate(_memory[0], 0)
+    os.pwrite(_memory[0], octets, 0)
+    return SnapshotFile(f"/proc/self/fd/{_memory[0]}", 5, LOG, boot="boot", clock=lambda: 1e10)
 
 
 def as_tree(octets: bytes) -> dict[str, Any]:
@@ -192,9 +207,16 @@ KINDS = {
         "runner": {"name": "activebackup"},
         "link_watch": {"name": "nsna_ping", "target_host": "fe80::9", "interval": 100},
     },
+    "bfd": {
+        "runner": {"name": "activebackup"},
+        "link_watch": {"name": "bfd", "local_host": "192.0.2.2", "peer_host": "192.0.2.1", "required": True},
+        "neighbours": True,
+    },
 }
 PARTNER = b"\2\xbb\0\0\0\1"
-ETHERTYPES = (ETHERTYPE_SLOW, ETHERTYPE_SLOW, ETHERTYPE_ARP, ETHERTYPE_IPV6, 0x0800)
+ETHERTYPES = (ETHERTYPE_SLOW, ETHERTYPE_SLOW, ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_IPV4, lldp.ETHERTYPE_LLDP)
+BFD_REPLIES = {bfd.State.DOWN: bfd.State.INIT}
+"""What the partner is when we are in this state, if not up."""
 
 
 @dataclass
@@ -260,6 +282,12 @@ class Made:
                 question = ndisc.parse_solicit(asked)
                 advert = ndisc.NeighborAdvert(question.target, question.source, question.target, PARTNER).build()
                 self.hear(FrameSeen(frame.port, asker, PARTNER, kind, None, advert))
+            elif kind == ETHERTYPE_IPV4:
+                said = bfd.parse(asked)
+                state = BFD_REPLIES.get(said.packet.state, bfd.State.UP)
+                packet = bfd.Packet(state, frame.port, said.packet.my_discriminator, 100_000, 100_000)
+                reply = bfd.Datagram(said.destination, said.source, packet).build()
+                self.hear(FrameSeen(frame.port, asker, PARTNER, kind, None, reply))
 
     def hear(self, frame: FrameSeen) -> None:
         """A frame, and what follows from it."""
@@ -283,11 +311,16 @@ def port_up(team: Team, ifindex: int) -> bool:
     return port is not None and port.up and team.runner.name != "lacp"
 
 
+@cache
+def config_of(kind: str) -> Config:
+    """Loaded once; nothing changes a configuration."""
+    text = json.dumps({**KINDS[kind], "ports": {"eth7": {}, "eth8": {}}})
+    return Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
+
+
 def begun(kind: str) -> Made:
     """A team without ports."""
-    text = json.dumps({**KINDS[kind], "ports": {"eth7": {}, "eth8": {}}})
-    config = Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
-    return Made(Team(config, DEVICE))
+    return Made(Team(config_of(kind), DEVICE))
 
 
 def served(kind: str) -> Made:
@@ -323,7 +356,7 @@ def in_service(kind: str) -> Made:
 
 def frames(octets: bytes) -> Iterator[str]:
     """Frames through a team in service: pieces of kind, length and payload; time and the partner's own words between them."""
-    kind = tuple(KINDS)[octets[0] % 4 % 3] if octets else "lacp"
+    kind = tuple(KINDS)[octets[0] % 4] if octets else "lacp"
     made, at = in_service(kind), 1
     while at + 2 <= len(octets):
         what, length = octets[at], octets[at + 1]
@@ -404,6 +437,9 @@ def seeds(name: str) -> Iterator[bytes]:
         case "wire":
             yield b"\4" + pdu
             yield b"\5" + marker.Marker(marker.Kind.REQUEST, 1, PARTNER, 1).build()
+            yield b"\6" + BFD_UP.build()
+            yield b"\7" + BFD_UP.packet.build()
+            yield b"\x08" + LLDPDU
         case "netlink":
             for key in ("links", "options", "ports", "failover_events"):
                 yield from (bytes.fromhex(text) for text in golden[key][:2])
@@ -437,6 +473,18 @@ def seeds(name: str) -> Iterator[bytes]:
             yield b"\1" + (bytes((0x08, len(answer))) + answer) * 30
             advert = ndisc.NeighborAdvert(*[IPv6Address("fe80::9")] * 3, PARTNER).build()
             yield b"\2" + (bytes((0x0C, len(advert))) + advert) * 30
+            up = BFD_UP.build()
+            yield b"\3" + (bytes((0x10, len(up))) + up + bytes((0x14, len(LLDPDU))) + LLDPDU) * 15
+
+
+BFD_UP = bfd.Datagram(
+    IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), bfd.Packet(bfd.State.UP, 1, 0x12345678, 100_000, 100_000)
+)
+LLDPDU = bytes.fromhex(
+    "0207040200000000bb" "040403706f72" "06020078" "080470 6f7274" "0a03737731" "0e0400040004" "fe060080c2010005"
+    "fe090080c2070300000001" "0000"
+)  # fmt: skip
+"""Chassis, port, time to live, description, name, capabilities, VLAN, aggregation, end."""
 
 
 def recorded() -> bytes:
@@ -455,3 +503,20 @@ def _encoded(value: object) -> Any:
     from pyteamd.core.trace import encode
 
     return encode(value)
+
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    "wire": tuple(
+        f"pyteamd/wire/{name}.py" for name in ["arp", "bfd", "ethernet", "lacpdu", "lldp", "marker", "ndisc", "slow"]
+    ),
+    "netlink": tuple(f"pyteamd/kernel/{name}.py" for name in ("framing", "rtnl", "team_family")),
+    "control": tuple(
+        f"pyteamd/daemon/control/{name}.py" for name in ("desk", "inspection", "methods", "reconfigure", "usock")
+    ),
+    "configuration": ("pyteamd/config/*.py", "pyteamd/schema/*.py"),
+    "items": ("pyteamd/views/state.py",),
+    "snapshot": ("pyteamd/daemon/snapshot_file.py", "runners/lacp/*.py"),
+    "replay": tuple(f"pyteamd/core/{name}.py" for name in ("replay", "trace", "typed")),
+    "team": ("runners/lacp/*.py", "linkwatch/*.py", "pyteamd/core/team.py", "pyteamd/core/ports.py"),
+}
+"""What each target is about; the branches of these files are counted."""
