@@ -97,14 +97,13 @@ def fuzz(name: str, amount: Amount, words: Sequence[str] = (), program: Sequence
 def cover(name: str, amount: Amount, sources: Sequence[str]) -> int:
     """The target without atheris, under coverage.py, and a line for each file. Returns 1 when something escaped."""
     place = BUILD / name
-    root = str(HERE.parents[1])
-    include = ",".join(f"{root}/{source}" for source in sources)
+    root = HERE.parents[1]
     file = f"--data-file={place}/branches"
-    run = ["-m", "coverage", "run", "--branch", file, f"--include={include}"]
-    status = fuzz(name, amount, ["--plain"], run)
-    report = ["-m", "coverage", "json", "-q", file, "-o", f"{place}/branches.json"]
+    status = fuzz(name, amount, ["--plain"], ["-m", "coverage", "run", "--branch", file])
+    include = ",".join(f"*/{source}" for source in sources)
+    report = ["-m", "coverage", "json", "-q", file, f"--include={include}", "-o", f"{place}/covered.json"]
     subprocess.run([sys.executable, *report], check=True, cwd=root)
-    found = json.loads((place / "branches.json").read_text())
+    found = json.loads((place / "covered.json").read_text())
     print(f"{name}: {share(found['totals'])}", flush=True)
     for path, counts in sorted(found["files"].items()):
         print(f"    {path}: {share(counts['summary'])}", flush=True)

@@ -435,6 +435,13 @@ def seeds(name: str) -> Iterator[bytes]:
     pdu = Lacpdu(info, info).build()
     match name:
         case "wire":
+            asked, target = IPv4Address("192.0.2.1"), IPv6Address("fe80::9")
+            solicit = ndisc.NeighborSolicit(target, target, PARTNER)
+            yield b"\0" + ethernet.Frame(slow.GROUP, PARTNER, ETHERTYPE_SLOW, pdu, 5).build()
+            yield b"\0" + solicit.frame()
+            yield b"\1" + arp.request(PARTNER, IPv4Address(0), asked).reply(PARTNER).build()
+            yield b"\2" + ndisc.NeighborAdvert(target, target, target, PARTNER).build()
+            yield b"\3" + solicit.build()
             yield b"\4" + pdu
             yield b"\5" + marker.Marker(marker.Kind.REQUEST, 1, PARTNER, 1).build()
             yield b"\6" + BFD_UP.build()
@@ -515,7 +522,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     ),
     "configuration": ("pyteamd/config/*.py", "pyteamd/schema/*.py"),
     "items": ("pyteamd/views/state.py",),
-    "snapshot": ("pyteamd/daemon/snapshot_file.py", "runners/lacp/*.py"),
+    "snapshot": ("pyteamd/daemon/snapshot_file.py", "runners/lacp/snapshot.py"),
     "replay": tuple(f"pyteamd/core/{name}.py" for name in ("replay", "trace", "typed")),
     "team": ("runners/lacp/*.py", "linkwatch/*.py", "pyteamd/core/team.py", "pyteamd/core/ports.py"),
 }
