@@ -431,22 +431,9 @@ TARGETS: dict[str, Target] = {
 def seeds(name: str) -> Iterator[bytes]:
     """Octets that are nearly right."""
     golden = json.loads((KIT / "golden/netlink-6.1.json").read_text())
-    info = LacpInfo(65535, PARTNER, 1, 255, 1, 0x3D)
-    pdu = Lacpdu(info, info).build()
     match name:
         case "wire":
-            asked, target = IPv4Address("192.0.2.1"), IPv6Address("fe80::9")
-            solicit = ndisc.NeighborSolicit(target, target, PARTNER)
-            yield b"\0" + ethernet.Frame(slow.GROUP, PARTNER, ETHERTYPE_SLOW, pdu, 5).build()
-            yield b"\0" + solicit.frame()
-            yield b"\1" + arp.request(PARTNER, IPv4Address(0), asked).reply(PARTNER).build()
-            yield b"\2" + ndisc.NeighborAdvert(target, target, target, PARTNER).build()
-            yield b"\3" + solicit.build()
-            yield b"\4" + pdu
-            yield b"\5" + marker.Marker(marker.Kind.REQUEST, 1, PARTNER, 1).build()
-            yield b"\6" + BFD_UP.build()
-            yield b"\7" + BFD_UP.packet.build()
-            yield b"\x08" + LLDPDU
+            yield from seeds_of_wire()
         case "netlink":
             for key in ("links", "options", "ports", "failover_events"):
                 yield from (bytes.fromhex(text) for text in golden[key][:2])
@@ -474,16 +461,11 @@ def seeds(name: str) -> Iterator[bytes]:
         case "replay":
             yield recorded()
         case "team":
-            piece = bytes((0x02, len(pdu))) + pdu
-            yield b"\0" + piece * 30
-            answer = arp.request(PARTNER, IPv4Address(0), IPv4Address("192.0.2.1")).reply(PARTNER).build()
-            yield b"\1" + (bytes((0x08, len(answer))) + answer) * 30
-            advert = ndisc.NeighborAdvert(*[IPv6Address("fe80::9")] * 3, PARTNER).build()
-            yield b"\2" + (bytes((0x0C, len(advert))) + advert) * 30
-            up = BFD_UP.build()
-            yield b"\3" + (bytes((0x10, len(up))) + up + bytes((0x14, len(LLDPDU))) + LLDPDU) * 15
+            yield from seeds_of_team()
 
 
+_INFO = LacpInfo(65535, PARTNER, 1, 255, 1, 0x3D)
+LACPDU = Lacpdu(_INFO, _INFO).build()
 BFD_UP = bfd.Datagram(
     IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), bfd.Packet(bfd.State.UP, 1, 0x12345678, 100_000, 100_000)
 )
@@ -492,6 +474,34 @@ LLDPDU = bytes.fromhex(
     "fe090080c2070300000001" "0000"
 )  # fmt: skip
 """Chassis, port, time to live, description, name, capabilities, VLAN, aggregation, end."""
+
+
+def seeds_of_wire() -> Iterator[bytes]:
+    """One frame for each parser, its number before it."""
+    asked, target = IPv4Address("192.0.2.1"), IPv6Address("fe80::9")
+    solicit = ndisc.NeighborSolicit(target, target, PARTNER)
+    yield b"\0" + ethernet.Frame(slow.GROUP, PARTNER, ETHERTYPE_SLOW, LACPDU, 5).build()
+    yield b"\0" + solicit.frame()
+    yield b"\1" + arp.request(PARTNER, IPv4Address(0), asked).reply(PARTNER).build()
+    yield b"\2" + ndisc.NeighborAdvert(target, target, target, PARTNER).build()
+    yield b"\3" + solicit.build()
+    yield b"\4" + LACPDU
+    yield b"\5" + marker.Marker(marker.Kind.REQUEST, 1, PARTNER, 1).build()
+    yield b"\6" + BFD_UP.build()
+    yield b"\7" + BFD_UP.packet.build()
+    yield b"\x08" + LLDPDU
+
+
+def seeds_of_team() -> Iterator[bytes]:
+    """For each kind of team, what its partners say."""
+    piece = bytes((0x02, len(LACPDU))) + LACPDU
+    yield b"\0" + piece * 30
+    answer = arp.request(PARTNER, IPv4Address(0), IPv4Address("192.0.2.1")).reply(PARTNER).build()
+    yield b"\1" + (bytes((0x08, len(answer))) + answer) * 30
+    advert = ndisc.NeighborAdvert(*[IPv6Address("fe80::9")] * 3, PARTNER).build()
+    yield b"\2" + (bytes((0x0C, len(advert))) + advert) * 30
+    up = BFD_UP.build()
+    yield b"\3" + (bytes((0x10, len(up))) + up + bytes((0x14, len(LLDPDU))) + LLDPDU) * 15
 
 
 def recorded() -> bytes:
