@@ -26,6 +26,8 @@ LEADS_S = FOLLOWS_S + 2.0
 """The same at the other end, and the first turn where no other aggregate is able."""
 LONGEST_TURN = 4
 """Turns double so often."""
+IN_TURN = "in turn"
+"""Instead of an aggregate that was told of: nothing carries, and all have had a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Choice:
         """Aggregates that were able and did not carry, with the ports they had."""
         self._tried: tuple[LagId, ...] = ()
         """Those that had their turn since anything carried, the latest last; some more than once."""
+        self._told: LagId | str | None = None
+        """What the log was told last."""
         self._pinned: frozenset[Aggregate] | None = None
         """What there was when a user chose; while that is so, the choice stands."""
 
@@ -101,8 +105,18 @@ class Choice:
     def take(self, lag: LagId | None) -> None:
         """Use this one, as before a restart or an interruption."""
         self.lag = lag
+        if lag is not None or self._told is not IN_TURN:
+            self._told = lag
         self._pinned = None
         self._begin()
+
+    def news(self) -> LagId | str | None:
+        """What the log is to be told: the aggregate in use, IN_TURN when each has had its turn and none carried, None for nothing new."""
+        new = IN_TURN if self.lag in self._tried else self.lag
+        if new is None or new == self._told:
+            return None
+        self._told = new
+        return new
 
     def disproved(self, lag: LagId | None) -> bool:
         """It was able and did not carry."""

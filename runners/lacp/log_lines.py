@@ -33,8 +33,10 @@ def speeds_line(ports: Iterable[LacpPort]) -> str:
     return f"Ports of different speed in one aggregator: {speeds}"
 
 
-def choice_line(lead: LacpPort | None, lag: LagId) -> str:
-    """Another aggregate is used."""
+def choice_line(lead: LacpPort | None, lag: LagId | str) -> str:
+    """Another aggregate is used; IN_TURN: none carries, and which one is used from now on is told only when it does."""
+    if isinstance(lag, str):
+        return "No aggregator carries traffic; they are tried in turn, the next line names the one that does."
     led_by = f" led by {lead.name}" if lead else ""
     return f"Selected aggregator{led_by} (partner {format_mac(lag.partner_system)}, key {lag.partner_key})"
 

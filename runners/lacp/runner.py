@@ -269,13 +269,12 @@ class Lacp(Runner):
 
     def _settle(self, team: TeamView, now: float) -> None:
         ports = self._group.ports.values()
-        chosen = self._group.chosen
         self._unsettled = False
         self.revision += 1
         self._group.settle(now)
         self._group.check()
-        if self._group.chosen != chosen and self._group.chosen is not None:
-            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), self._group.chosen))
+        if (news := self._group.choice.news()) is not None:
+            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), news))
         self._fallback.update(ports, now)
         serving = self._able(team)
         for ifindex in sorted(serving ^ self._serving):
@@ -325,7 +324,7 @@ class Lacp(Runner):
         """Churn, transmission, and when to look again."""
         local = self._group.local
         for who, began in zip(("actor", "partner"), port.step_churn(local, now), strict=True):
-            if began:
+            if began and port.churn.is_news(who):
                 level = Level.WARNING if who == "partner" else Level.INFO
                 self.note(level, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
         due = port.due(local)

@@ -1,0 +1,59 @@
+"""What nothing can be done about is said once: aggregates that are tried in turn, and churn that comes with it."""
+
+from __future__ import annotations
+
+import pytest
+from lacp_bench import Bench, FakePort
+
+STRANGER = b"\x02\xcc\0\0\0\x01"
+OUT_OF_SYNC = 0x07
+
+
+def hear_both(bench: Bench, seconds: int, first: int = OUT_OF_SYNC, second: int = OUT_OF_SYNC) -> list[str]:
+    """Two partners speak every second; what the log was told."""
+    told = len(bench.notes)
+    for _ in range(seconds):
+        bench.hear(3, state=first)
+        bench.hear(4, state=second, mac=STRANGER)
+        bench.wait(1.0)
+    return bench.notes[told:]
+
+
+def choices(said: list[str]) -> list[str]:
+    return [line.split(" (")[0] for line in said if "ggregator" in line]
+
+
+NAMED_ONCE = [
+    "Selected aggregator led by eth3",
+    "Selected aggregator led by eth4",
+    "No aggregator carries traffic; they are tried in turn, the next line names the one that does.",
+]
+
+
+def test_aggregates_none_of_which_carries_are_named_once() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    assert choices(hear_both(bench, 45)) == NAMED_ONCE
+
+
+@pytest.mark.slow
+def test_however_long_it_lasts() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    said = hear_both(bench, 900)
+    assert choices(said) == NAMED_ONCE
+    churns = sorted(line.split(":")[0] + line.split(":")[1] for line in said if "churn" in line)
+    assert churns == [f"eth{port} {end} churn" for port in (3, 4) for end in ("actor", "partner")]
+    counted = [bench.state(port)["details"]["counters"]["actor_churns"] for port in (3, 4)]
+    assert min(counted) > 1, "told once, counted every time"
+
+
+@pytest.mark.slow
+def test_the_one_that_carries_at_last_is_named_and_the_next_trouble_as_well() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    hear_both(bench, 300)
+    said = hear_both(bench, 100, second=0x3F)
+    assert bench.enabled() == {4}
+    assert choices(said) == ["Selected aggregator led by eth4"]
+    said = hear_both(bench, 300)
+    assert "Selected aggregator led by eth3" in choices(said)
+    assert choices(said).count(NAMED_ONCE[-1]) == 1
+    assert "eth4: partner churn: not in sync for a minute." in said
