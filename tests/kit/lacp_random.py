@@ -310,9 +310,9 @@ class RandomNet:
         ]
         self.world.run(QUIET_S)
         for box, said, written, more in before:
-            assert told(box) <= said + more and len(box.writes) == written, (
-                f"seed {self.seed}: {box.name} has still something to do after {began:.1f} s: {box.notes[-2:]}"
-            )
+            trouble = f"seed {self.seed}: {box.name} has still something to do after {began:.1f} s: {box.notes[-2:]}"
+            assert told(box) <= said + more, trouble
+            assert len(box.writes) == written, trouble
         allowed = 2 * len(self.cables) * (QUIET_S + 2)
         assert len(self.world.sent) - sent <= allowed, f"seed {self.seed}: {len(self.world.sent) - sent} LACPDUs"
 
