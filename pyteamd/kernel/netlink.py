@@ -1,9 +1,11 @@
 """The real kernel, as the daemon uses it: requests, events, packet sockets.
 
-Two sockets hear events: rtnetlink's RTNLGRP_LINK, and the team family's group. Both stand in one epoll set, and trio waits
-for that. A fail-over begins with a link message, so links are read first, and of each message at first only interface
-and flags: when IFF_RUNNING of a port is not what it was, `events` returns a CarrierSeen at once and decodes on its next call.
-Events of one link keep their order; between the two sockets there is none.
+Three sockets hear events: rtnetlink's RTNLGRP_LINK twice, and the team family's group. All stand in one epoll set, and trio waits
+for that. A filter in the kernel lets through to the first only what is said of our teams and their ports. A fail-over begins there, so
+it is read first, and of each message at first only interface and flags: when IFF_RUNNING of a port is not what it was, `events` returns a
+CarrierSeen at once and decodes on its next call. The second is for all other links, and waits its turn (foreign_links.py).
+Events of one link keep their order; between the sockets there is none. A link that becomes a port passes from one socket to the
+other: the filter first, then all that the other has heard until then.
 
 When the kernel had to drop messages (ENOBUFS), it goes on dropping until the receive buffer is empty, without another word.
 So the buffers are emptied first, and only then is the Overrun reported that makes the shell dump everything again. What the kernel
@@ -15,8 +17,10 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import struct
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +28,7 @@ import trio
 
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.api import Kernel
+from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.framing import Malformed, Message, messages
 from pyteamd.kernel.packet import PacketSocket
 from pyteamd.kernel.requests import Requests
@@ -31,6 +36,7 @@ from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, Overrun, PortGone, PortSeen, Resync
+from pyteamd.wire.bpf import JEQ, KEEP_ALL, LD_WORD, RETURN, Op, assemble
 
 DEFAULT_BUFFER: Final = 1 << 21
 SMALLEST_BUFFER: Final = 32768
@@ -43,8 +49,11 @@ _DRAIN: Final = 100_000
 
 _DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read shall not keep us busy
 
-_PAUSE_S: Final = 0.001
-_PAUSE_INTERVAL_S: Final = 0.1  # one pause in this time at most: 1 % of it, however many links flap
+_FOREIGN_INTERVAL_S: Final = 0.05
+_FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
+_MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
+_IFINDEX_AT: Final = 20
+_SO_ATTACH_FILTER: Final = 26
 
 Batch = list[tuple[int, KernelEvent]]
 
@@ -106,10 +115,27 @@ class EventSocket:
                     raise
         return False
 
+    def let_through(self, links: Collection[int]) -> None:
+        """Hear only what is said of these links, from now on; all if there are too many for a filter."""
+        program = array("B", filter_of_links(links if len(links) <= _MOST_IN_FILTER else None))
+        address, size = program.buffer_info()
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+
     def close(self) -> None:
         """Close the socket."""
         self._view.release()
         self.socket.close()
+
+
+def filter_of_links(links: Iterable[int] | None) -> bytes:
+    """The program that lets through messages of these links; None: of all."""
+    if links is None:
+        return assemble([Op(RETURN, KEEP_ALL)])
+    lines: list[Op | str] = [Op(LD_WORD, _IFINDEX_AT)]
+    for ifindex in sorted(links):
+        behind = f"not {ifindex}"
+        lines += [Op(JEQ, socket.ntohl(ifindex), "", behind), Op(RETURN, KEEP_ALL), behind]
+    return assemble([*lines, Op(RETURN, 0)])
 
 
 class NetlinkKernel(Requests):
@@ -124,17 +150,26 @@ class NetlinkKernel(Requests):
         self.overruns = 0
         self._link_events = EventSocket(ROUTE, event_buffer_bytes)
         self._team_events = EventSocket(GENERIC, event_buffer_bytes)
-        self._link_events.join(rtnl.GROUP_LINK)
-        self._ready = select.epoll()
-        self._ready.register(self._link_events.socket, select.EPOLLIN)
-        self._ready.register(self._team_events.socket, select.EPOLLIN)
         self._watched: set[int] = set()
         self._running: dict[int, bool] = {}
         self._team_of: dict[int, int] = {}
         """Ports of the watched teams. Word of their carriers is urgent; that of other links is not even given."""
-        self._stirred = False
-        """Another link's carrier changed, which has not been decoded."""
-        self._pause_at_s = 0.0
+        self._other_links = EventSocket(ROUTE, event_buffer_bytes)
+        self._foreign = ForeignLinks()
+        self._foreign_at_s = 0.0
+        """Not to be heard before."""
+        self._owing = False
+        self._ours: Set[int] = frozenset()
+        """Links that the filter lets through to the first socket."""
+        self._link_events.let_through(self._ours)
+        self._link_events.join(rtnl.GROUP_LINK)
+        self._other_links.join(rtnl.GROUP_LINK)
+        self._ready = select.epoll()
+        self._ready.register(self._link_events.socket, select.EPOLLIN)
+        self._ready.register(self._team_events.socket, select.EPOLLIN)
+        self._ready.register(self._other_links.socket, select.EPOLLIN)
+        self._deaf = False
+        """The socket of other links is not in the set for a moment."""
         self._peeked: list[tuple[int, Message]] = []
         self._drained = True
         self._unread_then = 0
@@ -146,7 +181,8 @@ class NetlinkKernel(Requests):
     @property
     def malformed(self) -> int:
         """How many messages or parts of messages could not be understood and were left out."""
-        return self._unread() + self._malformed_links + self._link_events.strangers + self._team_events.strangers
+        strangers = sum(one.strangers for one in (self._link_events, self._other_links, self._team_events))
+        return self._unread() + self._malformed_links + strangers
 
     def watch_team(self, ifindex: int) -> None:
         """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
@@ -157,6 +193,7 @@ class NetlinkKernel(Requests):
             raise KernelRefused(errno.EINVAL, f"watch {link.name}", "this link is not a team device")
         self._team_events.join(self.family(fresh=True).group)
         self._watched.add(ifindex)
+        self._choose_links()
 
     def unwatch_team(self, ifindex: int) -> None:
         """Stop delivering the events of this team."""
@@ -170,6 +207,7 @@ class NetlinkKernel(Requests):
         self._unread_then += self._unread() - before  # another dump would not read it either
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
+        self._foreign.dumped(self._running)
         self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
@@ -177,13 +215,10 @@ class NetlinkKernel(Requests):
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
         batch: Batch = []
         while not batch:
-            if self._stirred:
-                self._stirred = False
-                self._pause()
-            elif self._peeked or not self._drained:
+            if self._peeked or self._owing or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.lowlevel.wait_readable(self._ready)
+                await self._wait()
             batch = self.read()
         return batch
 
@@ -204,28 +239,30 @@ class NetlinkKernel(Requests):
             trio.lowlevel.notify_closing(self._ready)
         self._ready.close()
         self._link_events.close()
+        self._other_links.close()
         self._team_events.close()
         super().close()
 
-    def _pause(self) -> None:
-        """Let go of the processor before decoding, for a moment, and not often: this blocks the event loop.
-
-        The other end of the cable may be a port of ours, and its message made just now, by a thread of the kernel that waits
-        for this processor.
-        """
-        if self._team_of and (now_s := self._clock()) >= self._pause_at_s:
-            self._pause_at_s = now_s + _PAUSE_INTERVAL_S
-            self._ready.poll(_PAUSE_S)
+    async def _wait(self) -> None:
+        """Until there is something to read that may be read now."""
+        if self._deaf and (left_s := self._foreign_at_s - self._clock()) > 0:
+            with trio.move_on_after(left_s):
+                await trio.lowlevel.wait_readable(self._ready)
+                return
+        if self._deaf:
+            self._ready.register(self._other_links.socket, select.EPOLLIN)
+            self._deaf = False
+        await trio.lowlevel.wait_readable(self._ready)
 
     def _round(self) -> Batch:
         """New links up to a change of a port's carrier; if there is none, all links decoded, and teams."""
-        batch: Batch = []
-        hurried = self._peek(batch) or self._stirred
+        batch = self._tell_owed()
+        hurried = self._peek(batch)
         self._hurried = self._hurried + 1 if hurried else 0
         if 0 < self._hurried < _HURRIED_ROUNDS:
             return batch
-        self._stirred = False
         batch += self._decode_peeked()
+        batch += self._hear_others()
         for _ in range(_TEAMS_PER_ROUND):
             heard = self._team_events.receive()
             if heard is None:
@@ -236,6 +273,8 @@ class NetlinkKernel(Requests):
                     if team in self._watched:
                         self._note_ports(team, events)
                         batch += [(team, event) for event in events]
+        self._choose_links()
+        batch += self._tell_owed()
         if self._unread() != self._unread_then and (now_s := self._clock()) >= self._doubt_at_s:
             self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
             return self._anew()
@@ -256,24 +295,70 @@ class NetlinkKernel(Requests):
                     continue
                 if family or message.type not in (rtnl.NEWLINK, rtnl.DELLINK):
                     continue  # bridges tell of their ports in link messages of a family of their own
-                if message.type == rtnl.NEWLINK and self._flips(ifindex, bool(flags & rtnl.IFF_RUNNING)):
-                    if ifindex in self._team_of:
-                        if any(ifindex == earlier for earlier, _ in self._peeked):
-                            batch += self._decode_peeked()  # what was said before must be heard before
-                        batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
-                        changed = True
-                    else:
-                        self._stirred = True
+                flips = message.type == rtnl.NEWLINK and self._flips(ifindex, bool(flags & rtnl.IFF_RUNNING))
+                if flips and ifindex in self._team_of:
+                    if any(ifindex == earlier for earlier, _ in self._peeked):
+                        batch += self._decode_peeked()  # what was said before must be heard before
+                    batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
+                    changed = True
                 self._peeked.append((ifindex, message))
             if changed:
                 return True
         return False
+
+    def _choose_links(self) -> None:
+        """The teams or their ports may be other links than before."""
+        ours = self._watched | self._team_of.keys()
+        if ours == self._ours:
+            return
+        self._link_events.let_through(ours)
+        self._listen_to_others()  # what was said of a new one until now is there
+        self._owing = True
+        self._ours = ours
+
+    def _tell_owed(self) -> Batch:
+        """The last word about other links, when one of them became a port: before anything newer."""
+        if not self._owing:
+            return []
+        self._owing = False
+        return self._decode(self._foreign.tell())
+
+    def _hear_others(self) -> Batch:
+        """What became of links that are not ours, unless that was asked a moment ago."""
+        now_s = self._clock()
+        if now_s < self._foreign_at_s or not self._listen_to_others():
+            return []
+        self._foreign_at_s = now_s + _FOREIGN_INTERVAL_S
+        if not self._deaf:
+            self._ready.unregister(self._other_links.socket)
+            self._deaf = True
+        return self._decode(self._foreign.tell())
+
+    def _listen_to_others(self) -> bool:
+        """Read what is said of links that are not ours. Returns whether there was anything."""
+        all_are_heard = len(self._ours) > _MOST_IN_FILTER
+        for number in range(_FOREIGN_AT_ONCE):
+            if (heard := self._other_links.receive()) is None:
+                return number > 0
+            for message in () if all_are_heard else heard:
+                self._hear_other(message)
+        return True
+
+    def _hear_other(self, message: Message) -> None:
+        try:
+            family, ifindex, _ = rtnl.peek(message.octets)
+        except Malformed:
+            self._other_links.malformed += 1
+            return
+        if not family and message.type in (rtnl.NEWLINK, rtnl.DELLINK) and ifindex not in self._ours:
+            self._foreign.hear(ifindex, message)
 
     def _list_ports(self, team: int, ports: Sequence[int]) -> None:
         """These are the ports of a team, as far as we know."""
         for ifindex in [ifindex for ifindex, owner in self._team_of.items() if owner == team]:
             del self._team_of[ifindex]
         self._team_of.update(dict.fromkeys(ports, team))
+        self._choose_links()
 
     def _note_ports(self, team: int, events: Sequence[KernelEvent]) -> None:
         """Keep the list of ports up to date."""
@@ -290,17 +375,24 @@ class NetlinkKernel(Requests):
         return before != running
 
     def _decode_peeked(self) -> Batch:
+        peeked, self._peeked = self._peeked, []
+        return self._decode((ifindex, message if message.type == rtnl.NEWLINK else None) for ifindex, message in peeked)
+
+    def _decode(self, told: Iterable[tuple[int, Message | None]]) -> Batch:
+        """Events of links; None for the end of one."""
         batch: Batch = []
-        for ifindex, message in self._peeked:
-            if message.type == rtnl.DELLINK:
+        for ifindex, message in told:
+            if message is None:
                 self._running.pop(ifindex, None)
                 batch.append((0, LinkGone(ifindex)))
                 continue
             try:
-                batch.append((0, rtnl.decode(message.octets)))
+                link = rtnl.decode(message.octets)
             except Malformed:
                 self._link_events.malformed += 1
-        self._peeked.clear()
+                continue
+            self._running[ifindex] = link.running
+            batch.append((0, link))
         return batch
 
     def _overrun(self) -> Batch:
@@ -310,16 +402,18 @@ class NetlinkKernel(Requests):
 
     def _unread(self) -> int:
         """How much of what the kernel announced could not be read."""
-        return self._decoder.malformed + self._link_events.malformed + self._team_events.malformed
+        heard = sum(one.malformed for one in (self._link_events, self._other_links, self._team_events))
+        return self._decoder.malformed + heard
 
     def _anew(self) -> Batch:
         """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
         self._peeked.clear()
         self._running.clear()
-        self._stirred = False
+        self._foreign.forget()
         self._unread_then = self._unread()
-        links, teams = self._link_events.drain(), self._team_events.drain()
-        self._drained = links and teams
+        sockets = (self._link_events, self._other_links, self._team_events)
+        links, others, teams = [one.drain() for one in sockets]
+        self._drained = links and others and teams
         return [(0, Overrun())]
 
 

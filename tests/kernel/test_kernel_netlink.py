@@ -1,4 +1,4 @@
-"""The reader of events with messages no sane kernel sends: no exception, counted, all read anew; and its bounded pause."""
+"""The reader of events with messages no sane kernel sends: no exception, counted, all read anew; and links that are not ours."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bpf_machine import run
 
 from pyteamd.kernel import framing, netlink, rtnl, team_family
+from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import SetMember
@@ -49,6 +51,9 @@ class Wire:
     def recv_into(self, buffer: bytearray) -> int:
         """As a socket does it."""
         return self.recvfrom_into(buffer)[0]
+
+    def setsockopt(self, *_: object) -> None:
+        """A filter is for real messages."""
 
     def close(self) -> None:
         """Nothing to do."""
@@ -176,28 +181,49 @@ def test_noise(ears: Ears, seed: int) -> None:
     assert ears.kernel.malformed > 100
 
 
-class Pauses:
-    """In place of the epoll object: counts how often it was waited for."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def poll(self, timeout_s: float) -> None:
-        """As an epoll object does it."""
-        self.count += 1
+def link_message(ifindex: int, kind: int = rtnl.NEWLINK) -> framing.Message:
+    """A message about a link, reduced to what is looked at without decoding."""
+    octets = framing.HEADER.pack(32, kind, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, ifindex, 0, 0)
+    return framing.Message(kind, 0, 0, octets)
 
 
-def test_the_pause_for_links_of_others_is_rare(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = Pauses()
-    monkeypatch.setattr(ears.kernel, "_ready", pauses)
-    ears.kernel._pause()
-    assert pauses.count == 0, "there is no port it could be good for"
-    ears.kernel._list_ports(TEAM, [4])
-    for step in range(10_000):
-        ears.now_s = 100 + step / 1000
-        ears.kernel._pause()
-    assert pauses.count == 10 / netlink._PAUSE_INTERVAL_S
-    monkeypatch.undo()
+def told(links: ForeignLinks) -> list[tuple[int, bool]]:
+    """(link, whether it is there) of all that is told."""
+    return [(ifindex, message is not None) for ifindex, message in links.tell()]
+
+
+def test_only_the_last_word_about_a_foreign_link_is_told() -> None:
+    links = ForeignLinks()
+    for ifindex in (5, 6, 5, 5):
+        links.hear(ifindex, link_message(ifindex))
+    assert told(links) == [(6, True), (5, True)]
+    assert told(links) == []
+
+
+def test_a_foreign_link_that_came_and_went_in_between_was_never_there() -> None:
+    links = ForeignLinks()
+    links.hear(5, link_message(5))
+    links.hear(5, link_message(5, rtnl.DELLINK))
+    assert told(links) == []
+
+
+def test_the_end_of_a_link_that_was_told_is_told_even_if_there_is_a_new_one_of_its_number() -> None:
+    links = ForeignLinks()
+    links.dumped([5])
+    links.hear(5, link_message(5, rtnl.DELLINK))
+    links.hear(5, link_message(5))
+    assert told(links) == [(5, False), (5, True)]
+    links.hear(5, link_message(5, rtnl.DELLINK))
+    assert told(links) == [(5, False)]
+
+
+def test_the_filter_lets_our_links_through_and_no_others() -> None:
+    ours = [1, 7, 300, 70000]
+    program = netlink.filter_of_links(ours)
+    heard = [ifindex for ifindex in (1, 2, 7, 8, 255, 300, 69999, 70000) if run(program, link_message(ifindex).octets)]
+    assert heard == ours
+    assert run(netlink.filter_of_links(None), link_message(4711).octets)
+    assert len(netlink.filter_of_links(range(1, netlink._MOST_IN_FILTER + 1))) // 8 <= 4096
 
 
 class Speechless(Requests):

@@ -1,0 +1,51 @@
+"""Links that are nobody's port: the last word about each, and nothing more often than need be.
+
+Any of them may become a port, so what it is has to be known; but a host that makes and deletes links all day is not to keep us from our
+own. So their messages come through a socket of their own that is not looked at for a moment after it was read, and of each link only the
+last message is decoded. A link that came and went in between was never there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pyteamd.kernel import rtnl
+from pyteamd.kernel.framing import Message
+
+
+class ForeignLinks:
+    """What was heard and has not been told, by link, in the order of the last word about each."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+        """Links whose existence was told."""
+        self._words: dict[int, tuple[bool, Message]] = {}
+        """Whether the link that was told is gone (there may be a new one of that number), and the last message."""
+
+    def hear(self, ifindex: int, message: Message) -> None:
+        """Keep a message."""
+        gone = message.type == rtnl.DELLINK
+        was_gone, _ = self._words.pop(ifindex, (False, None))
+        if gone and ifindex not in self._told:
+            return
+        self._words[ifindex] = (was_gone or gone, message)
+
+    def dumped(self, links: Iterable[int]) -> None:
+        """These links were told by other means."""
+        self._told.update(links)
+
+    def forget(self) -> None:
+        """All is read anew."""
+        self._told.clear()
+        self._words.clear()
+
+    def tell(self) -> Iterator[tuple[int, Message | None]]:
+        """Everything kept, as (link, message); None for the end of a link."""
+        words, self._words = self._words, {}
+        for ifindex, (gone, message) in words.items():
+            if gone:
+                self._told.discard(ifindex)
+                yield ifindex, None
+            if message.type == rtnl.NEWLINK:
+                self._told.add(ifindex)
+                yield ifindex, message
