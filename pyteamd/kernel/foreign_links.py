@@ -30,7 +30,7 @@ class ForeignLinks:
             return
         self._words[ifindex] = (was_gone or gone, message)
 
-    def dumped(self, links: Iterable[int]) -> None:
+    def known(self, links: Iterable[int]) -> None:
         """These links were told by other means."""
         self._told.update(links)
 

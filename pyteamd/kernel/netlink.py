@@ -158,7 +158,7 @@ class NetlinkKernel(Requests):
         self._foreign = ForeignLinks()
         self._foreign_at_s = 0.0
         """Not to be heard before."""
-        self._owing = False
+        self._owed: Batch = []
         self._ours: Set[int] = frozenset()
         """Links that the filter lets through to the first socket."""
         self._link_events.let_through(self._ours)
@@ -207,7 +207,7 @@ class NetlinkKernel(Requests):
         self._unread_then += self._unread() - before  # another dump would not read it either
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
-        self._foreign.dumped(self._running)
+        self._foreign.known(self._running)
         self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
@@ -215,7 +215,7 @@ class NetlinkKernel(Requests):
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
         batch: Batch = []
         while not batch:
-            if self._peeked or self._owing or not self._drained:
+            if self._peeked or self._owed or not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._wait()
@@ -307,21 +307,36 @@ class NetlinkKernel(Requests):
         return False
 
     def _choose_links(self) -> None:
-        """The teams or their ports may be other links than before."""
+        """The teams or their ports may be other links than before: what was said until now, in order, and then another filter."""
         ours = self._watched | self._team_of.keys()
         if ours == self._ours:
             return
-        self._link_events.let_through(ours)
-        self._listen_to_others()  # what was said of a new one until now is there
-        self._owing = True
+        try:
+            while (heard := self._link_events.receive()) is not None:
+                for message in heard:
+                    self._keep(message)
+            self._link_events.let_through(ours)
+            self._listen_to_others()
+        except _Lost:
+            self._drained = False
+        self._foreign.known(self._ours - ours)  # of those that are others now the first socket told
         self._ours = ours
+        self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
+
+    def _keep(self, message: Message) -> None:
+        """Keep a message of our links to be decoded."""
+        try:
+            family, ifindex, _ = rtnl.peek(message.octets)
+        except Malformed:
+            self._link_events.malformed += 1
+            return
+        if not family and message.type in (rtnl.NEWLINK, rtnl.DELLINK):
+            self._peeked.append((ifindex, message))
 
     def _tell_owed(self) -> Batch:
-        """The last word about other links, when one of them became a port: before anything newer."""
-        if not self._owing:
-            return []
-        self._owing = False
-        return self._decode(self._foreign.tell())
+        """What was said before links became ours, or ceased to be: before anything newer."""
+        owed, self._owed = self._owed, []
+        return owed
 
     def _hear_others(self) -> Batch:
         """What became of links that are not ours, unless that was asked a moment ago."""
@@ -410,6 +425,7 @@ class NetlinkKernel(Requests):
         self._peeked.clear()
         self._running.clear()
         self._foreign.forget()
+        self._owed.clear()
         self._unread_then = self._unread()
         sockets = (self._link_events, self._other_links, self._team_events)
         links, others, teams = [one.drain() for one in sockets]

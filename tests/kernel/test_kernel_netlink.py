@@ -209,7 +209,7 @@ def test_a_foreign_link_that_came_and_went_in_between_was_never_there() -> None:
 
 def test_the_end_of_a_link_that_was_told_is_told_even_if_there_is_a_new_one_of_its_number() -> None:
     links = ForeignLinks()
-    links.dumped([5])
+    links.known([5])
     links.hear(5, link_message(5, rtnl.DELLINK))
     links.hear(5, link_message(5))
     assert told(links) == [(5, False), (5, True)]
