@@ -121,10 +121,10 @@ class RealWorld(World):
         numbers = count(1)
         before = drops()
         while any(lost == before.get(inode, 0) for inode, lost in drops().items()):
-            # Links of the team and others are heard through sockets of their own.
+            # Links of the team and others are heard through sockets of their own. An alias is announced only of a link that is up.
             names = ("lo", socket.if_indextoname(team))
-            aliases = [f"link set {name} alias n{next(numbers)}" for name in names for _ in range(STORM)]
-            run("ip", "-batch", "-", text="\n".join(aliases))
+            lengths = [f"link set {name} txqueuelen {next(numbers)}" for name in names for _ in range(STORM)]
+            run("ip", "-batch", "-", text="\n".join(lengths))
             key = OptionKey("notify_peers_interval")
             assert not self._outsider.apply(team, [SetOption(key, next(numbers)) for _ in range(STORM)])
 
