@@ -140,8 +140,8 @@ stdout, stderr or syslog, unless \\-l says otherwise.
 Octets of the receive buffers for events.
 .TP
 .B PYTEAMD_REALTIME
-no leaves the scheduling of a daemon as it is. Otherwise it asks for SCHED_RR, priority 1, so that LACPDUs are sent in time on a busy
-machine; that needs CAP_SYS_NICE, or LimitRTPRIO=1 in the unit of the service manager or of NetworkManager.
+no leaves the scheduling of a daemon as it is. Otherwise it asks for SCHED_RR, priority 2, so that LACPDUs are sent in time on a busy
+machine; that needs CAP_SYS_NICE, or LimitRTPRIO=2 in the unit of the service manager or of NetworkManager.
 .TP
 .B DBUS_SYSTEM_BUS_ADDRESS
 Where the system bus is.

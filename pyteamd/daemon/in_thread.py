@@ -8,12 +8,24 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from pyteamd.daemon import realtime
+
 _T = TypeVar("_T")
 _NAMES: Final = inspect.signature(trio.to_thread.run_sync).parameters
 _ABANDON: Final[dict[str, Any]] = {"abandon_on_cancel" if "abandon_on_cancel" in _NAMES else "cancellable": True}
 """The option's name: trio calls it abandon_on_cancel since 0.23; Debian 12 has 0.22."""
 
 
-async def in_thread(work: Callable[..., _T], *args: object, limiter: trio.CapacityLimiter | None = None) -> _T:
-    """What `work(*args)` returns or raises. A thread that was given up goes on by itself."""
-    return await trio.to_thread.run_sync(work, *args, limiter=limiter, **_ABANDON)
+async def in_thread(
+    work: Callable[..., _T], *args: object, limiter: trio.CapacityLimiter | None = None, long: bool = False
+) -> _T:
+    """What `work(*args)` returns or raises. A thread that was given up goes on by itself. `long`: it may compute for seconds."""
+    return await trio.to_thread.run_sync(_help, long, work, *args, limiter=limiter, **_ABANDON)
+
+
+def _help(long: bool, work: Callable[..., _T], *args: object) -> _T:
+    if long:
+        realtime.ask_no_more()
+    else:
+        realtime.ask(realtime.HELPERS_PRIORITY)
+    return work(*args)

@@ -1,7 +1,6 @@
 """What a running daemon may need one day: imported soon after it is ready, before an upgrade takes the files away or puts others there.
 
-A start imports what the first frames and the clients need. The rest follows in a thread, which is an ordinary one while the event loop
-is a real-time one, so that nothing waits for it.
+A start imports what the first frames and the clients need. The rest follows in a thread, which gives way to the event loop.
 """
 
 from __future__ import annotations

@@ -46,5 +46,5 @@ async def off_loop(work: Callable[[], _T]) -> _T:
     A thread that is given up goes on by itself, and until it is done the next one waits.
     """
     with trio.move_on_after(TIMEOUT_S):
-        return await in_thread(work, limiter=_one)
+        return await in_thread(work, limiter=_one, long=True)
     raise OSError(errno.ETIMEDOUT, f"takes longer than {TIMEOUT_S:.0f} s")

@@ -1,8 +1,13 @@
 """Real-time scheduling: LACPDUs on time, and a fail-over at once, on a machine that is busy with something else.
 
-A start of the daemon asks for SCHED_RR, priority 1, the lowest there is: as its first act, because importing may take seconds on a busy
-machine, and again in each process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child, and every thread that
-looks up a host name, an ordinary one. Who started us with a real-time class of its own choice is left alone.
+A start of the daemon asks for SCHED_RR, priority 2: as its first act, because importing may take seconds on a busy machine, and again in each
+process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child and every thread an ordinary one. Who started us
+with a real-time class of its own choice is left alone.
+
+Threads that help for a moment (they look up a host name, import) have priority 1. The event loop takes the processor from them, but not the
+interpreter's lock: were they ordinary ones, the loop would have to wait until a busy machine lets them run and give it back. And they give
+it back at once, not after the 5 ms that are usual. What may compute for long (a user's text) is done by an ordinary thread, or it could meet
+the bound below.
 
 RLIMIT_RTTIME ends a process that computes so long without ever waiting: a fault of ours must not take the machine.
 """
@@ -11,6 +16,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,7 +24,11 @@ if TYPE_CHECKING:
 
 SETTING: Final = "PYTEAMD_REALTIME"
 """Environment variable: "no" leaves the scheduling as it is."""
-PRIORITY: Final = 1
+PRIORITY: Final = 2
+"""Of the event loop and the thread that writes."""
+HELPERS_PRIORITY: Final = 1
+GIVE_WAY_S: Final = 0.0001
+"""How long a thread that computes keeps the interpreter's lock when another one asks for it."""
 LONGEST_RUN_S: Final = 10
 """Much more than a start takes on a slow machine; a partner has given us up by then."""
 
@@ -31,7 +41,7 @@ def wanted() -> bool:
     return os.environ.get(SETTING, "").lower() not in ("no", "off", "false", "0")
 
 
-def ask() -> OSError | None:
+def ask(priority: int = PRIORITY) -> OSError | None:
     """Ask for this thread, unless that is turned off. Returns why the kernel refused."""
     if not wanted():
         return None
@@ -39,14 +49,21 @@ def ask() -> OSError | None:
         if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in _REAL_TIME:
             return None
         _bound()
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError as refusal:
         return refusal
     return None
 
 
+def ask_no_more() -> None:
+    """This thread helped and is to be an ordinary one again."""
+    if os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK:
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+
+
 def ask_or_tell(log: logging.Logger) -> None:
-    """The same; a refusal is one line of the log, and nothing else comes of it."""
+    """The same for the event loop; a refusal is one line of the log, and nothing else comes of it. From now on threads give way to it."""
+    sys.setswitchinterval(GIVE_WAY_S)
     if (refusal := ask()) is not None:
         log.info(
             "No real-time scheduling (%s): on a busy machine frames may be late. It needs CAP_SYS_NICE or LimitRTPRIO=%d.",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyteamd.daemon import realtime
+from pyteamd.daemon.in_thread import in_thread
 
 ORDINARY, REAL_TIME = os.SCHED_OTHER, os.SCHED_RR | os.SCHED_RESET_ON_FORK
 LACP = '{"device": "team0", "runner": {"name": "lacp"}, "ports": {"eth1": {}, "eth2": {}}}'
@@ -124,4 +125,29 @@ def test_a_refusal_is_one_line_and_nothing_else(
         realtime.ask_or_tell(logging.getLogger("refused"))
     (record,) = caplog.records
     assert "Operation not permitted" in record.getMessage()
-    assert "LimitRTPRIO=1" in record.getMessage()
+    assert "LimitRTPRIO=2" in record.getMessage()
+
+
+async def test_a_thread_that_helps_is_real_time_too_but_below_the_loop() -> None:
+    """An ordinary one that has the interpreter's lock makes the loop wait until a busy machine lets it run."""
+    if not allowed():
+        pytest.skip("this machine gives no real-time scheduling")
+
+    def scheduling() -> tuple[int, int]:
+        return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(0).sched_priority
+
+    assert await in_thread(scheduling) == (os.SCHED_RR, realtime.HELPERS_PRIORITY)
+    assert realtime.HELPERS_PRIORITY < realtime.PRIORITY
+    # What may compute for long would meet the bound, also in a thread that has helped before.
+    assert await in_thread(scheduling, long=True) == (os.SCHED_OTHER, 0)
+    assert await in_thread(scheduling) == (os.SCHED_RR, realtime.HELPERS_PRIORITY)
+
+
+def test_the_loop_is_given_the_interpreters_lock_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = sys.getswitchinterval()
+    monkeypatch.setenv(realtime.SETTING, "no")
+    try:
+        realtime.ask_or_tell(logging.getLogger("willing"))
+        assert sys.getswitchinterval() < 0.001
+    finally:
+        sys.setswitchinterval(usual)
