@@ -35,7 +35,7 @@ from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, Overrun, PortGone, PortSeen, Resync
+from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, PortGone, PortSeen, Resync
 from pyteamd.wire.bpf import JEQ, KEEP_ALL, LD_WORD, RETURN, Op, assemble
 
 DEFAULT_BUFFER: Final = 1 << 21
@@ -171,6 +171,8 @@ class NetlinkKernel(Requests):
         self._deaf = False
         """The socket of other links is not in the set for a moment."""
         self._peeked: list[tuple[int, Message]] = []
+        self._said: dict[int, LinkSeen] = {}
+        """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
         self._drained = True
         self._unread_then = 0
         """How much could not be read up to the last dump; more than that puts all we know in doubt."""
@@ -181,8 +183,8 @@ class NetlinkKernel(Requests):
     @property
     def malformed(self) -> int:
         """How many messages or parts of messages could not be understood and were left out."""
-        strangers = sum(one.strangers for one in (self._link_events, self._other_links, self._team_events))
-        return self._unread() + self._malformed_links + strangers
+        links = max(self._link_events.strangers, self._other_links.strangers)  # most are heard by both
+        return self._unread() + self._malformed_links + links + self._team_events.strangers
 
     def watch_team(self, ifindex: int) -> None:
         """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
@@ -208,6 +210,7 @@ class NetlinkKernel(Requests):
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
         self._foreign.known(self._running)
+        self._said.clear()
         self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
@@ -295,11 +298,12 @@ class NetlinkKernel(Requests):
                     continue
                 if family or message.type not in (rtnl.NEWLINK, rtnl.DELLINK):
                     continue  # bridges tell of their ports in link messages of a family of their own
-                flips = message.type == rtnl.NEWLINK and self._flips(ifindex, bool(flags & rtnl.IFF_RUNNING))
-                if flips and ifindex in self._team_of:
+                running = bool(flags & rtnl.IFF_RUNNING)
+                if message.type == rtnl.NEWLINK and self._flips(ifindex, running) and ifindex in self._team_of:
                     if any(ifindex == earlier for earlier, _ in self._peeked):
                         batch += self._decode_peeked()  # what was said before must be heard before
-                    batch.append((0, CarrierSeen(ifindex, self._running[ifindex])))
+                        self._running[ifindex] = running
+                    batch.append((0, CarrierSeen(ifindex, running)))
                     changed = True
                 self._peeked.append((ifindex, message))
             if changed:
@@ -399,6 +403,7 @@ class NetlinkKernel(Requests):
         for ifindex, message in told:
             if message is None:
                 self._running.pop(ifindex, None)
+                self._said.pop(ifindex, None)
                 batch.append((0, LinkGone(ifindex)))
                 continue
             try:
@@ -407,7 +412,9 @@ class NetlinkKernel(Requests):
                 self._link_events.malformed += 1
                 continue
             self._running[ifindex] = link.running
-            batch.append((0, link))
+            if self._said.get(ifindex) != link:
+                self._said[ifindex] = link
+                batch.append((0, link))
         return batch
 
     def _overrun(self) -> Batch:
@@ -424,6 +431,7 @@ class NetlinkKernel(Requests):
         """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
         self._peeked.clear()
         self._running.clear()
+        self._said.clear()
         self._foreign.forget()
         self._owed.clear()
         self._unread_then = self._unread()

@@ -2,15 +2,16 @@
 
 Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
 link has forty attributes and more, of which we want seven: decoding all of them costs 300 µs, so the wanted ones are
-picked out of the octets. Before even that, `peek` reads interface and flags from the fixed part, which is all a
-fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
+picked out of the octets. Where they stand is the same in message after message about a link: it is remembered with all headers of
+attributes, which one `unpack` reads, and whose octets made which link is remembered too. Before even that, `peek` reads interface and
+flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pyteamd.kernel.framing import (
     F_ACK,
@@ -44,6 +45,8 @@ IFF_RUNNING: Final = 0x40
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
+_WANTED: Final = (_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS)
+_KEPT: Final = 512
 _INFO_KIND: Final = 1
 _SKIP_STATISTICS: Final = 8  # RTEXT_FILTER_SKIP_STATS
 _NESTED: Final = 0x8000
@@ -139,6 +142,9 @@ def _encode(kind: int, flags: int, ifindex: int, *attrs: tuple[str, Any]) -> byt
 
 # What arrives.
 
+_layouts: dict[int, Layout] = {}
+"""By the length of a message."""
+
 
 def peek(octets: bytes) -> tuple[int, int, int]:
     """(address family, ifindex, flags) of a link message. Only AF_UNSPEC is about the link as such.
@@ -154,34 +160,69 @@ def peek(octets: bytes) -> tuple[int, int, int]:
 def decode(octets: bytes) -> LinkSeen:
     """The link that an RTM_NEWLINK describes."""
     _, ifindex, flags = peek(octets)
-    parts = by_type(octets, _BODY)
-    if _IFNAME not in parts or ifindex <= 0:
+    layout = _layouts.get(len(octets))
+    if layout is None or layout.headers.unpack_from(octets, _BODY) != layout.known:
+        if len(_layouts) >= _KEPT:
+            _layouts.clear()
+        layout = _layouts[len(octets)] = _layout(octets)
+    name, mac, master, about, carrier, properties, permanent_mac = [
+        None if part is None else octets[part[0] : part[1]] for part in layout.wanted
+    ]
+    if name is None or ifindex <= 0:
         raise Malformed("a link without name or number")
+    return _link(
+        ifindex, bool(flags & IFF_UP), bool(flags & IFF_RUNNING),
+        name, mac or b"", master, _kind(about) if about else "", carrier, properties or b"", permanent_mac or b"",
+    )  # fmt: skip
+
+
+class Layout(NamedTuple):
+    """Where the attributes of a link message stand."""
+
+    headers: Struct
+    """Reads lengths and types of all of them, from the first one on."""
+    known: tuple[int, ...]
+    """What it reads."""
+    wanted: tuple[tuple[int, int] | None, ...]
+    """Beginning and end of the value of each in _WANTED; None where there is none."""
+
+
+def _layout(octets: bytes) -> Layout:
+    parts = by_type(octets, _BODY)
+    form, end = ["="], len(octets)
+    for _, begin, stop in attributes(octets, _BODY):
+        form.append(f"HH{min((stop + 3) & ~3, end) - begin}x")
+    headers = Struct("".join(form))
+    return Layout(headers, headers.unpack_from(octets, _BODY), tuple([parts.get(kind) for kind in _WANTED]))
+
+
+@lru_cache(maxsize=_KEPT)
+def _link(
+    ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, kind: str, carrier: bytes | None,
+    properties: bytes, permanent_mac: bytes,
+) -> LinkSeen:  # fmt: skip
     return LinkSeen(
         ifindex,
-        name=text(octets, *parts[_IFNAME]),
-        mac=_octets(octets, parts.get(_ADDRESS)),
-        master=number(octets, *parts[_MASTER]) if _MASTER in parts else 0,
-        up=bool(flags & IFF_UP),
-        running=bool(flags & IFF_RUNNING),
-        permanent_mac=_octets(octets, parts.get(_PERM_ADDRESS)),
-        kind=_kind(octets, parts.get(_LINKINFO)),
-        carrier=any(_octets(octets, parts[_CARRIER])) if _CARRIER in parts else None,
-        altnames=_altnames(octets, parts[_PROP_LIST]) if _PROP_LIST in parts else (),
+        name=text(name, 0, len(name)),
+        mac=mac,
+        master=0 if master is None else number(master, 0, len(master)),
+        up=up,
+        running=running,
+        permanent_mac=permanent_mac,
+        kind=kind,
+        carrier=None if carrier is None else any(carrier),
+        altnames=_altnames(properties),
     )
 
 
-def _octets(octets: bytes, part: tuple[int, int] | None) -> bytes:
-    return octets[part[0] : part[1]] if part else b""
+def _altnames(octets: bytes) -> tuple[str, ...]:
+    found = attributes(octets, 0, len(octets))
+    return tuple([text(octets, begin, end) for kind, begin, end in found if kind == _ALT_IFNAME])
 
 
-def _altnames(octets: bytes, part: tuple[int, int]) -> tuple[str, ...]:
-    return tuple([text(octets, begin, end) for kind, begin, end in attributes(octets, *part) if kind == _ALT_IFNAME])
-
-
-def _kind(octets: bytes, part: tuple[int, int] | None) -> str:
-    if part:
-        for kind, begin, end in attributes(octets, *part):
-            if kind == _INFO_KIND:
-                return text(octets, begin, end)
+@lru_cache(maxsize=_KEPT)
+def _kind(octets: bytes) -> str:
+    for kind, begin, end in attributes(octets, 0, len(octets)):
+        if kind == _INFO_KIND:
+            return text(octets, begin, end)
     return ""

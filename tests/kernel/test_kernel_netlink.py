@@ -131,7 +131,9 @@ def test_a_kernel_that_keeps_saying_what_cannot_be_read_does_not_keep_us_busy(ea
     heard = []
     for step in range(1000):
         ears.now_s = 100.0 + step / 50
-        ears.links.datagrams += [LINKS[step % 4] + b"\1"]
+        octets = bytearray(LINKS[step % 4])
+        octets[24] ^= step // 4 % 2  # IFF_UP: what changes nothing is not told
+        ears.links.datagrams += [bytes(octets) + b"\1"]
         heard += ears.read()
     assert heard.count(OVERRUN) == 20 / netlink._DOUBT_INTERVAL_S
     assert len(heard) == 1000
@@ -241,3 +243,18 @@ def test_a_refused_write_stays_one_when_nobody_says_whether_the_team_is_still_th
     assert refused.write == write
     assert refused.errno in (errno.ENODEV, errno.EPERM)
     requests.close()
+
+
+def test_what_changes_nothing_but_counters_is_told_once_until_all_is_read_anew(ears: Ears) -> None:
+    link = bytearray(LINKS[0])
+    said = rtnl.decode(bytes(link))
+    for number in range(3):
+        link[-1] = number  # of a counter
+        ears.links.datagrams.append(bytes(link))
+    assert ears.read() == [(0, said)]
+    link[24] ^= rtnl.IFF_UP
+    ears.links.datagrams.append(bytes(link))
+    assert [event for _, event in ears.read()] == [rtnl.decode(bytes(link))]
+    ears.kernel._said.clear()  # as a dump does, which may have told something newer
+    ears.links.datagrams.append(bytes(link))
+    assert [event for _, event in ears.read()] == [rtnl.decode(bytes(link))]

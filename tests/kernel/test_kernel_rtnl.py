@@ -103,6 +103,16 @@ def test_broken_links(octets: bytes) -> None:
         rtnl.decode(octets)
 
 
+def test_messages_of_one_length_with_their_attributes_in_another_order() -> None:
+    """Where the attributes stand is remembered."""
+    mac = ("IFLA_ADDRESS", "02:00:00:00:00:07")
+    name = ("IFLA_IFNAME", "eth1")
+    first, second = link(name, mac), link(mac, name)
+    assert len(first) == len(second)
+    for octets in (first, second, second, first):
+        assert rtnl.decode(octets) == LinkSeen(7, "eth1", bytes.fromhex("020000000007"))
+
+
 def test_noise() -> None:
     dice = random.Random(3)
     answers = {True: 0, False: 0}
