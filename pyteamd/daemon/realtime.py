@@ -1,13 +1,13 @@
 """Real-time scheduling: LACPDUs on time, and a fail-over at once, on a machine that is busy with something else.
 
-A start of the daemon asks for SCHED_RR, priority 2: as its first act, because importing may take seconds on a busy machine, and again in each
-process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child and every thread an ordinary one. Who started us
-with a real-time class of its own choice is left alone.
+A start of the daemon asks for SCHED_RR, priority 2: as its first act, because importing may take seconds on a busy machine, and again in
+each process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child and every thread an ordinary one. Who
+started us with a real-time class of its own choice is left alone.
 
 Threads that help for a moment (they look up a host name, import) have priority 1. The event loop takes the processor from them, but not the
 interpreter's lock: were they ordinary ones, the loop would have to wait until a busy machine lets them run and give it back. And they give
-it back at once, not after the 5 ms that are usual. What may compute for long (a user's text) is done by an ordinary thread, or it could meet
-the bound below.
+it back at once, not after the 5 ms that are usual. What may compute for long (a user's text) is done by an ordinary thread, or it could
+meet the bound below.
 
 RLIMIT_RTTIME ends a process that computes so long without ever waiting: a fault of ours must not take the machine.
 """
