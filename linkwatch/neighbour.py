@@ -62,7 +62,7 @@ class Listener(Watcher):
         self.heard = {key: (said, until) for key, (said, until) in self.heard.items() if now < until}
 
     def deadline(self) -> float | None:
-        return min((until for _, until in self.heard.values()), default=None)
+        return min([until for _, until in self.heard.values()]) if self.heard else None
 
     def now(self) -> Neighbour | None:
         """The last word."""

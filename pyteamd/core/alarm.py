@@ -17,12 +17,17 @@ class Alarm:
 
     def set(self, watchers: float | None, others: Iterable[float | None]) -> None:
         """What is due next, now that everything has been looked at."""
-        self._stirs_at = earliest(others)
-        self.at = earliest((self._stirs_at, watchers))
+        stirs = None
+        for at in others:  # written out: asked after each event
+            if at is not None and (stirs is None or at < stirs):
+                stirs = at
+        self._stirs_at = stirs
+        self.at = watchers if stirs is None or (watchers is not None and watchers < stirs) else stirs
 
     def sooner(self, at: float | None) -> None:
         """A watcher has something to do, perhaps before everybody else."""
-        self.at = earliest((self.at, at))
+        if at is not None and (self.at is None or at < self.at):
+            self.at = at
 
     def due(self, now: float) -> bool:
         """Whether the moment has come."""
@@ -31,8 +36,3 @@ class Alarm:
     def stirs(self, now: float) -> bool:
         """Whether anything but the watchers is due."""
         return self._stirs_at is not None and now >= self._stirs_at
-
-
-def earliest(moments: Iterable[float | None]) -> float | None:
-    """The first of these moments; None for never."""
-    return min([at for at in moments if at is not None], default=None)

@@ -137,8 +137,12 @@ class Facts:
         return before
 
     def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
-        """The early word on a known link's carrier; returns the link as known now."""
-        link = self.links[ifindex] = replace(self.links[ifindex], running=running)
+        """The early word on a known link's carrier; returns the link as known now.
+
+        `carrier` of a port is not looked at; it goes along, so that the message that follows says nothing new.
+        """
+        link = self.links[ifindex]
+        link = self.links[ifindex] = replace(link, running=running, carrier=None if link.carrier is None else running)
         return link
 
     def link_gone(self, ifindex: int) -> bool:

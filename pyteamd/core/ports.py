@@ -78,7 +78,12 @@ class Ports(dict[int, Port]):
 
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""
-        return min((d for port in self.values() if (d := port.deadline()) is not None), default=None)
+        earliest = None
+        for port in self.values():  # written out: asked after each event
+            at = port.deadline()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def prepared(self) -> list[SetOption]:
         """Writes a fail-over may need."""
@@ -91,6 +96,8 @@ class Ports(dict[int, Port]):
         """Frames and notes of the ports and their watchers since the last call."""
         frames: list[Frame] = []
         notes: list[Note] = []
+        if not self._touched:
+            return frames, notes
         touched = [port for ifindex in sorted(self._touched) if (port := self.get(ifindex)) is not None]
         self._touched.clear()
         for port in touched:

@@ -53,6 +53,9 @@ from pyteamd.model.events import (
 from pyteamd.model.setup import Setup
 from pyteamd.runners.base import Runner, TeamView
 
+NOTHING = Outputs()
+"""What most events lead to."""
+
 
 class Phase(IntEnum):
     """How far a team has come; it never goes back."""
@@ -179,12 +182,16 @@ class Team:
 
     def take(self) -> Outputs:
         """Frames and notes since the last call: the team's, each port's in order, the runner's."""
-        notes = [*self._notes, *self.joining.notes, *self.answers.notes, *self.carrier.notes]
-        for taken in (self._notes, self.joining.notes, self.answers.notes, self.carrier.notes):
-            taken.clear()
+        notes: list[Note] = []
+        for said in (self._notes, self.joining.notes, self.answers.notes, self.carrier.notes):
+            if said:
+                notes += said
+                said.clear()
         probes, heard = self.ports.take()
-        sent, said = self.runner.take()
-        return Outputs((*probes, *sent), (*notes, *heard, *said))
+        sent, told = self.runner.take()
+        if notes or probes or heard or sent or told:
+            return Outputs((*probes, *sent), (*notes, *heard, *told))
+        return NOTHING
 
     def desired(self) -> Desired:
         """What the kernel should look like."""

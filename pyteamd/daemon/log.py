@@ -42,6 +42,7 @@ def choose_output(forced: str | None, environ: Mapping[str, str], daemonized: bo
 def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Logger:
     """The program's logger, writing to `output` and nowhere else; the level stays as it is."""
     logging.raiseExceptions = False
+    _ask_less_of_records()
     logger = logging.getLogger("pyteamd")
     logger.propagate = False
     for old in logger.handlers[:]:
@@ -58,6 +59,12 @@ def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Log
     handler.addFilter(RateLimit())
     logger.addHandler(handler)
     return logger
+
+
+def _ask_less_of_records() -> None:
+    """Nobody reads where in the code a line was logged, nor in which thread; finding that out takes longer than the rest."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def also_to_syslog(logger: logging.Logger, ident: str) -> None:
