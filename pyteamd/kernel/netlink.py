@@ -218,7 +218,9 @@ class NetlinkKernel(Requests):
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
         batch: Batch = []
         while not batch:
-            if self._peeked or self._owed or not self._drained:
+            if self._peeked or self._owed:  # what is at hand is not worth a turn of the event loop
+                await trio.lowlevel.checkpoint_if_cancelled()
+            elif not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._wait()
