@@ -33,8 +33,7 @@ test: lab  ## all tests, the real-kernel lane included
 check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; under 30 s
 	@.venv/bin/ruff format --check -q . || { echo "run: make fmt"; exit 1; }
 	@.venv/bin/ruff check -q .
-	@.venv/bin/mypy
-	@$(PYTHON) tests/run.py fast
+	@$(PYTHON) tests/run.py mypy fast
 
 sim: venv  ## random simulation: make sim SEEDS=10000
 	@.venv/bin/pyteamd simulate --random $(SEEDS) examples/activebackup_ethtool_1.conf

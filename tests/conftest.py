@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,10 @@ LONGER = 20
 """Times the limit where PYTEAMD_LONG asks for the long forms, and for tests that boot guests or are marked slow."""
 LAST_RESORT_S = 30
 """Who does not heed the alarm (blocked in a library) is ended with all its process, the place printed."""
+ARMED_ANEW_S = 10
+"""How old the last resort may be when a test begins: a thread is made and ended for it, which costs more than most tests do."""
+ARMED = [0.0, 0]
+"""When that was, and the limit."""
 ERRORS = [2]
 """The real standard error: what a test says there is captured."""
 
@@ -53,11 +58,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Write down which test runs, where the runner of the parts looks when this process does not come back."""
     if place := os.environ.get("PYTEAMD_RUNNING"):
         Path(place).write_text(item.nodeid)
-    faulthandler.dump_traceback_later(2 * limit_of(item) + LAST_RESORT_S, exit=True, file=ERRORS[0])
-    try:
-        return (yield)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    limit_s, now = limit_of(item), time.monotonic()
+    if limit_s != ARMED[1] or now - ARMED[0] > ARMED_ANEW_S:
+        ARMED[:] = now, limit_s
+        faulthandler.dump_traceback_later(2 * limit_s + LAST_RESORT_S + ARMED_ANEW_S, exit=True, file=ERRORS[0])
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    """All tests have ended."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

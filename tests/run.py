@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Run the test lanes, some parts at the same time, and end with one line that says what ran and what did not.
 
-    tests/run.py [lane…]        no lane = all but those in brackets; lanes: fast, lab, kernel, kernel-2, slow, oldest, newest
+    tests/run.py [lane…]        no lane = all but those in brackets; lanes: [mypy], fast, lab, kernel, kernel-2, slow, oldest, newest
 
+mypy      the types
 fast      everything that needs no kernel driver, no root and under 0.25 s a test
 slow      the long ones of the same kind: many seeds, whole conversations
 lab       the launcher of the real-kernel lab itself
@@ -31,7 +32,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = [sys.executable, "-B", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
+"""With byte code kept: to make a test module's anew costs more than most of its tests."""
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
 """Tests that have a long form run it: minutes instead of seconds, every configuration instead of one of a kind."""
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
@@ -48,6 +50,7 @@ PRINTING = threading.Lock()
 REAL_TIME = ("kernel", "kernel-2", "lab")
 KERNELS = ("kernel", "kernel-2")
 OPTIONAL = ("kernel-2", "oldest", "newest")
+IN_BRACKETS = ("mypy",)
 TREES = {"oldest": ".venv-oldest", "newest": ".venv-newest"}
 """Lanes with a virtual environment of their own, made by setup.sh."""
 RUNS_IN_A_ROW = 3
@@ -57,6 +60,7 @@ REPEATS = 2
 MOST_REPEATS, MOST_LOST = 12, 2
 """More failures than this, or parts without a report, are no accident."""
 LANES = {
+    "mypy": "",
     "fast": "not slow and not kernel and not lab",
     "lab": "lab",
     "kernel": "kernel",
@@ -252,6 +256,8 @@ def processes() -> int:
 
 def parts_of(lane: str) -> list[Part]:
     """The test files of a lane in parts. More parts than processors where they are long, so that none has to wait for the last."""
+    if lane == "mypy":
+        return [Part(lane, lane, [])]
     places = ("tests/kernel",) if lane in KERNELS else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
     files = [str(path.relative_to(ROOT)) for path in sorted(paths, key=lambda path: (-path.stat().st_size, path))]
@@ -263,6 +269,8 @@ def parts_of(lane: str) -> list[Part]:
 def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
     """The command that runs these files and leaves report.xml in the directory."""
     inner = [*PYTEST, "-m", LANES[lane], "--durations=5", *files]
+    if lane == "mypy":
+        return [sys.executable, "-m", "mypy", f"--junit-xml={directory}/report.xml"]
     if lane in TREES:
         inner[0] = str(ROOT / TREES[lane] / "bin/python")
     if lane not in KERNELS:
@@ -319,7 +327,7 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
 
 
 def main() -> int:
-    lanes = sys.argv[1:] or list(LANES)
+    lanes = sys.argv[1:] or [lane for lane in LANES if lane not in IN_BRACKETS]
     unknown = [lane for lane in lanes if lane not in LANES]
     if unknown:
         print(f"no lane {unknown[0]!r}; there are: {', '.join(LANES)}", file=sys.stderr)

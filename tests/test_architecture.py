@@ -23,6 +23,7 @@ MAX_FUNCTION_LINES = 50
 MAX_ATTRIBUTES = 12
 MOST_ATTRIBUTES = {"Team": 16, "Pump": 37, "LacpPort": 16}
 """The three largest classes may have 16. The numbers above that are those of today and only go down."""
+BEGINS = re.compile(r"( *)(?:async def |def |class |@)")
 IMPURE = {"trio", "socket", "time", "random", "os", "logging", "pyroute2", "jeepney", "asyncio", "threading", "select"}
 NOT_IN_THE_PACKAGE = {"scapy"}
 
@@ -167,9 +168,23 @@ def test_nothing_in_the_package_needs_scapy() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def may_have_a_large_function(path: Path) -> bool:
+    """Whether something is far from the next that begins at its depth or above it; to parse every test takes seconds."""
+    begun: list[tuple[int, int]] = []
+    lines = path.read_text().splitlines()
+    found = ((number, BEGINS.match(line)) for number, line in enumerate(lines))
+    for number, match in [*found, (len(lines), BEGINS.match("def "))]:
+        while match and begun and begun[-1][0] >= len(match[1]):
+            if number - begun.pop()[1] > MAX_FUNCTION_LINES:
+                return True
+        if match:
+            begun.append((len(match[1]), number))
+    return False
+
+
 def test_functions_are_small() -> None:
     wrong = []
-    for path in [*MODULES.values(), *sorted((ROOT / "tests").rglob("*.py"))]:
+    for path in filter(may_have_a_large_function, [*MODULES.values(), *sorted((ROOT / "tests").rglob("*.py"))]):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -112,7 +112,10 @@ def test_a_commented_example_can_be_used_as_it_is(runner: type[Runner], watcher:
     assert [cls for cls, _ in config.port("em2").watchers] == [watcher]
 
 
-@pytest.mark.parametrize(("runner", "watcher"), PAIRS + REAL_PAIRS)
+@pytest.mark.parametrize(
+    ("runner", "watcher"),
+    [*PAIRS[:2], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS[2:] + REAL_PAIRS)],
+)
 def test_every_hidden_key_of_an_example_may_be_shown(runner: type[Runner], watcher: type[Watcher]) -> None:
     """One at a time, since some exclude each other. Give an option a `sample` if its key fails here."""
     text = example(runner, watcher)

@@ -11,51 +11,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from daemon_kit import ACTIVE_BACKUP, Lab, quiet
+from daemon_kit import ACTIVE_BACKUP, Lab
 
 from pyteamd.daemon.service import QUIT_SIGNALS
 
 ARP_PING = {"name": "arp_ping", "interval": 100}
-NO_HOST = "x" * 64
-"""A label that is too long for a name server to be asked."""
 
 
 async def test_host_names_are_resolved_before_it_is_ready(lab: Lab) -> None:
     config = {**ACTIVE_BACKUP, "link_watch": {**ARP_PING, "target_host": "localhost"}}
     daemon = await lab.start(lab.plan(config))
     assert sorted((await daemon.state())["ports"]) == ["eth1", "eth2"]
-
-
-async def test_a_name_without_an_address_costs_the_watcher_only_and_is_looked_up_again(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = threading.Event()
-
-    def look_up(*_: object) -> list[Any]:
-        if not known.is_set():
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return [(0, 0, 0, "", ("192.0.2.1", 0))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    config: dict[str, Any] = {"runner": {"name": "activebackup"}}
-    config["ports"] = {"eth1": {}, "eth2": {"link_watch": {**ARP_PING, "target_host": NO_HOST}}}
-    daemon = await lab.start(lab.plan(config))
-    lab.kernel.set_up(lab.link("team0").ifindex, True)
-    await quiet()
-    state = await daemon.state()
-    assert list(state["ports"]) == ["eth1", "eth2"]
-    assert state["ports"]["eth2"]["link_watches"]["up"] is False
-    assert f"arp_ping: cannot resolve host {NO_HOST}" in await daemon.call("Explain")
-    await trio.sleep(10)
-    assert len([line for line in daemon.lines if line.startswith("Failed to resolve")]) == 1
-    known.set()
-    await trio.sleep(10)
-    watches = (await daemon.state())["ports"]["eth2"]["link_watches"]["list"]
-    assert [each["target_host"] for each in watches.values()] == ["192.0.2.1"]
 
 
 # -- the end does not wait for a name server ---------------------------------------------------------------------------

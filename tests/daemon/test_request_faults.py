@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -63,8 +63,25 @@ async def alive(daemon: Running) -> None:
     assert not daemon.ended.is_set()
 
 
-@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: str(method.name))
-@pytest.mark.parametrize(("asked", "error"), DECLARED)
+def name_of(value: object) -> str:
+    """For the names of tests."""
+    if isinstance(value, methods.Method):
+        return str(value.name)
+    return type(value).__name__ if isinstance(value, Exception) else str(value)
+
+
+def crossed(others: Sequence[tuple[object, ...]]) -> list[Any]:
+    """Every method with all of these; each of either side once in `make check`, the rest is slow."""
+    count = max(len(methods.METHODS), len(others))
+    fast = {(number % len(methods.METHODS), number % len(others)) for number in range(count)}
+    return [
+        pytest.param(method, *other, marks=() if (row, column) in fast else pytest.mark.slow)
+        for row, method in enumerate(methods.METHODS)
+        for column, other in enumerate(others)
+    ]
+
+
+@pytest.mark.parametrize(("method", "asked", "error"), crossed(DECLARED), ids=name_of)
 async def test_an_error_that_the_kernel_may_raise(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, method: methods.Method, asked: str, error: str
 ) -> None:
@@ -88,8 +105,7 @@ async def test_an_error_that_the_kernel_may_raise(
     assert lab.option("activeport") == lab.link("eth2").ifindex or method.name in ("PortRemove", "ConfigApply")
 
 
-@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: str(method.name))
-@pytest.mark.parametrize("fault", UNDECLARED, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize(("method", "fault"), crossed([(fault,) for fault in UNDECLARED]), ids=name_of)
 async def test_a_fault_of_ours(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, method: methods.Method, fault: Exception
 ) -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the project needs on this machine; says one line per thing it does; quick when all is there.
 #
-#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [package] [oldest] [newest] [selftests]      no word = venv lab bench
+#   tests/lab/setup.sh [venv] [lab] [bench] [nm] [nm-trixie] [nm-sid] [package] [oldest] [newest] [selftests]      no word = venv lab bench
 #
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
@@ -9,6 +9,7 @@
 #           library into $LAB_CACHE/uml-new: nothing of the system is upgraded, and without it tests that need it are skipped
 #   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
 #           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
+#   nm-trixie, nm-sid  the same of Debian 13 and of sid, in systemd-root-trixie and wheels-trixie, …
 #   package what makes and judges the Debian packages and RPMs (make deb, make rpm); only when named
 #   oldest  .venv-oldest: exactly the lower bounds of pyproject.toml; only when named
 #   newest  .venv-newest: the newest Python that Debian has, in $LAB_CACHE/python-new with the libraries it needs, and the newest of
@@ -32,7 +33,6 @@ bench_commands='qemu-system-x86_64 busybox modprobe ip teamd ps'
 
 cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}
 kernel=$cache/kernel
-tree=$cache/systemd-root
 tree_packages='systemd systemd-sysv dbus libpam-systemd network-manager iproute2 kmod python3 python3-venv libteam-utils
     iputils-ping procps busybox-static make man-db python3-trio python3-pyroute2 python3-jeepney python3-yaml
     ifupdown ifenslave'
@@ -268,8 +268,8 @@ fetch_python() { # Debian's newest beside the system: loader and libraries are i
 }
 
 setup_selftests() {
-    [ -e build/selftests/.setup ] && return
-    need_packages selftests 'iperf3 ethtool jq bc xz-utils' 'iperf3 ethtool jq bc xz'
+    [ -e build/selftests/.setup ] && command -v mausezahn >/dev/null && return
+    need_packages selftests 'iperf3 ethtool jq bc xz-utils netsniff-ng' 'iperf3 ethtool jq bc xz mausezahn'
     command -v apt-get >/dev/null || stop 77 "selftests: no apt-get to fetch the kernel's source with"
     private_apt
     logged private apt-get -q update || stop 1 "selftests: the package lists could not be fetched"
@@ -348,29 +348,32 @@ setup_nmstate() { # its checks of a state are plain Python; what applies one is 
     fi
 }
 
-setup_tree() {
+setup_tree() { # SUITE "-SUITE" or "" MORE-PACKAGES
+    tree=$cache/systemd-root$2
+    packages="$tree_packages${3:+ $3}"
     wheels=$(sed -n '/^dependencies/,/^]/s/^ *"\([^"]*\)".*/\1/p' pyproject.toml)
-    want=$(echo "$tree_packages $wheels" | cksum)
+    want=$(echo "$packages $wheels" | cksum)
     [ "$(cat "$tree/.setup" 2>/dev/null)" = "$want" ] && return
     need_packages nm 'debootstrap user-mode-linux busybox-static kmod' 'debootstrap linux.uml busybox modprobe'
     [ "$(id -u)" = 0 ] || stop 77 "nm: not root, and debootstrap needs to be"
-    say "nm: building a Debian tree in $tree (a minute or a few)"
-    rm -rf "$tree.new" "$cache/wheels"
+    say "nm: building a tree of Debian $1 in $tree (a minute or a few)"
+    rm -rf "$tree.new" "$cache/wheels$2"
     mkdir -p "$cache"
-    logged debootstrap --variant=minbase --include="$(echo $tree_packages | tr ' ' ,)" bookworm "$tree.new" ||
+    logged debootstrap --variant=minbase --include="$(echo $packages | tr ' ' ,)" "$1" "$tree.new" ||
         stop 1 "nm: debootstrap failed"
     rm -rf "$tree.new"/var/lib/apt/lists/* "$tree.new"/var/cache/apt/archives/*.deb "$tree.new"/usr/share/doc/* \
         "$tree.new"/usr/share/locale/* "$tree.new"/usr/share/man/*
     : >"$tree.new/etc/machine-id"
-    logged .venv/bin/python -m pip wheel -q --disable-pip-version-check -w "$cache/wheels" $wheels ||
-        stop 1 "nm: pip could not fetch: $wheels"
+    version=$(readlink "$tree.new/usr/bin/python3") # the wheels are for the Python in the tree
+    logged .venv/bin/python -m pip download -q --disable-pip-version-check --only-binary=:all: --python-version "${version#python}" \
+        -d "$cache/wheels$2" $wheels || stop 1 "nm: pip could not fetch: $wheels"
     echo "$want" >"$tree.new/.setup"
     rm -rf "$tree"
     mv "$tree.new" "$tree"
 }
 
 parts=${*:-venv lab bench}
-allowed='venv lab bench nm package oldest newest selftests'
+allowed='venv lab bench nm nm-trixie nm-sid package oldest newest selftests'
 for part in $parts; do
     case " $allowed " in
     *" $part "*) ;;
@@ -389,7 +392,9 @@ done
             setup_shim
             setup_newest
             ;;
-        nm) setup_tree ;;
+        nm) setup_tree bookworm '' '' ;;
+        nm-trixie) setup_tree trixie -trixie '' ;;
+        nm-sid) setup_tree sid -sid network-manager-team ;;
         oldest) setup_oldest ;;
         newest) setup_newest_python ;;
         selftests) setup_selftests ;;

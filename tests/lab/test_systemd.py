@@ -1,10 +1,12 @@
 """pyteamd installed under teamd's names in a whole Debian: NetworkManager's story and the units', told inside the systemd world.
 
-Only where tests/lab/setup.sh has built the world (part `nm`). Each story prints what it saw; both are shown with `pytest -s`.
+Only where tests/lab/setup.sh has built the world (part `nm`; for Debian 13 and sid, in `make long`, `nm-trixie` and `nm-sid`). Each story
+prints what it saw; they are shown with `pytest -s`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,30 +21,22 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 900
 STORIES = ["nm_story.py", "unit_story.py"]
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(bool(worlds.missing("systemd")), reason=f"no world: {worlds.missing('systemd')}"),
-]
+pytestmark = pytest.mark.lab
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=worlds.WHOLE)
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One boot, one installation from wheels (ours of now, and those it depends on), all stories: the directory of what they said."""
-    out = tmp_path_factory.mktemp("systemd")
-    shutil.copytree(worlds.cache_dir() / "wheels", out / "wheels")
+    world: str = request.param
+    if world != worlds.WHOLE[0] and os.environ.get("PYTEAMD_LONG") != "1":
+        pytest.skip("make long")
+    if reason := worlds.missing(world):
+        pytest.skip(f"no world: {reason}")
+    out = tmp_path_factory.mktemp(world)
+    shutil.copytree(worlds.wheels_dir(world), out / "wheels")
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "-w", str(out / "wheels"), "."], cwd=ROOT, check=True)
-    lab = [
-        sys.executable,
-        "tests/lab/lab.py",
-        "run",
-        "--world",
-        "systemd",
-        "--timeout",
-        str(TIMEOUT_S),
-        "--out",
-        str(out),
-    ]
+    lab = [sys.executable, "tests/lab/lab.py", "run", "--world", world, "--timeout", str(TIMEOUT_S), "--out", str(out)]
     tell = " && ".join(f"tell {story}" for story in STORIES)
     here = "tests/lab/systemd"
     job = f"tell() {{ /usr/bin/python3 -B {here}/$1 >$LAB_OUT/$1.log 2>&1; }}; sh {here}/install.sh && {tell}"

@@ -26,7 +26,7 @@ JOB = (
 )
 """What a world must be able to do; it prints the kernel's release, and whether its driver switches receiving and sending apart."""
 KINDS = ("coupled", "independent")
-LIMIT_S = {"host": 30.0, "uml": 30.0, "uml-new": 30.0, "kvm": 40.0, "qemu": 240.0, "systemd": 120.0}
+LIMIT_S = {"host": 30.0, "uml": 30.0, "uml-new": 30.0, "kvm": 40.0, "qemu": 240.0} | dict.fromkeys(worlds.WHOLE, 120.0)
 CAUSES = (
     (
         r"ptrace set fp regs failed",
@@ -84,7 +84,7 @@ def remember(world: str, answer: Answer) -> None:
 
 def key_of(world: str) -> str:
     """Names the kernel file, what is preloaded into it, the processor and this host's kernel."""
-    files = [worlds.kernel_file(world), worlds.shim() if world == "uml" else None]
+    files = [worlds.kernel_file(world), worlds.shim() if worlds.kernel_world(world) == "uml" else None]
     asked = hashlib.sha256(repr(JOB).encode()).hexdigest()[:8]
     return "; ".join([*map(_identity, files), _processor(), os.uname().release, asked])
 
@@ -143,8 +143,9 @@ def what_to_type(world: str) -> str:
     """The command that gives this machine what the world needs."""
     if world == "host":
         return "modprobe team (as root, where this kernel has the driver)"
-    part = {"systemd": "nm", "qemu": "bench", "kvm": "bench"}.get(world, "lab")
-    return f"tests/lab/setup.sh {part}"
+    if world in worlds.WHOLE:
+        return f"tests/lab/setup.sh lab nm{worlds.suite_of(world)}"
+    return f"tests/lab/setup.sh {'bench' if world in ('qemu', 'kvm') else 'lab'}"
 
 
 def listed(reasons: Sequence[tuple[str, str]]) -> str:

@@ -11,6 +11,7 @@
 
 `systemd`  user-mode Linux again, but with a whole Debian in it: systemd, D-Bus and NetworkManager as they come. The job is a
         service there and sees none of the machine's files but the repository.
+`systemd-trixie`, `systemd-sid`  the same with Debian 13 and sid, on the newest user-mode Linux where there is one.
 
 A world answers two questions: what is missing here, and which command boots it. Nothing is started from this
 file but the question to the kernel whether it knows the team driver. Whether a guest really boots: trial.py.
@@ -31,7 +32,9 @@ REPO = HERE.parents[1]
 INIT = HERE / "guest-init"
 SYSTEMD_INIT = HERE / "systemd-init"
 UML_MODULES = Path("/usr/lib/uml/modules")
-WORLDS = ("host", "uml", "uml-new", "kvm", "qemu", "systemd")
+WHOLE = ("systemd", "systemd-trixie", "systemd-sid")
+"""Worlds with a Debian of their own."""
+WORLDS = ("host", "uml", "uml-new", "kvm", "qemu", *WHOLE)
 AUTO = ("host", "uml", "uml-new", "kvm", "qemu")
 """In the order in which `auto` tries them."""
 
@@ -77,9 +80,26 @@ def kernel_dir() -> Path:
     return cache_dir() / "kernel"
 
 
-def tree_dir() -> Path:
-    """Where setup.sh keeps the Debian tree of the world `systemd`."""
-    return cache_dir() / "systemd-root"
+def suite_of(world: str) -> str:
+    """What setup.sh puts behind the names of this world's things: "" for Debian 12, else "-" and the suite."""
+    return world.removeprefix("systemd")
+
+
+def tree_dir(world: str = "systemd") -> Path:
+    """Where setup.sh keeps the Debian tree of one of the worlds WHOLE."""
+    return cache_dir() / f"systemd-root{suite_of(world)}"
+
+
+def wheels_dir(world: str = "systemd") -> Path:
+    """Where setup.sh keeps what pyteamd depends on, for the Python of that tree."""
+    return cache_dir() / f"wheels{suite_of(world)}"
+
+
+def kernel_world(world: str) -> str:
+    """The world whose kernel boots: a newer Debian gets the newer one."""
+    if world not in WHOLE:
+        return world
+    return "uml-new" if world != "systemd" and not missing("uml-new") else "uml"
 
 
 def uml_new_dir() -> Path:
@@ -105,12 +125,12 @@ def missing(world: str) -> str:
             absent = _absent(("busybox", "modprobe", "ip", "stty"))
             if not modules_dir("uml-new"):
                 absent.append(f"a newer user-mode Linux in {uml_new_dir()}")
-        case "systemd":
-            absent = _absent(("linux.uml", "busybox", "modprobe"))
-            if not modules_dir("systemd"):
-                absent.append(f"{UML_MODULES}/VERSION")
-            if not (tree_dir() / ".setup").exists():
-                absent.append(f"a Debian tree in {tree_dir()} (tests/lab/setup.sh nm)")
+        case _ if world in WHOLE:
+            if reason := missing(kernel_world(world)):
+                return reason
+            absent = []
+            if not (tree_dir(world) / ".setup").exists():
+                absent.append(f"a Debian tree in {tree_dir(world)} (tests/lab/setup.sh nm{suite_of(world)})")
         case "qemu" | "kvm":
             absent = _absent(("qemu-system-x86_64", "busybox", "modprobe", "ip", "stty"))
             if world == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -125,13 +145,8 @@ def missing(world: str) -> str:
 def modules_dir(world: str) -> Path | None:
     """The directory that holds VERSION/modules.dep for the world's kernel; None when there is none."""
     in_qemu = kernel_dir() / "lib/modules"
-    parent = {
-        "uml": UML_MODULES,
-        "systemd": UML_MODULES,
-        "uml-new": uml_new_dir() / "modules",
-        "qemu": in_qemu,
-        "kvm": in_qemu,
-    }.get(world)
+    places = {"uml": UML_MODULES, "uml-new": uml_new_dir() / "modules", "qemu": in_qemu, "kvm": in_qemu}
+    parent = places.get(world if world in places or world == "host" else kernel_world(world))
     if parent is None or not any(parent.glob("*/modules.dep")):
         return None
     return parent
@@ -141,7 +156,7 @@ def kernel_file(world: str) -> Path | None:
     """The kernel that boots; None on the host, or when there is none."""
     if world == "host" or missing(world):
         return None
-    if world == "uml-new":
+    if kernel_world(world) == "uml-new":
         return uml_new_dir() / "linux.uml"
     if world in ("qemu", "kvm"):
         return kernel_dir() / f"boot/vmlinuz-{_version(world)}"
@@ -151,21 +166,18 @@ def kernel_file(world: str) -> Path | None:
 
 def launch(world: str, boot: Boot) -> Launch:
     """How `world` is started."""
+    if world == "host":
+        return Launch(_host(boot), {"LAB_MACHINE": "host", "LAB_CTL": str(boot.ctl)})
+    if world in ("kvm", "qemu"):
+        return Launch(_qemu(world, boot), {})
+    whole = world in WHOLE
+    words = [*_uml(boot, SYSTEMD_INIT), f"LAB_TREE={tree_dir(world)}"] if whole else _uml(boot, INIT)
     memory = {"TMPDIR": str(_memory_dir(boot.mem_mb))}
+    if kernel_world(world) == "uml-new":
+        # Its loader is named relative to the current directory: see setup.sh.
+        return Launch(["./linux.uml", *words[1:]], {**memory, "LD_LIBRARY_PATH": str(uml_new_dir())}, uml_new_dir())
     preload = {"LD_PRELOAD": str(shim())} if shim().exists() else {}
-    match world:
-        case "host":
-            return Launch(_host(boot), {"LAB_MACHINE": "host", "LAB_CTL": str(boot.ctl)})
-        case "uml":
-            return Launch(_uml(boot, INIT), {**memory, **preload})
-        case "uml-new":
-            # Its loader is named relative to the current directory: see setup.sh.
-            words = ["./linux.uml", *_uml(boot, INIT)[1:]]
-            return Launch(words, {**memory, "LD_LIBRARY_PATH": str(uml_new_dir())}, uml_new_dir())
-        case "systemd":
-            return Launch([*_uml(boot, SYSTEMD_INIT), f"LAB_TREE={tree_dir()}"], {**memory, **preload})
-        case _:
-            return Launch(_qemu(world, boot), {})
+    return Launch(words, {**memory, **preload})
 
 
 def _missing_host() -> str:

@@ -143,7 +143,7 @@ def check(seed: int) -> int:
 
 
 def test_some_runs() -> None:
-    assert sum(check(seed) for seed in range(8)) > 16, "nothing happens in these runs"
+    assert sum(check(seed) for seed in range(4)) > 8, "nothing happens in these runs"
 
 
 @pytest.mark.slow

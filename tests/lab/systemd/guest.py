@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import socket
+import struct
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PEER = "peer"
+ECHO, ECHO_REPLY = 8, 0
+LAST_ANSWER_S = 2.0
+"""How long the last answer is waited for."""
+NLMSG, NLATTR = struct.Struct("=LHHLL"), struct.Struct("=HH")
+RTMGRP_LINK, RTM_NEWLINK = 1, 16
+IFINFO_LEN = 16
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER = 1, 3, 10
 BONDS: list[dict[str, object]] = [
     {
         "device": "team0",
@@ -130,17 +142,93 @@ def not_applied(bond: str, options: str) -> dict[str, tuple[str, str]]:
 
 
 class Ping:
-    """A stream of echo requests to the peer; how many answers are missing is the result."""
+    """A stream of echo requests to the peer, and what the kernel announces of the team's links meanwhile, in the order in which both came.
+
+    One thread does both, so that for each request it is known whether its answer was due: not while the team is between two ports.
+    """
 
     def __init__(self, interval_s: float = 0.05) -> None:
-        self._process = subprocess.Popen(
-            ["ping", "-i", str(interval_s), "-W", "2", "192.0.2.1"], stdout=subprocess.PIPE, text=True
-        )
+        self._interval_s = interval_s
+        self._echo = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self._echo.setblocking(False)
+        self._links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._links.setblocking(False)
+        self._links.bind((0, RTMGRP_LINK))
+        self._identity = os.getpid() & 0xFFFF
+        self._sent: list[float] = []
+        self._answered: set[int] = set()
+        self.changes: list[tuple[int, str]] = []
+        """(requests sent before, "NAME ADDRESS in MASTER") of each link that the kernel announced with another address or master."""
+        self._known: dict[str, str] = {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
 
     def stop(self) -> tuple[int, int]:
-        """(sent, received)."""
-        self._process.send_signal(2)
-        out = self._process.communicate(timeout=20)[0]
-        line = next(line for line in out.splitlines() if "packets transmitted" in line)
-        words = line.split()
-        return int(words[0]), int(words[3])
+        """(sent, received); answers are waited for."""
+        self._end.set()
+        self._thread.join()
+        return len(self._sent), len(self._answered)
+
+    def lost(self) -> list[int]:
+        """The numbers of those without an answer."""
+        return [number for number in range(len(self._sent)) if number not in self._answered]
+
+    def seconds(self, numbers: Sequence[int]) -> float:
+        """From the request before the first of these to the one behind the last: at most so long was nothing answered."""
+        return (numbers[-1] - numbers[0] + 2) * self._interval_s if numbers else 0.0
+
+    def _run(self) -> None:
+        due_s = time.monotonic()
+        while not self._end.is_set():
+            self._read(due_s)
+            self._send()
+            due_s = max(due_s + self._interval_s, time.monotonic())
+        self._read(time.monotonic() + LAST_ANSWER_S)
+        self._echo.close()
+        self._links.close()
+
+    def _send(self) -> None:
+        head = struct.pack("!BBHHH", ECHO, 0, 0, self._identity, len(self._sent))
+        total = sum(struct.unpack("!4H", head))
+        head = struct.pack("!BBHHH", ECHO, 0, ~(total + (total >> 16)) & 0xFFFF, self._identity, len(self._sent))
+        self._sent.append(time.monotonic())
+        with contextlib.suppress(OSError):  # no route while the address is away: not answered
+            self._echo.sendto(head, ("192.0.2.1", 0))
+
+    def _read(self, until_s: float) -> None:
+        """Take what comes until then."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            ready = select.select([self._echo, self._links], [], [], left_s)[0]
+            if self._links in ready:
+                with contextlib.suppress(OSError):  # overrun: the next message tells
+                    self._announced(self._links.recv(1 << 16))
+            if self._echo in ready:
+                packet = self._echo.recv(2048)[20:]  # behind the IP header
+                kind, identity, number = packet[0], *struct.unpack("!HH", packet[4:8])
+                if (kind, identity) == (ECHO_REPLY, self._identity):
+                    self._answered.add(number)
+
+    def _announced(self, data: bytes) -> None:
+        """RTM_NEWLINK messages: struct ifinfomsg, then attributes, each with its length and type."""
+        while len(data) >= NLMSG.size:
+            length, kind = NLMSG.unpack_from(data)[:2]
+            if kind == RTM_NEWLINK:
+                self._link(dict(attributes(data[NLMSG.size + IFINFO_LEN : length])))
+            data = data[length + 3 & ~3 :]
+
+    def _link(self, found: dict[int, bytes]) -> None:
+        name = found[IFLA_IFNAME].rstrip(b"\0").decode()
+        master = int.from_bytes(found.get(IFLA_MASTER, b""), "little")
+        text = f"{name} {found.get(IFLA_ADDRESS, b'').hex(':')} in {master}"
+        if self._known.get(name) != text:
+            self._known[name] = text
+            self.changes.append((len(self._sent), text))
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each netlink attribute."""
+    while len(data) >= NLATTR.size:
+        length, kind = NLATTR.unpack_from(data)
+        yield kind & 0x3FFF, data[NLATTR.size : length]
+        data = data[max(length, NLATTR.size) + 3 & ~3 :]
