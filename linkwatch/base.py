@@ -6,7 +6,7 @@ The Team notices when the verdict changes, combines the watchers of a port and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,6 +105,10 @@ class Watcher:
     def state(self) -> dict[str, Any]:
         """Members of the state object besides `name`, `up` and `down_count`."""
         return {}
+
+    def gauges(self, now: float) -> Iterable[tuple[str, str, float]]:
+        """Numbers for monitoring: name with its unit, meaning, value now."""
+        return ()
 
     def set_up(self, up: bool) -> None:
         """Change the verdict; counts transitions to down."""

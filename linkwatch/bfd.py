@@ -207,13 +207,17 @@ class Bfd(Watcher):
 
     def _usable(self, session: Session) -> bool:
         """What the session means for a port that has a carrier."""
-        if session.state in (State.UP, State.ADMIN_DOWN):
+        if session.state is State.UP or self._admin_down(session):
             return True
         if session.resuming_until is not None:
             return self.up
-        if session.peer is not None and session.heard_at is not None and session.peer.state is State.ADMIN_DOWN:
-            return True
         return not self.was_up and not self.config.required
+
+    @staticmethod
+    def _admin_down(session: Session) -> bool:
+        """At this end, or as the peer says."""
+        heard = session.peer if session.heard_at is not None else None
+        return session.state is State.ADMIN_DOWN or (heard is not None and heard.state is State.ADMIN_DOWN)
 
     # -- what is told --------------------------------------------------------------------------------------------------
 
@@ -248,6 +252,14 @@ class Bfd(Watcher):
             return f"peer {config.peer_host} silent", f", more than {silence_ms} ms ({peer.multiplier} × {each_ms} ms)"
         used = "" if config.required else "; the port is used without a session"
         return f"nothing heard of {config.peer_host}", used
+
+    def gauges(self, now: float) -> Iterable[tuple[str, str, float]]:
+        if self.session is None:
+            return
+        yield "bfd_up", "The BFD session is up.", self.session.state is State.UP
+        yield "bfd_admin_down", "One end has the BFD session administratively down.", self._admin_down(self.session)
+        if (detection_s := self.session.detection_s()) < float("inf"):
+            yield "bfd_detection_seconds", "Silence of the peer that ends the BFD session.", detection_s
 
     def state(self) -> dict[str, Any]:
         config, session = self.config, self.session

@@ -7,6 +7,7 @@ penalty has decayed to `reuse`; the penalty is capped so that this takes `max` a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log2
 from typing import Any, ClassVar
@@ -83,6 +84,12 @@ class Damping(Watcher):
         if self.up:
             return None
         return self._as_of + self.config.half_life * max(0.0, log2(max(self._penalty, 1e-9) / self.config.reuse))
+
+    def gauges(self, now: float) -> Iterable[tuple[str, str, float]]:
+        return (
+            ("damping_penalty", "What is left of the port's penalty for flapping.", self.penalty(now)),
+            ("damping_suppressed", "The port is held out of service because it flapped.", not self.up),
+        )
 
     def verdict(self) -> Verdict:
         if self.up:

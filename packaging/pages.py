@@ -108,7 +108,7 @@ FORMS_TEXT = """\
 The state is a tree, and an item's path its keys with dots between them: runner.active_port, setup.debug_level,
 ports.eth1.link.up, ports.eth1.runner.aggregator.selected. A name of a port that has dots stands in double quotes:
 ports."eth1.100".link.up. What can be set: setup.debug_level; runner.active_port with activebackup;
-ports.PORT.runner.aggregator.selected with lacp.
+ports.PORT.runner.aggregator.selected with lacp; ports.PORT.damping.penalty, to 0.
 .SH FLOWS
 What hash takes is a frame in hexadecimal, or what is known of one: \\-\\-src and \\-\\-dst (IPv4 or IPv6 addresses), \\-\\-sport
 and \\-\\-dport, \\-\\-proto (tcp, udp, sctp or a number), \\-\\-vlan, \\-\\-smac, \\-\\-dmac.
@@ -170,6 +170,7 @@ VERB_HELP = {
     "metrics": "Counters and state in the text form that Prometheus reads.",
     "monitor": "Show what happens, as it happens.",
     "watch": "Show the state again and again.",
+    "damping clear": "Forgive a port that flapped: its penalty is gone, and it is used again.",
     "trace save": "Write the recorded steps to a file, TEAM-DATE-TIME.jsonl when none is named, for pyteamd timeline and replay.",
     "hash": "Bucket and port of a flow.",
     "balance": "What each port sent, and how even that is.",

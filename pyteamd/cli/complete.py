@@ -107,12 +107,15 @@ def of_parameter(team: str, parameter: str, verb: Verb, given: Sequence[str]) ->
             return WORDS, [(name, "port") for name in ports(team)]
         case "VALUE" if given[-1].endswith(".selected"):
             return WORDS, [("true", "")]
+        case "VALUE" if given[-1].endswith(".damping.penalty"):
+            return WORDS, [("0", "forgives")]
     return WORDS, []
 
 
 def settable(path: str) -> bool:
     """Whether an item can be set at all."""
-    return path in ("setup.debug_level", "runner.active_port") or path.endswith(".runner.aggregator.selected")
+    settable_of_port = (".runner.aggregator.selected", ".damping.penalty")
+    return path in ("setup.debug_level", "runner.active_port") or path.endswith(settable_of_port)
 
 
 def state_of(team: str) -> Mapping[str, Any]:

@@ -377,7 +377,7 @@ class Team:
         """A user clears the penalty of a port that flapped; another penalty than 0 cannot be set."""
         port = self.ports.get(ifindex)
         if port is None or value.strip() != "0":
-            raise UserError(*SET_FAILED)
+            raise UserError(*SET_FAILED, "a penalty can be cleared, with 0, and not set")
         port.forgive(self.ports.now_of(port), now)
 
     def _port_add(self, event: PortAdd, now: float) -> bool:

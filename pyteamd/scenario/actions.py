@@ -16,6 +16,7 @@ from typing import Any
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.scenario.session import Session
 from pyteamd.scenario.world import CommandError
+from pyteamd.wire.bfd import State
 
 WHOLE = re.compile("-?[0-9]{1,20}")
 
@@ -153,21 +154,26 @@ def answers(session: Session, rest: str) -> None:
     session.world.answer(name, address, on_off(word, "on", "off"), integer(more[1]) if more else None)
 
 
+BFD_STATES = {str(state).replace(" ", "-"): state for state in State}
+
+
 def switch(session: Session, rest: str) -> None:
     """switch PORT PORT…: their wires lead to one switch, and hosts that `arp` makes later are behind it."""
     session.world.switch(words(rest, 2, 64, "switch PORT PORT…"))
 
 
 def partner(session: Session, rest: str) -> None:
-    """partner PORT lacp [WORD=VALUE…]
+    """partner PORT lacp|bfd [WORD=VALUE…]
 
     The far end of the port speaks LACP, or what it says changes: number, key, state=0x3f, system=MAC, silent=yes|no, every=SECONDS;
     our.key, our.port, our.system=MAC, our.state for what it says of us in place of what it heard; our=right ends that.
+    bfd: silent=yes|no, interval=SECONDS, multiplier, state=admin-down|down|init|up|true, diag=NUMBER|true.
     """
-    name, kind, *more = words(rest, 2, 12, "partner PORT lacp [WORD=VALUE…]")
-    if kind != "lacp":
-        raise CommandError(f"a partner speaks lacp, not {kind!r}")
-    session.world.partner(name, dict(partner_word(word) for word in more))
+    name, kind, *more = words(rest, 2, 12, "partner PORT lacp|bfd [WORD=VALUE…]")
+    read = {"lacp": partner_word, "bfd": bfd_word}.get(kind)
+    if read is None:
+        raise CommandError(f"a partner speaks lacp or bfd, not {kind!r}")
+    session.world.partner(name, kind, dict(read(word) for word in more))
 
 
 def partner_word(word: str) -> tuple[str, Any]:
@@ -187,6 +193,25 @@ def partner_word(word: str) -> tuple[str, Any]:
             return key, on_off(value, "yes", "no")
         case "our" if value == "right":
             return key, value
+    raise CommandError(f"a partner has no {word!r}")
+
+
+def bfd_word(word: str) -> tuple[str, Any]:
+    """One setting of a partner that speaks BFD."""
+    key, _, value = word.partition("=")
+    match key:
+        case "silent":
+            return key, on_off(value, "yes", "no")
+        case "interval":
+            return key, number(value, "s")
+        case "multiplier":
+            return key, integer(value)
+        case "state" | "diag" if value == "true":
+            return key, None
+        case "diag":
+            return key, integer(value)
+        case "state" if value in BFD_STATES:
+            return key, BFD_STATES[value]
     raise CommandError(f"a partner has no {word!r}")
 
 

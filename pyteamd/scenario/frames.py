@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyteamd.wire import PeerError, arp, ethernet, ndisc
+from pyteamd.wire import PeerError, arp, bfd, ethernet, ndisc
 
 
 def describe_frame(octets: bytes) -> str:
@@ -22,7 +22,26 @@ def describe_payload(frame: ethernet.Frame) -> str:
         if message.operation == arp.Operation.REQUEST:
             return f"arp request: who has {message.target_ip}, tell {message.sender_ip}"
         return f"arp reply: {message.sender_ip} is at {message.sender_mac.hex(':')}"
+    if is_bfd(frame):
+        return describe_bfd(bfd.parse(frame.payload).packet)
     if frame.ethertype == ethernet.ETHERTYPE_IPV6:
         asked = ndisc.parse_solicit(frame.payload)
         return f"neighbour solicitation: who has {asked.target}, tell {asked.source}"
     return f"frame of type {frame.ethertype:#06x}, {len(frame.payload)} octets"
+
+
+def describe_bfd(packet: bfd.Packet) -> str:
+    """State, timers, and why the session ended the last time."""
+    poll = "".join(
+        f", {flag.name.lower()}" for flag in (bfd.Flag.POLL, bfd.Flag.FINAL) if flag in packet.flags and flag.name
+    )
+    why = f", diagnostic: {bfd.diagnostic_in_words(packet.diagnostic)}" if packet.diagnostic else ""
+    known = "" if packet.your_discriminator else ", does not know the peer"
+    return f"bfd {packet.state}: {packet.desired_min_tx_us / 1000:g} ms x {packet.multiplier}{known}{poll}{why}"
+
+
+def is_bfd(frame: ethernet.Frame) -> bool:
+    """UDP; nothing else of it is sent or spoken here."""
+    if frame.ethertype == ethernet.ETHERTYPE_IPV6:
+        return frame.payload[6:7] == bytes((bfd.PROTOCOL_UDP,))
+    return frame.ethertype == ethernet.ETHERTYPE_IPV4

@@ -24,6 +24,8 @@ from pyteamd.scenario.frames import describe_frame
 from pyteamd.scenario.shell import NotQuiet, SimDaemon
 from pyteamd.scenario.world import QUIET_S, CommandError, Happened, Sent, World
 from pyteamd.schema.problems import ConfigError
+from pyteamd.sim import bfd_partner
+from pyteamd.sim.bfd_partner import BfdPartner
 from pyteamd.sim.kernel import LINKS, TEAMS
 from pyteamd.sim.lacp_partner import LacpPartner, instruct
 from pyteamd.sim.link import SimLink
@@ -238,11 +240,19 @@ class SimulatedWorld(World):
         for end in ends:
             self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
 
-    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
+    def partner(self, name: str, kind: str, changes: Mapping[str, Any]) -> None:
         peer = self._link(name).peer
         if peer is None:
             raise CommandError(f"{name} has no peer")
-        found = [station for station in self.kernel.net.partners(peer) if isinstance(station, LacpPartner)]
+        stations = self.kernel.net.partners(peer)
+        if kind == "bfd":
+            speakers = [station for station in stations if isinstance(station, BfdPartner)]
+            if not speakers:
+                speakers = [BfdPartner(peer.ifindex, peer.mac)]
+                self.kernel.net.attach(peer, speakers[0])
+            bfd_partner.instruct(speakers[0], changes)
+            return
+        found = [station for station in stations if isinstance(station, LacpPartner)]
         if not found:
             found = [LacpPartner(peer.ifindex)]
             self.kernel.net.attach(peer, found[0])

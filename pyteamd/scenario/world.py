@@ -187,8 +187,8 @@ class World(ABC):
         """The wires of these ports lead to one switch; hosts of `answer` are then behind the switch."""
         raise CommandError("not in this world")
 
-    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
-        """A scripted LACP partner at the far end of this port, or one more word to it: fields of LacpPartner."""
+    def partner(self, name: str, kind: str, changes: Mapping[str, Any]) -> None:
+        """A scripted partner at the far end of this port, or one more word to it: fields of LacpPartner ("lacp") or BfdPartner ("bfd")."""
         raise CommandError("not in this world")
 
     def host(self, name: str, address: str) -> None:

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 from pyteamd import __version__
+from pyteamd.core.port import Port
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
 from pyteamd.model.printable import printable_lines
@@ -140,6 +141,7 @@ def samples(team: Team, trace: Trace, gauges: Gauges, now: float) -> Iterable[Sa
     yield from of_traffic(team, now)
     for ifindex, member in team.ports.items():
         yield from of_counters(team, ifindex, {"port": member.name}, now)
+        yield from of_watchers(member, now)
     state = statetree.state(team)
     for name, port in state.get("ports", {}).items():
         yield from of_port(name, port)
@@ -167,6 +169,14 @@ def of_traffic(team: Team, now: float) -> Iterable[Sample]:
         if why:
             help_line = "1 while the port carries no traffic; the label says what keeps it from it."
             yield "port_blocked", "gauge", help_line, 1, {"port": name, "reason": why}
+
+
+def of_watchers(port: Port, now: float) -> Iterable[Sample]:
+    """What the port's link watchers measure."""
+    instances = {watcher: {"instance": f"link_watch_{number}"} for number, watcher in enumerate(port.voters())}
+    for watcher in port.watchers:
+        for name, help_line, value in watcher.gauges(now):
+            yield f"port_{name}", "gauge", help_line, value, {"port": port.name, **instances.get(watcher, {})}
 
 
 def of_counters(team: Team, ifindex: int, label: dict[str, str], now: float) -> Iterable[Sample]:

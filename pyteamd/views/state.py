@@ -19,7 +19,7 @@ Tree: TypeAlias = dict[str, Any]
 NO_PATH = ("PathDoesNotExist", "Item path does not exist.")
 SETTABLE = (
     "what can be set: setup.debug_level; runner.active_port with activebackup; "
-    "ports.PORT.runner.aggregator.selected with lacp"
+    "ports.PORT.runner.aggregator.selected with lacp; ports.PORT.damping.penalty, to 0"
 )
 MALFORMED_PATH = "a path to an item of a port is ports.NAME.…, with the name in double quotes where it has dots"
 MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")

@@ -190,6 +190,8 @@ def event_in_words(event: Event, name_of: NameOf) -> tuple[str, str] | None:
 def _request_in_words(event: Event, name_of: NameOf) -> tuple[str, str] | None:
     """What a user asked for."""
     match event:
+        case UserSet(path=path) if path.startswith("damping."):
+            return name_of(int(path.removeprefix("damping."))), "a user clears the port's penalty"
         case UserSet(path=path, value=value):
             return "", f"a user sets {path} to {value}"
         case PortAdd(ifindex=ifindex, link=link):

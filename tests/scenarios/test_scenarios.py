@@ -11,7 +11,7 @@ from pyteamd.scenario.simulated import SimulatedWorld
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted(HERE.glob("*.txt"))
-COUPLED = ("lacp-silent-partner", "lacp-partners", "lacp-restart", "lacp-one-by-one")
+COUPLED = ("lacp-silent-partner", "lacp-partners", "lacp-restart", "lacp-one-by-one", "lacp-bfd")
 """What lacp writes where directions can be switched apart is in lacp-independent; the story is the same."""
 
 

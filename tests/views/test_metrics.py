@@ -56,6 +56,22 @@ def test_ports_and_verdicts() -> None:
     assert found['pyteamd_port_down_total{team="team0",port="eth1",watcher="ethtool",instance="link_watch_0"}'] == 1
 
 
+def test_sessions_and_penalties() -> None:
+    watch = {"name": "bfd", "local_host": "192.0.2.2", "peer_host": "192.0.2.1", "interval": 50}
+    made = told(backup(eth1={"link_watch": watch}, eth2={"damping": {"half_life": 5}}))
+    made.world.partner("eth1", "bfd", {})
+    made.world.pass_time(3.0)
+    made.world.set_peer("eth2", False)
+    made.world.pass_time(5.0)
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    session = 'team="team0",port="eth1",instance="link_watch_0"'
+    assert found[f"pyteamd_port_bfd_up{{{session}}}"] == 1
+    assert found[f"pyteamd_port_bfd_admin_down{{{session}}}"] == 0
+    assert found[f"pyteamd_port_bfd_detection_seconds{{{session}}}"] == 0.15
+    assert found['pyteamd_port_damping_penalty{team="team0",port="eth2"}'] == pytest.approx(500)
+    assert found['pyteamd_port_damping_suppressed{team="team0",port="eth2"}'] == 0
+
+
 def test_lacp_counters() -> None:
     made, _, _ = two_partners(lacp())
     found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))

@@ -1,4 +1,4 @@
-"""The verbs of pyteamdctl that teamdctl does not have: explain, diff, history, trace save."""
+"""The verbs of pyteamdctl that teamdctl does not have: explain, diff, history, damping clear, trace save."""
 
 from __future__ import annotations
 
@@ -70,6 +70,14 @@ def history(session: Session) -> None:
         return
     for row in rows:
         session.print(f"{_ago(row['age_s']):>10}  {row['text']}  [{row['cause']}]")
+
+
+def damping_clear(session: Session) -> None:
+    """Forgive a port that flapped: its penalty is gone, and it is used again."""
+    (port,) = session.args
+    session.client.set(f'ports."{port}".damping.penalty', 0)
+    if session.json:
+        session.print_document(port=port, penalty=0)
 
 
 def trace_save(session: Session) -> None:

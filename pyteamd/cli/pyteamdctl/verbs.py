@@ -254,6 +254,7 @@ VERBS = (
     Verb("explain", "[PORTDEV]", _lazy("explain"), extra=True),
     Verb("diff", "", _lazy("diff"), extra=True),
     Verb("history", "", _lazy("history"), extra=True),
+    Verb("damping clear", "PORTDEV", _lazy("damping_clear"), extra=True),
     Verb("trace save", "", _lazy("trace_save"), extra=True),
     Verb("trace save", "[FILE]", _lazy("trace_save"), extra=True),
     Verb(
