@@ -11,7 +11,16 @@ from pyteamd.scenario.simulated import SimulatedWorld
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted(HERE.glob("*.txt"))
-COUPLED = ("lacp-silent-partner", "lacp-partners", "lacp-restart", "lacp-one-by-one", "lacp-bfd")
+COUPLED = (
+    "lacp-silent-partner",
+    "lacp-partners",
+    "lacp-restart",
+    "lacp-one-by-one",
+    "lacp-bfd",
+    "lacp-waits",
+    "lacp-able-first",
+    "lacp-promises",
+)
 """What lacp writes where directions can be switched apart is in lacp-independent; the story is the same."""
 
 
