@@ -88,6 +88,7 @@ environment() { # made beside the old one, which a failure leaves as it was, and
     trap 'rm -rf "$new"' EXIT
     mkdir -p "$DESTDIR$PREFIX/lib"
     "$base" -m venv "$new"
+    [ "$PACKAGE" != "$here" ] || rm -rf "$here/build/lib" # what an earlier build left there would be installed too
     "$new/bin/python3" -I -m pip install -q --disable-pip-version-check --no-compile --no-warn-script-location \
         ${PIP_FLAGS:-} "$PACKAGE"
     # pip, what came with it, and what it made for a shell have done their work.
@@ -134,6 +135,16 @@ from_tree() { # INTERPRETER WORDS…: ours of this directory, whatever else is i
     (cd / && PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 "$interpreter" -X utf8 "$@")
 }
 
+completions() { # PAGES NAME…
+    pages=$1
+    shift
+    for name; do
+        put "$BASHDIR/$name" <"$pages/$name.bash"
+        put "$ZSHDIR/_$name" <"$pages/$name.zsh"
+        put "$FISHDIR/$name.fish" <"$pages/$name.fish"
+    done
+}
+
 install_data() { # INTERPRETER
     unit pyteamd@.service "$BINDIR"
     put "$TMPFILESDIR/pyteamd.conf" <"$here/systemd/tmpfiles/pyteamd.conf"
@@ -143,11 +154,7 @@ install_data() { # INTERPRETER
     for page in "$pages"/*.[58]; do
         put "$MANDIR/man${page##*.}/${page##*/}" <"$page"
     done
-    for name in pyteamd pyteamdctl pyteamnl; do
-        put "$BASHDIR/$name" <"$pages/$name.bash"
-        put "$ZSHDIR/_$name" <"$pages/$name.zsh"
-        put "$FISHDIR/$name.fish" <"$pages/$name.fish"
-    done
+    completions "$pages" pyteamd pyteamdctl pyteamnl
     rm -rf "$pages"
     for example in "$here"/examples/*; do
         put "$DOCDIR/examples/${example##*/}" <"$example"
@@ -207,6 +214,10 @@ install_compat() {
         echo ".so man${page##*.}/py$page" | put "$MANDIR/man${page##*.}/$page"
     done
     put "$MANDIR/man1/bond2team.1" <"$here/packaging/bond2team.1"
+    pages=$(mktemp -d)
+    from_tree "$(interpreter sys '')" "$here/packaging/pages.py" "$pages"
+    completions "$pages" teamd teamdctl teamnl
+    rm -rf "$pages"
     reload
 }
 

@@ -3,7 +3,7 @@
 
     python3 packaging/pages.py DIRECTORY
 
-pyteamd.8, pyteamdctl.8, pyteamnl.8, pyteamd.conf.5, and for each command NAME.bash, NAME.zsh and NAME.fish.
+pyteamd.8, pyteamdctl.8, pyteamnl.8, pyteamd.conf.5, and for each command, teamd's names too, NAME.bash, NAME.zsh and NAME.fish.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ BASH = """\
 _NAME() {
     local line cur=${COMP_WORDS[COMP_CWORD]}
     local -a told
-    mapfile -t told < <(NAME --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    mapfile -t told < <(ASK "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     COMPREPLY=()
     for line in "${told[@]:1}"; do COMPREPLY+=("${line%%$'\\t'*}"); done
     if [[ ${told[0]} == files ]]; then
@@ -318,7 +318,7 @@ ZSH = """\
 #compdef NAME
 local line
 local -a told names shown
-told=("${(@f)$(NAME --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+told=("${(@f)$(ASK "${(@)words[2,CURRENT]}" 2>/dev/null)}")
 for line in "${(@)told[2,-1]}"; do
     names+=("${line%%$'\\t'*}")
     shown+=("${line/$'\\t'/  }")
@@ -331,7 +331,7 @@ FISH = """\
 # fish completion for NAME
 function __NAME_complete
     set -l words (commandline -opc) (commandline -ct)
-    set -l told (NAME --complete $words[2..-1] 2>/dev/null)
+    set -l told (ASK $words[2..-1] 2>/dev/null)
     string join \\n -- $told[2..-1]
     if test "$told[1]" = files
         __fish_complete_path (commandline -ct)
@@ -342,10 +342,15 @@ complete -c NAME -f -a '(__NAME_complete)'
 
 
 def completions() -> dict[str, str]:
-    """Name → text."""
+    """Name → text; teamd's programs answer no shell, ours answer for them."""
     shells = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-    programs = ("pyteamd", "pyteamdctl", "pyteamnl")
-    return {f"{name}.{shell}": text.replace("NAME", name) for name in programs for shell, text in shells.items()}
+    asked = {name: f"{name} --complete" for name in ("pyteamd", "pyteamdctl", "pyteamnl")}
+    asked |= {name: f"py{name} --complete={name}" for name in ("teamd", "teamdctl", "teamnl")}
+    return {
+        f"{name}.{shell}": text.replace("NAME", name).replace("ASK", ask)
+        for name, ask in asked.items()
+        for shell, text in shells.items()
+    }
 
 
 def main() -> int:

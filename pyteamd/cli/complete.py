@@ -1,5 +1,7 @@
 """What may be typed next: `PROGRAM --complete WORD…` answers the completions of bash, zsh and fish, which know nothing themselves.
 
+`--complete=NAME` answers for the program of that name: teamd, teamdctl and teamnl cannot be asked, they know only teamd's options.
+
 The last word is the one being typed. The first line of the answer is "files" where names of files belong, else "words"; then
 one candidate a line, a tab and what it means. What a running daemon knows (ports, paths of items) is asked of it, for ASK_S at most.
 """
@@ -24,15 +26,27 @@ Row = tuple[str, str]
 
 
 def tell(program: str, words: Sequence[str], out: TextIO) -> int:
-    """Write the answer. Returns the exit code."""
-    *before, typed = words or [""]
-    kind, rows = COMPLETIONS.get(program, of_pyteamdctl)(before, typed)
+    """Write the answer to `--complete[=NAME] WORD…`. Returns the exit code."""
+    option, *rest = words
+    *before, typed = rest or [""]
+    kind, rows = COMPLETIONS.get(option.partition("=")[2] or program, of_pyteamdctl)(before, typed)
     out.write(f"{kind}\n")
     out.writelines(f"{word}\t{meaning}\n" for word, meaning in rows if word.startswith(typed))
     return 0
 
 
 # -- pyteamdctl --------------------------------------------------------------------------------------------------------
+
+
+def of_teamdctl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
+    """The same as far as teamdctl has it."""
+    from pyteamd.cli.pyteamdctl.verbs import VERBS
+    from pyteamd.cli.pyteamdctl.words import OPTIONS_HELP
+
+    operands = [word for word in before if not word.startswith("-")]
+    if operands:
+        return of_verb([verb for verb in VERBS if not verb.extra], operands[0], operands[1:], typed)
+    return WORDS, rows_of_help(OPTIONS_HELP) if typed.startswith("-") else [(team, "team") for team in teams()]
 
 
 def of_pyteamdctl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
@@ -177,11 +191,18 @@ def rows_of_help(text: str) -> list[Row]:
 
 def of_pyteamd(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
     """Commands of our own, teamd's options, and what each takes."""
-    from pyteamd.cli.pyteamd import options
     from pyteamd.cli.pyteamd.commands import SUBCOMMANDS
 
     if before and before[0] in SUBCOMMANDS:
         return of_subcommand(before[0], before[1:], typed)
+    kind, rows = of_teamd(before, typed)
+    return kind, rows if before or typed.startswith("-") else [(name, row.help) for name, row in SUBCOMMANDS.items()]
+
+
+def of_teamd(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
+    """teamd's options."""
+    from pyteamd.cli.pyteamd import options
+
     flag = next((flag for flag in options.FLAGS if before and before[-1] in (f"-{flag.short}", f"--{flag.long}")), None)
     match flag.metavar if flag else "":
         case "FILE":
@@ -194,7 +215,7 @@ def of_pyteamd(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
             return WORDS, [(team, "team") for team in teams()]
     if typed.startswith("-"):
         return WORDS, [(f"--{flag.long}", flag.help) for flag in options.FLAGS]
-    return WORDS, [] if before else [(name, row.help) for name, row in SUBCOMMANDS.items()]
+    return WORDS, []
 
 
 def of_subcommand(name: str, given: Sequence[str], typed: str) -> tuple[str, list[Row]]:
@@ -269,4 +290,11 @@ def of_pyteamnl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
     return WORDS, []
 
 
-COMPLETIONS = {"pyteamd": of_pyteamd, "pyteamdctl": of_pyteamdctl, "pyteamnl": of_pyteamnl}
+COMPLETIONS = {
+    "pyteamd": of_pyteamd,
+    "pyteamdctl": of_pyteamdctl,
+    "pyteamnl": of_pyteamnl,
+    "teamd": of_teamd,
+    "teamdctl": of_teamdctl,
+    "teamnl": of_pyteamnl,
+}

@@ -30,7 +30,7 @@ def told(*words: str) -> tuple[str, list[str]]:
     """Kind, and the words offered for the last one."""
     out = io.StringIO()
     program, *rest = words
-    assert complete.tell(program, rest, out) == 0
+    assert complete.tell(program, ["--complete", *rest], out) == 0
     kind, *lines = out.getvalue().splitlines()
     return kind, [line.partition("\t")[0] for line in lines]
 

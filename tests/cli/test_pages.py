@@ -97,6 +97,11 @@ TYPED = [
     ("pyteamnl -p em1 team0 g", "getoption"),
     ("pyteamd --take", "--take-over"),
     ("pyteamd sim", "simulate"),
+    ("teamdctl team0 st", "state"),
+    ("teamdctl team0 e", ""),
+    ("teamd --take", "--take-over"),
+    ("teamd sim", ""),
+    ("teamnl -p em1 team0 g", "getoption"),
 ]
 ZSH = r"""
 PS1=; fpath=({place} $fpath); autoload -Uz compinit; compinit -u -D; cd {place}/empty
@@ -174,7 +179,7 @@ def test_completion_in_zsh(pages: ModuleType, tmp_path: Path) -> None:
         script = tmp_path / "start"
         script.write_text(ZSH.format(place=tmp_path))
         assert type_and_hear(f". {script}\n") == "ready\n"
-        for line, expected in TYPED:
+        for line, expected in [row for row in TYPED if row[1]]:  # where nothing fits, nothing is told
             found = type_and_hear(f"\x15{line}\t").split()
             assert (found[0], sorted(found[1:])) == ("matches", sorted(expected.split())), line
     finally:

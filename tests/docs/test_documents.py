@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
-TO_BE = {"SECURITY.md"}
 
 
 def links(path: Path) -> list[str]:
@@ -36,8 +35,19 @@ def test_links_lead_somewhere(path: Path) -> None:
     if path.is_relative_to(ROOT / "docs/site"):
         return  # they are links between pages of the site, which Sphinx checks
     found = {link: target(path, link) for link in links(path)}
-    gone = [link for link, place in found.items() if place and not place.exists() and place.name not in TO_BE]
+    gone = [link for link, place in found.items() if place and not place.exists()]
     assert [link for link in gone if link != f"{HOME}/issues"] == []
+    for link in found:
+        part, place = link.partition("#")[2], path if link.startswith("#") else found[link]
+        assert not part or place is None or place.suffix != ".md" or part in anchors(place), link
+
+
+def anchors(path: Path) -> set[str]:
+    """What links may name in a document: its headings in small letters, with - for a blank and without marks."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", text)
+    }
 
 
 def test_the_readme_reads_well_where_there_is_no_tree() -> None:

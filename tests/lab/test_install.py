@@ -32,7 +32,11 @@ def make(target: str, place: Path, *more: str, status: int = 0) -> None:
 def test_install_and_uninstall_leave_nothing(tmp_path: Path) -> None:
     place = tmp_path / "root"
     (place / "usr/local/bin").mkdir(parents=True)
+    left = ROOT / "build/lib/pyteamd/left_from_an_earlier_build.py"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
     make("install", place)
+    assert not list(place.rglob(left.name))
     make("install-compat", place)
     bin_dir = place / "usr/local/bin"
     assert sorted(path.name for path in bin_dir.iterdir()) == sorted(

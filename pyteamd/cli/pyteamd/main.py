@@ -49,10 +49,10 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         if SUBCOMMANDS[argv[1]].is_daemon:
             realtime.ask()
         return command(argv[1])(argv[2:], f"{program} {argv[1]}")
-    if argv[1:2] == ["--complete"] and program != "teamd":
+    if program != "teamd" and len(argv) > 1 and argv[1].partition("=")[0] == "--complete":
         from pyteamd.cli.complete import tell
 
-        return tell(program, argv[2:], sys.stdout)
+        return tell(program, argv[1:], sys.stdout)
     try:
         make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)

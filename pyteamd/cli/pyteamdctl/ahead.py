@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def run(program: str, args: Sequence[str], run: Run, out: TextIO, err: TextIO) -> int | None:
     """Do what the options before the team's name ask for. None: there are none that matter. Raises UsageError."""
-    if args[:1] == ["--complete"]:
+    if args[0].partition("=")[0] == "--complete":
         from pyteamd.cli.complete import tell
 
-        return tell(program, args[1:], out)
+        return tell(program, args, out)
     hosts, every, rest = read(args)
     if hosts:
         from pyteamd.cli.pyteamdctl import remote

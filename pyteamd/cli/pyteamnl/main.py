@@ -62,10 +62,10 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
 
         out.write(f"{program} {__version__}\n")
         return OK
-    if program != TEAMNL and argv[:1] == ["--complete"]:
+    if program != TEAMNL and argv and argv[0].partition("=")[0] == "--complete":
         from pyteamd.cli.complete import tell
 
-        return tell(program, argv[1:], out)
+        return tell(program, argv, out)
     try:
         arguments = read(program, argv, err)
         if arguments.help:
