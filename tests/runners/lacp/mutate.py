@@ -41,6 +41,9 @@ UNIT = (
     "standby",
     "words",
     "snapshot",
+    "quiet",
+    "on_the_wire",
+    "hostile",
 )
 LANES = {
     "reference": "tests/runners/lacp/test_lacp_reference.py",
@@ -121,6 +124,13 @@ FAULTS = (
     Fault("a port in service that must not be is not noticed", "runner", "        self._group.check()\n", ""),
     Fault("a port with a fault comes back by itself", "system",
           "    if before is Link.FAULT:\n        return Link.FAULT\n", ""),
+    Fault("who comes at the very moment a port is done is waited for", "selection", "if since < own_until)", "if since <= own_until)"),
+    Fault("the aggregate that is tried is told at every turn", "choice",
+          "new = IN_TURN if self.lag in self._tried else self.lag", "new = self.lag"),
+    Fault("that none carries is told again and again", "choice", "        if lag is not None or self._told is not IN_TURN:\n            self._told = lag\n",
+          "        self._told = lag\n"),
+    Fault("churn is told every time", "churn", "return who not in told", "return True"),
+    Fault("churn is told once for good", "churn", "        if actor_in_sync and partner_in_sync:\n", "        if not actor_in_sync and partner_in_sync:\n"),
     # receive
     Fault("a partner that falls silent is given up at once", "machines",
           "(Current, Happening.TIMEOUT): Expired,", "(Current, Happening.TIMEOUT): Defaulted,"),

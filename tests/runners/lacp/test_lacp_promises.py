@@ -116,6 +116,17 @@ def test_a_slower_rate_lengthens_the_patience_that_runs(was_fast: bool, heard_s_
     assert bench.enabled() == set()
 
 
+@pytest.mark.parametrize(("partner_state", "told"), [(0x3E, "team"), (0x3F, "none")])
+def test_passive_beside_a_passive_partner_is_an_interruption(partner_state: int, told: str) -> None:
+    bench = Bench(FakePort(3))
+    for _ in range(4):
+        bench.hear(3, state=partner_state)
+        bench.wait(1.0)
+    assert bench.enabled() == {3}
+    assert bench.runner.disruption("active", LacpConfig(fast_rate=True, active=False), bench.view) == told
+    assert bench.runner.disruption("active", LacpConfig(fast_rate=True), bench.view) == "none"
+
+
 def test_a_passive_end_says_a_last_word_before_it_falls_silent() -> None:
     """The partner hears us, we do not hear it: it must learn that we gave it up."""
     bench = Bench(FakePort(3), active=False)
