@@ -77,6 +77,11 @@ SCHEMAS: dict[str, Schema] = {
                 reason=of("string", "The sentence without name, time and hint."),
                 hint=of("string", "What would help, or empty."),
                 since_s=of("number", "For so long, where that is known.", null=True),
+                cause=of("string", "What keeps it from traffic, as one word; empty when it carries some."),
+                doubt={
+                    "enum": ["", "silent", "errors"],
+                    "description": "What speaks against a port that carries traffic.",
+                },
             )
         ),
     ),

@@ -20,6 +20,10 @@ class Reason(TypedDict):
     reason: str
     hint: str
     since_s: float | None
+    cause: str
+    """What keeps it from traffic, as one word, "" when it carries some; docs/watch.md has the words."""
+    doubt: str
+    """What the driver's counters say against a port that carries traffic: silent, errors, or "" for nothing."""
 
 
 class Event(TypedDict):

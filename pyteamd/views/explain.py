@@ -113,10 +113,18 @@ def cause(team: Team, port: Port, now: float) -> str:
     for word, reason in places:
         if reason is not None:
             return "" if reason.carrying else word
-    if of_runner(team, port, now).carrying:
-        return ""
+    if team.runner.explain(port, team.view, now).carrying:
+        return "" if of_runner(team, port, now).carrying else "team_carrier"
     told = (team.runner.port_state(port, team.view) or {}).get("details", {}).get("blocked_by", "")
     return str(told) or "standby"
+
+
+def doubt(team: Team, port: Port, now: float) -> str:
+    """What the driver's counters say against a port that carries traffic, as one word: silent, errors, or "" for nothing."""
+    silence = team.facts.silence
+    if silence.silent_since(port.ifindex, now) is not None:
+        return "silent"
+    return "errors" if silence.errors(port.ifindex, now) else ""
 
 
 def of_team(team: Team) -> Reason | None:

@@ -10,7 +10,7 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.words import in_words, shorten
-from pyteamd.views.explain import Known, Links, explain, sentence
+from pyteamd.views.explain import Known, Links, cause, doubt, explain, sentence
 
 HISTORY_ENTRIES = 200
 
@@ -26,9 +26,19 @@ def explained(team: Team, now: float, links: Links | None = None) -> list[dict[s
             "reason": reason.text,
             "hint": reason.hint,
             "since_s": None if reason.since is None else round(now - reason.since, 3),
+            **in_one_word(team, name, now),
         }
         for name, reason in explain(team, now, links).items()
     ]
+
+
+def in_one_word(team: Team, name: str, now: float) -> dict[str, str]:
+    """What programs go by: what keeps the port from traffic, and what is doubtful about it though it carries some."""
+    port = team.ports.named(name)
+    if port is None:
+        return {"cause": "no_port", "doubt": ""}
+    why = cause(team, port, now)
+    return {"cause": why, "doubt": "" if why else doubt(team, port, now)}
 
 
 def names_of(team: Team, name: str, links: Links | None) -> tuple[str, ...]:

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
-import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +12,9 @@ import trio
 from ctl_mock import MockDaemon
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from terminal import pyteamdctl
 
 from pyteamd.cli.pyteamdctl import main as ctl
-from pyteamd.cli.pyteamdctl import watch as ctl_watch
 from pyteamd.cli.pyteamdctl.verbs import VERBS
 
 WATCH_USAGE = "usage: watch [SECONDS], up to 86400   for instance: pyteamdctl team0 watch 0.5"
@@ -153,48 +147,21 @@ async def test_a_picture_for_a_pipe_fits_80_columns(lab: Lab) -> None:
         )
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
-async def test_watch_in_a_terminal(lab: Lab, columns: int, lines: int) -> None:
-    await lab.start()
+@pytest.mark.slow
+async def test_watch_in_a_terminal(lab: Lab) -> None:
+    await lab.start(lab.plan(LACP))
     await quiet()
-    screen = await trio.to_thread.run_sync(in_terminal, columns, lines, str(lab.directory))
-    assert screen.startswith(ctl_watch.SCREEN)
-    assert screen.endswith(ctl_watch.BACK)
-    picture = screen.split(ctl_watch.HOME)[1]
-    plain = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in picture.replace("\r", "").split("\n")]
-    assert max(map(len, plain)) <= columns
-    assert len(plain) <= lines
-    assert plain[0].startswith("team0: activebackup, active port eth1")
-    assert ctl_watch.YELLOW in picture
 
+    def look() -> None:
+        with pyteamdctl(("team0", "watch", "0.1"), lab.directory) as terminal:
+            terminal.shows("team0", "lacp", "eth1", "eth2", "last events", "q leave")
+            terminal.type("\r")
+            terminal.shows("receive ", "actor ", "partner ", "Esc back")
+            terminal.type("q")
+            assert terminal.ended() == 0
+            assert terminal.restored()
 
-def in_terminal(columns: int, lines: int, directory: str) -> str:
-    """What `watch` writes to a terminal of this size until it is interrupted."""
-    import fcntl
-    import struct
-    import termios
-
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    code = "import sys; from pyteamd.cli.pyteamdctl import main as ctl; sys.argv[1:] = ['team0', 'watch', '0.1']; sys.exit(ctl.main())"
-    environ = {**os.environ, "PYTEAMD_RUN_DIR": directory}
-    with subprocess.Popen(
-        [sys.executable, "-B", "-c", code], stdin=slave, stdout=slave, stderr=slave, env=environ
-    ) as process:
-        os.close(slave)
-        told = b""
-        while told.count(ctl_watch.HOME.encode()) < 2:
-            told += os.read(master, 65536)
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:
-            break
-        told += piece
-    os.close(master)
-    return told.decode()
+    await trio.to_thread.run_sync(look)
 
 
 async def test_help_has_an_example_of_every_verb_of_our_own() -> None:

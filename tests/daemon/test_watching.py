@@ -11,8 +11,6 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd.cli.pyteamdctl import watch
-
 
 async def events(daemon: Running, start: object) -> dict[str, Any]:
     """One answer."""
@@ -83,12 +81,6 @@ async def test_metrics_by_socket_and_by_http(lab: Lab) -> None:
     assert b"pyteamd_port_carrying" in answer
     assert await daemon.stop() == 0
     assert not (lab.directory / "metrics").exists()
-
-
-def test_only_the_teams_line_and_ports_have_a_colour() -> None:
-    lines = ["team0: lacp", "* em1  10000 Mbit/s", "- em2  no link", " 102.0 s  em1: ethtool-link went up.", ""]
-    coloured = [watch.colour(line, not number) for number, line in enumerate(lines)]
-    assert [line.endswith("\x1b[0m") for line in coloured] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "socket"])

@@ -23,7 +23,7 @@ class MockDaemon:
 
     def __init__(self, path: str, replies: Mapping[str, Reply]) -> None:
         self.packets: list[bytes] = []
-        self._replies = replies
+        self.replies = replies
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(path)
         self._listener.listen(5)
@@ -53,7 +53,7 @@ class MockDaemon:
     def _converse(self, connection: socket.socket) -> None:
         while packet := connection.recv(1 << 20):
             self.packets.append(packet)
-            reply = self._replies.get(packet.split(b"\n")[1].decode(), NO_METHOD)
+            reply = self.replies.get(packet.split(b"\n")[1].decode(), NO_METHOD)
             if reply == HANG_UP:
                 return
             if isinstance(reply, bytes):

@@ -32,9 +32,12 @@ def test_explained_is_plain_and_complete() -> None:
         "reason": "carries traffic as the active port",
         "hint": "",
         "since_s": 2.5,
+        "cause": "",
+        "doubt": "",
     }
     assert [row["carrying"] for row in found] == [True, False, False]
     assert found[2]["since_s"] is None
+    assert [row["cause"] for row in found] == ["", "standby", "no_port"]
 
 
 def test_no_difference_names_every_opinion() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from pyteamd.client.client import Client
 from pyteamd.client.connection import default_run_dir, teams
@@ -89,6 +90,8 @@ def each_team(verb: Verb | None, args: Sequence[str], as_json: bool, run: Run, o
         return all_metrics(args, run, out, err)
     if words == ("monitor",):
         return all_events(args, as_json, run, out, err)
+    if words == ("watch",) and (status := all_alive(args, err)) is not None:
+        return status
     if as_json or words in JSON_VERBS:
         return all_documents(args, run, out, err)
     worst = 0
@@ -96,6 +99,24 @@ def each_team(verb: Verb | None, args: Sequence[str], as_json: bool, run: Run, o
         out.write(f"== {printable(team)}\n")
         worst = max(worst, run([team, *args], out))
     return worst
+
+
+def all_alive(args: Sequence[str], err: TextIO) -> int | None:
+    """The live view, beginning with all teams. Returns the exit code; None: there is no terminal for it."""
+    from pyteamd.cli.pyteamdctl import watch
+    from pyteamd.cli.pyteamdctl.verbs import VerbError
+
+    if not watch.lively():
+        return None
+    try:
+        interval_s = watch.seconds([arg for arg in args if not arg.startswith("-")][1:])
+        for team in found(err):
+            with suppress(ClientError), Client.connect(team, "usock") as client:
+                return 0 if watch.live(client, interval_s, all_teams=True) else None
+    except VerbError as error:
+        err.write(f"{error}\n")
+        return 1
+    return None
 
 
 def all_documents(args: Sequence[str], run: Run, out: TextIO, err: TextIO) -> int:
