@@ -101,7 +101,7 @@ async def test_metrics_and_trace(lab: Lab) -> None:
     trace = str(lab.directory / "t.jsonl")
     code, out, _ = await say("team0", "trace", "save", trace)
     assert code == 0
-    assert f"pyteamd replay {trace}" in out
+    assert f"pyteamd timeline {trace}" in out
 
 
 async def test_all_teams_are_one_text_one_document_one_stream(lab: Lab) -> None:

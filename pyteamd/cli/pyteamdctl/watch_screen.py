@@ -237,10 +237,10 @@ def looks() -> dict[Style, int]:
         Style.FAINT: curses.A_DIM,
         Style.BROKEN: curses.A_BOLD,
     }
+    if os.environ.get("NO_COLOR") or not curses.has_colors():
+        return found
     with suppress(curses.error):
         curses.start_color()
-        if os.environ.get("NO_COLOR") or not curses.has_colors():
-            return found
         curses.use_default_colors()
         for pair, (style, colour) in enumerate(COLOURS.items(), 1):
             curses.init_pair(pair, colour, -1)
