@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 
 SILENT = "silent"
@@ -47,7 +48,7 @@ class MockDaemon:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(ConnectionError):  # a client may go at any moment
                 self._converse(connection)
 
     def _converse(self, connection: socket.socket) -> None:

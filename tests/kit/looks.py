@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyteamd.cli.pyteamdctl.watch_view import Look
+from pyteamd.cli.pyteamdctl.watch_look import Look
 
 NO_CARRIER = "no carrier for 3.0 s (check the cable, and whether the other end is up)"
 CARRIES = "carries traffic as the active port for 2.7 s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
+from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
 from pyteamd.client.client import Client
 from pyteamd.client.connection import default_run_dir, teams
 from pyteamd.client.transport import ClientError
@@ -13,7 +14,7 @@ from pyteamd.model.printable import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from pyteamd.cli.pyteamdctl.verbs import Verb
     from pyteamd.cli.pyteamdctl.words import Run
@@ -45,7 +46,7 @@ def list_teams(as_json: bool, out: TextIO, err: TextIO) -> int:
             with Client.connect(team, "usock") as client:
                 known[team] = summary(client.state())
                 if not as_json:
-                    out.write(f"{printable(line(team, known[team]))}\n")
+                    out.write(f"{printable(in_a_line(team, known[team]))}\n")
         except ClientError as error:
             errors[team] = str(error)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -62,22 +63,6 @@ def merged(teams: Mapping[str, object], errors: Mapping[str, str], out: TextIO) 
     from pyteamd.cli.pyteamdctl.document import moment, text
 
     out.write(text({**moment(0.0), "teams": teams, "errors": errors}, oneline=False) + "\n")
-
-
-def summary(state: Mapping[str, Any]) -> dict[str, object]:
-    """What `list` says of a team."""
-    return {
-        "runner": str(state["setup"]["runner_name"]),
-        "ports": {name: bool(port["link_watches"]["up"]) for name, port in state.get("ports", {}).items()},
-        "active_port": state.get("runner", {}).get("active_port") or None,
-    }
-
-
-def line(team: str, told: Mapping[str, Any]) -> str:
-    """A team on one line."""
-    words = [f"{name} {'up' if up else 'down'}" for name, up in told["ports"].items()]
-    shown = f"; active port {told['active_port']}" if told["active_port"] else ""
-    return f"{team}: {told['runner']}; {', '.join(words) or 'no ports'}{shown}"
 
 
 def each_team(verb: Verb | None, args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: TextIO) -> int:

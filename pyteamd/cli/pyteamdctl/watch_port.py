@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style, aligned, folded, padded
+from pyteamd.cli.pyteamdctl.watch_look import event_line, sentence, standing, word
 from pyteamd.cli.pyteamdctl.watch_rates import bits, graph
 
 TYPE_CHECKING = False
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyteamd.cli.pyteamdctl.watch_view import View
+    from pyteamd.cli.pyteamdctl.watch_look import Look
+    from pyteamd.cli.pyteamdctl.watch_rates import Rates
 
 GRAPH_LINES = 4
 MOST_BARS = 120
@@ -20,28 +22,23 @@ PLAIN_MEMBERS = ("name", "up", "down_count")
 """Of a watcher: shown on its first line."""
 
 
-def lines(view: View, columns: int, room: int, now_s: float) -> list[Line]:
-    """All of it; it may be longer than the screen."""
-    from pyteamd.cli.pyteamdctl.watch_view import event_line, sentence, standing, word
-
-    row = next((row for row in (view.look.reasons if view.look else ()) if row["port"] == view.chosen), None)
-    if view.look is None or row is None:
-        return [Line(), Line((f"{view.chosen} is neither a port nor to be one", Style.BROKEN))]
-    kind = standing(row)
-    told = [Line(), Line((view.chosen, Style.TITLE), "  ", (word(row), kind.style))]
+def lines(look: Look, row: dict[str, Any], rates: Rates, columns: int, now_s: float) -> list[Line]:
+    """All of it; it may be longer than the screen. `row`: its row of explain."""
+    name, kind = row["port"], standing(row)
+    told = [Line(), Line((name, Style.TITLE), "  ", (word(row), kind.style))]
     told += [Line((f"  {piece}", kind.style)) for piece in folded(sentence(row), columns - 2)]
-    port = view.look.port(view.chosen)
+    port = look.port(name)
     if port is not None:
         link_rows = [("link", link(port)), ("address", str(port["ifinfo"]["dev_addr"]))]
         told += section("link", aligned([*link_rows, ("ifindex", str(port["ifinfo"]["ifindex"]))], 2))
-        told += rates(view, columns, now_s)
+        told += traffic(rates, name, columns, now_s)
         told += section("link watchers", watchers(port))
         told += section("LACP", lacp(port))
         told += section("counters", counters(port))
         told += section("neighbour", members(port.get("neighbour") or {}))
         told += section("damping", members(port.get("damping") or {}))
-    events = [event for event in view.look.history if event.get("port") == view.chosen][-MOST_EVENTS:]
-    return told + section("events", [event_line(view.look.wall_s, event) for event in events])
+    events = [event for event in look.history if event.get("port") == name][-MOST_EVENTS:]
+    return told + section("events", [event_line(look.wall_s, event) for event in events])
 
 
 def section(title: str, body: list[Line]) -> list[Line]:
@@ -60,16 +57,16 @@ def link(port: dict[str, Any]) -> str:
     return f"{speed} {port['link']['duplex']}"
 
 
-def rates(view: View, columns: int, now_s: float) -> list[Line]:
+def traffic(rates: Rates, name: str, columns: int, now_s: float) -> list[Line]:
     """Both directions over the last minutes, on a scale of their own."""
-    now = view.rates.now(view.chosen)
+    now = rates.now(name)
     if now is None:
         return []
-    peak, count = view.rates.peak([view.chosen]), max(10, min(MOST_BARS, columns - 4))
+    peak, count = rates.peak([name]), max(10, min(MOST_BARS, columns - 4))
     told = [Line(), Line((f"last 3 minutes, full height: {bits(peak)}bit/s", Style.FAINT))]
     for sent, what in ((False, "received"), (True, "sent")):
         told.append(Line(f"  {padded(what, 8)}  {bits(now[sent])}bit/s"))
-        rows = graph(view.rates.cells(view.chosen, sent, count, now_s), peak, GRAPH_LINES)
+        rows = graph(rates.cells(name, sent, count, now_s), peak, GRAPH_LINES)
         told += [Line((f"  {row}", Style.CARRYING)) for row in rows]
     return told
 

@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 
 from pyteamd.cli.pyteamdctl import watch_view
 from pyteamd.cli.pyteamdctl.watch_lines import Style, width
+from pyteamd.cli.pyteamdctl.watch_look import Look
 from pyteamd.cli.pyteamdctl.watch_source import Crash, Lost, Source, Teams
-from pyteamd.cli.pyteamdctl.watch_view import Leave, Look, Page, Turn, View
+from pyteamd.cli.pyteamdctl.watch_view import Leave, Page, Turn, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyteamd.cli.pyteamdctl.many_teams import line, summary
-from pyteamd.cli.pyteamdctl.watch_view import Look
+from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
+from pyteamd.cli.pyteamdctl.watch_look import Look
 from pyteamd.client.client import Client
 from pyteamd.client.connection import teams
 from pyteamd.client.transport import ClientError
@@ -124,7 +124,7 @@ def told_of(team: str) -> tuple[str, str]:
     """Name and summary of a team, or why there is none."""
     try:
         with Client.connect(team, "usock") as client:
-            return team, line(team, summary(client.state()))
+            return team, in_a_line(team, summary(client.state()))
     except ClientError as error:
         return team, f"{team}: {error}"
     except (ValueError, KeyError, TypeError, AttributeError):

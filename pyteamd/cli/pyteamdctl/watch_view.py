@@ -6,13 +6,13 @@ the reader is: which page, which port, how sorted, what is filtered. `lines` dra
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from pyteamd.cli.pyteamdctl import watch_port
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style, cut, folded, indented, padded, width
+from pyteamd.cli.pyteamdctl.watch_look import Look, Standing, clock, event_line, sentence, standing, word
 from pyteamd.cli.pyteamdctl.watch_rates import Rates, bars, bits
 
 HELP = (
@@ -33,28 +33,6 @@ UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END = "up", "down", "pageup", "pagedown", "h
 ENTER, ESCAPE, BACKSPACE, LEFT = "enter", "escape", "backspace", "left"
 BACK = (ESCAPE, BACKSPACE, LEFT)
 MOVES = (UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END)
-ON_ITS_WAY = frozenset(
-    (
-        *("holding", "not_heard_yet", "fallback_delay", "wait_to_restore", "wait_while", "leaving", "damped"),
-        "partner_not_collecting",
-    )
-)
-"""Causes that time alone ends, or one step of the partner."""
-
-
-class Standing(Enum):
-    """How a port is doing, worst first; the value is the place in the order."""
-
-    BROKEN = 0
-    DOUBTFUL = 1
-    WAITING = 2
-    CARRYING = 3
-    STANDBY = 4
-
-    @property
-    def style(self) -> Style:
-        """How it looks."""
-        return Style[self.name]
 
 
 class Page(Enum):
@@ -76,28 +54,6 @@ class Order(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was learned of a team at one moment, all texts printable."""
-
-    team: str
-    at_s: float
-    """Monotonic."""
-    wall_s: float
-    state: dict[str, Any]
-    reasons: list[dict[str, Any]]
-    history: list[dict[str, Any]]
-    counters: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Octets received and sent by name of a link, the team's own included, where the kernel tells."""
-    carrier: bool | None = None
-    """Of the team device; None when the kernel does not tell."""
-
-    def port(self, name: str) -> dict[str, Any] | None:
-        """Its part of the state."""
-        found: dict[str, Any] | None = self.state.get("ports", {}).get(name)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class Leave:
     """What a key asks of the shell: the end."""
 
@@ -107,28 +63,6 @@ class Turn:
     """What a key asks of the shell: look at once, at this team, or at all of them."""
 
     team: str | None
-
-
-def standing(row: dict[str, Any]) -> Standing:
-    """How the port of a reason is doing."""
-    why = row.get("cause", "")
-    if row["carrying"]:
-        return Standing.DOUBTFUL if row.get("doubt") else Standing.CARRYING
-    if why == "standby":
-        return Standing.STANDBY
-    return Standing.WAITING if why in ON_ITS_WAY else Standing.BROKEN
-
-
-def word(row: dict[str, Any]) -> str:
-    """The same in a word or two."""
-    if row["carrying"]:
-        return f"carries, {row['doubt']}" if row.get("doubt") else "carries"
-    return str(row.get("cause") or "carries nothing").replace("_", " ")
-
-
-def sentence(row: dict[str, Any]) -> str:
-    """What explain says, without the name."""
-    return str(row["text"]).removeprefix(f"{row['port']}: ")
 
 
 LINK, RATE = 10, 5
@@ -321,7 +255,7 @@ class View:
             case Page.TEAMS:
                 body = self._teams(columns, room)
             case Page.PORT:
-                body = self._scrolled(watch_port.lines(self, columns, room, now_s), room)
+                body = self._scrolled(self._port(columns, now_s), room)
             case Page.PORTS:
                 body = self._ports(columns, room, now_s)
         body = body[:room] + [Line()] * (room - len(body))
@@ -375,6 +309,12 @@ class View:
         self.top = min(self.top, len(lines) - room + 1)
         shown = lines[self.top : self.top + room - 1]
         return [*shown, Line((beyond(self.top, len(lines) - self.top - len(shown), "lines"), Style.WAITING))]
+
+    def _port(self, columns: int, now_s: float) -> list[Line]:
+        row = next((row for row in (self.look.reasons if self.look else ()) if row["port"] == self.chosen), None)
+        if self.look is None or row is None:
+            return [Line(), Line((f"{self.chosen} is neither a port nor to be one", Style.BROKEN))]
+        return watch_port.lines(self.look, row, self.rates, columns, now_s)
 
     def _teams(self, columns: int, room: int) -> list[Line]:
         if self.chosen not in [name for name, _ in self.teams]:
@@ -474,17 +414,6 @@ class View:
         told = self.look.history[-min(room - 2, MOST_EVENTS) :]
         lines = [event_line(self.look.wall_s, row) for row in told] or [Line("  none yet")]
         return [Line(), Line(("last events", Style.FAINT)), *lines]
-
-
-def event_line(wall_s: float, row: dict[str, Any]) -> Line:
-    """One event with the time of the day."""
-    style = {"error": Style.BROKEN, "warning": Style.DOUBTFUL}.get(str(row.get("level")), Style.PLAIN)
-    return Line((f"  {clock(wall_s - row['age_s'])}  ", Style.FAINT), (str(row["text"]), style))
-
-
-def clock(wall_s: float) -> str:
-    """The time of the day here."""
-    return time.strftime("%H:%M:%S", time.localtime(wall_s))
 
 
 def windowed(lines: list[Line], at: int, room: int, what: str, broken: frozenset[int] = frozenset()) -> list[Line]:
