@@ -76,9 +76,11 @@ Examples:
     pyteamdctl team0 hash --src 192.0.2.1 --dst 192.0.2.2 --sport 1024 --dport 80
     pyteamdctl team0 balance                            what each port sent
     pyteamdctl team0 neighbours                         the system at the other end of each cable
+    pyteamdctl team0 damping clear em1                  let a port that flapped serve again at once
     pyteamdctl team0 trace save bug.jsonl               what happened, for: pyteamd replay bug.jsonl
     pyteamdctl team0 metrics                            OpenMetrics text
     pyteamdctl --all explain                            all teams
+    pyteamdctl --all watch                              a live view that begins with all teams
 """
 _SIOCGIFINDEX = 0x8933
 _LOG_ERR, _LOG_DEBUG = 3, 7
