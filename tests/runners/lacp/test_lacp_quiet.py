@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from lacp_bench import Bench, FakePort
 
+from pyteamd.runners.lacp.churn import ChurnDetection
+
 STRANGER = b"\x02\xcc\0\0\0\x01"
 OUT_OF_SYNC = 0x07
 
@@ -33,6 +35,28 @@ NAMED_ONCE = [
 def test_aggregates_none_of_which_carries_are_named_once() -> None:
     bench = Bench(FakePort(3), FakePort(4))
     assert choices(hear_both(bench, 45)) == NAMED_ONCE
+
+
+def test_nor_are_they_named_again_when_all_links_were_gone_meanwhile() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    hear_both(bench, 30)
+    for running in (False, True):
+        for ifindex, port in bench.ports.items():
+            port.running = running
+            bench.changed(ifindex)
+    assert choices(hear_both(bench, 10)) == []
+
+
+def test_churn_is_told_once_until_both_ends_have_been_in_sync() -> None:
+    churn = ChurnDetection()
+    churn.watch(0.0)
+    assert churn.step(False, False, 60.0) == (True, True)
+    assert [churn.is_news(end) for end in ("actor", "partner", "actor")] == [True, True, False]
+    churn.step(True, False, 61.0)
+    churn.step(False, True, 62.0)
+    assert not churn.is_news("actor")
+    churn.step(True, True, 63.0)
+    assert churn.is_news("actor")
 
 
 @pytest.mark.slow
