@@ -9,14 +9,18 @@ interpreter's lock: were they ordinary ones, the loop would have to wait until a
 it back at once, not after the 5 ms that are usual. What may compute for long (a user's text) is done by an ordinary thread, or it could
 meet the bound below.
 
-RLIMIT_RTTIME ends a process that computes so long without ever waiting: a fault of ours must not take the machine.
+Who computes for long without ever waiting is an ordinary process from then on: a fault of ours must not take the machine. RLIMIT_RTTIME
+says when, with SIGXCPU, which would end us; but in a virtual machine whose host is busy, time that others had counts as ours. The last
+bound, which the kernel enforces with SIGKILL, is for a fault that not even the signal gets through to.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,8 +33,9 @@ PRIORITY: Final = 2
 HELPERS_PRIORITY: Final = 1
 GIVE_WAY_S: Final = 0.0001
 """How long a thread that computes keeps the interpreter's lock when another one asks for it."""
-LONGEST_RUN_S: Final = 10
+LONGEST_RUN_S: Final = 10.0
 """Much more than a start takes on a slow machine; a partner has given us up by then."""
+LAST_BOUND_S: Final = 60
 
 _RLIMIT_RTTIME: Final = 15  # in µs; the resource module has no name for it
 _REAL_TIME: Final = (os.SCHED_FIFO, os.SCHED_RR)
@@ -73,7 +78,26 @@ def ask_or_tell(log: logging.Logger) -> None:
 
 
 def _bound() -> None:
+    """In other threads than the first it is there already. OSError."""
+    with suppress(ValueError):
+        if signal.getsignal(signal.SIGXCPU) is signal.SIG_DFL:
+            signal.signal(signal.SIGXCPU, _calm)
     hard = resource.getrlimit(_RLIMIT_RTTIME)[1]
-    wanted_us = LONGEST_RUN_S * 1_000_000
+    wanted_us, last_us = int(LONGEST_RUN_S * 1e6), LAST_BOUND_S * 1_000_000
     if hard == resource.RLIM_INFINITY or hard > wanted_us:
-        resource.setrlimit(_RLIMIT_RTTIME, (wanted_us, wanted_us + 1_000_000))
+        resource.setrlimit(
+            _RLIMIT_RTTIME, (wanted_us, last_us if hard == resource.RLIM_INFINITY else min(hard, last_us))
+        )
+
+
+def _calm(*_: object) -> None:
+    """Ordinary scheduling for every thread, and a line about it."""
+    import logging
+
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # it has just ended
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    logging.getLogger("pyteamd").warning(
+        "Computed for %.0f s without a pause: no real-time scheduling from now on; frames may be late on a busy machine.",
+        LONGEST_RUN_S,
+    )

@@ -102,7 +102,7 @@ def test_the_loop_and_the_writing_thread_are_real_time_and_no_other(start: Start
         time.sleep(0.02)
     assert classes(pid).count(REAL_TIME) == 2
     assert set(classes(pid)) == {ORDINARY, REAL_TIME}
-    assert resource.prlimit(pid, 15) == (10_000_000, 11_000_000)
+    assert resource.prlimit(pid, 15) == (10_000_000, 60_000_000)
 
 
 @pytest.mark.slow
@@ -151,3 +151,28 @@ def test_the_loop_is_given_the_interpreters_lock_at_once(monkeypatch: pytest.Mon
         assert sys.getswitchinterval() < 0.001
     finally:
         sys.setswitchinterval(usual)
+
+
+BUSY = """
+import logging, os, time
+from threading import Thread
+from pyteamd.daemon import realtime
+logging.basicConfig(format="%(message)s")
+realtime.LONGEST_RUN_S = 0.04
+assert realtime.ask() is None
+Thread(target=time.sleep, args=(9,), daemon=True).start()
+end = time.monotonic() + 0.5
+while time.monotonic() < end and os.sched_getscheduler(0) & os.SCHED_RR:
+    pass
+print([os.sched_getscheduler(int(thread)) & ~os.SCHED_RESET_ON_FORK for thread in os.listdir("/proc/self/task")])
+"""
+
+
+@pytest.mark.slow
+def test_who_computes_without_a_pause_goes_on_as_an_ordinary_process() -> None:
+    """The kernel's limit would end it; in a guest of a busy host a start may take that long."""
+    if not allowed():
+        pytest.skip("this machine gives no real-time scheduling")
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (0, f"{[ORDINARY, ORDINARY]}\n")
+    assert done.stderr.startswith("Computed for 0 s without a pause: no real-time scheduling from now on")
