@@ -7,7 +7,7 @@ export PREFIX DESTDIR PACKAGE PIP_FLAGS BINDIR UNITDIR TMPFILESDIR DBUSDIR MANDI
 
 MINUTES ?= 10
 
-.PHONY: fuzz help setup demo test check sim scenario rewrite kernel long mutate diagrams bench fmt install docs tag deb rpm install-data install-commands install-compat uninstall clean
+.PHONY: fuzz help setup demo test check sim scenario rewrite kernel long mutate diagrams pictures bench fmt install docs tag deb rpm install-data install-commands install-compat uninstall clean
 
 help:  ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ long: lab  ## every seed and configuration; minutes and a hundred kills where ma
 	@tests/lab/setup.sh nm package || echo "without them the packages are not tried in whole systems"
 	@tests/lab/setup.sh selftests || echo "without it the kernel's own tests are skipped"
 	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel kernel-2
+
+pictures: venv  ## make the pictures in docs, in a real browser (chromium)
+	@$(PYTHON) docs/pictures.py
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh

@@ -81,9 +81,12 @@ class BfdConfig:
     )
     authentication: str = option(
         "none",
-        help="Authentication of packets; there is none yet, and packets that have it are dropped.",
-        choices=("none",),
+        help="Authentication of packets: none. The kinds of RFC 5880 are refused, and packets that have one are dropped and counted.",
         on_bad=OnBad.REFUSE_PORT,
+    )
+    echo: bool = option(False, help="The echo function; there is none, the peer is told so.", on_bad=OnBad.USE_DEFAULT)
+    demand: bool = option(
+        False, help="Demand mode; not for this end, a peer that demands it is obeyed.", on_bad=OnBad.USE_DEFAULT
     )
 
     def contradictions(self) -> Iterable[tuple[str, str]]:
@@ -91,6 +94,11 @@ class BfdConfig:
         for key in ("local_host", "peer_host"):
             if not getattr(self, key):
                 yield key, "missing; give the address, as 192.0.2.1"
+        if self.authentication != "none":
+            yield "authentication", f"{self.authentication} is not supported; write none, here and on the switch"
+        for key in ("echo", "demand"):
+            if getattr(self, key):
+                yield key, "not supported; leave it out, here and on the switch"
         if self.local_host and self.peer_host:
             if (":" in self.local_host) != (":" in self.peer_host):
                 yield "peer_host", "is not of the same family as local_host"

@@ -235,6 +235,12 @@ def test_wrong_settings_are_named() -> None:
         "local_host": "missing; give the address, as 192.0.2.1",
         "peer_host": "missing; give the address, as 192.0.2.1",
     }
+    asked = BfdConfig(local_host=US, peer_host=PEER, authentication="keyed sha1", echo=True, demand=True)
+    assert dict(asked.contradictions()) == {
+        "authentication": "keyed sha1 is not supported; write none, here and on the switch",
+        "echo": "not supported; leave it out, here and on the switch",
+        "demand": "not supported; leave it out, here and on the switch",
+    }
     assert [key for key, _ in BfdConfig(local_host="192.0.2.1", peer_host="2001:db8::1").contradictions()] == [
         "peer_host"
     ]
