@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STORY = ROOT / "tests/scenarios/lacp-night.txt"
+STORY = ROOT / "docs/lacp-night.txt"
 SIZE = "1280,760"
 
 

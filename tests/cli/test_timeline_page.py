@@ -50,6 +50,10 @@ def test_a_scenario_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert len(re.findall("<tr tabindex", tree)) >= 20
 
 
+def test_the_story_that_the_documents_show_is_true() -> None:
+    assert simulate.main(["--check", str(SCENARIOS.parents[1] / "docs/lacp-night.txt")], "pyteamd simulate") == 0
+
+
 def test_a_hostile_name_is_a_word_in_the_browser_too(tmp_path: Path) -> None:
     name = '</script><img src=x onerror="console.error(1)"><b>'
     made = Timeline(name, name, 0.0, 1.0, {(name, name): [Span(0.0, 1.0, Value(name, "bad"))]})
