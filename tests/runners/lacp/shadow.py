@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -22,7 +22,9 @@ NAMES = {
     "CURRENT": "current",
     "DEFAULTED": "defaulted",
 }
-MOMENTS = (0.0, 0.01, 0.01, 0.3, 0.3, 0.7, 1.0, 1.0, 1.999, 2.0, 2.0, 3.0, 3.03, 6.1) * 4 + (31.0, 70.0)
+MOMENTS = (0.0, 0.01, 0.01, 0.3, 0.3, 0.7, 1.0, 1.0, 1.999, 2.0, 2.0, 3.0, 3.03, 6.1) * 12 + (31.0, 70.0)
+STANDS_S = (0.05, 0.4, 0.6, 2.0, 3.5, 7.0, 100.0)
+"""So long a process may not be run."""
 SPEED_CODE = {10: 2, 100: 3, 1000: 4, 10_000: 7}
 
 
@@ -35,6 +37,47 @@ class ShadowedBox(Box):
     """A Box with a reference beside it. `disagree` says what differs, at once."""
 
     station: Station | None = None
+    stands_until: float | None = None
+    """The process stands still until then: frames and messages wait in its sockets."""
+    waiting: list[Callable[[], None]]
+
+    def stand_still(self, seconds: float) -> None:
+        """A clock that jumps, for this process: it is not run for so long."""
+        if self.stands_until is None and self.runner is not None:
+            self.stands_until, self.waiting = self.world.now + seconds, []
+
+    def go_on(self) -> None:
+        """It runs again: first it sees how late it is, then what came meanwhile."""
+        if self.stands_until is None:
+            return
+        self.stands_until = None
+        if self.station is not None:
+            self.station.wake(self.world.now)
+        super().tick()
+        for arrive in self.waiting:
+            arrive()
+
+    def tick(self) -> None:
+        """See Box."""
+        super().tick() if self.stands_until is None else self.go_on()
+
+    def deadline(self) -> float | None:
+        """See Box."""
+        return super().deadline() if self.stands_until is None else self.stands_until
+
+    def frame(self, ifindex: int, octets: bytes) -> None:
+        """See Box."""
+        if self.stands_until is None:
+            super().frame(ifindex, octets)
+        else:
+            self.waiting.append(lambda: super(ShadowedBox, self).frame(ifindex, octets))
+
+    def set_running(self, ifindex: int, running: bool) -> None:
+        """See Box."""
+        if self.stands_until is None:
+            super().set_running(ifindex, running)
+        else:
+            self.waiting.append(lambda: super(ShadowedBox, self).set_running(ifindex, running))
 
     def start(self, resume: bool = False, adopted: bool = False) -> None:
         """Both begin."""
@@ -43,7 +86,7 @@ class ShadowedBox(Box):
 
     def kill(self) -> None:
         """Both end."""
-        self.station = None
+        self.station = self.stands_until = None
         super().kill()
 
     def stop(self) -> None:
@@ -186,9 +229,13 @@ class RandomPair:
         random = self.random
         box = random.choice(self.boxes)
         ifindex = random.choice(list(box.ports))
-        match random.choice(
-            ("link", "link", "link", "say", "say", "say", "say", "admin", "port", "team", "kill", "gone")
-        ):
+        kinds = ("link", "link", "link", "say", "say", "say", "say", "admin", "port", "team", "kill", "gone", "stand")
+        kind = random.choice(kinds)
+        if kind not in ("link", "say", "stand"):
+            box.go_on()
+        match kind:
+            case "stand":
+                box.stand_still(random.choice(STANDS_S))
             case "link":
                 cable = self.world.cables.get((id(box), ifindex))
                 if cable is None:

@@ -53,9 +53,3 @@ def test_a_difference_is_found() -> None:
             several()
     finally:
         reference.WAIT_WHILE = before
-
-
-@pytest.mark.parametrize("seed", [200231, 300141])
-def test_what_long_runs_found(seed: int) -> None:
-    """A port joined at the very moment another was done with waiting; a link came up while the team was down."""
-    shadow.run(seed)
