@@ -215,6 +215,31 @@ class Bench:
 
 
 @contextmanager
+def at_a_word(*lines: str) -> Iterator[Callable[[], float]]:
+    """Programs of iproute2 that are started and wait: `tc -n NAMESPACE qdisc add …`. Calling runs all; returns the time just before."""
+    waiting = []
+    for line in lines:
+        program, flag, namespace, *words = line.split()
+        process = subprocess.Popen([program, flag, namespace, "-batch", "-"], stdin=subprocess.PIPE)
+        waiting.append((process, f"{' '.join(words)}\n".encode()))
+    time.sleep(0.5)
+
+    def run_all() -> float:
+        now = time.time()
+        for process, words in waiting:
+            assert process.stdin is not None
+            process.stdin.write(words)
+            process.stdin.flush()
+        return now
+
+    try:
+        yield run_all
+    finally:
+        for process, _ in waiting:
+            process.communicate(timeout=10)
+
+
+@contextmanager
 def bench(ports: int = 2) -> Iterator[Bench]:
     """A fresh host and switch, removed afterwards."""
     number = next(_numbers)
