@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -48,6 +50,54 @@ def test_a_scenario_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "collecting distributing" in tree
     assert len(re.findall(r'<path class="mark [^"]*" data-kind=', tree)) >= 5
     assert len(re.findall("<tr tabindex", tree)) >= 20
+
+
+TRY = """
+<script>
+const tried = {}, rows = () => document.querySelectorAll("#list tr").length;
+const type = key => document.dispatchEvent(new KeyboardEvent("keydown", {key: key}));
+tried.all = rows();
+search.value = "Activeport eth2"; search.oninput();
+tried.found = [...document.querySelectorAll("#list tr")].map(row => row.textContent);
+tried.dim = document.querySelectorAll(".mark.dim").length;
+search.value = ""; search.oninput();
+document.querySelector("#list tr:last-child").click();
+tried.near = rows();
+tried.pinned = document.querySelectorAll("#plot .cross").length;
+type("0"); tried.again = rows();
+type("+"); tried.closer = to - from;
+type("ArrowRight"); tried.moved = from;
+plot.dispatchEvent(new WheelEvent("wheel", {deltaY: 1, clientX: 700, clientY: 300}));
+tried.wider = to - from;
+type("0");
+const box = plot.getBoundingClientRect();
+const point = (kind, x) => plot.dispatchEvent(new PointerEvent(kind, {clientX: box.left + x, clientY: box.top + 60, pointerId: 1}));
+plot.setPointerCapture = () => {};
+point("pointerdown", 300); point("pointermove", 400); point("pointerup", 500);
+tried.dragged = to - from;
+document.title = JSON.stringify({...tried, length: length});
+</script>
+</body>"""
+
+
+def test_zoom_and_search(tmp_path: Path) -> None:
+    made = tmp_path / "page.html"
+    assert simulate.main([str(SCENARIOS / "damping.txt"), "--timeline", str(made)], "pyteamd simulate") == 0
+    made.write_text(made.read_text().replace("</body>", TRY))
+    tree, complaints = opened(made)
+    assert complaints == []
+    title = re.search("<title>(.*?)</title>", tree)
+    assert title
+    tried = json.loads(html.unescape(title[1]))
+    assert tried["found"]
+    assert all("set activeport to eth2" in row for row in tried["found"])
+    assert tried["dim"] > 0
+    assert tried["near"] < tried["all"] == tried["again"]
+    assert tried["pinned"] == 2, "the hair and the moment"
+    assert tried["closer"] == pytest.approx(tried["length"] / 2)
+    assert tried["moved"] > 0
+    assert tried["closer"] < tried["wider"]
+    assert 0 < tried["dragged"] < tried["length"] / 3
 
 
 def test_the_story_that_the_documents_show_is_true() -> None:
