@@ -41,7 +41,7 @@ sim: venv  ## random simulation: make sim SEEDS=10000
 scenario: venv  ## one scenario: make scenario S=tests/scenarios/x.txt
 	@.venv/bin/pyteamd simulate $(S)
 
-rewrite: venv  ## write the transcripts of all scenarios anew; review the diff
+rewrite: venv  ## write the transcripts of all scenarios again; review the diff
 	@.venv/bin/pyteamd simulate --rewrite tests/scenarios/*.txt
 
 fuzz: venv  ## coverage-guided fuzzers over all that reads what others wrote: make fuzz MINUTES=10

@@ -44,7 +44,7 @@ class Watcher:
     summary: ClassVar[str] = ""
     """One sentence for help and documentation."""
     frees_kernel_link: ClassVar[bool] = False
-    """The kernel shall use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
+    """The kernel is to use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
     gates_service: ClassVar[bool] = False
     """While this watcher says down the port carries no traffic, whatever the others say, and also under runners that heed no verdicts."""
     only_vetoes: ClassVar[bool] = False

@@ -38,7 +38,7 @@ What the unit pyteamd@DEVICE.service reads, the first that is there.
 """
 EXIT_ROWS = {
     "pyteamd": (
-        ("0", "Success; also the end by a signal, and when the device was deleted by somebody."),
+        ("0", "Success; also the end by a signal, and when another program deleted the device."),
         (
             "1",
             "Usage, or the start failed; -e: no daemon; -k: none, or it does not end. As teamd: a wrong configuration, too.",
@@ -165,7 +165,7 @@ VERB_HELP = {
     "port config update": "Replace the configuration of a port, or of a link that is to become one.",
     "port config dump": "The configuration of a port.",
     "explain": "Why each port, or one, carries traffic or does not.",
-    "diff": "What the kernel shall have against what it has.",
+    "diff": "What the kernel is to have, against what it has.",
     "history": "What happened lately, and why.",
     "metrics": "Counters and state in the text form that Prometheus reads.",
     "monitor": "Show what happens, as it happens.",

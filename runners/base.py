@@ -41,7 +41,7 @@ class PortConfig:
     )
     _: KW_ONLY
     set_down: bool = option(
-        False, help="Set the link down before it joins, if it is up. Otherwise the daemon waits until somebody does."
+        False, help="Set the link down before it joins, if it is up. Otherwise the daemon waits until it is down."
     )
     steal: bool = option(
         False,

@@ -229,6 +229,27 @@ PUTS_PORTS_INTO_SAFETY = "runners.lacp.runner"
 """A fault of ours there costs a port, not the daemon; in tests it is raised."""
 
 
+WORDS = re.compile(r"\b(whoever|somebody|anew|for ever|shall|to and fro)\b", re.IGNORECASE)
+"""They hide who does something, or sound like a law; there is a plainer one."""
+
+
+def test_the_words_are_plain() -> None:
+    places = [
+        *modules().values(),
+        ROOT / "packaging/pages.py",
+        ROOT / "Makefile",
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in places
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (match := WORDS.search(line))
+    ]
+    assert found == []
+
+
 def test_the_core_catches_nothing_blindly() -> None:
     wrong = []
     for name, path in MODULES.items():

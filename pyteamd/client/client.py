@@ -136,7 +136,7 @@ class Client(Connection):
         return str(self._object("Reason", method, subject)["reason"])
 
     def diff(self) -> Difference:
-        """What the kernel shall have against what it has. Only pyteamd."""
+        """What the kernel is to have, against what it has. Only pyteamd."""
         found: Difference = self._json("Diff")
         return found
 

@@ -148,7 +148,7 @@ class Connection:
         return self._transport.call(method, args, need_payload=True)
 
     def refresh(self) -> None:
-        """Fetch configuration and state anew. Raises as `fetch`."""
+        """Fetch configuration and state again. Raises as `fetch`."""
         self.config_text = self.fetch("ConfigDump")
         self.config_actual_text = self.fetch("ConfigDumpActual")
         self.state_text = self.fetch("StateDump")

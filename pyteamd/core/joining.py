@@ -140,7 +140,7 @@ class Joining:
         return port
 
     def taken(self, port: Port, master: int) -> None:
-        """Somebody else took a port out; it is no longer wanted. `master`: to whom it belongs now, 0 for nobody."""
+        """Another program took a port out; it is no longer wanted. `master`: to whom it belongs now, 0 for nobody."""
         if master:
             text = f"{port.name}: {self._facts.name_of(master)} took it out of the team"
             self.notes.append(Note(Level.WARNING, text, port.name))

@@ -82,7 +82,7 @@ class Silence:
     def _see(self, ifindex: int, seen: Counters, all_of_them: Mapping[int, Counters], now: float) -> None:
         port = self._ports.get(ifindex)
         others = {other: counted.received for other, counted in all_of_them.items() if other != ifindex}
-        if port is None or seen.received < port.counters.received:  # new, or counted anew
+        if port is None or seen.received < port.counters.received:  # new, or counted from zero
             self._ports[ifindex] = _Watched(seen, now, others)
             return
         if seen.received != port.counters.received:

@@ -457,7 +457,7 @@ class Team:
     # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _named(self, link: LinkSeen) -> bool:
-        """Whether people may ask about this link, whoever has it: it is wanted, configured, or was taken out."""
+        """Whether people may ask about this link, whatever owns it: it is wanted, configured, or was taken out."""
         if link.ifindex in self.members.out or self.members.wants(link):
             return True
         return any(name in self.config.written for name in link.names)

@@ -1,4 +1,4 @@
-"""Which links are to be ports: those the configuration or a user named, until somebody takes them out.
+"""Which links are to be ports: those the configuration or a user named, until another program takes them out.
 
 teamd adds the configured ports once, at its start. Here the wish stays: a configured link that is missing, is up, belongs to another
 device or is refused by the kernel joins as soon as that is over. Taking a port out by hand, by command, or because its settings are
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pyteamd.core.facts import Facts
 from pyteamd.model.events import LinkSeen
 
-TAKEN = "somebody else took it out"
+TAKEN = "another program took it out"
 REMOVED = "it was removed by command"
 UNNAMED = "the configuration does not name it any more"
 
@@ -47,7 +47,7 @@ class WantedPorts:
         self.released: set[int] = set()
         """Links that are our ports in the kernel and are to leave."""
         self._taken: dict[int, str] = {}
-        """Links that cannot be had or were taken out by somebody else, with the name under which they were wanted."""
+        """Links that cannot be had or were taken out by another program, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
         self._new: set[int] = set()
@@ -96,7 +96,7 @@ class WantedPorts:
         self._taken = {ifindex: taken for ifindex, taken in self._taken.items() if taken != name}
 
     def forget(self, names: Iterable[str], ifindex: int, why: str) -> None:
-        """The link cannot be had, or was taken out by somebody else. A new link of that name is another matter."""
+        """The link cannot be had, or was taken out by another program. A new link of that name is another matter."""
         for name in names:
             if name in self.wanted:
                 del self.wanted[name]

@@ -1,8 +1,8 @@
-"""Many teams in one process: which there shall be, and the life of each.
+"""Many teams in one process: which there are to be, and the life of each.
 
 A source is a configuration file, or a directory whose *.conf, *.json, *.yaml and *.yml are. The device is named in the file, or is the
 file's name without its ending. SIGHUP looks at the sources again: new teams start, those without a file end, the others reload. A
-team that fails, by its configuration, its device or a fault in our code, ends alone; after a fault it is taken over anew.
+team that fails, by its configuration, its device or a fault in our code, ends alone; after a fault it is taken over again.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class Member:
     server: TeamServer
     scope: trio.CancelScope
     reload: trio.CancelScope = field(default_factory=trio.CancelScope)
-    """Of the last reload: it ends with the team, or it would wait for ever for an answer to what it asked."""
+    """Of the last reload: it ends with the team, or it would wait without end for an answer to what it asked."""
     gone: bool = False
-    """It shall not be started again."""
+    """It must not be started again."""
 
 
 class Fleet:
@@ -188,7 +188,7 @@ class Fleet:
             self._broken(device, member, fault)
 
     async def _look(self) -> dict[str, TeamPlan]:
-        """Start what is not running yet. Returns what there shall be; on a file system that does not answer, what there was."""
+        """Start what is not running yet. Returns what there is to be; on a file system that does not answer, what there was."""
         there = {device: member.server.plan for device, member in self.members.items()}
         there |= {device: rest.plan for device, rest in self._resting.items()}
         known = [old.config_file for old in there.values()]
@@ -249,7 +249,7 @@ class Fleet:
         )
 
     async def _live(self, plan: TeamPlan) -> None:
-        """One team, until it ends or shall end; a fault of ours is followed by another life."""
+        """One team, until it ends or is to end; a fault of ours is followed by another life."""
         device = plan.device
         log = named(self._log, device)
         wanted = True
@@ -327,7 +327,7 @@ class Fleet:
                 self._broken(device, member, fault)
 
     def _broken(self, device: str, member: Member, fault: Exception) -> None:
-        """A fault of ours: the team ends as it is, and unless it shall be gone it is taken over anew."""
+        """A fault of ours: the team ends as it is, and unless it is to be gone it is taken over again."""
         named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
         member.scope.cancel()
 

@@ -68,7 +68,7 @@ def _ask_less_of_records() -> None:
 
 
 def also_to_syslog(logger: logging.Logger, ident: str) -> None:
-    """What is wrong before the log is opened where it belongs shall be found there too, under the name of later lines."""
+    """What is wrong before the log is opened where it belongs is found there too, under the name of later lines."""
     handler = SyslogHandler(ident)
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
@@ -100,7 +100,7 @@ def weight(levelno: int) -> int:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Names of links are whatever somebody gave them: no line of a log is made by one, nor a terminal told anything."""
+    """Names of links are what their users made them: no line of a log is made by one, nor a terminal told anything."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's text; only newlines of ours separate lines."""
@@ -117,7 +117,7 @@ class WeightFormatter(PrintableFormatter):
 
 
 class StreamHandler(logging.Handler):
-    """Lines to an open descriptor, in pieces that fit once it is ready: who stopped reading our pipe shall not stop the daemon."""
+    """Lines to an open descriptor, in pieces that fit once it is ready: a reader of our pipe that stops does not stop the daemon."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class SyslogHandler(logging.Handler):
             except BlockingIOError:
                 return
             except OSError:
-                # The log daemon was restarted (connect anew, once), or there is none.
+                # The log daemon was restarted (connect again, once), or there is none.
                 if self._socket is not None:
                     self._socket.close()
                     self._socket = None

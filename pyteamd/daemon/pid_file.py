@@ -2,7 +2,7 @@
 
 The file holds the decimal process number and a newline. A process number is used again sooner or later, so a file that a crash left
 behind may name a stranger; teamd then refuses to start, and `-k` kills the stranger. Here a daemon holds a lock (flock) on its file for
-life: a file that nobody holds is stale, whoever has the number now. teamd holds none, and its library's own lock (fcntl) does not meet
+life: a file that nobody holds is stale, no matter whose the number is. teamd holds none, and its library's own lock (fcntl) does not meet
 ours; so a file that nobody holds is also believed when the process is called teamd and is not, by its command line, another team's.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
@@ -105,7 +105,7 @@ def is_dying(pid: int) -> bool:
 
 
 def is_held(path: str) -> bool:
-    """Whether somebody holds this pid file. Whoever can read it can, so that alone proves nothing."""
+    """Whether a process holds this pid file. Every reader of it can, so that alone proves nothing."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -180,14 +180,14 @@ class PidFile:
                 os.unlink(self._new)
 
     def restore(self) -> bool:
-        """Make it again if somebody removed it. Returns whether that was done. OSError."""
+        """Make it again if it was removed. Returns whether that was done. OSError."""
         if os.path.lexists(self.path):
             return False
         self.create()
         return True
 
     def remove(self) -> None:
-        """Remove it, unless somebody else has put his own in its place."""
+        """Remove it, unless another process has put its own in its place."""
         remove(self.path, self._text)
         self._release()
 

@@ -2,7 +2,7 @@
 
 Going to the background is two forks with a new session between them, so that the daemon has no terminal and cannot get one, and is
 nobody's child to wait for. The process that the user started stays until the daemon has told it, through a pipe, how its start ended: one
-number, 0 or an errno. Nothing is executed anew, so the command line in /proc stays as it was typed, which scripts look for.
+number, 0 or an errno. Nothing is executed again, so the command line in /proc stays as it was typed, which scripts look for.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Foreground:
 
 
 def go_to_background(log: logging.Logger) -> Background | Foreground:
-    """Fork. Returns a Foreground in the process that shall wait and exit, a Background in the daemon. OSError."""
+    """Fork. Returns a Foreground in the process that waits and exits, a Background in the daemon. OSError."""
     read_fd, write_fd = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -4,7 +4,7 @@
 from it, note it in the trace; what became of the writes is the next event. Only after the whole batch come packet sockets, frames
 and log lines, which may take time.
 
-There is no queue between tasks and no second task: whoever has events (the netlink reader, a packet socket, a control request,
+There is no queue between tasks and no second task: what has events (the netlink reader, a packet socket, a control request,
 the clock) calls `feed`, and because it never awaits, nobody else can be in it at the same time. Waking another task first would
 cost half as much again before the first write. What comes while a write is under way waits in the kernel's socket buffers, which
 are bounded and say when they overflow.
@@ -78,11 +78,11 @@ class Agenda:
         self.retry_at = now + RETRY_S
 
     def unrest(self, now: float) -> None:
-        """Something changed: rest begins anew."""
+        """Something changed: rest begins again."""
         self.rest_at = now + self._rest_s
 
     def rested(self, took_s: float) -> None:
-        """What is done at rest took so long; it shall not be done all the time."""
+        """What is done at rest took so long; it must not be done all the time."""
         self._rest_s = max(REST_S, REST_SHARE * took_s)
 
 
@@ -135,7 +135,7 @@ class Pump:
         pending.extend(events)
         self._writing.fresh()
         self._feeding = True
-        digested = not pending  # without an event somebody only wants those who wait to look again
+        digested = not pending  # without an event those who wait only look again
         try:
             while pending:
                 event = pending.popleft()
@@ -176,7 +176,7 @@ class Pump:
     async def clock(self) -> None:
         """Feed a Tick whenever the Team's deadline comes, until cancelled."""
         while True:
-            # A deadline in the past would be a fault of the core; it shall not cost a whole processor.
+            # A deadline in the past would be a fault of the core; it must not cost a whole processor.
             moment = await self._bell.moment(max(self.wake_at(), self._time_s() + SHORTEST_SLEEP_S))
             now = self._time_s()
             self.gauges.woke(now - moment)
@@ -236,7 +236,7 @@ class Pump:
     def _write(self, writes: tuple[Write, ...], now: float) -> None:
         if not self._writing.begin(writes, now, self._done):
             if self._writing.rounds == MAXIMUM_ROUNDS + 1:
-                self._log.error("The kernel is not as it shall be after writing %d times.", MAXIMUM_ROUNDS)
+                self._log.error("The kernel does not have what is wanted after writing %d times.", MAXIMUM_ROUNDS)
             self._agenda.retry(now)
 
     def _perform_now(self, writes: Sequence[Write], done: Done) -> None:

@@ -1,4 +1,4 @@
-"""Read a file that somebody else writes, without being held up by what stands there.
+"""Read a file that others write, without being held up by what stands there.
 
 A configuration is a regular file of a bounded size. A FIFO would wait for a writer, a device may never end, a network file system may
 be dead: such a file is refused, or waited for in a thread that nothing depends on.

@@ -67,7 +67,7 @@ class Reader:
         return any(written)
 
     async def _stand_back(self, now: float) -> None:
-        """Whoever waits for what was just written comes before our own book-keeping.
+        """Those who wait for what was just written come before our own book-keeping.
 
         Where there is another processor it does so by itself. With one, and even more if we are a real-time process, we have to wait for
         a moment, really: yielding is not enough. When many links go at once, the next one must not wait for it.
@@ -110,5 +110,5 @@ class Reader:
 
 
 def bounded(batch: Batch) -> Batch:
-    """The batch, or the order to read everything anew."""
+    """The batch, or the order to read everything again."""
     return batch if len(batch) <= MAXIMUM_BATCH else [(0, Overrun())]

@@ -61,7 +61,7 @@ class SnapshotFile:
             self._log.warning("%s is ignored: %s", self.path, reason)
             return
         if age_s > OLD_S:
-            self._log.warning("%s is %.0f s old: partners are listened to anew", self.path, age_s)
+            self._log.warning("%s is %.0f s old: partners are listened to again", self.path, age_s)
         runner.resume(snapshot, age_s, now)
         self.handed_over = (snapshot, age_s, now)
 
@@ -113,7 +113,7 @@ class SnapshotFile:
             self._complained = True
 
     def _touched(self) -> bool:
-        """Say that we live; false when somebody removed the file."""
+        """Say that we live; false when the file was removed."""
         try:
             self._touch(self.path)
         except FileNotFoundError:
@@ -121,7 +121,7 @@ class SnapshotFile:
         return True
 
     def remove(self) -> None:
-        """Nobody shall go on from here; nothing is written any more."""
+        """Nobody goes on from here; nothing is written any more."""
         self._removed = True
         with suppress(OSError):
             os.unlink(self.path)

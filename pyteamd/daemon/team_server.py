@@ -60,7 +60,7 @@ FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 class StartFailed(Exception):
-    """The team cannot be started. `errno` goes to whoever waits for the start, the text into the log."""
+    """The team cannot be started. `errno` goes to the process that waits for the start, the text into the log."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(text)
@@ -87,7 +87,7 @@ class TeamPlan:
     usock_path: str | None = None
     dbus: bool = False
     pid_file: PidFile | None = None
-    """Made again when somebody removes it."""
+    """Made again when it was removed."""
     exclusive: bool = False
     """Refuse to start while another daemon serves the device."""
     snapshot_stem: str | None = None
@@ -116,7 +116,7 @@ class TeamServer:
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, call `ready`, serve until the end. Returns the exit code. StartFailed, after which nothing is left behind."""
         self._look()
-        usock = self._usock()  # whoever listens there owns the device, too: it is not touched then
+        usock = self._usock()  # a process that listens there owns the device, too: it is not touched then
         try:
             ifindex, adopted = self._device()
         except StartFailed:
@@ -344,7 +344,7 @@ class TeamServer:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def _serve(self, pump: Pump) -> None:
-        """Until somebody wants the end, then the end in good order."""
+        """Until the end is wanted, then the end in good order."""
         team = pump.team
         await pump.until(lambda: self._stopping or team.gone, math.inf)
         self._stopping = True
@@ -355,7 +355,7 @@ class TeamServer:
             self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
 
     async def _keep_names(self, usock: Usock | None) -> None:
-        """By these names we are found; whoever cleans up the run directory does not mean to hide us."""
+        """By these names we are found; a program that cleans up the run directory does not mean to hide us."""
         names = [name for name in (self.plan.pid_file, usock) if name is not None]
         while names:
             await trio.sleep(NAMES_INTERVAL_S)
@@ -366,7 +366,7 @@ class TeamServer:
                         self._log.warning("%s was removed; it is there again.", name.path)
 
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
-        """Close what clients reach us by, forget the device, delete it unless it shall be kept. Returns the exit code."""
+        """Close what clients reach us by, forget the device, delete it unless it is to be kept. Returns the exit code."""
         self._reader.pumps.pop(ifindex, None)
         if self.pump is not None:
             self._reader.own(self.pump, ())

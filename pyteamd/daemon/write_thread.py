@@ -1,6 +1,6 @@
 """The thread that writes to the kernel, so that the event loop goes on while a write stalls.
 
-How it works: a write needs the kernel's lock for network devices, and whoever holds that may hold it for seconds. One thread, for all teams
+How it works: a write needs the kernel's lock for network devices, and its holder may keep it for seconds. One thread, for all teams
 of the process, does one batch of writes after the other, those that traffic waits for first. The event loop waits for each a moment, in
 which nearly all of them are done, and goes on as if it had written itself; a batch that takes longer is reported when it is done, by a
 task of its team, and until then the loop does everything else. More threads would wait for the same lock.
@@ -36,7 +36,7 @@ Outcome: TypeAlias = Sequence[Refused] | BaseException
 
 
 class Batch:
-    """Writes on their way. Whoever is second, the thread with the outcome or the loop with its patience, sees what the first did."""
+    """Writes on their way. The second of the two, the thread with the outcome or the loop with its patience, sees what the first did."""
 
     def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[Batch], None]) -> None:
         """`late` is called in the thread with this batch when the loop has gone on."""

@@ -51,7 +51,7 @@ class Writing:
         return self._under_way or self._answers > 0
 
     def fresh(self) -> None:
-        """New events: what is written for them is counted anew."""
+        """New events: what is written for them is counted from the start."""
         self.rounds = 0
 
     def begin(self, writes: Sequence[Write], now: float, done: Done) -> bool:

@@ -35,7 +35,7 @@ class ForeignLinks:
         self._told.update(links)
 
     def forget(self) -> None:
-        """All is read anew."""
+        """All is read again."""
         self._told.clear()
         self._words.clear()
 

@@ -47,7 +47,7 @@ _TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must n
 _HURRIED_ROUNDS: Final = 8  # then teams are read even if carriers keep changing
 _DRAIN: Final = 100_000
 
-_DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read shall not keep us busy
+_DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read must not keep us busy
 
 _FOREIGN_INTERVAL_S: Final = 0.05
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next

@@ -4,7 +4,7 @@
 100 ms. The daemon needs only the classes that encode and decode messages, whose modules are complete in themselves. So
 the package object is put into `sys.modules` without running its `__init__.py`; importing a submodule then finds it there.
 
-Whoever asks the package for anything else (`pyroute2.IPRoute`, `from pyroute2 import config`) still gets it: the first
+A program that asks the package for anything else (`pyroute2.IPRoute`, `from pyroute2 import config`) still gets it: the first
 such request imports the submodule of that name, or runs the real `__init__.py`.
 """
 

@@ -223,7 +223,7 @@ class Requests:
                 case SetMember(ifindex=ifindex):
                     (answer,) = self._link_writes.request(rtnl.get_link(ifindex))
                     if rtnl.decode(answer.octets).master != team:
-                        return []  # somebody else took it: releasing it now would take it out of a bridge, say
+                        return []  # another program took it: releasing it now would take it out of a bridge, say
                     request = rtnl.set_master(ifindex, 0)
             self._link_writes.request(request)
         except (NetlinkError, Malformed, ValueError) as problem:

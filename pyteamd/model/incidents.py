@@ -26,7 +26,7 @@ class Incident(Enum):
     CARRIER_BACK = "a4e1c3c1de7a4ad7bf0bef3bfa740dda"
     """It has carrier again."""
     PORT_LOST = "3b50b89e16404e9387f08909798e7b29"
-    """Somebody else took a port out, or it went away."""
+    """Another program took a port out, or it went away."""
     PORT_REFUSED = "8524dc5a828547dc80a08ea3089ff44b"
     """A link cannot be a port."""
     KERNEL_REFUSED = "015b268f9b8d4cd9ae8851dca5cf3464"

@@ -1,7 +1,7 @@
 """A scripted BFD partner: a station at the far end of a wire that answers for a switch, and says of its session what it is told to say.
 
 It knows three rules of RFC 5880: its state follows ours (6.2), a silence of `multiplier` intervals ends the session (6.8.4), a poll is
-answered (6.5). It has no addresses of its own: it answers as whoever was asked.
+answered (6.5). It has no addresses of its own: it answers with the address that was asked.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def concerns(write: Write, ifindex: int) -> bool:
 
 
 def of_hand(team: Team, port: Port) -> Reason | None:
-    """Disabled by somebody else, where the runner leaves that to people."""
+    """Disabled by another program, where the runner leaves that to people."""
     switches = [OptionKey(name, port.ifindex) for name in SWITCHES]
     off = [key.name for key in switches if team.facts.observed.options.get(key) is False]
     if not off or any(key in team.desired().options for key in switches):

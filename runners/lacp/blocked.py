@@ -56,7 +56,7 @@ class Obstacle(Enum):
     WAIT_WHILE = "wait_while"
     """Waiting for other links to come up too. `until`."""
     PARTNER_MISTAKEN = "partner_mistaken"
-    """The partner means somebody else. `field`, `told`, `real`."""
+    """The partner means another system. `field`, `told`, `real`."""
     PARTNER_NOT_IN_SYNC = "partner_not_in_sync"
     """`key`: ours."""
     PARTNER_NOT_KEPT_ALIVE = "partner_not_kept_alive"

@@ -1,7 +1,7 @@
 """How LACP goes over to another configuration while it runs, and what that interrupts.
 
 Most keys only change what is said in the next LACPDU or when the team has carrier. What changes our identity towards the partner (system
-priority and identifier, keys) makes the partner select anew, so the ports concerned are out of service until it has. Two passive ends
+priority and identifier, keys) makes the partner select again, so the ports concerned are out of service until it has. Two passive ends
 do not keep a link alive, another policy may prefer another aggregate, another fallback may need other ports.
 """
 

@@ -133,7 +133,7 @@ def ready_at(waits: Iterable[tuple[float, float]], own_until: float) -> float:
     """When a port that waits until `own_until` may attach: with those that began to wait before it was done.
 
     `waits`: (since, until) of every port that waits for the same aggregate, this one included. Links that come up one after the
-    other attach together (wait_while, 6.4.15), yet one that comes and goes for ever delays nobody by more than one wait. Who comes at
+    other attach together (wait_while, 6.4.15), yet one that comes and goes without end delays nobody by more than one wait. Who comes at
     the very moment a port is done is not waited for: in whatever order both are looked at, the outcome is the same.
     """
     return max((until for since, until in waits if since < own_until), default=own_until)

@@ -76,7 +76,7 @@ def load(snapshot: Mapping[str, Any]) -> dict[str, SavedPort]:
 
 
 def restore(port: LacpPort, saved: SavedPort, local: LocalSystem, now: float) -> None:
-    """Bring a new port into the saved state; timers start anew, so that the partner has time to be heard."""
+    """Bring a new port into the saved state; timers start again, so that the partner has time to be heard."""
     port.partner, port.told, port.heard_from = saved.partner, saved.told, saved.heard_from
     port.independent = saved.mux in (Mux.COLLECTING, Mux.DISTRIBUTING)
     port.speed_mbps = saved.speed_mbps

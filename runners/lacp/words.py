@@ -75,7 +75,7 @@ def _other_aggregate(port: LacpPort, facts: Facts) -> tuple[str, str]:
 def _mistaken(port: LacpPort, facts: Facts) -> tuple[str, str]:
     what = str(facts.field).replace("_", " ")
     text = (
-        f"partner {_partner(port)} takes us for somebody else: it says our {what} is {facts.told}, it is {facts.real}"
+        f"partner {_partner(port)} takes us for another system: it says our {what} is {facts.told}, it is {facts.real}"
     )
     return text, "it has not heard our LACPDUs yet, or the cable leads elsewhere"
 

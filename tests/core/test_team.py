@@ -90,7 +90,7 @@ def test_a_port_that_left_under_another_name_stays_out_when_it_gets_its_own_back
     rename(made, "lan2", "eth2")
     made.world.pass_time(5.0)
     assert [port.name for port in made.team.ports.values()] == ["eth1"]
-    assert ("somebody else took it out" if by_hand else "it was removed by command") in made.line("eth2")
+    assert ("another program took it out" if by_hand else "it was removed by command") in made.line("eth2")
     made.world.add_port("eth2")
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
 

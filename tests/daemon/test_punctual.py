@@ -308,7 +308,7 @@ async def test_age_counts_from_the_last_sign_of_life(lab: Lab) -> None:
     assert receiver.resumed == [({"ports": {}}, pytest.approx(1.5))]
     clock.now_s += 100.0
     snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
-    assert lines == [f"{path} is 102 s old: partners are listened to anew"]
+    assert lines == [f"{path} is 102 s old: partners are listened to again"]
     clock.now_s = 900.0
     snapshot.hand_over(receiver, 0.0)  # type: ignore[arg-type]
     assert lines[1:] == [f"{path} is ignored: from before the machine was started"]

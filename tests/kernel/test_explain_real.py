@@ -54,7 +54,7 @@ def _links_and_priorities(on: Bench) -> None:
     on.on_host("ip link set em1 down")
     says(on, "em1", "is administratively down")
     on.on_host("ip link set em2 nomaster")
-    says(on, "em2", "is no port: somebody else took it out")
+    says(on, "em2", "is no port: another program took it out")
     says(on, "ifb1", "carries traffic as the active port")
     on.on_host("ip link set team0 address 02:00:00:00:01:98")
     says(on, "ifb1", "the kernel refuses to set address of ifb1 to 02:00:00:00:01:98: operation not supported (tried")

@@ -175,7 +175,7 @@ def test_t08_a_partner_that_means_somebody_else_is_not_believed(a: Wire) -> None
         assert serving() == {2}, name
         assert port_state(1)["details"]["blocked_by"] == "partner_mistaken", name
         field = name.replace("_", " ").removesuffix(" number")
-        words = f"partner {peer.system} takes us for somebody else: it says our {field} is {wrong}, it is"
+        words = f"partner {peer.system} takes us for another system: it says our {field} is {wrong}, it is"
         a.run(1.5, lambda words=words: words in explained(1))
         assert words in explained(1)
         assert not enabled(a.on, 1)

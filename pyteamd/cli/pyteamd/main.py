@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
         code = obey(program_name(argv[0]), argv, run_dir)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has seen enough; Python would try to write the rest when it ends.
+        # The reader has seen enough; Python would try to write the rest when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_START
     return code

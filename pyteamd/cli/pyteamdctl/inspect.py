@@ -124,7 +124,7 @@ def _ago(seconds: float) -> str:
 
 
 def colourful() -> bool:
-    """Whether there is somebody to see colours, who did not say no (no-color.org)."""
+    """Whether the reader sees colours, and did not say no (no-color.org)."""
     environ = os.environ
     return sys.stdout.isatty() and environ.get("TERM", "dumb") != "dumb" and not environ.get("NO_COLOR")
 

@@ -49,7 +49,7 @@ class Teams:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A fault of ours; whoever reads the queue raises it."""
+    """A fault of ours; the one who reads the queue raises it."""
 
     error: BaseException
 

@@ -443,7 +443,7 @@ def help_lines(columns: int) -> list[Line]:
         lines += [Line(" " * (wide + 4) + piece) for piece in rest]
     lines.append(Line())
     for kind, what in (
-        (Standing.BROKEN, "carries nothing, and somebody has to do something"),
+        (Standing.BROKEN, "carries nothing, and needs you to do something"),
         (Standing.DOUBTFUL, "carries traffic, but receives nothing while others do, or its driver counts errors"),
         (Standing.WAITING, "will carry traffic when a time is over"),
         (Standing.CARRYING, "carries traffic"),

@@ -5,7 +5,7 @@ but what it lets through is still a stranger's: a message is read to its length 
 than the strings that a method takes, so that a body of a million variants costs nothing. A header that jeepney does not know is
 skipped, and so is all that follows the first LOOKED_AT_OCTETS of a message: anybody may send a signal to anybody, as long as 128 MB.
 
-Nothing waits for ever: the bus gets ANSWER_TIMEOUT_S to answer us and to take what we send. Any failure is a BusError, after which
+Nothing waits without a limit: the bus gets ANSWER_TIMEOUT_S to answer us and to take what we send. Any failure is a BusError, after which
 the line is of no use.
 """
 
@@ -147,7 +147,7 @@ class BusLine:
 
     async def receive(self) -> Call:
         """The next message. BusError when there will be none."""
-        # Messages may be here already: whoever is busy with the last one has his turn first.
+        # Messages may be here already: the task that is busy with the last one has its turn first.
         await trio.lowlevel.checkpoint()
         if self._waiting:
             return self._waiting.popleft()

@@ -108,7 +108,7 @@ class Page:
     """The one page there is."""
 
     def __init__(self, answer: Callable[[], str], reachable: bool, log: logging.Logger) -> None:
-        """`reachable`: on an address, so that a browser could ask for somebody else."""
+        """`reachable`: on an address, so that a browser could ask for another user."""
         self._answer = answer
         self._reachable = reachable
         self._log = log

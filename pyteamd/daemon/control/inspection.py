@@ -29,7 +29,7 @@ async def explain(pump: Pump) -> str:
 
 
 async def diff(pump: Pump) -> str:
-    """What the kernel shall have against what it has."""
+    """What the kernel is to have, against what it has."""
     return to_json(inspect_team.difference(pump.team))
 
 

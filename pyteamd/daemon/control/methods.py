@@ -184,7 +184,7 @@ METHODS = (
     Method("StateItemValueGet", ("state_item_path",), "value", state_item_value_get, "One item of the state"),
     Method("StateItemValueSet", ("state_item_path", "value"), "", state_item_value_set, "Change an item of the state"),
     Method("Explain", (), "reasons", inspection.explain, "Why each port carries traffic or not"),
-    Method("Diff", (), "difference", inspection.diff, "What the kernel shall have against what it has"),
+    Method("Diff", (), "difference", inspection.diff, "What the kernel is to have, against what it has"),
     Method("History", (), "transitions", inspection.history, "What happened lately, and why"),
     Method("FlowHash", ("flow",), "prediction", balance.flow_hash, "Bucket and port of a flow"),
     Method("Balance", (), "balance", balance.spread, "What each port sent, and how even that is"),

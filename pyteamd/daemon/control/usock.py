@@ -7,7 +7,7 @@ A field cannot be empty: newlines before one are skipped. In arguments, and only
 behaviour, and clients run into their time-out of 5 s.
 
 The name appears when the socket is ready: it is bound under another name, listens, and is then renamed, because NetworkManager connects the
-moment the file is there. A socket that somebody listens at is left to him: the start fails. At the end the name is removed only if it
+moment the file is there. A socket that a process listens at is left to it: the start fails. At the end the name is removed only if it
 still leads to our socket and not to a successor's.
 
 Each connection is a task of its own, so a client that does not read its reply delays nobody; after SEND_TIMEOUT_S it is cut off.
@@ -61,7 +61,7 @@ class Usock:
         self._listener, self._identity = opened(path)
 
     def restore(self) -> bool:
-        """Make the socket again if somebody removed its name. Returns whether that was done. OSError."""
+        """Make the socket again if its name was removed. Returns whether that was done. OSError."""
         if os.path.lexists(self.path):
             return False
         self._listener, self._identity = opened(self.path)
