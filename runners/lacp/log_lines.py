@@ -82,11 +82,22 @@ def selected_port(path: str, value: str) -> int:
 def suspects(
     fault: Exception, event: Event, ports: Iterable[int], wakes: Mapping[int, float | None], now: float
 ) -> list[int]:
-    """Ports that a fault of ours came from: those it names, the one the event is about, those whose time had come, or else all."""
+    """Ports that a fault of ours came from: those it names, the one in hand, the one the event is about, those that were due, or all."""
     named = list(fault.ports) if isinstance(fault, PortFault) else []
     about = [event.ifindex] if isinstance(event, FrameSeen | CarrierSeen | PortSeen) else []
     due = [ifindex for ifindex, wake in wakes.items() if wake is not None and wake <= now]
-    for some in (named, about, due):
+    for some in (named, in_hand(fault), about, due):
         if found := [ifindex for ifindex in ports if ifindex in some]:
             return found
     return list(ports)
+
+
+def in_hand(fault: Exception) -> list[int]:
+    """The port that the innermost function was about."""
+    found: list[int] = []
+    trace = fault.__traceback__
+    while trace is not None:
+        held = trace.tb_frame.f_locals
+        found = [one.ifindex for name in ("port", "self") if isinstance(one := held.get(name), LacpPort)][:1] or found
+        trace = trace.tb_next
+    return found

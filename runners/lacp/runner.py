@@ -98,13 +98,18 @@ class Lacp(Runner):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, team: TeamView, now: float) -> None:
-        try:
-            self._digest(event, team, now)
-        except Exception as fault:
-            if self.faults_are_fatal:
-                raise
-            self._make_safe(suspects(fault, event, self._group.ports, self._wakes, now), fault)
-            self._digest(Tick(), team, now)
+        safe: set[int] = set()
+        while True:
+            try:
+                return self._digest(event, team, now)
+            except Exception as fault:
+                well = [ifindex for ifindex in self._group.ports if ifindex not in safe]
+                if self.faults_are_fatal or not well:
+                    raise
+                suspected = suspects(fault, event, well, self._wakes, now)
+                self._make_safe(suspected, fault)
+                safe.update(suspected)
+                event = Tick()
 
     def _make_safe(self, ifindexes: Iterable[int], fault: Exception) -> None:
         """A fault of ours: these ports are out of service until their links have been down. The others go on."""

@@ -120,7 +120,7 @@ FAULTS = (
     Fault("a partner without identifier is another aggregate", "blocked",
           "    if not port.partner_known():\n        return Blocked(Obstacle.NO",
           "    if port is None:\n        return Blocked(Obstacle.NO"),
-    Fault("a fault costs every port", "log_lines", "    for some in (named, about, due):", "    for some in ():"),
+    Fault("a fault costs every port", "log_lines", "    for some in (named, in_hand(fault), about, due):", "    for some in ():"),
     Fault("a port in service that must not be is not noticed", "runner", "        self._group.check()\n", ""),
     Fault("a port with a fault comes back by itself", "system",
           "    if before is Link.FAULT:\n        return Link.FAULT\n", ""),

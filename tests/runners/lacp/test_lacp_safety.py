@@ -59,6 +59,62 @@ def test_a_fault_in_one_port_leaves_the_others_in_service() -> None:
 
 
 @pytest.mark.usefixtures("in_production")
+def test_faults_in_two_ports_at_once_leave_the_third_in_service() -> None:
+    """An LACPDU on eth5, which is well, lets all machines look, and those of two others fail one after the other."""
+    bench = Bench(FakePort(3), FakePort(4), FakePort(5))
+    bench.serve()
+    for ifindex in (3, 4):
+        bench.runner._group.ports[ifindex].partner = Broken()  # type: ignore[assignment]
+    told = LacpInfo(65535, TEAM_MAC, 0, 255, 3, 0x3F)
+    for ifindex in (3, 4):
+        bench.hear_about(ifindex, told)
+    assert bench.enabled() == {5}
+    assert len(faults(bench)) == 2
+    for ifindex in (3, 4):
+        flap(bench, ifindex)
+    bench.serve()
+
+
+@pytest.mark.usefixtures("in_production")
+def test_a_fault_that_names_nobody_costs_one_after_the_other_and_never_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    bench.serve()
+    select, left = Group._select, [3]
+
+    def fails(group: Group, now: float) -> None:
+        if left:
+            left[0] -= 1
+            if not left[0]:
+                left.clear()
+            raise ZeroDivisionError("somewhere")
+        select(group, now)
+
+    monkeypatch.setattr(Group, "_select", fails)
+    left[0] = 2
+    bench.hear(3, state=0x3D)
+    assert bench.enabled() == set(), "the one that spoke, then the other"
+    assert [line.split(":")[0] for line in faults(bench)] == ["eth3", "eth4"]
+    for ifindex in (3, 4):
+        flap(bench, ifindex)
+    bench.serve()
+
+
+@pytest.mark.usefixtures("in_production")
+def test_a_fault_that_never_ends_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    bench.serve()
+
+    def fails(group: Group, now: float) -> None:
+        raise ZeroDivisionError("always")
+
+    monkeypatch.setattr(Group, "_select", fails)
+    with pytest.raises(ZeroDivisionError):
+        bench.hear(3, state=0x3D)
+
+
+@pytest.mark.usefixtures("in_production")
 def test_a_port_that_must_not_be_in_service_is_taken_out_and_comes_back_with_its_link() -> None:
     bench = Bench()
     bench.serve()
