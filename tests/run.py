@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ class Outcome:
     """Of all parts together, also where they ran at the same time."""
     passed: int = 0
     skipped: int = 0
-    reasons: set[str] = field(default_factory=set)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why tests were skipped, and how many for this."""
     failures: list[str] = field(default_factory=list)
     """Node ids of the tests that failed."""
     repeated: list[str] = field(default_factory=list)
@@ -114,7 +116,7 @@ class Outcome:
         self.no_world = self.no_world or done.status == EXIT_NO_WORLD
         if done.status and not done.failures:
             self.lost.append(replace(part, title=f"{part.title}{f', in {done.hung}' if done.hung else ''}"))
-        self.reasons |= done.reasons
+        self.reasons += done.reasons
         self.failures += done.failures
         self.seconds += done.seconds
         self.passed += done.passed
@@ -295,7 +297,7 @@ def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element 
         skipped = case.find("skipped")
         if skipped is not None:
             outcome.skipped += 1
-            outcome.reasons.add(skipped.get("message", "no reason given"))
+            outcome.reasons[skipped.get("message", "no reason given")] += 1
         elif case.find("failure") is not None or case.find("error") is not None:
             outcome.failures.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}")
         else:
@@ -319,7 +321,8 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
         often = ", ".join(outcome.too_often)
         text += f", FAILED, FOR THE {RUNS_IN_A_ROW}RD TIME IN A ROW ONLY WHEN RUN AGAIN: {often}" if often else ""
         text += f", ENDED WITHOUT A REPORT: {'; '.join(part.title for part in outcome.lost)}" if outcome.lost else ""
-        text += f", {outcome.skipped} skipped ({'; '.join(sorted(outcome.reasons))})" if outcome.skipped else ""
+        reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(outcome.reasons.items()))
+        text += f", {outcome.skipped} skipped ({reasons})" if outcome.skipped else ""
         parts.append(text)
     passed, skipped = (sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "skipped"))
     failed = sum(len(outcome.failures) + len(outcome.too_often) for outcome in outcomes) or int(not well)

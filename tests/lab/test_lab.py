@@ -249,6 +249,32 @@ def test_auto_names_every_world_that_it_tried(sham: dict[str, str]) -> None:
         assert f"{world}: " in ended.stderr
 
 
+@pytest.mark.lab
+@pytest.mark.skipif(bool(worlds.missing("qemu")), reason="no QEMU: tests/lab/setup.sh bench")
+def test_the_kinds_fall_back_to_what_boots(sham: dict[str, str], tmp_path: Path) -> None:
+    """Where Debian's user-mode Linux panics: the newest one stays what it is, the other kind is QEMU's; without either, both are named."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "kernel").symlink_to(worlds.kernel_dir())
+    newest = not worlds.missing("uml-new")
+    if newest:
+        (cache / "uml-new").symlink_to(worlds.uml_new_dir())
+    kinds = [line.split("\t") for line in call([*LAB, "kinds"], env=sham).stdout.splitlines()]
+    assert [kind for kind, *_ in kinds] == ["coupled", "independent"]
+    (_, coupled, release), (_, independent, _) = kinds
+    if worlds.missing("host"):
+        assert coupled in ("kvm", "qemu")
+        assert independent == ("uml-new" if newest else "")
+    assert release[0].isdigit()
+    assert "AMX" in (cache / "booted.json").read_text()
+    (cache / "kernel").unlink()
+    (_, coupled, why), _ = [line.split("\t") for line in call([*LAB, "kinds"], env=sham).stdout.splitlines()]
+    if worlds.missing("host"):
+        assert coupled == ""
+        assert "uml: does not boot here: this processor has more registers (AMX)" in why
+        assert "qemu: not found: a kernel in" in why
+
+
 @pytest.mark.parametrize(
     ("console", "status", "told"),
     [
