@@ -90,6 +90,8 @@ class Outcome:
     """The exit status, of one part."""
     seconds: float = 0.0
     """Of all parts together, also where they ran at the same time."""
+    cpu_s: float = 0.0
+    """Of processor, guests included: what counts where a machine has other work."""
     passed: int = 0
     skipped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -119,6 +121,7 @@ class Outcome:
         self.reasons += done.reasons
         self.failures += done.failures
         self.seconds += done.seconds
+        self.cpu_s += done.cpu_s
         self.passed += done.passed
         self.skipped += done.skipped
 
@@ -209,6 +212,7 @@ def repeat(outcome: Outcome) -> None:
         for attempt in range(REPEATS if number < MOST_REPEATS else 0):
             again = run_part(Part(outcome.lane, f"{outcome.lane}, again and alone, {attempt + 1}: {name}", [name]))
             outcome.seconds += again.seconds
+            outcome.cpu_s += again.cpu_s
             if again.status == 0 and again.passed:
                 outcome.passed += again.passed
                 outcome.repeated.append(name)
@@ -224,7 +228,7 @@ def run_part(part: Part) -> Outcome:
         began = time.monotonic()
         running = Path(name) / "running"
         command = command_for(part.lane, part.files, Path(name))
-        output, status = supervised(command, {**os.environ, "PYTEAMD_RUNNING": str(running)})
+        output, status, outcome.cpu_s = supervised(command, {**os.environ, "PYTEAMD_RUNNING": str(running)})
         outcome.seconds = time.monotonic() - began
         outcome.status = 0 if status == EXIT_NO_TESTS else status
         outcome.hung = running.read_text() if running.exists() else ""
@@ -236,19 +240,22 @@ def run_part(part: Part) -> Outcome:
     return outcome
 
 
-def supervised(command: list[str], env: dict[str, str]) -> tuple[bytes, int]:
-    """Output and exit status of a process, which has a limit; one that is ended at the limit ends its guest."""
+def supervised(command: list[str], env: dict[str, str]) -> tuple[bytes, int, float]:
+    """Output, exit status and seconds of processor of a process, which has a limit; one that is ended at the limit ends its guest."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env
         )
-        try:
-            status = process.wait(PART_LIMIT_S + 60)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            status = process.wait() or EXIT_TIMEOUT
+        limit_s, late, pid = time.monotonic() + PART_LIMIT_S + 60, False, 0
+        while not pid:
+            time.sleep(0.1)
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if not late and not pid and time.monotonic() > limit_s:
+                late = True
+                process.terminate()
+        process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return output.read(), status
+        return output.read(), process.returncode or late * EXIT_TIMEOUT, usage.ru_utime + usage.ru_stime
 
 
 def processes() -> int:
@@ -316,6 +323,7 @@ def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
             continue
         well = well and outcome.well()
         text = f"{outcome.lane}{f' ({outcome.where})' if outcome.where else ''} {outcome.passed} passed in {outcome.seconds:.0f} s"
+        text += f" ({outcome.cpu_s:.0f} s of processor)" if outcome.cpu_s else ""
         text += f", FAILED: {', '.join(outcome.failures)}" if outcome.failures else ""
         text += f" (only when run again, alone: {', '.join(outcome.repeated)})" if outcome.repeated else ""
         often = ", ".join(outcome.too_often)
