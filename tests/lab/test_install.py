@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+import worlds
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("pyteamd", "pyteamdctl", "pyteamnl")
 
@@ -110,3 +113,54 @@ def runs_from_an_environment_of_its_own(wheel: Path, place: Path) -> None:
         link.symlink_to(place / "bin" / name)
         said = subprocess.run([link, *words], env={}, capture_output=True, text=True, check=True, cwd="/")
         assert (f"{example}: good" if name == "pyteamd" else "--help") in said.stdout
+
+
+IN_A_CHROOT = r"""
+set -e
+mkdir up work root && mount -t tmpfs tmpfs up && mkdir up/up up/work
+mount -t overlay overlay root -o "lowerdir=$TREE,upperdir=up/up,workdir=up/work"
+mkdir root/opt/source root/opt/wheels
+tar -x -C root/opt/source -f tree.tar
+cp wheels/* root/opt/wheels/
+cat >root/opt/go <<'END'
+set -e
+test ! -e /proc/self
+test ! -d /run/systemd/system
+cd /opt/source
+make -s install PACKAGE=pyteamd PIP_FLAGS="--no-index --find-links /opt/wheels" PYTHON=/usr/bin/python3
+make -s install-compat
+teamd -v
+pyteamd check examples/lacp_1.conf
+make -s uninstall
+teamd -v
+find / -xdev -iname '*pyteamd*' -not -path '/opt/*' -not -path '/var/log/*'
+END
+exec chroot root sh /opt/go
+"""
+
+
+@pytest.mark.skipif(os.environ.get("PYTEAMD_LONG") != "1", reason="make long")
+@pytest.mark.parametrize("world", worlds.WHOLE)
+def test_install_in_a_chroot_without_proc(world: str, tmp_path: Path) -> None:
+    """As an image is built: no /proc, no systemd that runs; under teamd's names in place of Debian's, and back."""
+    if reason := worlds.missing(world):
+        pytest.skip(f"no tree: {reason}")
+    shutil.copytree(worlds.wheels_dir(world), tmp_path / "wheels")
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "-w", str(tmp_path / "wheels"), "."], cwd=ROOT, check=True)
+    parts = ("Makefile", "packaging", "systemd", "examples", "pyteamd", "runners", "linkwatch")
+    subprocess.run(["tar", "-cf", str(tmp_path / "tree.tar"), *parts], cwd=ROOT, check=True)
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_A_CHROOT],
+        env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TREE": str(worlds.tree_dir(world))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "mount" in done.stderr and done.returncode == 32:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+    version, checked, _distributions = [line for line in done.stdout.splitlines() if not line.startswith("install: ")]
+    assert version.startswith("teamd 1.0")
+    assert checked.startswith("examples/lacp_1.conf: good")
