@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from pyteamd.model.printable import printable
+
 Path: TypeAlias = tuple[str | int, ...]
 
 ERROR, WARNING = "error", "warning"
@@ -51,12 +53,12 @@ class Problem:
     def text(self, file: str) -> str:
         """The whole line. `file` is how the user knows the text, for instance the file's name."""
         place = [str(part) for part in (file, self.line, self.column) if part not in ("", None)]
-        return (":".join(place) + ": " if place else "") + str(self) + self._consequence()
+        return printable((":".join(place) + ": " if place else "") + str(self) + self._consequence())
 
     def told(self, file: str) -> str:
         """The line with its weight, in the form compilers have: `team0.conf:4:9: error: ports.eth1.prio: …`."""
         place = [str(part) for part in (file, self.line, self.column) if part not in ("", None)]
-        return (":".join(place) + ": " if place else "") + f"{self.weight}: {self}{self._consequence()}"
+        return printable((":".join(place) + ": " if place else "") + f"{self.weight}: {self}{self._consequence()}")
 
     @property
     def weight(self) -> str:

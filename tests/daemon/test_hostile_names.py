@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 import trio
-from daemon_kit import Lab, quiet
+from daemon_kit import Lab, Running, quiet
 
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl import watch as ctl_watch
 from pyteamd.cli.pyteamdctl.verbs import VERBS
 from pyteamd.daemon.log import StreamHandler, SyslogHandler, WeightFormatter
 from pyteamd.model.desired import SetMember
+from pyteamd.model.events import FrameSeen
+from pyteamd.wire import lldp
 
 TITLE, TURNED, OCTETS = "\x1b]0;pwn\x07", "a\u202eb\x1c<0>x", "\udcff\x9b31m"
 HOSTILE = (TITLE, TURNED, OCTETS)
@@ -26,6 +28,17 @@ RUNNERS = (
     {"name": "activebackup"},
     {"name": "lacp"},
     {"name": "loadbalance", "tx_hash": ["eth"], "tx_balancer": {"name": "basic"}},
+)
+LLDPDU = b"".join(
+    bytes((kind << 1, len(value))) + value
+    for kind, value in (
+        (1, b"\7" + OCTETS.encode("utf-8", "surrogateescape")),
+        (2, b"\7" + TURNED.encode()),
+        (3, b"\0\x78"),
+        (4, TURNED.encode()),
+        (5, TITLE.encode()),
+        (0, b""),
+    )
 )
 EXACT = {"config dump", "config dump noports", "config dump actual", "state dump", "state item get", "port config dump"}
 """For programs, unless they are shown on a terminal."""
@@ -52,6 +65,12 @@ def join(lab: Lab, name: str) -> None:
     lab.kernel.apply(lab.link("team0").ifindex, [SetMember(lab.link(name).ifindex, True)])
 
 
+def hear_of(daemon: Running, ifindex: int) -> None:
+    """The switch at that port has such a name too."""
+    (pump,) = daemon.reader.pumps.values()
+    pump.feed((FrameSeen(ifindex, lldp.GROUP, b"theirs", lldp.ETHERTYPE_LLDP, None, LLDPDU),), trio.current_time())
+
+
 async def say(*words: str, out: io.StringIO) -> str:
     """Everything that one command prints."""
     err = io.StringIO()
@@ -72,12 +91,13 @@ async def test_no_verb_shows_a_name_as_it_is(
     monkeypatch.setattr(ctl_watch, "events", lambda session: [json.loads(session.client.fetch("Events", "0"))])
     for number, name in enumerate(HOSTILE):
         lab.kernel.add_pair(name, f"far{number}")
-    await lab.start(lab.plan({"runner": runner, "ports": {TITLE: {}, TURNED: {}}}))
+    daemon = await lab.start(lab.plan({"runner": runner, "neighbours": True, "ports": {TITLE: {}, TURNED: {}}}))
     join(lab, OCTETS)
     await quiet()
     lab.cut(TITLE)
     lab.cut(TURNED)
     await quiet()
+    hear_of(daemon, lab.link(OCTETS).ifindex)
     config = tmp_path / "new.json"
     config.write_text(json.dumps({"runner": runner, "ports": {TITLE: {"queue_id": 1, "prio": 9}, "\x1b[2J": {}}}))
     named = 0
@@ -96,6 +116,7 @@ async def test_no_verb_shows_a_name_as_it_is(
             assert [line for line in text.splitlines() if not line.isprintable()] == [], words
             named += r"\x1b]0;pwn\x07" in text.replace("\\u001b", r"\x1b").replace("\\u0007", r"\x07")
     assert named > len(VERBS) // 2, "they do speak of it"
+    assert r"\x1b]0;pwn\x07" in await say("team0", "neighbours", out=Terminal())
     assert all(line.isprintable() for line in (await say("list", out=io.StringIO())).splitlines())
 
 

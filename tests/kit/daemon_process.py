@@ -83,7 +83,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 def start(*arguments: str) -> int:
     """Start in the background; returns the process number."""
     done = pyteamd("-d", *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
     return int(PID_FILE.read_text())
 
 

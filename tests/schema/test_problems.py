@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from config_kit import told
 
-from pyteamd.schema.problems import described, near_miss, quoted, show_path
+from pyteamd.config.config import Config
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.runners import RUNNERS
+from pyteamd.schema.problems import ConfigError, Problem, described, near_miss, quoted, show_path
 
 
 @pytest.mark.parametrize(
@@ -64,3 +68,32 @@ def test_values_are_described_with_their_type(value: Any, words: str) -> None:
 )
 def test_near_misses(word: str, found: str) -> None:
     assert near_miss(word, ["min_ports", "fast_rate", "active"]) == (f"did you mean '{found}'?" if found else "")
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "a\u202eb", "x\ny", "\udcff"])
+def test_a_problem_is_one_printable_line_whatever_somebody_wrote(odd: str) -> None:
+    """In the place of every option that there is, of team, runners, watchers and ports."""
+    for kind, plugins in (("runner", RUNNERS), ("link_watch", WATCHERS)):
+        for name, plugin in plugins.items():
+            values = {"name": name, **dict.fromkeys(options_of(plugin.Config), odd), odd: odd}
+            text = json.dumps(
+                {"device": odd, kind: values, "hwaddr": odd, "ports": {odd: {"prio": odd, odd: odd}}, odd: 1}
+            )
+            problems = problems_of(text)
+            assert problems
+            for problem in problems:
+                assert problem.text(odd).isprintable()
+                assert problem.told(odd).isprintable()
+
+
+def options_of(config: type) -> list[str]:
+    """Names of the keys."""
+    return [each.name for each in fields(config)]
+
+
+def problems_of(text: str) -> list[Problem]:
+    """All of them."""
+    try:
+        return Config.load(text, runners=RUNNERS, watchers=WATCHERS).problems
+    except ConfigError as error:
+        return error.problems

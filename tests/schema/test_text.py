@@ -11,6 +11,7 @@ import pytest
 from config_kit import load, told
 
 import pyteamd
+from pyteamd.model.printable import printable
 from pyteamd.schema.problems import ConfigError
 from pyteamd.schema.text import json_places, read
 
@@ -38,7 +39,7 @@ def test_a_broken_text_is_told_in_the_words_of_teamd(text: str, words: str) -> N
     assert caught.value.teamd_lines == [f"Failed to parse config: {words}"]
     [problem] = caught.value.problems
     assert words == f"{problem.message} on line {problem.line}, column {problem.column}"
-    assert str(caught.value).startswith(f"f:{problem.line}:{problem.column}: {problem.message}")
+    assert str(caught.value).startswith(f"f:{problem.line}:{problem.column}: {printable(problem.message)}")
 
 
 def test_a_list_is_no_configuration() -> None:

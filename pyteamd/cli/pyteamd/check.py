@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.printable import printable
 from pyteamd.runners import RUNNERS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check(arguments: Sequence[str], program: str) -> int:
         try:
             problems = _problems(name)
         except OSError as error:
-            print(f"{name}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
+            print(f"{printable(name)}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
             status = BAD
             continue
         if options.json:
@@ -49,7 +50,7 @@ def check(arguments: Sequence[str], program: str) -> int:
         else:
             for problem in problems:
                 print(problem.told(name))
-            print(f"{name}: {verdict(problems)}")
+            print(f"{printable(name)}: {verdict(problems)}")
         if any(problem.weight == ERROR or options.strict for problem in problems):
             status = BAD
     if options.json:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyteamd.cli.pyteamd import help as helptext
+from pyteamd.model.printable import printable
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.questions import QUESTIONS
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         return max([run_file(path, options) for path in options.files], default=EXIT_OK)
     except OSError as problem:
         hint = f"what a script can say: {program} --commands"
-        print(f"{program}: {problem.filename}: {problem.strerror}; {hint}", file=sys.stderr)
+        print(f"{program}: {printable(str(problem.filename))}: {problem.strerror}; {hint}", file=sys.stderr)
         return EXIT_FAILED
     except UnicodeDecodeError as problem:
         print(f"{program}: {problem}", file=sys.stderr)
