@@ -32,8 +32,9 @@ COMMON = (
     pyteamd.model.events.Tick,
     pyteamd.model.events.OptionSeen,
     pyteamd.model.events.Applied,
+    pyteamd.model.events.Resync,
 )
-"""Events that come by themselves, again and again."""
+"""Events that come by themselves again and again, and one that is as large as the system has links."""
 
 TYPES: dict[str, Any] = {
     name: cls
