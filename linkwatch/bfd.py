@@ -123,6 +123,7 @@ class Bfd(Watcher):
     def __init__(self, config: BfdConfig, hosts: Mapping[str, str], up: bool) -> None:
         super().__init__(config, hosts, up)
         self.config: BfdConfig = config
+        self._own, self._peer = ip_address(config.local_host), ip_address(config.peer_host)
         self.session: Session | None = None
         """None before the start."""
         self.was_up = False
@@ -169,8 +170,7 @@ class Bfd(Watcher):
         datagram = bfd.parse(frame.payload)
         if frame.source in port.own_macs:
             raise PeerError(DropReason.OWN_ADDRESS, f"from {frame.source.hex(':')}")
-        expected = (ip_address(self.config.peer_host), ip_address(self.config.local_host))
-        if (datagram.source, datagram.destination) != expected:
+        if (datagram.source, datagram.destination) != (self._peer, self._own):
             raise PeerError(DropReason.WRONG_HOST, f"from {datagram.source} to {datagram.destination}")
         session.hear(datagram.packet, now)
         if not frame.source[0] & 1:
@@ -185,8 +185,7 @@ class Bfd(Watcher):
         return self.session.deadline()
 
     def taps(self) -> tuple[Tap, ...]:
-        version = ip_address(self.config.local_host).version
-        return (Tap(bfd.frames(version), address=bfd.GROUP, udp_port=bfd.UDP_PORT),)
+        return (Tap(bfd.frames(self._own.version), address=bfd.GROUP, udp_port=bfd.UDP_PORT),)
 
     def proven(self) -> bool:
         return self.session is not None and self.session.state is State.UP
@@ -208,9 +207,8 @@ class Bfd(Watcher):
         self.set_up(port.running and self._usable(session))
 
     def _say(self, port: PortNow, packet: bfd.Packet) -> None:
-        own, peer = ip_address(self.config.local_host), ip_address(self.config.peer_host)
         room = bfd.LAST_SOURCE_PORT - bfd.FIRST_SOURCE_PORT + 1
-        datagram = bfd.Datagram(own, peer, packet, bfd.FIRST_SOURCE_PORT + packet.my_discriminator % room)
+        datagram = bfd.Datagram(self._own, self._peer, packet, bfd.FIRST_SOURCE_PORT + packet.my_discriminator % room)
         self.send(port.ifindex, datagram.frame(port.mac, self.peer_mac or bfd.GROUP))
 
     def _usable(self, session: Session) -> bool:

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ WATCH: dict[str, Any] = {
     "interval": 50,
     "multiplier": 3,
 }
-LIMIT_S = 0.220 if os.environ.get("PYTEAMD_COUNTED") else 1.0
+COUNTED = bool(os.environ.get("PYTEAMD_COUNTED"))
+LIMIT_S = 0.220 if COUNTED else 1.0
 """(multiplier + 1) x interval + 20 ms where the clock does not see the machine; else what no watcher of LACP can reach."""
 CONFIG: dict[str, Any] = {
     "runner": {"name": "activebackup"},
@@ -44,7 +47,6 @@ REWRITE = (
     " action pedit ex munge udp dport set {new} pipe action csum udp"
 )
 PEER = """
-bfd
  peer 192.0.2.2 local-address 192.0.2.1 interface {link}
   receive-interval {interval}
   transmit-interval {interval}
@@ -55,8 +57,8 @@ bfd
 class Frr:
     """zebra and bfdd in the name space of the switch, and what bfdd says of the session."""
 
-    def __init__(self, on: Bench, place: Path, link: str) -> None:
-        self.on, self.place, self.link = on, place, link
+    def __init__(self, on: Bench, place: Path, links: Sequence[str]) -> None:
+        self.on, self.place, self.links = on, place, links
         self.common = f"--vty_socket {place} -z {place}/zserv.api -u frr -g frr"
 
     def start(self, program: str, config: str) -> None:
@@ -79,24 +81,30 @@ class Frr:
 
 
 @contextmanager
-def frr(on: Bench, interval: int = 50, link: str = "p1") -> Iterator[Frr]:
-    """The other end of em1. `link`: where, in the name space of the switch."""
+def frr(on: Bench, interval: int = 50, links: Sequence[str] = ("p1",)) -> Iterator[Frr]:
+    """The other end of em1, and of others. `links`: where, in the name space of the switch."""
     place = Path(tempfile.mkdtemp(prefix="pyteamd-frr-"))
     shutil.chown(place, "frr", "frr")
     on.on_switch("modprobe -a sch_ingress cls_u32 act_pedit act_csum sch_netem")
-    on.on_switch(f"ip addr add 192.0.2.1/24 dev {link} && tc qdisc add dev {link} clsact")
-    on.on_switch(REWRITE.format(link=link, way="egress", port=3784, new=6784))
-    on.on_switch(REWRITE.format(link=link, way="ingress", port=6784, new=3784))
-    made = Frr(on, place, link)
+    for link in links:
+        on.on_switch(f"ip addr add 192.0.2.1/24 dev {link} && tc qdisc add dev {link} clsact")
+        on.on_switch(REWRITE.format(link=link, way="egress", port=3784, new=6784))
+        on.on_switch(REWRITE.format(link=link, way="ingress", port=6784, new=3784))
+    made = Frr(on, place, links)
     made.start("zebra", "")
     wait_for((place / "zserv.api").exists, 10.0)
-    made.start("bfdd", PEER.format(interval=interval, link=link))
+    made.start("bfdd", configuration(interval, links))
     try:
         yield made
     finally:
         for program in ("bfdd", "zebra"):
             made.end(program)
         shutil.rmtree(place)
+
+
+def configuration(interval: int, links: Sequence[str]) -> str:
+    """For bfdd: a session on each link."""
+    return "bfd" + "".join(PEER.format(interval=interval, link=link) for link in links)
 
 
 def session() -> dict[str, Any]:
@@ -107,7 +115,8 @@ def session() -> dict[str, Any]:
 def up(on: Bench, there: Frr) -> None:
     """The team has its address, and the session is up at both ends."""
     on.on_host("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
-    on.on_switch(f"ip neigh replace 192.0.2.2 lladdr {on.mac('team0')} dev {there.link}")
+    for link in there.links:
+        on.on_switch(f"ip neigh replace 192.0.2.2 lladdr {on.mac('team0')} dev {link}")
     wait_for(lambda: session()["state"] == "up", 20.0, "our session")
     wait_for(lambda: there.peer()["status"] == "up", 10.0, "theirs")
 
@@ -147,7 +156,7 @@ def test_other_timers_a_restart_of_either_side_and_admin_down() -> None:
         wait_for(lambda: session()["state"] == "up", 20.0)
         there.end("bfdd")
         wait_for(lambda: session()["state"] == "down", 10.0)
-        there.start("bfdd", PEER.format(interval=300, link="p1"))
+        there.start("bfdd", configuration(300, ("p1",)))
         wait_for(lambda: session()["state"] == "up", 20.0)
         os.kill(ours.pid, signal.SIGKILL)
         time.sleep(0.1)
@@ -174,7 +183,7 @@ def test_a_path_behind_a_bridge_breaks_while_the_carrier_stays(cut: str) -> None
         on.on_switch("ip link add mid type bridge mcast_snooping 0 && ip link add m1 type veth peer name f1")
         on.on_switch("ip link set p1 master mid && ip link set m1 master mid")
         on.on_switch("ip link set mid up && ip link set m1 up && ip link set f1 up")
-        with frr(on, link="f1") as there, daemon(PYTEAMD, on, json.dumps(CONFIG)):
+        with frr(on, links=("f1",)) as there, daemon(PYTEAMD, on, json.dumps(CONFIG)):
             up(on, there)
             wait_for(lambda: on.active() == "em1", 10.0)
             breaks, mends = (
@@ -219,6 +228,43 @@ def test_a_killed_daemon_and_its_successor_are_no_flap() -> None:
         counters = json.loads(there.type("show bfd peers counters json"))[0]
         assert counters["session-down"] == downs, counters
         assert there.peer()["status"] == "up"
+
+
+def test_eight_sessions_among_busy_loops() -> None:
+    """Real-time scheduling keeps eight sessions at 50 ms alive while four programs want all of the processor."""
+    watched_s = float(os.environ.get("PYTEAMD_SECONDS", "120" if os.environ.get("PYTEAMD_LONG") else "3"))
+    with bench(ports=8) as on:
+        links = [name.replace("em", "p") for name in on.ports]
+        config = {"runner": {"name": "roundrobin"}, "link_watch": WATCH, "ports": {name: {} for name in on.ports}}
+        with frr(on, links=links) as there, daemon(PYTEAMD, on, json.dumps(config)):
+            up(on, there)
+            wait_for(lambda: sessions_up() == len(on.ports), 20.0, "all sessions")
+            busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(4)]
+            try:
+                time.sleep(0.5)
+                before = downs()
+                time.sleep(watched_s)
+                false_alarms = downs() - before
+            finally:
+                for loop in busy:
+                    loop.kill()
+                    loop.wait()
+            print(f"eight sessions, four busy loops, {watched_s:g} s: {false_alarms} false alarms")
+            if COUNTED:
+                assert false_alarms == 0
+                assert sessions_up() == len(on.ports)
+
+
+def watches() -> list[dict[str, Any]]:
+    return [port["link_watches"]["list"]["link_watch_0"] for port in state()["ports"].values()]
+
+
+def sessions_up() -> int:
+    return sum(watch["state"] == "up" for watch in watches())
+
+
+def downs() -> int:
+    return sum(watch["down_count"] for watch in watches())
 
 
 def test_the_stack_does_not_answer_with_icmp() -> None:
