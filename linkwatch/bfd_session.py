@@ -145,7 +145,8 @@ class Session:
     def _has_news(self) -> bool:
         """The peer is owed an answer, or what was last said is not true any more."""
         packet = self.packet()
-        return self._final_due or (self._said is not None and packet != replace(self._said, flags=packet.flags))
+        said = self._said
+        return self._final_due or (said is not None and packet != said and packet != replace(said, flags=packet.flags))
 
     def _silent(self) -> bool:
         """The peer wants no periodic packets: it says so, or demands (6.8.7)."""
