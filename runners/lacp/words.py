@@ -100,7 +100,7 @@ SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Facts], tuple[str, str]]] = {
     Obstacle.HOLDING: lambda port, facts: (f"taken over as found, waiting to hear the partner, {facts.left}", ""),
     Obstacle.NOT_HEARD_YET: lambda port, facts: (f"waiting for the first LACPDU, {facts.left}", ""),
     Obstacle.PARTNER_SILENT: _no_partner,
-    Obstacle.BOTH_PASSIVE: lambda port, facts: ("we are passive and so is the partner", "set runner.active to true"),
+    Obstacle.BOTH_PASSIVE: lambda port, facts: ("no partner speaks, and we are passive", "set runner.active to true"),
     Obstacle.FALLBACK_DELAY: lambda port, facts: (f"no partner, fallback begins soon, {facts.left}", ""),
     Obstacle.PARTNER_TIMED_OUT: lambda port, facts: (
         f"LACPDUs of partner {_partner(port)} stopped, {facts.left} until it counts as gone",

@@ -72,6 +72,13 @@ def story(name: str) -> Bench:
                 bench.hear(3, state=0x3B)
                 bench.hear(4)
                 bench.wait(1.0)
+        case "nobody":
+            bench = Bench()
+            bench.hear(3, mac=bytes(6))
+        case "passive":
+            bench = Bench(FakePort(3), active=False)
+            bench.serve()
+            bench.wait(10.0)
         case "fallback delay":
             bench = Bench(fallback="static", fallback_delay=60_000)
             bench.wait(5.0)
@@ -89,6 +96,8 @@ def story(name: str) -> Bench:
         ("mistaken", "it says our port is 9, it is 3", "the cable leads elsewhere"),
         ("not in sync", "has not set SYNC (active, short timeout, aggregatable, out of sync)", "its key is 7"),
         ("individual", "says that this link may not be aggregated", "check the switch port's LAG"),
+        ("nobody", "the partner gives no system identifier (00:00:00:00:00:00)", "it may still be starting"),
+        ("passive", "not in service: no partner speaks, and we are passive", "set runner.active to true"),
         ("fallback delay", "no partner, fallback begins soon, 58.0 s left", ""),
     ],
 )
