@@ -51,9 +51,9 @@ def running(path: str, log: logging.Logger) -> int:
 
 
 def read(path: str) -> bytes:
-    """What the file says, as much of it as matters; b"" without one."""
+    """What the file says, as much of it as matters; b"" without one. A FIFO in its place has nothing to say either."""
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read(MAXIMUM_OCTETS)
     except OSError:
         return b""

@@ -12,8 +12,6 @@ from test_ctl_extra import say, written
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
-    for place in ("client.connection.REPLY_TIMEOUT_S", "daemon.read_file.TIMEOUT_S"):
-        monkeypatch.setattr(f"pyteamd.{place}", 60.0)  # beside other tests a thread may have to wait
 
 
 async def test_config_apply_on_trial(lab: Lab) -> None:

@@ -70,6 +70,22 @@ def test_a_process_that_speaks_of_teamd_is_no_daemon(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "directory", "itself"])
+def test_what_is_no_pid_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "team0.pid"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "endless":
+            path.symlink_to("/dev/zero")
+        case "directory":
+            path.mkdir()
+        case "itself":
+            path.symlink_to(path)
+    assert check(str(path), LOG) == 1
+    assert kill(str(path), LOG, timeout_s=0.1) == 1
+
+
 def test_our_own_number_is_stale(tmp_path: Path) -> None:
     """PID 1 of a container is so again after a crash."""
     path = tmp_path / "team0.pid"
