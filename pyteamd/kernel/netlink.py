@@ -1,11 +1,11 @@
 """The real kernel, as the daemon uses it: requests, events, packet sockets.
 
 Three sockets hear events: rtnetlink's RTNLGRP_LINK twice, and the team family's group. All stand in one epoll set, and trio waits
-for that. A filter in the kernel lets through to the first only what is said of our teams and their ports. A fail-over begins there, so
-it is read first, and of each message at first only interface and flags: when IFF_RUNNING of a port is not what it was, `events` returns a
-CarrierSeen at once and decodes on its next call. The second is for all other links, and waits its turn (foreign_links.py).
+for that. Filters in the kernel let through to the first only what is said of our teams and their ports, to the second the rest. A
+fail-over begins at the first, so it is read first, and of each message at first only interface and flags: when IFF_RUNNING of a port is
+not what it was, `events` returns a CarrierSeen at once and decodes on its next call. The second waits its turn (foreign_links.py).
 Events of one link keep their order; between the sockets there is none. A link that becomes a port passes from one socket to the
-other: the filter first, then all that the other has heard until then.
+other: for a moment both hear of it, then what the other has heard until then is told, and then what the first hears.
 
 When the kernel had to drop messages (ENOBUFS), it goes on dropping until the receive buffer is empty, without another word.
 So the buffers are emptied first, and only then is the Overrun reported that makes the shell dump everything again. What the kernel
@@ -116,8 +116,15 @@ class EventSocket:
         return False
 
     def let_through(self, links: Collection[int]) -> None:
-        """Hear only what is said of these links, from now on; all if there are too many for a filter."""
-        program = array("B", filter_of_links(links if len(links) <= _MOST_IN_FILTER else None))
+        """Hear only what is said of these links, from now on; of all if there are too many for a filter."""
+        self._attach(filter_of_links(links, True) if len(links) <= _MOST_IN_FILTER else _ALL)
+
+    def keep_out(self, links: Collection[int]) -> None:
+        """Hear nothing that is said of these links, from now on; nothing at all if there are too many for a filter."""
+        self._attach(filter_of_links(links, False) if len(links) <= _MOST_IN_FILTER else _NOTHING)
+
+    def _attach(self, octets: bytes) -> None:
+        program = array("B", octets)
         address, size = program.buffer_info()
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
 
@@ -127,15 +134,17 @@ class EventSocket:
         self.socket.close()
 
 
-def filter_of_links(links: Iterable[int] | None) -> bytes:
-    """The program that lets through messages of these links; None: of all."""
-    if links is None:
-        return assemble([Op(RETURN, KEEP_ALL)])
+def filter_of_links(links: Iterable[int], through: bool) -> bytes:
+    """The program that lets through messages of these links and no others, or of all others."""
     lines: list[Op | str] = [Op(LD_WORD, _IFINDEX_AT)]
     for ifindex in sorted(links):
         behind = f"not {ifindex}"
-        lines += [Op(JEQ, socket.ntohl(ifindex), "", behind), Op(RETURN, KEEP_ALL), behind]
-    return assemble([*lines, Op(RETURN, 0)])
+        lines += [Op(JEQ, socket.ntohl(ifindex), "", behind), Op(RETURN, KEEP_ALL if through else 0), behind]
+    return assemble([*lines, Op(RETURN, 0 if through else KEEP_ALL)])
+
+
+_ALL: Final = assemble([Op(RETURN, KEEP_ALL)])
+_NOTHING: Final = assemble([Op(RETURN, 0)])
 
 
 class NetlinkKernel(Requests):
@@ -318,13 +327,16 @@ class NetlinkKernel(Requests):
         if ours == self._ours:
             return
         try:
+            self._other_links.keep_out(self._ours & ours)
             while (heard := self._link_events.receive()) is not None:
                 for message in heard:
                     self._keep(message)
             self._link_events.let_through(ours)
             self._listen_to_others()
         except _Lost:
+            self._link_events.let_through(ours)
             self._drained = False
+        self._other_links.keep_out(ours)
         self._foreign.known(self._ours - ours)  # of those that are others now the first socket told
         self._ours = ours
         self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
@@ -357,11 +369,10 @@ class NetlinkKernel(Requests):
 
     def _listen_to_others(self) -> bool:
         """Read what is said of links that are not ours. Returns whether there was anything."""
-        all_are_heard = len(self._ours) > _MOST_IN_FILTER
         for number in range(_FOREIGN_AT_ONCE):
             if (heard := self._other_links.receive()) is None:
                 return number > 0
-            for message in () if all_are_heard else heard:
+            for message in heard:
                 self._hear_other(message)
         return True
 

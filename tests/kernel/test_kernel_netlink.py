@@ -36,6 +36,7 @@ class Wire:
     def __init__(self) -> None:
         self.datagrams: list[bytes | None] = []
         self.sender = 0
+        self.filters = 0
 
     def recvfrom_into(self, buffer: bytearray, size: int = 0, flags: int = 0) -> tuple[int, tuple[int, int]]:
         """As a socket does it, MSG_TRUNC included."""
@@ -54,6 +55,7 @@ class Wire:
 
     def setsockopt(self, *_: object) -> None:
         """A filter is for real messages."""
+        self.filters += 1
 
     def close(self) -> None:
         """Nothing to do."""
@@ -219,13 +221,25 @@ def test_the_end_of_a_link_that_was_told_is_told_even_if_there_is_a_new_one_of_i
     assert told(links) == [(5, False)]
 
 
-def test_the_filter_lets_our_links_through_and_no_others() -> None:
-    ours = [1, 7, 300, 70000]
-    program = netlink.filter_of_links(ours)
-    heard = [ifindex for ifindex in (1, 2, 7, 8, 255, 300, 69999, 70000) if run(program, link_message(ifindex).octets)]
-    assert heard == ours
-    assert run(netlink.filter_of_links(None), link_message(4711).octets)
-    assert len(netlink.filter_of_links(range(1, netlink._MOST_IN_FILTER + 1))) // 8 <= 4096
+@pytest.mark.parametrize("through", [True, False])
+def test_each_filter_lets_its_links_through_and_no_others(through: bool) -> None:
+    ours, others = [1, 7, 300, 70000], [2, 8, 255, 69999]
+    program = netlink.filter_of_links(ours, through)
+    heard = [ifindex for ifindex in sorted(ours + others) if run(program, link_message(ifindex).octets)]
+    assert heard == (ours if through else others)
+    assert len(netlink.filter_of_links(range(1, netlink._MOST_IN_FILTER + 1), through)) // 8 <= 4096
+
+
+def test_filters_are_set_although_messages_were_lost_in_between(ears: Ears) -> None:
+    ears.links.datagrams.append(None)
+    ears.kernel._list_ports(TEAM, [4])
+    assert ears.links.filters == 1
+    assert ears.kernel.read() == [OVERRUN]
+
+
+def test_with_too_many_links_for_a_filter_one_socket_hears_all_of_them() -> None:
+    assert run(netlink._ALL, link_message(4711).octets)
+    assert not run(netlink._NOTHING, link_message(4711).octets)
 
 
 class Speechless(Requests):
