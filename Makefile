@@ -67,6 +67,7 @@ pictures: venv  ## make the pictures in docs, in a real browser (chromium)
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh
+	@$(PYTHON) -m compileall -q pyteamd runners linkwatch  # as an installation does; the lab sees the tree read-only
 	@$(PYTHON) tests/bench/bench.py
 	@$(PYTHON) -B tests/bench/start.py
 

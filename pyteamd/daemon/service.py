@@ -169,6 +169,12 @@ def something_noted(pump: Pump, before: int) -> bool:
     return pump.trace.noted != before
 
 
+def imported() -> None:
+    """What was imported stays; from now on garbage is collected."""
+    gc.freeze()
+    gc.enable()
+
+
 def settle_memory() -> None:
     """What is there now stays: later collections need not look at it."""
     gc.collect()

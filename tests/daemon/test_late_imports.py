@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyteamd.daemon import late_imports
+import pytest
+
+from pyteamd.cli.pyteamd.main import begin_daemon
+from pyteamd.daemon import late_imports, realtime, service
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
@@ -45,3 +49,15 @@ async def test_all_of_it_is_there_afterwards(autojump_clock: object) -> None:
     assert set(late_imports.late()) <= sys.modules.keys()
     for table in (RUNNERS, WATCHERS):
         assert {place.partition(":")[0] for place in table.places.values()} <= set(late_imports.late())
+
+
+def test_garbage_is_collected_from_the_end_of_the_imports_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(realtime.SETTING, "no")
+    try:
+        begin_daemon()
+        assert not gc.isenabled()
+        service.imported()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -7,6 +7,7 @@ a readable configuration and the name of a device. Modules are imported where th
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         return bond2team.main(argv[1:])
     if len(argv) > 1 and argv[1] in SUBCOMMANDS:
         if SUBCOMMANDS[argv[1]].is_daemon:
-            realtime.ask()
+            begin_daemon()
         return command(argv[1])(argv[2:], f"{program} {argv[1]}")
     if program != "teamd" and len(argv) > 1 and argv[1].partition("=")[0] == "--complete":
         from pyteamd.cli.complete import tell
@@ -71,9 +72,15 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
             print(program, __version__)
             return EXIT_OK
         case Command.RUN:
-            realtime.ask()
+            begin_daemon()
             return run(options)
     return other_instance(options)
+
+
+def begin_daemon() -> None:
+    """The first act of a start: see realtime.py. What it imports stays, so until that is done collections of garbage only cost time."""
+    realtime.ask()
+    gc.disable()
 
 
 def program_name(argv0: str) -> str:

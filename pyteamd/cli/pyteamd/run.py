@@ -21,7 +21,7 @@ from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_cras
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.realtime import ask_or_tell
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.service import serve
+from pyteamd.daemon.service import imported, serve
 from pyteamd.daemon.team_server import StartFailed, TeamPlan
 from pyteamd.kernel.netlink import DEFAULT_BUFFER, NetlinkKernel
 from pyteamd.model.incidents import Incident
@@ -86,6 +86,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Te
 
 def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -> int:
     """Run the event loop. StartFailed."""
+    imported()
     ask_or_tell(log)
     privileges.drop(log)
     raise_open_files(ENOUGH_FOR_ONE, log)

@@ -17,6 +17,7 @@ from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
 from pyteamd.daemon.realtime import ask_or_tell
 from pyteamd.daemon.sd_notify import Notifier
+from pyteamd.daemon.service import imported
 from pyteamd.kernel.netlink import NetlinkKernel
 
 
@@ -32,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
         log.error('Failed to create directory "%s": %s', run_dir, os.strerror(error.errno or 0))
         return EXIT_START
     reset_signals()
+    imported()
     ask_or_tell(log)
     privileges.drop(log)
     raise_open_files(ENOUGH_FOR_MANY, log)
