@@ -22,6 +22,7 @@ OTHERS: Final = (
     "pyteamd.daemon.fault_file",
     "pyteamd.linkwatch.damping",
     "pyteamd.linkwatch.neighbour",
+    "pyteamd.views.lanes",
     "pyteamd.views.metrics",
     "pyteamd.views.prediction",
     "pyteamd.wire.bpf",
