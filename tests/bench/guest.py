@@ -16,10 +16,11 @@ import failover
 import lacp
 import many
 import pings
+import scale
 from cables import BenchError
 from probe import Candidate
 
-SCENARIOS = {**failover.SCENARIOS, "pings": pings.run, "lacp": lacp.run, "many": many.run}
+SCENARIOS = {**failover.SCENARIOS, "pings": pings.run, "lacp": lacp.run, "many": many.run, "scale": scale.run}
 
 
 def main(request: str) -> int:

@@ -73,6 +73,18 @@ ROWS = {
         Row("out_ms", "max", "four busy loops: out, maximum (ms)"),
         Row("in_ms", "p95", "four busy loops: in, 95th percentile (ms)", ratio_limit=1.0),
     ),
+    "scale": tuple(
+        Row(f"scale_{quantity}_{size}", statistic, f"{size} lacp teams: {text}", limit=limit)
+        for size in (16, 64, 256)
+        for quantity, statistic, text, limit in (
+            ("ports_in_service", "mean", f"ports in service, of {2 * size}", None),
+            ("off_ms", "p99", "LACPDU off its second, 99th percentile (ms)", 100.0),
+            ("cpu_ms_per_s", "mean", "CPU per second (ms)", None),
+            ("rss_mb", "mean", "resident memory (MB)", {16: None, 64: 60.0, 256: 100.0}[size]),
+            ("start_s", "mean", "start until all are in service (s)", None),
+            ("start_cpu_ms", "mean", "CPU of that (ms)", None),
+        )
+    ),
     "pings": (
         Row("ping_cpu_ms_per_s", "mean", "64 ports pinged every 100 ms, CPU per second (ms)", ratio_limit=3.0),
         Row("probes_per_s", "mean", "probes sent per second, 640 are due"),
