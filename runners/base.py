@@ -231,6 +231,8 @@ class Runner:
         self.config = config
         self.revision = 0
         """Counts changes of what `snapshot` tells."""
+        self.unmoved = False
+        """The last `handle` changed nothing that `desired` is made of, so that need not be asked. False: not known."""
         self._notes: list[Note] = []
         self._frames: list[Frame] = []
 

@@ -75,11 +75,12 @@ class Backoff:
 
     def __init__(self) -> None:
         self._attempts: dict[Hashable, Attempt] = {}
-        self._holding = False
+        self.holding = False
+        """Some write may have to wait."""
 
     def allowed(self, writes: tuple[Write, ...], now: float) -> tuple[Write, ...]:
         """The writes that may be tried now."""
-        if not self._holding:
+        if not self.holding:
             return writes
         return tuple([write for write in writes if not self._held(write, now)])
 
@@ -136,10 +137,10 @@ class Backoff:
 
     def deadline(self, now: float) -> float | None:
         """When the next held write may be tried; None when nothing is held."""
-        if not self._holding:
+        if not self.holding:
             return None
         moments = [moment for attempt in self._attempts.values() for moment in attempt.moments_s() if moment > now]
-        self._holding = bool(moments)
+        self.holding = bool(moments)
         return min(moments, default=None)
 
     def _held(self, write: Write, now: float) -> bool:
@@ -154,13 +155,13 @@ class Backoff:
         if attempt.paid_until_s - FREE_CHANGES * STEADY_S <= now:
             return False
         begins = not attempt.crowded
-        attempt.crowded = self._holding = True
+        attempt.crowded = self.holding = True
         return begins
 
     def _hold(self, attempt: Attempt, now: float) -> None:
         attempt.delay_s = min(attempt.delay_s * GROWTH or FIRST_DELAY_S, LONGEST_DELAY_S)
         attempt.hold_until_s = now + attempt.delay_s
-        self._holding = True
+        self.holding = True
 
 
 def place_of(write: Write) -> Hashable:

@@ -131,7 +131,7 @@ class Joining:
 
     def _pop(self, ifindex: int) -> Port | None:
         """The link counts no more as a port, or as one to be."""
-        port = self.ports.pop(ifindex, None)
+        port = self.ports.remove(ifindex)
         self.awaited.discard(ifindex)
         self._found.discard(ifindex)
         self._once.forget_port(ifindex)

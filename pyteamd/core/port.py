@@ -163,6 +163,10 @@ class Port:
                 earliest = at
         return earliest
 
+    def proven(self) -> bool:
+        """Something behind the port answered lately."""
+        return any([watcher.proven() for watcher in self.watchers])
+
     def taps(self) -> set[Tap]:
         """Packet sockets the watchers want."""
         return {tap for watcher in self.watchers for tap in watcher.taps()}

@@ -21,12 +21,22 @@ class Ports(dict[int, Port]):
         """The same as a set."""
         self._touched: set[int] = set()
         """Whose watchers were called since the last `take`: nobody is called without being told how things are."""
+        self._stale: set[int] = set()
+        """Whose watchers were called since the last `deadline`."""
+        self._due: dict[int, float] = {}
+        """Deadlines of ports; of many ports few have one, or few change it at a time."""
 
     def add(self, port: Port) -> None:
         """Put a port in its place."""
         ordered = sorted([*self.items(), (port.ifindex, port)])
         self.clear()
         self.update(ordered)
+        self._stale.add(port.ifindex)
+
+    def remove(self, ifindex: int) -> Port | None:
+        """Take a port out; None when it is none."""
+        self._stale.add(ifindex)
+        return self.pop(ifindex, None)
 
     def named(self, name: str) -> Port | None:
         """The port that has this name now, the kernel's or an alternative one."""
@@ -35,6 +45,7 @@ class Ports(dict[int, Port]):
     def now_of(self, port: Port) -> PortNow:
         """What the watchers of a port may know of it."""
         self._touched.add(port.ifindex)
+        self._stale.add(port.ifindex)
         enabled = self._observed.serves(port.ifindex)
         some = enabled or any(map(self._observed.serves, self))
         return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some, port.original_mac)
@@ -49,10 +60,7 @@ class Ports(dict[int, Port]):
         if macs != self._macs:
             self._macs = macs
             self._own_macs = frozenset(macs)
-        carried = any(
-            self._observed.serves(ifindex) and any(watcher.proven() for watcher in other.watchers)
-            for ifindex, other in self.items()
-        )
+        carried = any(port.proven() and self._observed.serves(ifindex) for ifindex, port in self.items())
         return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)
 
     def tick(self, now: float) -> Iterator[Port]:
@@ -60,8 +68,9 @@ class Ports(dict[int, Port]):
 
         Who comes first matters to a sticky port, even if the clock was looked at only once for both.
         """
-        due = [(at, port.ifindex, port) for port in self.values() if (at := port.deadline()) is not None and at <= now]
-        for _, _, port in sorted(due):
+        self.deadline()
+        for _, ifindex in sorted([(at, ifindex) for ifindex, at in self._due.items() if at <= now]):
+            port = self[ifindex]
             if port.tick(self.now_of(port), now):
                 yield port
 
@@ -78,12 +87,15 @@ class Ports(dict[int, Port]):
 
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""
-        earliest = None
-        for port in self.values():  # written out: asked after each event
-            at = port.deadline()
-            if at is not None and (earliest is None or at < earliest):
-                earliest = at
-        return earliest
+        for ifindex in self._stale:
+            port = self.get(ifindex)
+            at = None if port is None else port.deadline()
+            if at is None:
+                self._due.pop(ifindex, None)
+            else:
+                self._due[ifindex] = at
+        self._stale.clear()
+        return min(self._due.values()) if self._due else None
 
     def prepared(self) -> list[SetOption]:
         """Writes a fail-over may need."""

@@ -148,9 +148,11 @@ class Team:
         due = self._alarm.due(now)
         stirred = self._run_due(now) if due else False
         if HANDLERS[type(event)](self, event, now) or stirred:
-            self._dirty = True
-            if not self.stopping:
+            if self.stopping:
+                self._dirty = True
+            else:
                 self.runner.handle(event, self.view, now)
+                self._dirty = self._dirty or not self.runner.unmoved or (stirred and self._others_wait())
                 if self.view.adopted and not self.runner.sets_carrier:
                     self.carrier.look(now)
             if self._writable():
@@ -349,6 +351,7 @@ class Team:
         if port is None:
             return False
         changed = port.frame(self.ports.hearing(port, self.view.mac), event, now)
+        self._dirty = self._dirty or changed
         self._alarm.sooner(port.deadline())
         # With many ports most events are answers to pings, which change nothing; only who asked for frames is told of them.
         return changed or type(self.runner).taps is not Runner.taps
@@ -483,6 +486,10 @@ class Team:
             stirred = self._dirty = True  # even if the event itself turns out to be a request that cannot be met
             self.runner.handle(Tick(), self.view, now)
         return stirred
+
+    def _others_wait(self) -> bool:
+        """Not only the runner and the watchers had something to do at a moment."""
+        return self.backoff.holding or self.carrier.deadline() is not None or self.joining.deadline() is not None
 
     def _writable(self) -> bool:
         """The kernel was heard, and there is something to write to."""

@@ -81,6 +81,8 @@ class Lacp(Runner):
         self._unsettled = False
         """Something changed that is not in a port's own state."""
         self._mixed = False
+        self._holding = False
+        """Some port is left as it was found, for the time being."""
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -97,11 +99,13 @@ class Lacp(Runner):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def handle(self, event: Event, team: TeamView, now: float) -> None:
+    def handle(self, event: Event, team: TeamView, now: float) -> bool:
+        before = self.revision
         safe: set[int] = set()
         while True:
             try:
-                return self._digest(event, team, now)
+                self._digest(event, team, now)
+                return self._moved(event, before)
             except Exception as fault:
                 well = [ifindex for ifindex in self._group.ports if ifindex not in safe]
                 if self.faults_are_fatal or not well:
@@ -110,6 +114,12 @@ class Lacp(Runner):
                 self._make_safe(suspected, fault)
                 safe.update(suspected)
                 event = Tick()
+
+    def _moved(self, event: Event, before: int) -> bool:
+        """Whether what is desired may have changed. Nearly all LACPDUs, received and sent, only go on saying what is so."""
+        if self.revision != before or type(event) not in (FrameSeen, Tick) or self.spreader.balancing:
+            return True
+        return any(port.hold_until is not None for port in self._group.ports.values())
 
     def _make_safe(self, ifindexes: Iterable[int], fault: Exception) -> None:
         """A fault of ours: these ports are out of service until their links have been down. The others go on."""
@@ -295,7 +305,7 @@ class Lacp(Runner):
                 self.note(level, text, one.name, incident)
         self._serving = serving
         self._note_speeds()
-        holding = any(port.hold_until is not None for port in ports)
+        self._holding = holding = any(port.hold_until is not None for port in ports)
         needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
         self._set_carrier(None if holding else len(serving) >= needed, team)
 
