@@ -165,7 +165,7 @@ class Port:
 
     def proven(self) -> bool:
         """Something behind the port answered lately."""
-        return any([watcher.proven() for watcher in self.watchers])
+        return any(watcher.proven() for watcher in self.watchers)
 
     def taps(self) -> set[Tap]:
         """Packet sockets the watchers want."""
