@@ -231,8 +231,6 @@ class Runner:
         self.config = config
         self.revision = 0
         """Counts changes of what `snapshot` tells."""
-        self.unmoved = False
-        """The last `handle` changed nothing that `desired` is made of, so that need not be asked. False: not known."""
         self._notes: list[Note] = []
         self._frames: list[Frame] = []
 
@@ -248,8 +246,12 @@ class Runner:
         """Lines for the log when the team is set up."""
         return ()
 
-    def handle(self, event: Event, team: TeamView, now: float) -> None:
-        """Called after the Team digested `event` and the watchers answered; ports and verdicts are those of now."""
+    def handle(self, event: Event, team: TeamView, now: float) -> bool | None:
+        """Called after the Team digested `event` and the watchers answered; ports and verdicts are those of now.
+
+        False: nothing that `desired` is made of has changed, so that need not be asked. Anything else: it may have.
+        """
+        return None
 
     def deadline(self) -> float | None:
         """Next moment at which time alone changes something; a Tick is handled then."""

@@ -35,7 +35,8 @@ class Ports(dict[int, Port]):
 
     def remove(self, ifindex: int) -> Port | None:
         """Take a port out; None when it is none."""
-        self._stale.add(ifindex)
+        self._due.pop(ifindex, None)
+        self._stale.discard(ifindex)
         return self.pop(ifindex, None)
 
     def named(self, name: str) -> Port | None:

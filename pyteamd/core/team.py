@@ -151,8 +151,8 @@ class Team:
             if self.stopping:
                 self._dirty = True
             else:
-                self.runner.handle(event, self.view, now)
-                self._dirty = self._dirty or not self.runner.unmoved or (stirred and self._others_wait())
+                moved = self.runner.handle(event, self.view, now) is not False
+                self._dirty = self._dirty or moved or (stirred and self._others_wait())
                 if self.view.adopted and not self.runner.sets_carrier:
                     self.carrier.look(now)
             if self._writable():

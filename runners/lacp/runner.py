@@ -81,8 +81,6 @@ class Lacp(Runner):
         self._unsettled = False
         """Something changed that is not in a port's own state."""
         self._mixed = False
-        self._holding = False
-        """Some port is left as it was found, for the time being."""
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -305,7 +303,7 @@ class Lacp(Runner):
                 self.note(level, text, one.name, incident)
         self._serving = serving
         self._note_speeds()
-        self._holding = holding = any(port.hold_until is not None for port in ports)
+        holding = any(port.hold_until is not None for port in ports)
         needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
         self._set_carrier(None if holding else len(serving) >= needed, team)
 
