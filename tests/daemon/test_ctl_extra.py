@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ async def test_explain_diff_and_history(lab: Lab) -> None:
     history = (await say("team0", "history"))[1]
     assert 'Changed active port to "eth2".  [CarrierSeen]' in history
     assert (await say("team0", "explain", program="teamdctl"))[0] == 1
+
+
+async def test_a_port_that_flapped_is_forgiven(lab: Lab) -> None:
+    await lab.start(
+        lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {"damping": {"half_life": 60}, "prio": 9}, "eth2": {}}})
+    )
+    await quiet()
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    for up in (False, True) * 3:
+        lab.cut("eth1", up)
+        await quiet()
+    assert "damping: the port flapped" in (await say("team0", "explain", "eth1"))[1]
+    assert re.search(r"damping:\n(?: +.*\n)*? +penalty: (2999|3000)\n", (await say("team0", "state"))[1])
+    assert await say("team0", "damping", "clear", "eth1") == (0, "", "")
+    assert "carries traffic as the active port" in (await say("team0", "explain", "eth1"))[1]
+    code, _, err = await say("team0", "damping", "clear", "eth2")
+    assert code == 1
+    assert "there is no damping in ports.eth2" in err
 
 
 async def test_config_apply(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from pyteamd.cli.pyteamdctl.verbs import VERBS
 from pyteamd.cli.schemas import SCHEMAS
 
 LOADBALANCE = {"runner": {"name": "loadbalance", "tx_hash": ["ipv4"]}, "ports": {"eth1": {}, "eth2": {}}}
-SILENT = {"port add", "port remove", "port config update", "state item set", "watch", "metrics"}
+SILENT = {"port add", "port remove", "port config update", "state item set", "damping clear", "watch", "metrics"}
 """Verbs that answer nothing, or have a form of their own."""
 ASKED = {
     "explain": ["explain"],

@@ -76,8 +76,6 @@ def damping_clear(session: Session) -> None:
     """Forgive a port that flapped: its penalty is gone, and it is used again."""
     (port,) = session.args
     session.client.set(f'ports."{port}".damping.penalty', 0)
-    if session.json:
-        session.print_document(port=port, penalty=0)
 
 
 def trace_save(session: Session) -> None:
