@@ -71,7 +71,7 @@ async def test_a_port_that_flapped_is_forgiven(lab: Lab) -> None:
     assert "carries traffic as the active port" in (await say("team0", "explain", "eth1"))[1]
     code, _, err = await say("team0", "damping", "clear", "eth2")
     assert code == 1
-    assert "there is no damping in ports.eth2" in err
+    assert "eth2 is no port with damping.half_life" in err
 
 
 async def test_config_apply(lab: Lab) -> None:

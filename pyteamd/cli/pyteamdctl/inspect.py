@@ -74,8 +74,15 @@ def history(session: Session) -> None:
 
 def damping_clear(session: Session) -> None:
     """Forgive a port that flapped: its penalty is gone, and it is used again."""
+    from pyteamd.client.transport import DaemonError
+
     (port,) = session.args
-    session.client.set(f'ports."{port}".damping.penalty', 0)
+    try:
+        session.client.set(f'ports."{port}".damping.penalty', 0)
+    except DaemonError as error:
+        if error.code != "PathDoesNotExist":
+            raise
+        raise VerbError(errno.ENOENT, f"{port} is no port with damping.half_life in its configuration") from None
 
 
 def trace_save(session: Session) -> None:
