@@ -59,6 +59,8 @@ kernel: lab  ## only the real-kernel lanes, on both kernels
 
 long: lab  ## every seed and configuration; minutes and a hundred kills where make test has seconds; an hour or two
 	@tests/lab/setup.sh nm package || echo "without them the packages are not tried in whole systems"
+	@tests/lab/setup.sh nm-trixie || echo "without it nothing is tried in a whole Debian 13"
+	@tests/lab/setup.sh nm-sid || echo "without it nothing is tried in a whole Debian sid"
 	@tests/lab/setup.sh selftests || echo "without it the kernel's own tests are skipped"
 	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel kernel-2
 

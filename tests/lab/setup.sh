@@ -268,8 +268,8 @@ fetch_python() { # Debian's newest beside the system: loader and libraries are i
 }
 
 setup_selftests() {
-    [ -e build/selftests/.setup ] && command -v mausezahn >/dev/null && return
-    need_packages selftests 'iperf3 ethtool jq bc xz-utils netsniff-ng' 'iperf3 ethtool jq bc xz mausezahn'
+    [ -e build/selftests/.setup ] && [ -z "$(absent_commands mausezahn arping)" ] && return
+    need_packages selftests 'iperf3 ethtool jq bc xz-utils netsniff-ng iputils-arping' 'iperf3 ethtool jq bc xz mausezahn arping'
     command -v apt-get >/dev/null || stop 77 "selftests: no apt-get to fetch the kernel's source with"
     private_apt
     logged private apt-get -q update || stop 1 "selftests: the package lists could not be fetched"
@@ -393,8 +393,8 @@ done
             setup_newest
             ;;
         nm) setup_tree bookworm '' '' ;;
-        nm-trixie) setup_tree trixie -trixie '' ;;
-        nm-sid) setup_tree sid -sid network-manager-team ;;
+        nm-trixie) setup_tree trixie -trixie udev ;;
+        nm-sid) setup_tree sid -sid 'udev network-manager-team' ;;
         oldest) setup_oldest ;;
         newest) setup_newest_python ;;
         selftests) setup_selftests ;;
