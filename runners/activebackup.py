@@ -4,6 +4,10 @@ Which one: the highest of (prio, speed, full duplex) among the ports whose link 
 the lowest ifindex. That is a total order, so nothing depends on who is looked at first. A sticky active port stays while its link
 is up. A choice is made when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
 through `runner.active_port` stands until then. A port that has lost its carrier but is still up (delay_down) keeps its speed.
+
+The first choice is different: of equal ports, the one that the configuration names first. The kernel names ports operational in any
+order (a link that it made just now at once, others a few milliseconds after they were opened), so that choice waits for those that have
+a carrier already.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
 from pyteamd.schema.option import OnBad, option
 
 ACTIVEPORT = OptionKey("activeport")
+SETTLE_S = 0.5
+"""How long the first choice waits at most for ports that have a carrier and are not operational."""
 POLICIES = ("same_all", "by_active", "only_active")
 
 
@@ -59,6 +65,9 @@ class ActiveBackup(Runner):
         self.active: int | None = None
         self.chosen_by_user = False
         """The active port was set by hand; it may even be down."""
+        self._settled = False
+        """The first choice is made, or its time is up."""
+        self._settle_until: float | None = None
         self._active_since: float | None = None
         self._judged: tuple[tuple[int, ...], ...] = ()
         """What the last choice was based on."""
@@ -81,7 +90,7 @@ class ActiveBackup(Runner):
         elif self._own_macs:
             self._drop_returned(team)
         facts = tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in team.ports.items()])
-        if facts == self._judged or self._awaits(team):
+        if facts == self._judged or self._awaits(team) or self._settling(team, now):
             return
         if not self._judged and team.adopted:
             self._take_over(team)
@@ -89,6 +98,9 @@ class ActiveBackup(Runner):
         for ifindex in self._media.keys() - team.ports.keys():
             del self._media[ifindex]
         self._choose(team, now)
+
+    def deadline(self) -> float | None:
+        return None if self._settled else self._settle_until
 
     def desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
@@ -129,7 +141,7 @@ class ActiveBackup(Runner):
         return f"is active with the same prio {theirs[0]} and speed, and the active port stays"
 
     def broken(self, team: TeamView) -> list[str]:
-        if self.active is None and self._awaits(team):
+        if self.active is None and (self._awaits(team) or self.deadline() is not None):
             return []
         if self.active is None:
             return [f"{port.name} is up, yet no port is active" for port in team.ports.values() if port.up]
@@ -185,6 +197,14 @@ class ActiveBackup(Runner):
         active = team.observed.options.get(ACTIVEPORT)
         return isinstance(active, int) and active in team.awaited and team.observed.serves(active)
 
+    def _settling(self, team: TeamView, now: float) -> bool:
+        """Whether the first choice has to wait for a port that has a carrier already."""
+        if not self._settled and not team.adopted and any(port.up for port in team.ports.values()):
+            self._settle_until = self._settle_until or now + SETTLE_S
+            self._settled = now >= self._settle_until or not any(port.settling for port in team.ports.values())
+            return not self._settled
+        return False
+
     def _take_over(self, team: TeamView) -> None:
         """Keep the port the kernel already uses: a restart must not touch traffic."""
         active = team.observed.options.get(ACTIVEPORT)
@@ -202,7 +222,16 @@ class ActiveBackup(Runner):
         elif current.config.sticky:
             return
         candidates = [port for port in team.ports.values() if port.up]
-        best = max(candidates, key=lambda port: rank(port, self._media_of(port), port is current), default=None)
+        first = self._active_since is None and not team.adopted
+
+        def merit(port: PortView) -> tuple[int, ...]:
+            return (
+                *rank(port, self._media_of(port), port is current),
+                -place(port, team) if first else 0,
+                -port.ifindex,
+            )
+
+        best = max(candidates, key=merit, default=None)
         if best is not None and best is not current:
             self._activate(best, now, lost=before is not None and self.active is None)
 
@@ -258,6 +287,11 @@ class ActiveBackup(Runner):
                 return own | ({active.ifindex: team.mac} if active else {})
 
 
-def rank(port: PortView, media: tuple[int, int], is_current: bool) -> tuple[int, int, int, int, int]:
-    """Sort key of a candidate with its speed and duplex: larger is better, no two ports are equal."""
-    return (port.priority, *media, int(is_current), -port.ifindex)
+def place(port: PortView, team: TeamView) -> int:
+    """Where the port stands among those that are to be; behind them if nobody names it."""
+    return next((place for place, name in enumerate(team.order) if name in port.names), len(team.order))
+
+
+def rank(port: PortView, media: tuple[int, int], is_current: bool) -> tuple[int, int, int, int]:
+    """What a candidate with its speed and duplex is worth: larger is better."""
+    return (port.priority, *media, int(is_current))

@@ -126,6 +126,11 @@ class PortView(Protocol):
         ...
 
     @property
+    def settling(self) -> bool:
+        """It has a carrier and is not operational yet: the kernel gets round to that in a moment."""
+        ...
+
+    @property
     def up(self) -> bool:
         """The link watchers' combined verdict."""
         ...
@@ -182,6 +187,8 @@ class TeamView:
     """Ports of the kernel that have a link and are to be ours as soon as the names of their watchers' hosts are resolved."""
     name: str = ""
     """Of the team device."""
+    order: Collection[str] = ()
+    """Names of the links that are to be ports, in the order in which they are added."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ change in order, so until our own is announced (an echo), what contradicts it is
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from pyteamd.core.silence import Silence
@@ -59,6 +59,8 @@ class Facts:
         self._unenslaved_macs: dict[int, bytes] = {}
         self._by_name: dict[str, int] = {}
         """Every name of the links there are."""
+        self._standing_on: dict[int, dict[int, None]] = {}
+        """Known links by the one they stand on."""
         self._echoes: dict[Hashable, Echo] = {}
         """By place: what we wrote and the kernel has not announced yet."""
 
@@ -90,6 +92,21 @@ class Facts:
         """The known link that has this name, the kernel's or an alternative one."""
         ifindex = self._by_name.get(name)
         return None if ifindex is None else self.links.get(ifindex)
+
+    def standing_on(self, ifindex: int) -> Iterable[int]:
+        """Known links that were made on top of this one."""
+        return self._standing_on.get(ifindex, ())
+
+    def _restack(self, ifindex: int, before: int, after: int) -> None:
+        """The link stands on another one than before, 0 for none."""
+        if before == after:
+            return
+        if before and (others := self._standing_on.get(before)) is not None:
+            others.pop(ifindex, None)
+            if not others:
+                del self._standing_on[before]
+        if after:
+            self._standing_on.setdefault(after, {})[ifindex] = None
 
     def _rename(self, ifindex: int, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """The link has other names than before. One that another link has by now stays with that."""
@@ -126,6 +143,7 @@ class Facts:
         else:
             self.links.pop(link.ifindex, None)
         self._rename(link.ifindex, before.names if before else (), link.names if kept else ())
+        self._restack(link.ifindex, before.lower if before else 0, link.lower if kept else 0)
         # The driver may give a new port the team's address before rtnetlink names its master; that is not the port's own.
         if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac
@@ -149,6 +167,7 @@ class Facts:
         """The link no longer exists here. Returns whether it was known."""
         known = self.links.pop(ifindex, None)
         self._rename(ifindex, known.names if known else (), ())
+        self._restack(ifindex, known.lower if known else 0, 0)
         self.port_list.pop(ifindex, None)
         self._unenslaved_macs.pop(ifindex, None)
         self.observed.members.pop(ifindex, None)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import Facts
+from pyteamd.core.hindrance import Hindrance, Liberties, hindrance
 from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import REMOVED, TAKEN, Liberties, Members, WantedPorts, obstacle
+from pyteamd.core.wanted import REMOVED, TAKEN, Members, WantedPorts
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import HostName, LinkSeen
@@ -97,15 +98,26 @@ class Joining:
         same_owner = before is not None and before.master == link.master
         if same_owner or link.ifindex in self.members.out or link.master == self._facts.team.ifindex:
             return
-        if not obstacle(link, self.liberties(link)):
+        found = self.hindrance(link)
+        if found is None or not (link.master or before is None):
             return
-        if link.master:
-            problem = f"it belongs to {self._facts.name_of(link.master)}; it joins when it is free and down"
-        elif before is None:
-            problem = f"it is up; it joins when it is down (ip link set {link.name} down)"
-        else:
-            return
+        problem = "; ".join(filter(None, (f"it {found.why}", found.until))) + (f" ({found.hint})" if found.hint else "")
         self.notes.append(Note(Level.WARNING, f"{link.name}: not added: {problem}", link.name))
+
+    def hindrance(self, link: LinkSeen, get: Callable[[int], LinkSeen | None] | None = None) -> Hindrance | None:
+        """What keeps a link that is no port from becoming one, as it is now. `get`: see `hindrance.hindrance`."""
+        return hindrance(link, self.liberties(link), self._facts, get)
+
+    def hindered_by(self, ifindex: int, lower: int) -> bool:
+        """Whether a link that is wanted and is no port stands on this one, or is the one that this one stands on."""
+        if len(self.ports) >= len(self.members.wanted):
+            return False
+        missing = [self._facts.called(name) for name in self.members.wanted]
+        return any(
+            link.lower == ifindex or link.ifindex == lower
+            for link in missing
+            if link is not None and link.ifindex not in self.ports
+        )
 
     def leave(self, ifindex: int) -> Port | None:
         """The link is no port of ours any more, for whatever reason."""

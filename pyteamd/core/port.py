@@ -61,6 +61,11 @@ class Port:
         return self.link.running
 
     @property
+    def settling(self) -> bool:
+        """See PortView."""
+        return self.link.up and self.link.carrier is True and not self.link.running
+
+    @property
     def name(self) -> str:
         """Interface name now."""
         return self.link.name

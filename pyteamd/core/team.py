@@ -97,8 +97,10 @@ class Team:
         facts = self.facts = Facts(link)
         self.once = SetOnce(self.runner, config.team)
         self.joining = Joining(config, self.facts, self.once, config.port_names() if enslave else ())
-        awaited, self.carrier = self.joining.awaited, Carrier(facts)
-        self.view = TeamView(link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted, awaited, link.name)
+        self.carrier = Carrier(facts)
+        awaited, order = self.joining.awaited, self.members.wanted
+        about = (link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted)
+        self.view = TeamView(*about, awaited, link.name, order)
         self.phase = Phase.AWAITED
         self.failed = ""
         """Why the team cannot start; "" when it can."""
@@ -259,7 +261,8 @@ class Team:
                 self.backoff.forgive_port(ifindex, now)
             if wanted:
                 self.joining.look_at(event, before)
-            return self._join(ifindex, now) or wanted or ifindex in self.members.released
+            matters = wanted or ifindex in self.members.released or self.joining.hindered_by(ifindex, event.lower)
+            return self._join(ifindex, now) or matters
         if event.master != self.view.ifindex:
             self.joining.taken(port, event.master)
             self._leave(ifindex)
@@ -290,7 +293,9 @@ class Team:
             self.phase = Phase.GONE
             return True
         link = self.facts.links.get(event.ifindex)
-        matters = self._leave(event.ifindex) or (link is not None and self._named(link))
+        matters = self._leave(event.ifindex) or (
+            link is not None and (self._named(link) or self.joining.hindered_by(event.ifindex, link.lower))
+        )
         self.joining.link_gone(event.ifindex)
         self.facts.link_gone(event.ifindex)
         return matters

@@ -12,21 +12,12 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from pyteamd.core.facts import Facts
+from pyteamd.core.hindrance import Liberties, hindrance
 from pyteamd.model.events import LinkSeen
 
 TAKEN = "another program took it out"
 REMOVED = "it was removed by command"
 UNNAMED = "the configuration does not name it any more"
-
-
-@dataclass(frozen=True, slots=True)
-class Liberties:
-    """What the settings of a port allow to be done to the link before it joins."""
-
-    steal: bool = False
-    """It may be taken from another device."""
-    set_down: bool = False
-    """It may be set down."""
 
 
 @dataclass(slots=True)
@@ -135,7 +126,7 @@ class WantedPorts:
                 found.members[ifindex] = True
                 continue
             liberties = liberties_for(link) if link.master or link.up else Liberties()
-            if link.ifindex in self.asked or not obstacle(link, liberties):
+            if link.ifindex in self.asked or not hindrance(link, liberties, facts):
                 found.members[ifindex] = True
                 if liberties.steal:
                     found.steal.add(ifindex)
@@ -143,12 +134,3 @@ class WantedPorts:
                     found.set_down.add(ifindex)
         found.members.update(dict.fromkeys(sorted(self.released), False))
         return found
-
-
-def obstacle(link: LinkSeen, liberties: Liberties) -> str:
-    """Why a link cannot be had as it is now; "" when it can, as far as one can see."""
-    if link.master:
-        return "" if liberties.steal else "it belongs to another device"
-    if link.up:
-        return "" if liberties.set_down else "it is up"
-    return ""

@@ -200,6 +200,8 @@ async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     if not report["applied"]:
         log.error("%s: refused, nothing changes.", file, extra=fields_of(Incident.CONFIG_REFUSED, TEAM=device))
         return
+    for line in report["warnings"]:
+        log.warning("%s", line)
     for changed in report["changes"]:
         log.info("%s: %s", device, changed["text"])
     told = fields_of(Incident.CONFIG_APPLIED, TEAM=device)

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pyteamd.config.config import Config
+from pyteamd.core.facts import Facts
+from pyteamd.core.hindrance import FRESH_MTU, Liberties, hindrance
 from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
 from pyteamd.daemon.control.desk import Desk
@@ -40,7 +42,7 @@ from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.daemon.write_thread import Writer
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import FrameSeen, HostName, HostsResolved, Resync, Stop
+from pyteamd.model.events import FrameSeen, HostName, HostsResolved, LinkSeen, Resync, Stop
 from pyteamd.model.setup import Setup
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
@@ -177,13 +179,17 @@ class TeamServer:
         """Before anything is touched: can every port be had? It is the end of a start as teamd's; others wait for what cannot."""
         if not (self.plan.strict and self.plan.enslave):
             return
+        facts = Facts(LinkSeen(0, self.plan.device, bytes(6), mtu=FRESH_MTU))
         for name in self.plan.config.port_names():
             link = self._kernel.find_link(name)
             owner = self._kernel.get_link(link.master) if link is not None and link.master else None
-            if link is None or not link.up or (owner is not None and owner.kind in CLOSE_THEIR_PORTS):
+            if link is None or (owner is not None and (not link.up or owner.kind in CLOSE_THEIR_PORTS)):
                 continue  # teamd starts; that it takes a port from another device then is another matter
-            reason = f"it belongs to {owner.name}" if owner is not None else f"it is up; ip link set {link.name} down"
-            raise StartFailed(errno.EBUSY, f"{link.name} cannot be added: {reason}.")
+            setup = self.plan.config.port(self.plan.config.key(link.names)).config
+            found = hindrance(link, Liberties(setup.steal, setup.set_down), facts, self._kernel.get_link)
+            if found is not None:
+                reason = "; ".join(filter(None, (found.why, found.hint)))
+                raise StartFailed(found.errno, f"{link.name} cannot be added: it {reason}.")
 
     def _device(self) -> tuple[int, bool]:
         """Ifindex of the device, and whether it was there before."""

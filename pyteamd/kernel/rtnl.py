@@ -1,7 +1,7 @@
 """rtnetlink's link messages: requests, and RTM_NEWLINK → LinkSeen.
 
 Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
-link has forty attributes and more, of which we want seven: decoding all of them costs 300 µs, so the wanted ones are
+link has forty attributes and more, of which we want eleven: decoding all of them costs 300 µs, so the wanted ones are
 picked out of the octets. Where they stand is the same in message after message about a link: it is remembered with all headers of
 attributes, which one `unpack` reads, and whose octets made which link is remembered too. Before even that, `peek` reads interface and
 flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
@@ -39,13 +39,21 @@ MAX_NAME: Final = 15
 MAX_ALTNAME: Final = 127
 """Octets of an alternative name (ALTIFNAMSIZ less the terminator)."""
 
+PAIRED: Final = ("netkit", "veth")
+"""Kinds whose IFLA_LINK is the other end of the pair."""
+
 IFF_UP: Final = 0x01
 IFF_RUNNING: Final = 0x40
 
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
-_WANTED: Final = (_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS)
+_MTU, _LINK, _LINK_NETNSID, _MAX_MTU = 4, 5, 37, 51
+_TYPE: Final = Struct("=18xH")
+_WANTED: Final = (
+    *(_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS),
+    *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU),
+)
 _KEPT: Final = 512
 _INFO_KIND: Final = 1
 _SKIP_STATISTICS: Final = 8  # RTEXT_FILTER_SKIP_STATS
@@ -165,7 +173,7 @@ def decode(octets: bytes) -> LinkSeen:
         if len(_layouts) >= _KEPT:
             _layouts.clear()
         layout = _layouts[len(octets)] = _layout(octets)
-    name, mac, master, about, carrier, properties, permanent_mac = [
+    name, mac, master, about, carrier, properties, permanent_mac, lower, namespace, mtu, max_mtu = [
         None if part is None else octets[part[0] : part[1]] for part in layout.wanted
     ]
     if name is None or ifindex <= 0:
@@ -173,6 +181,7 @@ def decode(octets: bytes) -> LinkSeen:
     return _link(
         ifindex, bool(flags & IFF_UP), bool(flags & IFF_RUNNING),
         name, mac or b"", master, _kind(about) if about else "", carrier, properties or b"", permanent_mac or b"",
+        lower if namespace is None else None, *_TYPE.unpack_from(octets), mtu, max_mtu,
     )  # fmt: skip
 
 
@@ -199,20 +208,28 @@ def _layout(octets: bytes) -> Layout:
 @lru_cache(maxsize=_KEPT)
 def _link(
     ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, kind: str, carrier: bytes | None,
-    properties: bytes, permanent_mac: bytes,
+    properties: bytes, permanent_mac: bytes, lower: bytes | None, hardware: int, mtu: bytes | None, max_mtu: bytes | None,
 ) -> LinkSeen:  # fmt: skip
     return LinkSeen(
         ifindex,
         name=text(name, 0, len(name)),
         mac=mac,
-        master=0 if master is None else number(master, 0, len(master)),
+        master=_number(master),
         up=up,
         running=running,
         permanent_mac=permanent_mac,
         kind=kind,
         carrier=None if carrier is None else any(carrier),
         altnames=_altnames(properties),
+        lower=0 if kind in PAIRED else _number(lower),
+        hardware=hardware,
+        mtu=_number(mtu),
+        max_mtu=_number(max_mtu),
     )
+
+
+def _number(octets: bytes | None) -> int:
+    return 0 if octets is None else number(octets, 0, len(octets))
 
 
 def _altnames(octets: bytes) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from pyteamd.model.desired import OptionKey, OptionValue, Write
 
+ETHERNET, LOOPBACK = 1, 772
+"""Device types (ARPHRD_…)."""
+
 HostName: TypeAlias = tuple[str, str]
 """A host as the configuration has it, and the address family it is wanted in ("inet", "inet6")."""
 
@@ -36,6 +39,14 @@ class LinkSeen:
     """IFLA_CARRIER, None when the kernel did not say."""
     altnames: tuple[str, ...] = ()
     """Further names of the link (IFLA_PROP_LIST), of up to 127 octets."""
+    lower: int = 0
+    """Ifindex of the link of this name space that it stands on (IFLA_LINK of a VLAN, a macvlan, …), 0 for none."""
+    hardware: int = ETHERNET
+    """Device type (ARPHRD_…)."""
+    mtu: int = 0
+    """Octets; 0 when the kernel did not say."""
+    max_mtu: int = 0
+    """The largest that the driver takes, in octets; 0 when the kernel did not say, or any."""
 
     @property
     def names(self) -> tuple[str, ...]:

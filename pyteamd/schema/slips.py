@@ -6,60 +6,111 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_TRAILING_COMMA = re.compile(r",\s*[}\]]")
-_COMMENT = re.compile(r"(^|[\s{},\[])(//|/\*|#)")
-_UNQUOTED_KEY = re.compile(r"[{,]\s*[A-Za-z_]\w*\s*:")
-_GLUED_KEY = re.compile(r"^\s*[A-Za-z_]\w*:\S", re.MULTILINE)
-_SECTION = re.compile(r"^\[[\w-]+\]\s*$", re.MULTILINE)
-_ASSIGNMENT = re.compile(r"^[A-Z_]+=", re.MULTILINE)
+_CONVERT = "see: pyteamd convert --from"
+NAMED_JSON = "the name ends in .json, and this is no JSON; name a file in YAML .yaml"
+NO_MAPPING = "in YAML a line is a key, a colon, a blank and a value"
 
+JSON_ERRORS = (
+    (r"near '(True|False|None|TRUE|FALSE|NULL|yes|no|on|off)'", "JSON writes true, false and null, in small letters"),
+    (r"near '='", "in JSON a colon stands between key and value"),
+    (r"near '[‘’“”„«]", "these are typographic quotes; JSON has plain ones"),
+    (
+        r"near '(\+|0|\.)|'[}\]]' expected near '[xXoObB.]'",
+        "JSON numbers are decimal, without + and without a 0 before them",
+    ),
+    (r"'[}\]]' expected near '[\"{\[]", "a comma is missing before it"),
+    (r"'[}\]]' expected near ';'", "in JSON a comma stands between members"),
+    (
+        r"'[}\]]' expected near end of file|string or '}' expected near end of file",
+        "a closing brace or bracket is missing",
+    ),
+    (r"end of file expected near '[}\]]'", "there is a closing brace or bracket too many"),
+    (r"end of file expected", "a configuration is one object, and nothing follows it"),
+    (r"':' expected", "in JSON a colon stands between key and value"),
+    (r"unexpected newline", "a string ends on the line on which it begins; is its closing quote missing?"),
+    (r"invalid escape", r"in a JSON string a backslash is written \\"),
+)
+"""What jansson says, and what was probably meant."""
+JSON_TEXTS = (
+    (r",\s*[}\]]", "JSON has no comma before a closing brace or bracket"),
+    (r"(^|[\s{},\[])(//|/\*|#)", "JSON has no comments; in YAML they begin with #"),
+    (r"^(?=[^\"]*')[^\"]*$", "JSON strings stand in double quotes"),
+    (r"^\s*\{(?s:.)*[{,]\s*'", "JSON strings stand in double quotes"),
+    (r"^\s*\{((?s:.)*[{,])?\s*[A-Za-z_][\w.-]*\s*:", "JSON keys stand in double quotes"),
+)
+"""How such a text looks; asked before JSON_ERRORS."""
+YAML_TEXTS = (
+    (r"(?m)^[ ]*\t", "YAML is indented with blanks, not with tabs"),
+    (r"(?m)^\s*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
+    (r"^\s*(//|/\*)", "JSON has no comments; in YAML they begin with #"),
+    (r"(?m)^\s*[A-Za-z_]\w*\s*=", "in YAML a colon and a blank stand between key and value"),
+)
+YAML_ERRORS = (
+    (r"another document", "a configuration is one document: no line --- in the middle"),
+    (r"expected <block end>", "keys of one level begin in the same column"),
+    (r"unexpected end of stream", "a quote is not closed"),
+    (r"stream end", "a brace or bracket is not closed"),
+    (r"could not find expected ':'", "a key ends with a colon"),
+    (r"cannot start any token", "a value that begins with this character stands in quotes"),
+    (r"mapping values are not allowed", "a value with a colon and a blank in it stands in quotes"),
+)
+PROGRAMS = (
+    (r"^\[(NetDev|Match|Network|Link)\]\s*$", f"a file of systemd-networkd; {_CONVERT} networkd FILE"),
+    (r"^\[(connection|team|bond|ipv4|ipv6|ethernet)\]\s*$", f"a keyfile of NetworkManager; {_CONVERT} keyfile FILE"),
+    (r"^\[[\w-]+\]\s*$", "a file in sections, which pyteamd does not read"),
+    (r"^[A-Z][A-Z0-9_]*=", f"an ifcfg file; {_CONVERT} ifcfg FILE"),
+    (r"^(iface|auto|allow-\w+|source)\s+\S", f"/etc/network/interfaces; {_CONVERT} ifupdown FILE"),
+    (r"^<(\?xml|interface|network)\b", "XML, of libvirt or wicked, which pyteamd does not read"),
+    (r"^#!", "a program"),
+    (r"^-\s+(name|hosts|import_playbook|include|tasks)\s*:", "an Ansible playbook, which pyteamd does not read"),
+)
+"""How the lines of other programs' files look, which are neither JSON nor a mapping in YAML."""
+
+ANSIBLE, SONIC = (
+    "variables of an Ansible role, which pyteamd does not read",
+    "a SONiC configuration, which pyteamd does not read",
+)
 FOREIGN_KEYS = {
-    "network": "a netplan file; see: pyteamd convert --from netplan FILE",
-    "interfaces": "an nmstate file; see: pyteamd convert --from nmstate FILE",
-    "network_connections": "variables of an Ansible role, which pyteamd does not read",
-    "PORTCHANNEL": "a SONiC configuration, which pyteamd does not read",
-    "PORTCHANNEL_MEMBER": "a SONiC configuration, which pyteamd does not read",
+    "network": f"a netplan file; {_CONVERT} netplan FILE",
+    "interfaces": f"an nmstate file; {_CONVERT} nmstate FILE",
+    "desiredState": f"a manifest with an nmstate file in it; {_CONVERT} nmstate FILE",
+    "network_connections": ANSIBLE,
+    "network_provider": ANSIBLE,
+    "network_state": ANSIBLE,
+    "PORTCHANNEL": SONIC,
+    "PORTCHANNEL_MEMBER": SONIC,
+    "PORTCHANNEL_INTERFACE": SONIC,
+    "DEVICE_METADATA": SONIC,
+    "setup": "the state of a team (state dump); its configuration is what config dump prints",
 }
 """A key that names the kind of a file of another program."""
 
 
-def in_json(text: str) -> str:
-    """What is probably wrong with a text that is no JSON; "" when nothing comes to mind."""
+def in_json(text: str, error: str = "") -> str:
+    """What is probably wrong with a text that is no JSON; "" when nothing comes to mind. `error`: what the parser said."""
     if kind := other_program(text):
         return f"this looks like {kind}"
-    if _TRAILING_COMMA.search(text):
-        return "JSON has no comma before a closing brace or bracket"
-    if _COMMENT.search(text):
-        return "JSON has no comments; in YAML they begin with #"
-    if "'" in text and '"' not in text:
-        return "JSON strings stand in double quotes"
-    if text.lstrip().startswith("{") and _UNQUOTED_KEY.search(text):
-        return "JSON keys stand in double quotes"
-    return ""
+    if not text.strip():
+        return "there is nothing in it"
+    return _first(JSON_TEXTS, text) or _first(JSON_ERRORS, error)
 
 
-def in_yaml(text: str) -> str:
+def in_yaml(text: str, error: str = "") -> str:
     """What is probably wrong with a text that is no YAML, or no mapping."""
     if kind := other_program(text):
         return f"this looks like {kind}"
-    if any("\t" in line[: len(line) - len(line.lstrip())] for line in text.splitlines()):
-        return "YAML is indented with blanks, not with tabs"
-    if _GLUED_KEY.search(text):
-        return "in YAML a blank follows the colon behind a key"
-    if text.lstrip().startswith(("//", "/*")):
-        return "JSON has no comments; in YAML they begin with #"
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return "there are only comments in it"
-    return ""
+    return _first(YAML_TEXTS, text) or _first(YAML_ERRORS, error)
 
 
 def other_program(text: str) -> str:
     """The kind of file of another program that this text is; "" for none that is known."""
-    if _SECTION.search(text):
-        return "a keyfile of NetworkManager or a file of systemd-networkd; see: pyteamd convert --from keyfile FILE, --from networkd FILE"
-    if _ASSIGNMENT.search(text):
-        return "an ifcfg file; see: pyteamd convert --from ifcfg FILE"
-    return ""
+    return next((kind for pattern, kind in PROGRAMS if re.search(pattern, text, re.MULTILINE)), "")
+
+
+def _first(rows: Iterable[tuple[str, str]], text: str) -> str:
+    return next((sentence for pattern, sentence in rows if re.search(pattern, text)), "")
 
 
 def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
@@ -67,4 +118,9 @@ def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
     if not tree or any(key in known for key in tree):
         return ""
     kinds = [kind for key, kind in FOREIGN_KEYS.items() if key in tree]
-    return f"this is {kinds[0]}" if kinds else "this is no configuration of a team"
+    if kinds:
+        return f"this is {kinds[0]}"
+    inside = [key for key, value in tree.items() if isinstance(value, dict) and any(name in known for name in value)]
+    if inside:
+        return f"the configuration stands one level too deep, below {inside[0]}"
+    return "this is no configuration of a team"

@@ -1,7 +1,8 @@
 """Reads the text of a configuration: JSON as teamd does, or YAML; and finds the place of a key in it.
 
-Which of the two it is, the text itself says: JSON begins with a brace (or with a bracket, which is then refused
-because the outermost value must be an object). Anything else is YAML if it is a mapping; if it is not, it is told as
+Which of the two it is, the file's name says where it ends in .json, .yaml or .yml; JSON in a file named .yaml is read as JSON, which
+is YAML, too. Of any other file, and of a text without one, the text itself says it: JSON begins with a brace (or with a bracket, which
+is then refused because the outermost value must be an object). Anything else is YAML if it is a mapping; if it is not, it is told as
 teamd would tell it, as broken JSON.
 
 JSON is read by pyteamd.schema.json_text, which keeps no places. They are looked up in the text when there is a problem to tell,
@@ -18,6 +19,7 @@ from typing import Any
 from pyteamd.schema import json_text, slips
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity
 
+YAML_ENDINGS = ("yaml", "yml")
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^\s{}\[\]:,"]++')
@@ -51,10 +53,22 @@ def read(text: str | bytes, file: str = "") -> Source:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    plain = text.removeprefix(_BOM).lstrip(_BLANK)
-    if plain[:1] not in ("{", "[", ""):
+    ending = file.rpartition(".")[2].lower()
+    looks_like_json = text.removeprefix(_BOM).lstrip(_BLANK)[:1] in ("{", "[", "")
+    if ending == "json":
+        return _read_json(text, file, "" if looks_like_json else slips.other_program(text) or slips.NAMED_JSON)
+    if ending in YAML_ENDINGS and looks_like_json and not is_json(text):
         return _read_yaml(text, file)
-    return _read_json(text, file)
+    return _read_json(text, file) if looks_like_json else _read_yaml(text, file)
+
+
+def is_json(text: str) -> bool:
+    """Whether a text can be read as JSON."""
+    try:
+        json_text.loads(text)
+    except json_text.JanssonError:
+        return False
+    return True
 
 
 def read_object(text: str | bytes, what: str) -> dict[str, Any]:
@@ -62,7 +76,9 @@ def read_object(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         tree = json_text.loads(text)
     except json_text.JanssonError as error:
-        raise _broken(error, "", f"{what}: Failed to parse port config string: {error}") from None
+        shown = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+        hint = slips.in_json(shown, str(error))
+        raise _broken(error, "", f"{what}: Failed to parse port config string: {error}", hint) from None
     if not isinstance(tree, dict):
         raise ConfigError([Problem(Severity.PORT, (), "must be an object, not a list")])
     return tree
@@ -75,7 +91,7 @@ def _read_json(text: str, file: str, meant: str = "") -> Source:
         hint = (
             "the text begins with a byte order mark, remove it"
             if text.startswith(_BOM)
-            else meant or slips.in_json(text)
+            else meant or slips.in_json(text, str(error))
         )
         raise _broken(error, file, f"Failed to parse config: {error}", hint) from None
     if not isinstance(tree, dict):
@@ -89,9 +105,9 @@ def _read_yaml(text: str, file: str) -> Source:
     try:
         tree, places = yaml_text.parse(text)
     except yaml_text.YamlError as error:
-        raise _broken(error, file, f"Failed to parse config: {error}", slips.in_yaml(text)) from None
+        raise _broken(error, file, f"Failed to parse config: {error}", slips.in_yaml(text, str(error))) from None
     if not isinstance(tree, dict):
-        return _read_json(text, file, slips.in_yaml(text))
+        return _read_json(text, file, slips.in_yaml(text) or slips.NO_MAPPING)
     # `eth0:` with nothing behind it is the natural way to write an empty object in YAML.
     ports = tree.get("ports")
     if isinstance(ports, dict):

@@ -17,8 +17,8 @@ from typing import ClassVar, TypeAlias
 
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, Refused, Resync
-from pyteamd.sim.link import ETHERNET, NO_HARDWARE, SimLink, link_seen
+from pyteamd.model.events import ETHERNET, CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, Refused, Resync
+from pyteamd.sim.link import NO_HARDWARE, SimLink, link_seen
 from pyteamd.sim.net import SimNet, SimSocket
 from pyteamd.sim.team import Refusal, SimTeam
 
@@ -235,12 +235,22 @@ class SimKernel:
             self._join_other(link, self.links[master])
         self._linkwatch()
 
-    def add_other(self, name: str, kind: str = BRIDGE) -> SimLink:
-        """A device that is no team: a bridge, a bond (which opens its ports and closes them again), or a tunnel, which has none."""
+    def add_other(self, name: str, kind: str = BRIDGE, lower: int = 0) -> SimLink:
+        """A device that is no team: a bridge, a bond (which opens its ports and closes them again), a tunnel, which has none, or
+        something that stands on another link."""
         link = self._new_link(name, self._free_mac() if kind != TUN else b"", kind)
         link.hardware = NO_HARDWARE if kind == TUN else ETHERNET
+        link.lower = lower
         self.link_changed(link)
         return link
+
+    def set_mtu(self, ifindex: int, mtu: int) -> None:
+        """`ip link set … mtu`. Raises Refusal."""
+        link = self.links[ifindex]
+        if link.max_mtu and mtu > link.max_mtu:
+            raise Refusal(errno.EINVAL)
+        link.mtu = mtu
+        self.link_changed(link)
 
     def set_altnames(self, ifindex: int, *names: str) -> None:
         """`ip link property add … altname`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyteamd.model.events import LinkSeen
+from pyteamd.model.events import ETHERNET, LOOPBACK, LinkSeen
 
-ETHERNET, NO_HARDWARE = 1, 0xFFFE
+NO_HARDWARE = 0xFFFE
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +32,10 @@ class SimLink:
     hardware: int = ETHERNET
     """Device type (ARPHRD_…); a team takes that of its first port."""
     altnames: tuple[str, ...] = ()
+    lower: int = 0
+    """The link it stands on."""
+    mtu: int = 1500
+    max_mtu: int = 65535
     peer: SimLink | None = None
 
     @property
@@ -57,4 +61,8 @@ def link_seen(link: SimLink) -> LinkSeen:
         kind=link.kind,
         carrier=link.carrier,
         altnames=link.altnames,
+        lower=link.lower,
+        hardware=LOOPBACK if link.loopback else link.hardware,
+        mtu=link.mtu,
+        max_mtu=link.max_mtu,
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pyteamd.core.hindrance import HANDLERS
 from pyteamd.kernel.option_table import OPTIONS, Kind, TeamOption, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
@@ -77,6 +78,7 @@ class Surroundings(Protocol):
     """The rest of the kernel, as far as the driver calls it."""
 
     independent: bool
+    links: dict[int, SimLink]
 
     def announce(self, team: SimTeam, *events: KernelEvent) -> None:
         """The team family says something."""
@@ -265,6 +267,7 @@ class SimTeam:
             raise Refusal(errno.EBUSY, "Device is up. Set it down before adding it as a team port")
         if self.ports and link.hardware != self.link.hardware:
             raise Refusal(errno.EBUSY, "Device is of different type")
+        self._stack_port(link)
         self.link.hardware = link.hardware
         port = SimPort(link, link.mac)
         if self.mode in FOLLOWS_TEAM_MAC:
@@ -277,6 +280,19 @@ class SimTeam:
         self._announce_port(port, link.running)
         self.check_carrier()
         self.kernel.announce(self, *self._port_options(port))
+
+    def _stack_port(self, link: SimLink) -> None:
+        """What the kernel finds while it adds a port: its MTU, the link it stands on, and links that stand on it."""
+        lower = self.kernel.links.get(link.lower)
+        if self.link.mtu > (link.max_mtu or self.link.mtu):
+            raise Refusal(errno.EINVAL)
+        if lower is not None and lower.mtu < self.link.mtu:
+            raise Refusal(errno.ERANGE)
+        if lower is not None and not lower.up:
+            raise Refusal(errno.ENETDOWN)
+        if any(other.lower == link.ifindex and other.kind in HANDLERS for other in self.kernel.links.values()):
+            raise Refusal(errno.EBUSY)
+        link.mtu = self.link.mtu
 
     def remove_port(self, link: SimLink) -> None:
         """Release: options go first, then the port, then the link gets its own address back."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pyteamd.core.backoff import port_of
-from pyteamd.core.joining import SETTINGS, unusable
+from pyteamd.core.joining import SETTINGS, stand_ins, unusable
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
 from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED
@@ -166,6 +166,8 @@ def of_watchers(team: Team, port: Port, now: float) -> Reason | None:
         return None
     down = [watcher for watcher in port.watchers if not watcher.up]
     hint = "link_watch_policy is all" if len(down) < len(port.voters()) and port.policy_all else ""
+    if stand_ins(port) and not any(other.up for other in team.ports.values()):
+        hint = "give the address, if the name can be resolved through this team only"
     if waiting := patience(port, False):
         return Reason(False, waiting.reason, hint, port.running_since, waiting.rest + left(waiting, now))
     why = down[0].verdict().text if down else "no link watcher says up"
@@ -274,8 +276,9 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
         return Reason(False, f"is no port: {why}", "" if tried and not link.up else add)
     if not team.members.wants(link):
         return Reason(False, "is no port: nobody asked for it", add)
-    if link.up and not team.joining.liberties(link).set_down:
-        return Reason(False, "is up, and a port must be down when it is added", down)
+    if found := team.joining.hindrance(link, links.get_link):
+        up = f"{found.why}, and a port must be down when it is added"
+        return Reason(False, up if found.hint == down else found.why, found.advice)
     if why := team.joining.refusals.get(link.ifindex, ""):
         held = next((a for a in team.backoff.held(now) if a.write == SetMember(link.ifindex, True)), None)
         return Reason(False, why, f"next try in {held.hold_until_s - now:.1f} s" if held is not None else "")

@@ -197,6 +197,16 @@ def asked_for_and_owned_by_another() -> Told:
 
 @at("eth3")
 def refused_by_the_kernel() -> Told:
+    made = told(backup(), start=False)
+    made.world.kernel.add_pair("eth3", "far")
+    made.world.refuse("enslave", "eth3", None, "EPERM")
+    begin(made, backup(eth1={}, eth3={}))
+    made.world.pass_time(1.0)
+    return made
+
+
+@at("eth3")
+def of_another_type() -> Told:
     made = told(backup(tun0={}, eth3={}), "tun0", start=False)
     kernel = made.world.kernel
     kernel.delete_link(made.world.ifindex_of("tun0"))
@@ -204,6 +214,45 @@ def refused_by_the_kernel() -> Told:
     kernel.add_pair("eth3", "far")
     begin(made, backup(tun0={}, eth3={}))
     made.world.pass_time(1.0)
+    return made
+
+
+@at("eth3.5")
+def on_a_link_that_is_down() -> Told:
+    return stacked("eth3", "eth3.5", "vlan", "eth3.5")
+
+
+@at("eth3")
+def under_a_macvlan() -> Told:
+    return stacked("eth3", "mv0", "macvlan", "eth3")
+
+
+@at("team0.5")
+def on_the_team_itself() -> Told:
+    made = told(backup(**{"eth1": {}, "team0.5": {}}))
+    made.world.kernel.add_other("team0.5", "vlan", made.team.view.ifindex)
+    made.world.settle()
+    return made
+
+
+@at("eth3")
+def mtu_of_the_team_too_large() -> Told:
+    made = told(backup(eth1={}, eth3={}))
+    kernel = made.world.kernel
+    kernel.set_mtu(made.team.view.ifindex, 9000)
+    link = kernel.add_pair("eth3", "far")
+    link.max_mtu = 1500
+    kernel.link_changed(link)
+    made.world.settle()
+    return made
+
+
+def stacked(lower: str, upper: str, kind: str, port: str) -> Told:
+    """A link on another one; `port` is configured."""
+    made = told(backup(**{"eth1": {}, port: {}}), start=False)
+    link = made.world.kernel.add_pair(lower, "far")
+    made.world.kernel.add_other(upper, kind, link.ifindex)
+    begin(made, backup(**{"eth1": {}, port: {}}))
     return made
 
 
@@ -229,6 +278,12 @@ def loopback() -> Told:
 
 @at("eth2")
 def host_without_an_address() -> Told:
+    ping = {"name": "arp_ping", "target_host": "gw.example"}
+    return told(backup(eth1={}, eth2={"link_watch": ping}))
+
+
+@at("eth2")
+def no_host_has_an_address_yet() -> Told:
     return told({**backup(), "link_watch": {"name": "arp_ping", "target_host": "gw.example"}})
 
 

@@ -30,6 +30,7 @@ class FakePort:
     original_mac: bytes = b""
     name: str = ""
     config: LacpPortConfig = field(default_factory=LacpPortConfig)
+    settling: bool = False
     gated: bool = False
     damped: bool = False
 

@@ -37,6 +37,7 @@ class FakePort:
     duplex: int = 1
     up: bool = True
     name: str = ""
+    settling: bool = False
     gated: bool = False
     damped: bool = False
 

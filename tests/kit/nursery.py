@@ -25,7 +25,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACES = ("net", "mnt")
-PROGRAMS = {"pyteamd": "pyteamd.cli.pyteamd.main", "pyteamdctl": "pyteamd.cli.pyteamdctl.main"}
+PROGRAMS = {
+    "pyteamd": "pyteamd.cli.pyteamd.main",
+    "teamd": "pyteamd.cli.pyteamd.main",
+    "pyteamdctl": "pyteamd.cli.pyteamdctl.main",
+}
 MODULES = (
     *("cli.pyteamd.run", "schema.text", "schema.problems", "schema.json_text"),
     *("daemon.control", "daemon.pid_file", "client.connection"),

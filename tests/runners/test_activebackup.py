@@ -33,6 +33,7 @@ class FakePort:
     speed_unknown: bool = False
     gated: bool = False
     damped: bool = False
+    settling: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,18 +56,20 @@ class Bench:
     ports: dict[int, FakePort] = field(default_factory=dict)
     observed: Observed = field(default_factory=Observed)
     adopted: bool = False
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.runner = ActiveBackup(ActiveBackupConfig(hwaddr_policy=self.policy))
 
     @property
     def view(self) -> TeamView:
-        return TeamView(TEAM, TEAM_MAC, True, dict(sorted(self.ports.items())), self.observed, self.adopted)
+        ports = dict(sorted(self.ports.items()))
+        return TeamView(TEAM, TEAM_MAC, True, ports, self.observed, self.adopted, order=self.order)
 
-    def put(self, *ports: FakePort) -> int | None:
+    def put(self, *ports: FakePort, now: float = 0.0) -> int | None:
         """Show the runner these ports (new or changed); returns the active one."""
         self.ports.update({port.ifindex: port for port in ports})
-        self.runner.handle(Tick(), self.view, 0.0)
+        self.runner.handle(Tick(), self.view, now)
         return self.runner.active
 
     def change(self, ifindex: int, **values: object) -> int | None:
@@ -220,3 +223,34 @@ def test_what_was_judged_is_only_what_counts() -> None:
     bench.runner.take()
     bench.change(2, mac=b"\x02\0\0\0\0\x77")
     assert bench.runner.take() == ([], [])
+
+
+@pytest.mark.parametrize(("order", "wanted"), [(("eth1", "eth2"), 1), (("eth2", "eth1"), 2)])
+def test_first_choice_of_equal_ports_is_the_configurations_whichever_comes_up_first(
+    order: tuple[str, str], wanted: int
+) -> None:
+    one, two = (FakePort(number, up=False, running=False) for number in (1, 2))
+    for quick, slow in ((one, two), (two, one)):
+        made = Bench(order=order)
+        assert made.put(replace(quick, settling=True), replace(slow, settling=True)) is None
+        assert made.put(replace(quick, up=True), replace(slow, settling=True)) is None
+        assert made.runner.broken(made.view) == []
+        assert made.put(replace(quick, up=True), replace(slow, up=True)) == wanted
+        assert made.runner.deadline() is None
+
+
+def test_first_choice_does_not_wait_for_a_cable_nor_long() -> None:
+    up, cut = FakePort(2), FakePort(1, up=False, running=False)
+    assert Bench().put(up, cut) == 2
+    made = Bench()
+    assert made.put(up, replace(cut, settling=True)) is None
+    until = made.runner.deadline()
+    assert until is not None
+    assert made.put(now=until - 0.001) is None
+    assert made.put(now=until) == 2
+    assert made.put(FakePort(1)) == 2, "the active port stays"
+
+
+def test_nothing_is_awaited_when_a_team_is_taken_over() -> None:
+    made = Bench(adopted=True)
+    assert made.put(FakePort(2), FakePort(1, up=False, running=False, settling=True)) == 2

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from config_kit import told
 
+from pyteamd.schema.problems import ConfigError
+from pyteamd.schema.text import read
+
 COMMA = "JSON has no comma before a closing brace or bracket"
 QUOTES = "JSON strings stand in double quotes"
 
@@ -22,6 +25,42 @@ QUOTES = "JSON strings stand in double quotes"
         ("device:team0\n", "in YAML a blank follows the colon behind a key"),
         ("runner:\n\tname: lacp\n", "YAML is indented with blanks, not with tabs"),
         ("# nothing\n\n# yet\n", "there are only comments in it"),
+        ('{"device": "team0"\n "ports": {}}', "a comma is missing before it"),
+        ('{"ports": {"a": {"sticky": True}}}', "JSON writes true, false and null, in small letters"),
+        ('{"ports": None}', "JSON writes true, false and null, in small letters"),
+        ('{"ports": {"a": {}}', "a closing brace or bracket is missing"),
+        ('{"ports": {}}}', "a closing brace or bracket too many"),
+        ("{“ports”: {}}", "typographic quotes"),
+        ('{"ports" = {}}', "in JSON a colon stands between key and value"),
+        ('{"debug_level": 010}', "JSON numbers are decimal"),
+        ('{"debug_level": +1}', "JSON numbers are decimal"),
+        ('{"debug_level": 0x1}', "JSON numbers are decimal"),
+        ('{"device": "team0"; "ports": {}}', "in JSON a comma stands between members"),
+        ('{"device": "te\nam0"}', "is its closing quote missing?"),
+        ('{"device": "C:\\x"}', "a backslash is written"),
+        ('{"device": "a"}\n{"device": "b"}', "a configuration is one object"),
+        ("", "there is nothing in it"),
+        ("device: a\nports:\n   a: {}\n  b: {}\n", "keys of one level begin in the same column"),
+        ('device: "team0\nports: {}\n', "a quote is not closed"),
+        ("ports: {a: {}\n", "a brace or bracket is not closed"),
+        ("device: team0\nports\n  a: {}\n", "a key ends with a colon"),
+        ("device: %team\n", "a value that begins with this character stands in quotes"),
+        ("device: team0: x\n", "a value with a colon and a blank in it stands in quotes"),
+        ("device: a\n---\ndevice: b\n", "a configuration is one document"),
+        ("device = team0\n", "in YAML a colon and a blank stand between key and value"),
+        ("device team0\n", "in YAML a line is a key, a colon, a blank and a value"),
+        (
+            "[NetDev]\nName=team0\n",
+            "this looks like a file of systemd-networkd; see: pyteamd convert --from networkd FILE",
+        ),
+        ("auto team0\niface team0 inet dhcp\n", "see: pyteamd convert --from ifupdown FILE"),
+        ("---\n- hosts: all\n  tasks: []\n", "this looks like an Ansible playbook"),
+        ("<interface><name>team0</name></interface>", "XML, of libvirt or wicked"),
+        ("#!/bin/sh\nteamd -d\n", "this looks like a program"),
+        ("#cloud-config\nnetwork:\n  version: 1\n", "a netplan file"),
+        ('{"DEVICE_METADATA": {}, "PORT": {}}', "this is a SONiC configuration"),
+        ('{"team0": {"runner": {"name": "lacp"}}}', "the configuration stands one level too deep, below team0"),
+        ('{"x": 1}', "this is no configuration of a team"),
         ("DEVICE=team0\nBONDING_OPTS=x\n", "this looks like an ifcfg file; see: pyteamd convert --from ifcfg FILE"),
         ("[connection]\nid=team0\n", "this looks like a keyfile of NetworkManager"),
         ("network:\n  version: 2\n", "this is a netplan file; see: pyteamd convert --from netplan FILE"),
@@ -48,3 +87,35 @@ def test_a_sentence_for_each(text: str, sentence: str) -> None:
 def test_advice_is_taken(key: str, value: str, words: str) -> None:
     (line,) = told(f'{{"runner": {{"name": "lacp", "{key}": {value}}}}}')
     assert line.endswith(words)
+
+
+JSON, YAML = '{"device": "team0"}', "device: team0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("team0.json", JSON, ""),
+        ("team0.json", YAML, "the name ends in .json, and this is no JSON; name a file in YAML .yaml"),
+        ("team0.JSON", YAML, "the name ends in .json"),
+        ("team0.json", "DEVICE=team0\n", "an ifcfg file"),
+        ("team0.yaml", YAML, ""),
+        ("team0.yml", YAML, ""),
+        ("team0.yaml", JSON, ""),
+        ("team0.yaml", '{"ports":\t{}}', ""),
+        ("team0.yaml", "{device: team0}", ""),
+        ("team0.conf", "{device: team0}", "JSON keys stand in double quotes"),
+        ("team0.conf", JSON, ""),
+        ("team0.conf", YAML, ""),
+        ("/run/teamd/team0", YAML, ""),
+        ("/dev/stdin", JSON, ""),
+    ],
+)
+def test_the_names_ending_says_what_it_is(name: str, text: str, sentence: str) -> None:
+    """As teamd, JSON is read whatever the name."""
+    if not sentence:
+        assert read(text, name).tree in ({"device": "team0"}, {"ports": {}})
+        return
+    with pytest.raises(ConfigError) as refused:
+        read(text, name)
+    assert sentence in str(refused.value)

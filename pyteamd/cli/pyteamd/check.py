@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ def check(arguments: Sequence[str], program: str) -> int:
         try:
             problems = _problems(name)
         except OSError as error:
-            print(f"{printable(name)}: cannot be read: {error.strerror}; begin one with: {beginning}", file=sys.stderr)
+            advice = f"; begin one with: {beginning}" if error.errno == errno.ENOENT else ""
+            print(f"{printable(name)}: cannot be read: {error.strerror}{advice}", file=sys.stderr)
             status = BAD
             continue
         if options.json:

@@ -155,7 +155,7 @@ def other_instance(options: Options) -> int:
     try:
         tree = read(config_text(options, log), options.config_file or "").tree
     except ConfigError as error:
-        return config_failed(error, log)
+        return config_failed(error, options.program, log)
     use_debug_level(options, tree.get("debug_level"), log)
     device = options.device
     if device is None and "device" in tree:
@@ -187,7 +187,7 @@ def run(options: Options) -> int:
         if error.problems and not error.teamd_lines:
             say_what_is_wrong(error.problems, error.file or "configuration", log)
             error = ConfigError([])
-        config_failed(error, log)
+        config_failed(error, options.program, log)
         return wrong_config(options.program, os.environ)
     use_debug_level(options, config.team.debug_level, log)
     device = config.team.device or free_device_name()
@@ -234,14 +234,19 @@ def config_text(options: Options, log: logging.Logger) -> str | bytes:
         return options.config_text
     if options.config_file is None:
         return "{}"
+    from pyteamd.schema.problems import ConfigError
+
     try:
         with open(options.config_file, "rb") as file:
             return file.read()
     except IsADirectoryError:
+        if options.program != "teamd":
+            told = [
+                f"{options.config_file}: is a directory; all teams of its files at once: pyteamd serve {options.config_file}"
+            ]
+            raise ConfigError([], options.config_file, told) from None
         return ""
     except OSError as error:
-        from pyteamd.schema.problems import ConfigError
-
         reason = f"unable to open {options.config_file}: {os.strerror(error.errno or 0)}"
         raise ConfigError([], options.config_file, [f"Failed to parse config: {reason}"]) from None
 
@@ -256,9 +261,9 @@ def say_what_is_wrong(problems: Sequence[Problem], file: str, log: logging.Logge
         log.warning("%s: %s", file, verdict(problems))
 
 
-def config_failed(error: Any, log: logging.Logger) -> int:
-    """Tell everything that is wrong with the configuration. Returns the exit code."""
-    hints = [problem.hint for problem in error.problems if problem.hint]
+def config_failed(error: Any, program: str, log: logging.Logger) -> int:
+    """Tell everything that is wrong with the configuration; what is no JSON as teamd, and under other names a hint. Returns the exit code."""
+    hints = [problem.hint for problem in error.problems if problem.hint and program != "teamd"]
     for line in [*error.teamd_lines, *hints] if error.teamd_lines else str(error).splitlines():
         log.error("%s", line)
     log.error("Failed to load config.")

@@ -7,6 +7,7 @@ they happen even together with `-h`: the path of `-f` is made absolute, and a tr
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -82,8 +83,10 @@ def _take(field: str) -> Callable[[Options, str], None]:
 
 def _config_file(options: Options, argument: str) -> None:
     try:
-        os.stat(argument)  # realpath would take "" for the working directory
-        options.config_file = os.path.realpath(argument, strict=True)
+        found = os.stat(argument)  # realpath would take "" for the working directory
+        # A pipe that has no name, as /dev/stdin often, has no path but the one it was given by.
+        nameless = stat.S_ISFIFO(found.st_mode) and not os.path.exists(os.path.realpath(argument))
+        options.config_file = os.path.abspath(argument) if nameless else os.path.realpath(argument, strict=True)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UsageError(f'Failed to get absolute path of "{argument}": {reason}') from None

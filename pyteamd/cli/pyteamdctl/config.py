@@ -10,6 +10,7 @@ from pyteamd.model.printable import printable, printable_tree
 
 DRY_RUN, DRY_RUN_OPTION, CONFIRM_OPTION = "dry-run", "--dry-run", "--confirm"
 LONGEST_S = 86400.0
+UNCHANGED = "nothing was changed; look at the file with: pyteamd check"
 USAGE = (
     "usage: config apply FILE [--dry-run | --confirm SECONDS]   "
     "for instance: pyteamdctl team0 config apply /etc/pyteamd/team0.conf --confirm 60"
@@ -24,6 +25,10 @@ def config_apply(session: Session) -> None:
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot read {path}: {error.strerror}") from None
+    if path.lower().endswith(".json") and text.lstrip()[:1] != "{":
+        from pyteamd.schema.slips import NAMED_JSON  # the daemon does not hear the name
+
+        raise VerbError(errno.EINVAL, f"{path}: error: {NAMED_JSON}\n{UNCHANGED} {path}")
     report = json.loads(session.client.fetch("ConfigApply", text, how))
     if session.json:
         session.print_document(**report)
@@ -37,7 +42,7 @@ def config_apply(session: Session) -> None:
             session.print(located(path, line))
     if report["problems"]:
         told = "\n".join(located(path, line) for line in report["problems"])
-        raise VerbError(errno.EINVAL, f"{told}\nnothing was changed; look at the file with: pyteamd check {path}")
+        raise VerbError(errno.EINVAL, f"{told}\n{UNCHANGED} {path}")
     if not (session.oneline or session.json):
         session.print(summary(report, how, path, session.client.team))
 

@@ -20,6 +20,7 @@ EXPLAINED: dict[tuple[str, ...], str] = {
     ("state", "item", "get"): "StateItemValueGet",
     ("state", "item", "set"): "StateItemValueSet",
     ("port", "config", "update"): "PortConfigUpdate",
+    ("port", "add"): "PortAdd",
 }
 REASON_S = 0.5
 """Another daemon does not know the method Reason, and teamd answers nothing to what it does not know."""

@@ -38,7 +38,7 @@ JOIN_TIMEOUT_S = 1.0
 """How long a reply waits for the kernel's events to confirm what the kernel has accepted; clients wait 5 s."""
 
 
-EXPLAINED = ("StateItemValueGet", "StateItemValueSet", "PortConfigUpdate")
+EXPLAINED = ("StateItemValueGet", "StateItemValueSet", "PortConfigUpdate", "PortAdd")
 """Methods whose errors say little, because they are teamd's; the first argument is what they are about."""
 
 
@@ -94,6 +94,9 @@ async def port_add(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex == pump.ifindex:
         raise UserError(*PORT_ADD_FAILED)
+    found = None if link.ifindex in pump.team.ports else pump.team.joining.hindrance(link, pump.kernel.get_link)
+    if found is not None and found.half_way:
+        raise UserError(*PORT_ADD_FAILED, f"{link.name} {found.why}{f' ({found.hint})' if found.hint else ''}")
     refused = await pump.request(PortAdd(link.ifindex, link))
     _check_membership(refused, link.ifindex, PORT_ADD_FAILED)
     await pump.until(lambda: link.ifindex in pump.team.ports, JOIN_TIMEOUT_S)

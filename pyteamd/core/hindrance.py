@@ -1,0 +1,120 @@
+"""What keeps a link from becoming a port, as far as that can be seen without asking the kernel for it.
+
+The kernel finds some of it only half-way: by then the link has another MTU, another address, or was opened, and all that is taken back.
+So a link is looked at first, and what cannot be had is left as it is. What is not seen here the kernel refuses, in its own words.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyteamd.core.facts import Facts
+from pyteamd.model.events import LOOPBACK, LinkSeen
+
+HANDLERS = frozenset(("ipvlan", "ipvtap", "macvlan", "macvtap"))
+"""Kinds that take all frames of the link they stand on, which a team would have to take: the driver's `rx_handler` is one for each link."""
+NARROW = HANDLERS | {"vlan"}
+"""Kinds whose MTU is at most that of the link they stand on."""
+FRESH_MTU = 1500
+"""Of a team device that was just made, in octets."""
+DEEPEST = 8
+"""Links on links; the kernel allows as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Liberties:
+    """What the settings of a port allow to be done to the link before it joins."""
+
+    steal: bool = False
+    """It may be taken from another device."""
+    set_down: bool = False
+    """It may be set down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a link cannot be had as it is now."""
+
+    why: str
+    """Continues a sentence that begins with the link."""
+    until: str = ""
+    """When it joins; "" for never, or when nobody can tell."""
+    hint: str = ""
+    """A command that helps."""
+    half_way: bool = False
+    """The kernel would find it after it has changed the link."""
+    errno: int = errno.EBUSY
+    """What the kernel would answer."""
+
+    @property
+    def advice(self) -> str:
+        """What helps, or at least when it ends."""
+        return self.hint or self.until
+
+
+def hindrance(
+    link: LinkSeen, liberties: Liberties, facts: Facts, get: Callable[[int], LinkSeen | None] | None = None
+) -> Hindrance | None:
+    """What is in the way of a link that is no port of the team; None when nothing is, as far as one can see.
+
+    `get`: links that `facts` does not have, those of other devices.
+    """
+    known = get or facts.links.get
+    if link.hardware == LOOPBACK:
+        return Hindrance("is the loopback device, which cannot be a port", errno=errno.EINVAL)
+    if stands_on(link, facts.team.ifindex, known):
+        return Hindrance(f"stands on {facts.team.name} itself")
+    if link.master and not liberties.steal:
+        return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
+    if link.up and not (liberties.set_down or liberties.steal):
+        return Hindrance("is up", "it joins when it is down", f"ip link set {link.name} down")
+    return of_other_links(link, facts, known) or of_mtu(link, facts, known)
+
+
+def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
+    """Other ports, links that stand on this one, links that it stands on."""
+    if link.hardware != facts.team.hardware and any(facts.observed.members.values()):
+        return Hindrance("is of another type than the ports there are", "it joins when they have left")
+    for ifindex in facts.standing_on(link.ifindex):
+        upper = known(ifindex)
+        if upper is not None and upper.kind in HANDLERS:
+            return Hindrance(
+                f"has {upper.kind} {upper.name} standing on it", "it joins when that is gone", half_way=True
+            )
+    lower = known(link.lower) if link.kind == "vlan" else None
+    if lower is not None and not lower.up:
+        text = f"stands on {lower.name}, which is down"
+        hint = f"ip link set {lower.name} up"
+        return Hindrance(text, "it joins when that is up", hint, half_way=True, errno=errno.ENETDOWN)
+    return None
+
+
+def of_mtu(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
+    """A port gets the team's MTU, which its driver, or the link it stands on, may not have."""
+    lower = known(link.lower) if link.kind in NARROW else None
+    limits = [limit for limit in (link.max_mtu, lower.mtu if lower is not None else 0) if limit]
+    if limits and facts.team.mtu > min(limits):
+        why = f"can have an MTU of at most {min(limits)}, and that of {facts.team.name} is {facts.team.mtu}"
+        hint = f"ip link set {facts.team.name} mtu {min(limits)}"
+        return Hindrance(why, "it joins when that fits", hint, half_way=True, errno=errno.EINVAL)
+    return None
+
+
+def stands_on(link: LinkSeen, ifindex: int, known: Callable[[int], LinkSeen | None]) -> bool:
+    """Whether a link is made on top of another one, or on what is on top of that."""
+    lower: LinkSeen | None = link
+    for _ in range(DEEPEST):
+        if lower is None or not lower.lower:
+            return False
+        if lower.lower == ifindex:
+            return True
+        lower = known(lower.lower)
+    return False
+
+
+def name_of(ifindex: int, known: Callable[[int], LinkSeen | None]) -> str:
+    """Name of a link, as far as it is known."""
+    link = known(ifindex)
+    return link.name if link is not None else f"interface {ifindex}"

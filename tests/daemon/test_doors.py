@@ -1,0 +1,128 @@
+"""Whichever way a configuration comes in, the same is said of it: -c, -f file or pipe, check, config apply, SIGHUP, port config update."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+from daemon_kit import ACTIVE_BACKUP, Lab
+
+from pyteamd.cli.pyteamd.check import check
+from pyteamd.cli.pyteamd.main import load_config
+from pyteamd.cli.pyteamd.options import Options, parse
+from pyteamd.schema.problems import ConfigError
+
+TEXTS = {
+    "comma": ('{"runner": {"name": "activebackup"},}', "JSON has no comma before a closing brace or bracket"),
+    "another program's": (
+        '{"network": {"version": 2}}',
+        "this is a netplan file; see: pyteamd convert --from netplan FILE",
+    ),
+    "no runner": ('{"runner": {"name": "activbackup"}}', "activebackup"),
+    "type": ('{"runner": {"name": "activebackup"}, "ports": {"eth1": {"prio": "high"}}}', "ports.eth1.prio: "),
+    "range": ('{"runner": {"name": "activebackup"}, "ports": {"eth1": {"queue_id": -1}}}', "ports.eth1.queue_id: "),
+    "unknown": ('{"runner": {"name": "activebackup"}, "ports": {"eth1": {"stikcy": true}}}', "did you mean 'sticky'?"),
+    "watcher": (
+        '{"runner": {"name": "activebackup"}, "ports": {"eth1": {"link_watch": {"name": "arp_ping"}}}}',
+        "ports.eth1.link_watch.target_host: missing",
+    ),
+}
+
+
+def options(*words: str) -> Options:
+    """A command line."""
+    return parse("pyteamd", list(words), "/nowhere/")
+
+
+def loaded(*words: str) -> str:
+    """What a start says of its configuration."""
+    try:
+        config = load_config(options(*words), logging.getLogger("doors"))
+    except ConfigError as error:
+        return "\n".join([str(error), *(problem.hint for problem in error.problems)])
+    return "\n".join(problem.told("x") for problem in config.problems)
+
+
+def piped(text: str) -> str:
+    """`-f` on a pipe that has no name, as of `… | pyteamd -f /dev/stdin`."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    try:
+        return loaded("-f", f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+
+
+def named_pipe(text: str, place: Path) -> str:
+    """`-f` on a FIFO."""
+    os.mkfifo(place / "fifo")
+    threading.Thread(target=(place / "fifo").write_text, args=(text,)).start()
+    return loaded("-f", str(place / "fifo"))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_at_a_start(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, words = TEXTS[name]
+    (tmp_path / "team0.conf").write_text(text)
+    check([str(tmp_path / "team0.conf")], "pyteamd check")
+    told = capsys.readouterr()
+    said = {
+        "-c": loaded("-c", text),
+        "-f": loaded("-f", str(tmp_path / "team0.conf")),
+        "-f pipe": piped(text),
+        "-f FIFO": named_pipe(text, tmp_path),
+        "check": told.out + told.err,
+    }
+    assert {door: words in what for door, what in said.items()} == dict.fromkeys(said, True), said
+
+
+def test_a_directory_and_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert loaded("-f", str(tmp_path)) == ""
+    with pytest.raises(ConfigError) as refused:
+        load_config(options("-f", str(tmp_path)), logging.getLogger("doors"))
+    assert refused.value.teamd_lines == [
+        f"{tmp_path}: is a directory; all teams of its files at once: pyteamd serve {tmp_path}"
+    ]
+    assert check([str(tmp_path)], "pyteamd check") == 1
+    assert capsys.readouterr().err == f"{tmp_path}: cannot be read: Is a directory\n"
+    assert "there is nothing in it" in loaded("-f", "/dev/null")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+async def test_while_it_runs(lab: Lab, name: str) -> None:
+    text, words = TEXTS[name]
+    file = lab.directory / "team0.conf"
+    file.write_text(json.dumps(ACTIVE_BACKUP))
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    report = json.loads(await daemon.call("ConfigApply", text, "dry-run"))
+    assert words in "\n".join([*report["problems"], *report["warnings"]]), report
+    daemon.lines.clear()
+    file.write_text(text)
+    signal.raise_signal(signal.SIGHUP)
+    await trio.sleep(0.1)
+    assert words in "\n".join(daemon.lines), daemon.lines
+
+
+@pytest.mark.parametrize("name", ["type", "range", "unknown", "watcher"])
+async def test_port_config_update(lab: Lab, name: str) -> None:
+    text, words = TEXTS[name]
+    daemon = await lab.start()
+    daemon.lines.clear()
+    settings = json.dumps(json.loads(text)["ports"]["eth1"])
+    await daemon.call("PortConfigUpdate", "eth1", settings)
+    reason = json.loads(await daemon.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
+    assert words in "\n".join([*daemon.lines, reason]), daemon.lines
+
+
+async def test_port_config_update_that_is_no_json(lab: Lab) -> None:
+    daemon = await lab.start()
+    assert (await daemon.call("PortConfigUpdate", "eth1", '{"prio": 1,}')).startswith("ConfigUpdateFail")
+    reason = json.loads(await daemon.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
+    assert "JSON has no comma before a closing brace or bracket" in reason
