@@ -262,7 +262,7 @@ def say_what_is_wrong(problems: Sequence[Problem], file: str, log: logging.Logge
 
 
 def config_failed(error: Any, program: str, log: logging.Logger) -> int:
-    """Tell everything that is wrong with the configuration; what is no JSON as teamd, and under other names a hint. Returns the exit code."""
+    """Tell everything that is wrong with the configuration; what is no JSON as teamd, else with a hint. Returns the exit code."""
     hints = [problem.hint for problem in error.problems if problem.hint and program != "teamd"]
     for line in [*error.teamd_lines, *hints] if error.teamd_lines else str(error).splitlines():
         log.error("%s", line)
