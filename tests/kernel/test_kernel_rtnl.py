@@ -14,7 +14,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.framing import Malformed, messages
-from pyteamd.model.events import LinkSeen
+from pyteamd.model.events import ETHERNET, LinkSeen
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
 RECORDED = [bytes.fromhex(octets) for name in ("links", "peer_down_links") for octets in GOLDEN[name]]
@@ -32,6 +32,8 @@ def oracle(octets: bytes) -> LinkSeen:
 
     about = link.get_attr("IFLA_LINKINFO")
     carrier = link.get_attr("IFLA_CARRIER")
+    kind = (about.get_attr("IFLA_INFO_KIND") if about else None) or ""
+    elsewhere = kind == "veth" or link.get_attr("IFLA_LINK_NETNSID") is not None
     return LinkSeen(
         link["index"],
         link.get_attr("IFLA_IFNAME"),
@@ -40,8 +42,12 @@ def oracle(octets: bytes) -> LinkSeen:
         bool(link["flags"] & 1),
         bool(link["flags"] & 0x40),
         mac("IFLA_PERM_ADDRESS"),
-        (about.get_attr("IFLA_INFO_KIND") if about else None) or "",
+        kind,
         None if carrier is None else bool(carrier),
+        lower=0 if elsewhere else link.get_attr("IFLA_LINK") or 0,
+        hardware=link["ifi_type"],
+        mtu=link.get_attr("IFLA_MTU"),
+        max_mtu=link.get_attr("IFLA_MAX_MTU"),
     )
 
 
@@ -64,7 +70,7 @@ def test_recorded_story() -> None:
 def link(*attrs: tuple[str, Any], index: int = 7, flags: int = 0, family: int = 0) -> bytes:
     """A link made by pyroute2."""
     message = ifinfmsg()
-    message["index"], message["flags"], message["family"] = index, flags, family
+    message["index"], message["flags"], message["family"], message["ifi_type"] = index, flags, family, ETHERNET
     message["attrs"] = list(attrs)
     message["header"]["type"] = rtnl.NEWLINK
     message.encode()
@@ -79,6 +85,8 @@ def link(*attrs: tuple[str, Any], index: int = 7, flags: int = 0, family: int = 
         (link(("IFLA_IFNAME", "a"), ("IFLA_CARRIER", 0)), LinkSeen(7, "a", b"", carrier=False)),
         (link(("IFLA_IFNAME", "a"), ("IFLA_CARRIER", 1)), LinkSeen(7, "a", b"", carrier=True)),
         (link(("IFLA_MASTER", 9), ("IFLA_IFNAME", "a")), LinkSeen(7, "a", b"", 9)),
+        (link(("IFLA_IFNAME", "a"), ("IFLA_LINK", 3), ("IFLA_MTU", 9000)), LinkSeen(7, "a", b"", lower=3, mtu=9000)),
+        (link(("IFLA_IFNAME", "a"), ("IFLA_LINK", 3), ("IFLA_LINK_NETNSID", 0)), LinkSeen(7, "a", b"")),
         (link(("IFLA_IFNAME", "a"), ("IFLA_LINKINFO", {"attrs": []})), LinkSeen(7, "a", b"")),
     ],
 )
