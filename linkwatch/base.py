@@ -33,7 +33,7 @@ class PortNow:
     own_macs: frozenset[bytes] = frozenset()
     """Addresses of the team and all its ports, present and original; given with frames only."""
     carried: bool = False
-    """Some port that carries traffic is being answered by what it probes; given with frames only."""
+    """Some port that carries traffic is being answered by what it probes; given with frames only, and to those that override `proven`."""
 
 
 class Watcher:

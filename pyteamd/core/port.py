@@ -168,6 +168,11 @@ class Port:
                 earliest = at
         return earliest
 
+    @property
+    def probes(self) -> bool:
+        """Some watcher asks what is behind the port, and can be answered."""
+        return any(type(watcher).proven is not Watcher.proven for watcher in self.watchers)
+
     def proven(self) -> bool:
         """Something behind the port answered lately."""
         return any(watcher.proven() for watcher in self.watchers)

@@ -61,7 +61,9 @@ class Ports(dict[int, Port]):
         if macs != self._macs:
             self._macs = macs
             self._own_macs = frozenset(macs)
-        carried = any(port.proven() and self._observed.serves(ifindex) for ifindex, port in self.items())
+        carried = port.probes and any(
+            other.proven() and self._observed.serves(ifindex) for ifindex, other in self.items()
+        )
         return replace(self.now_of(port), own_macs=self._own_macs, carried=carried)
 
     def tick(self, now: float) -> Iterator[Port]:

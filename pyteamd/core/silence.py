@@ -7,7 +7,7 @@ to, configures a link watcher that sends probes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyteamd.model.desired import Level, Note
@@ -50,13 +50,19 @@ class Silence:
     def __init__(self) -> None:
         self._ports: dict[int, _Watched] = {}
 
-    def look(self, counters: Mapping[int, Counters], carrying: Mapping[int, str], now: float) -> list[Note]:
-        """What the drivers count now. `carrying`: names of the ports that carry traffic. Returns what is to be told, once each time."""
+    def look(
+        self, counters: Mapping[int, Counters], names: Mapping[int, str], carries: Callable[[int], bool], now: float
+    ) -> list[Note]:
+        """What the drivers count now. Returns what is to be told, once each time.
+
+        `carries`: whether a port carries traffic. It is asked of those that would be told of and of no others, for the answer takes time.
+        """
         for ifindex in self._ports.keys() - counters.keys():
             del self._ports[ifindex]
         for ifindex, seen in counters.items():
             self._see(ifindex, seen, counters, now)
-        return [note for ifindex, name in carrying.items() for note in self._tell(ifindex, name, now)]
+        news = [ifindex for ifindex in names if self._is_news(ifindex, now) and carries(ifindex)]
+        return [self._tell(ifindex, names[ifindex], now) for ifindex in news]
 
     def silent_since(self, ifindex: int, now: float) -> float | None:
         """Since when a port has received nothing while another one did; None when it is not so."""
@@ -98,14 +104,14 @@ class Silence:
             if other != ifindex and port.counters.received - before.get(other, port.counters.received) >= HEARD:
                 yield other
 
-    def _tell(self, ifindex: int, name: str, now: float) -> Iterable[Note]:
+    def _is_news(self, ifindex: int, now: float) -> bool:
         port = self._ports.get(ifindex)
-        silent = self.silent_since(ifindex, now) is not None
-        if port is None or silent is port.told:
-            return
-        port.told = silent
-        if silent:
+        return port is not None and (self.silent_since(ifindex, now) is not None) is not port.told
+
+    def _tell(self, ifindex: int, name: str, now: float) -> Note:
+        port = self._ports[ifindex]
+        port.told = not port.told
+        if port.told:
             text = f"{name}: carries traffic and has received nothing for {now - port.heard_at:.0f} s, while other ports receive."
-            yield Note(Level.WARNING, text, name, Incident.SILENCE)
-        else:
-            yield Note(Level.INFO, f"{name}: receives again.", name)
+            return Note(Level.WARNING, text, name, Incident.SILENCE)
+        return Note(Level.INFO, f"{name}: receives again.", name)

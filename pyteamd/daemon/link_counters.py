@@ -13,7 +13,7 @@ import trio
 
 from pyteamd.core.silence import Counters
 from pyteamd.daemon.pump import Pump
-from pyteamd.views.explain import explain
+from pyteamd.views.explain import of_port
 
 INTERVAL_S: Final = 5.0
 TABLE: Final = "/proc/self/net/dev"
@@ -35,9 +35,12 @@ def show(pump: Pump, table: dict[str, Counters], now: float) -> None:
     """Let one team see the counters of its ports."""
     team = pump.team
     ports = {ifindex: table[port.name] for ifindex, port in team.ports.items() if port.name in table}
-    reasons = explain(team, now)
-    carrying = {ifindex: port.name for ifindex, port in team.ports.items() if reasons[port.name].carrying}
-    pump.log(team.facts.silence.look(ports, carrying, now))
+    names = {ifindex: port.name for ifindex, port in team.ports.items()}
+
+    def carries(ifindex: int) -> bool:
+        return team.facts.observed.serves(ifindex) and of_port(team, team.ports[ifindex], now).carrying
+
+    pump.log(team.facts.silence.look(ports, names, carries, now))
 
 
 def read(path: str = TABLE) -> dict[str, Counters]:

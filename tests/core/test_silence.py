@@ -7,7 +7,7 @@ from explain_kit import Told, backup, told
 
 from pyteamd.core.silence import ERRORS_S, SILENT_S, Counters, Silence
 from pyteamd.core.trace import Trace
-from pyteamd.model.desired import Level
+from pyteamd.model.desired import Level, Note
 from pyteamd.model.incidents import Incident
 from pyteamd.views.explain import explain, sentence
 from pyteamd.views.metrics import Gauges, text
@@ -20,16 +20,33 @@ def counted(one: int, two: int, errors: int = 0) -> dict[int, Counters]:
     return {ONE: Counters(one, 0, errors), TWO: Counters(two, 0, 0)}
 
 
+def look(silence: Silence, counters: dict[int, Counters], carrying: dict[int, str], now: float) -> list[Note]:
+    """What is told when these ports carry traffic."""
+    return silence.look(counters, {ONE: "eth1", TWO: "eth2"}, carrying.__contains__, now)
+
+
+def test_whether_a_port_carries_is_asked_when_there_is_something_to_tell() -> None:
+    silence, asked = Silence(), []
+
+    def carries(ifindex: int) -> bool:
+        asked.append(ifindex)
+        return True
+
+    for received, now in ((5, 0.0), (6, 5.0), (50, 5.0 + 2 * SILENT_S), (60, 10.0 + 2 * SILENT_S)):
+        silence.look(counted(5, received), {ONE: "eth1", TWO: "eth2"}, carries, now)
+    assert asked == [ONE]
+
+
 def test_silent_while_another_one_hears() -> None:
     silence = Silence()
-    assert silence.look(counted(5, 5), {ONE: "eth1"}, 0.0) == []
-    assert silence.look(counted(5, 9), {ONE: "eth1"}, SILENT_S - 1) == []
-    (note,) = silence.look(counted(5, 10), {ONE: "eth1"}, SILENT_S)
+    assert look(silence, counted(5, 5), {ONE: "eth1"}, 0.0) == []
+    assert look(silence, counted(5, 9), {ONE: "eth1"}, SILENT_S - 1) == []
+    (note,) = look(silence, counted(5, 10), {ONE: "eth1"}, SILENT_S)
     assert (note.level, note.incident, note.port) == (Level.WARNING, Incident.SILENCE, "eth1")
-    assert silence.look(counted(5, 20), {ONE: "eth1"}, 2 * SILENT_S) == [], "once"
-    (note,) = silence.look(counted(6, 20), {ONE: "eth1"}, 3 * SILENT_S)
+    assert look(silence, counted(5, 20), {ONE: "eth1"}, 2 * SILENT_S) == [], "once"
+    (note,) = look(silence, counted(6, 20), {ONE: "eth1"}, 3 * SILENT_S)
     assert note.text == "eth1: receives again."
-    assert len(silence.look(counted(6, 90), {ONE: "eth1"}, 5 * SILENT_S)) == 1
+    assert len(look(silence, counted(6, 90), {ONE: "eth1"}, 5 * SILENT_S)) == 1
 
 
 @pytest.mark.parametrize(
@@ -45,29 +62,29 @@ def test_silent_while_another_one_hears() -> None:
 def test_what_is_no_silence(steps: list[dict[int, Counters]]) -> None:
     silence = Silence()
     for number, step in enumerate(steps):
-        assert silence.look(step, {ONE: "eth1"}, number * 2 * SILENT_S) == []
+        assert look(silence, step, {ONE: "eth1"}, number * 2 * SILENT_S) == []
 
 
 def test_a_standby_port_is_not_told_of() -> None:
     silence = Silence()
-    silence.look(counted(5, 5), {TWO: "eth2"}, 0.0)
-    assert silence.look(counted(5, 50), {TWO: "eth2"}, 2 * SILENT_S) == []
+    look(silence, counted(5, 5), {TWO: "eth2"}, 0.0)
+    assert look(silence, counted(5, 50), {TWO: "eth2"}, 2 * SILENT_S) == []
 
 
 def test_errors_are_told_for_a_while() -> None:
     silence = Silence()
-    silence.look(counted(1, 1), {}, 0.0)
+    look(silence, counted(1, 1), {}, 0.0)
     assert silence.errors(ONE, 0.0) == 0
-    silence.look(counted(2, 2, errors=3), {}, 5.0)
-    silence.look(counted(3, 3, errors=4), {}, 10.0)
+    look(silence, counted(2, 2, errors=3), {}, 5.0)
+    look(silence, counted(3, 3, errors=4), {}, 10.0)
     assert silence.errors(ONE, 10.0) == 4
     assert silence.errors(ONE, 10.0 + ERRORS_S) == 0
 
 
 def test_a_port_that_left_is_forgotten() -> None:
     silence = Silence()
-    silence.look(counted(5, 5), {}, 0.0)
-    silence.look({TWO: Counters(9, 0, 0)}, {}, SILENT_S)
+    look(silence, counted(5, 5), {}, 0.0)
+    look(silence, {TWO: Counters(9, 0, 0)}, {}, SILENT_S)
     assert silence.total(ONE) is None
     assert silence.silent_since(ONE, 100.0) is None
 
@@ -78,7 +95,7 @@ def heard(made: Told, eth1: int, eth2: int, errors: int = 0) -> None:
         made.world.ifindex_of("eth1"): Counters(eth1, 0, errors),
         made.world.ifindex_of("eth2"): Counters(eth2, 0, 0),
     }
-    made.team.facts.silence.look(ports, {}, made.world.clock)
+    look(made.team.facts.silence, ports, {}, made.world.clock)
 
 
 def test_explain_and_metrics() -> None:
