@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +113,16 @@ def test_what_is_installed_without_the_program_can_be_taken_back(tmp_path: Path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert bool(list(tmp_path.rglob("pyteamd.8"))) == (stage == "install-data")
     assert not (tmp_path / "prefix").exists()
+
+
+def test_files_that_are_no_modules_go_into_the_package() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packed = {
+        path
+        for package, patterns in told.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    there = {path for path in (ROOT / "pyteamd").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert (ROOT / "pyteamd/cli/pyteamd/timeline.html") in there
+    assert there <= packed
