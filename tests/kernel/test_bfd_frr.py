@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import PYTEAMD, Bench, at_a_word, bench, daemon, run, state, wait_for
+from lab_kit import PYTEAMD, Bench, at_a_word, bench, chosen, daemon, run, state, wait_for
 
 from pyteamd.views.timeline import timeline
 
@@ -176,7 +176,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", chosen(CUTS, [*CUTS][1:]))
 def test_a_path_behind_a_bridge_breaks_while_the_carrier_stays(cut: str) -> None:
     """em1 --- p1 [bridge mid] m1 --- f1 FRR. LACP at its fast rate would take 3 s for any of them; the last would stay hidden from ARP."""
     with bench() as on:
@@ -218,7 +218,7 @@ def test_a_killed_daemon_and_its_successor_are_no_flap() -> None:
     with bench() as on, frr(on, 1000) as there, daemon(PYTEAMD, on, config) as ours:
         up(on, there)
         downs = json.loads(there.type("show bfd peers counters json"))[0]["session-down"]
-        for _ in range(3):
+        for _ in range(3 if os.environ.get("PYTEAMD_LONG") else 1):
             os.kill(ours.pid, signal.SIGKILL)
             assert on.pyteamd(f"-d -o -t team0 -c '{config}'").status == 0
             wait_for(lambda: session()["state"] == "up", 5.0)
@@ -230,9 +230,12 @@ def test_a_killed_daemon_and_its_successor_are_no_flap() -> None:
         assert there.peer()["status"] == "up"
 
 
+@pytest.mark.skipif(
+    not COUNTED, reason="a false alarm is only one where the clock counts instructions (PYTEAMD_COUNTED=1)"
+)
 def test_eight_sessions_among_busy_loops() -> None:
     """Real-time scheduling keeps eight sessions at 50 ms alive while four programs want all of the processor."""
-    watched_s = float(os.environ.get("PYTEAMD_SECONDS", "120" if os.environ.get("PYTEAMD_LONG") else "3"))
+    watched_s = float(os.environ.get("PYTEAMD_SECONDS", "120" if os.environ.get("PYTEAMD_LONG") else "20"))
     with bench(ports=8) as on:
         links = [name.replace("em", "p") for name in on.ports]
         config = {"runner": {"name": "roundrobin"}, "link_watch": WATCH, "ports": {name: {} for name in on.ports}}
@@ -250,9 +253,8 @@ def test_eight_sessions_among_busy_loops() -> None:
                     loop.kill()
                     loop.wait()
             print(f"eight sessions, four busy loops, {watched_s:g} s: {false_alarms} false alarms")
-            if COUNTED:
-                assert false_alarms == 0
-                assert sessions_up() == len(on.ports)
+            assert false_alarms == 0
+            assert sessions_up() == len(on.ports)
 
 
 def watches() -> list[dict[str, Any]]:
