@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def changed(base: Any, changes: list[tuple[int, str, str, Any]]) -> Any:
 
 TREES = st.builds(changed, st.sampled_from(BASES), CHANGES)
 FEW = settings(derandomize=True, deadline=None, max_examples=25)
-MANY = settings(derandomize=True, deadline=None, max_examples=2500)
+MANY = settings(derandomize=True, deadline=None, max_examples=2500 if os.environ.get("PYTEAMD_LONG") else 500)
 
 
 def check(text: str | bytes) -> None:

@@ -31,6 +31,7 @@ GRACE_S = 6
 """A daemon that ends within its first 5 s fails NetworkManager's activation; later it is started again."""
 LONGEST_TAKE_OVER_S = 0.5
 """In user-mode Linux, beside other guests."""
+PATIENCE_S = 120
 RUNNERS = {
     "broadcast": "",
     "roundrobin": "",
@@ -42,8 +43,17 @@ RUNNERS = {
 
 
 def up(name: str) -> None:
-    """Activate a connection."""
-    must(f"nmcli --wait 30 connection up {name}")
+    """Activate a connection. NetworkManager gives a teamd 5 s, which is little on a busy machine: it tries again, so do we."""
+    tried: list[str] = []
+
+    def is_up() -> bool:
+        code, out = run(f"nmcli --wait 30 connection up {name}")
+        tried.append(out)
+        return code == 0
+
+    wait_for(is_up, f"{name} up", PATIENCE_S)
+    if tried[1:]:
+        say(f"{name} is up after {len(tried)} attempts: {tried[0].splitlines()[0]}")
 
 
 def create() -> None:
