@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -117,3 +120,50 @@ def test_a_plug_in_gets_its_configuration_checked_like_any_other() -> None:
     assert options_of(WATCHERS["steady"].Config)["quiet"].help
     with pytest.raises(ConfigError, match="lowest"):
         Config.load('{"device": "team0", "runner": {"name": "lowets"}}', runners=RUNNERS, watchers=WATCHERS)
+
+
+ROOT = DOCUMENT.parents[1]
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "build", "*.egg-info", "golden")
+FILES = {
+    "steady": ("linkwatch/steady.py", "linkwatch/__init__.py", "tests/scenarios/steady.txt", "examples/steady.yaml"),
+    "lowest": ("runners/lowest.py", "runners/__init__.py", "tests/scenarios/lowest.txt", "examples/lowest.yaml"),
+}
+"""What following the document touches: the class, its line, a scenario, an example."""
+EXAMPLES = {"steady": ("activebackup", "steady"), "lowest": ("lowest",)}
+
+
+def in_copy(copy: Path, *words: str) -> str:
+    """A program of Python in the copy; what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_document_to_the_letter(tmp_path: Path) -> None:
+    copy, document = tmp_path / "tree", DOCUMENT.read_text()
+    shutil.copytree(ROOT, copy, ignore=NOT_COPIED, symlinks=True)
+    for name, source, story in zip(FILES, blocks("python"), blocks("scenario"), strict=True):
+        module, registry, scenario_file, configuration = FILES[name]
+        (line,) = re.findall(rf'"{name}": "pyteamd\.[\w.:]+",', document)
+        for place in FILES[name]:
+            assert place in document, place
+        (copy / module).write_text(source)
+        (copy / scenario_file).write_text(story)
+        (copy / registry).write_text((copy / registry).read_text().replace("    {\n", f"    {{\n        {line}\n", 1))
+        typed = ("example", *EXAMPLES[name])
+        assert f"pyteamd {' '.join(typed)} > {configuration}" in document
+        (copy / configuration).write_text(in_copy(copy, "-m", "pyteamd", *typed))
+    in_copy(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py")
+    in_copy(copy, "-m", "pyteamd", "simulate", "--check", *(FILES[name][2] for name in FILES))
+    examples = [FILES[name][3] for name in FILES]
+    assert in_copy(copy, "-m", "pyteamd", "check", *examples).count(": good") == len(examples)
+    in_copy(copy, "packaging/pages.py", "pages")
+    told = in_copy(copy, "-m", "pyteamd", "--complete", "example", "")
+    for text in (in_copy(copy, "-m", "pyteamd", "schema"), (copy / "pages/pyteamd.conf.5").read_text()):
+        assert "steady" in text
+        assert "lowest" in text
+    assert "lowest" in told

@@ -62,7 +62,31 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "log.md": log_lines(),
         "library.md": LIBRARY,
+        "files.md": files(),
     }
+
+
+def files() -> str:
+    """Every file of the program, by folder, with the first line of its docstring."""
+    parts = [
+        "# Files\n",
+        "What each file is for, in its own first line. [Architecture](../architecture.md) says what the folders are for.\n",
+    ]
+    for top in ("linkwatch", "runners", "pyteamd"):
+        for folder in sorted({path.parent for path in (ROOT / top).rglob("*.py")}):
+            rows = [
+                f"| `{path.name}` | {cell(first_line(path))} |"
+                for path in sorted(folder.glob("*.py"))
+                if path.name != "__init__.py"
+            ]
+            if rows:
+                parts += [f"## {folder.relative_to(ROOT)}/\n", "| file | |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def first_line(path: Path) -> str:
+    """What a module says it is for."""
+    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
 
 
 def configuration() -> str:

@@ -78,6 +78,9 @@ def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 20
+    named = (tmp_path / "site/reference/files.html").read_text()
+    for path in (ROOT / "pyteamd").rglob("*.py"):
+        assert path.name == "__init__.py" or path.name in named, path
     fetched = re.compile(
         r'<(?:script|img|iframe)[^>]*\bsrc="(?:https?:)?//|<link[^>]*rel="stylesheet"[^>]*href="(?:https?:)?//'
     )
