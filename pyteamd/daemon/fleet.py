@@ -378,14 +378,14 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         ready()
         notifier.send(READY="1", STATUS=f"{len(fleet.members)} teams")
         nursery.start_soon(watchdog, notifier)
-        nursery.start_soon(import_late)
+        nursery.start_soon(import_late, log)
         settle_memory()
 
     code = EXIT_RUNTIME
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.reader.read)
-            nursery.start_soon(link_counters.watch, lambda: list(fleet.reader.pumps.values()))
+            nursery.start_soon(link_counters.watch, lambda: list(fleet.reader.pumps.values()), log)
             nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
             code = await fleet.run(started)
             nursery.cancel_scope.cancel()

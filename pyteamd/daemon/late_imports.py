@@ -6,6 +6,7 @@ A start imports what the first frames and the clients need. The rest follows in 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Final
 
 import trio
@@ -37,9 +38,12 @@ def late() -> list[str]:
     return sorted({place.partition(":")[0] for place in classes} | {*OTHERS})
 
 
-async def import_late() -> None:
-    """A task of the process: import them, one after the other."""
+async def import_late(log: logging.Logger) -> None:
+    """A task of the process: import them, one after the other. What cannot be imported any more is missed when it is needed, not before."""
     await trio.sleep(AFTER_S)
     for name in late():
-        await in_thread(importlib.import_module, name)
+        try:
+            await in_thread(importlib.import_module, name)
+        except Exception as fault:  # a file that an upgrade is just writing may say anything
+            log.warning("%s cannot be loaded (%s: %s): after an upgrade, restart.", name, type(fault).__name__, fault)
         await trio.sleep(PAUSE_S)

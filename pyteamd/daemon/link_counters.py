@@ -6,13 +6,16 @@ a driver could hold.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
 
 from pyteamd.core.silence import Counters
+from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
+from pyteamd.model.errors import UserError
 from pyteamd.views.explain import of_port
 
 INTERVAL_S: Final = 5.0
@@ -21,14 +24,19 @@ RECEIVED, RECEIVE_ERRORS, SENT, SEND_ERRORS = 1, 2, 9, 10
 """Columns behind the name."""
 
 
-async def watch(pumps: Callable[[], Iterable[Pump]]) -> None:
-    """Look again and again, until cancelled."""
+async def watch(pumps: Callable[[], Iterable[Pump]], log: logging.Logger) -> None:
+    """Look again and again, until cancelled. It only tells people something: a fault in it ends the look at a team, not the team."""
+    given_up: set[int] = set()
     while True:
         await trio.sleep(INTERVAL_S)
-        watched = [pump for pump in pumps() if len(pump.team.ports) > 1]
+        watched = [pump for pump in pumps() if len(pump.team.ports) > 1 and pump.ifindex not in given_up]
         if watched and (table := read()):
             for pump in watched:
-                show(pump, table, trio.current_time())
+                try:
+                    with guarded("Counters of links", log):
+                        show(pump, table, trio.current_time())
+                except UserError:
+                    given_up.add(pump.ifindex)
 
 
 def show(pump: Pump, table: dict[str, Counters], now: float) -> None:

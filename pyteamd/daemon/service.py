@@ -22,6 +22,7 @@ from typing import Protocol
 import trio
 
 from pyteamd.daemon import link_counters, read_file
+from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.control.reconfigure import change
 from pyteamd.daemon.late_imports import import_late
 from pyteamd.daemon.log import fields_of
@@ -30,6 +31,7 @@ from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
+from pyteamd.model.errors import UserError
 from pyteamd.model.incidents import Incident
 from pyteamd.views.explain import in_short
 
@@ -76,8 +78,8 @@ async def serve(
         ready()
         notifier.send(READY="1")
         nursery.start_soon(watchdog, notifier)
-        nursery.start_soon(import_late)
-        nursery.start_soon(tell_status, one.server, notifier)
+        nursery.start_soon(import_late, log)
+        nursery.start_soon(tell_status, one.server, notifier, log)
         if plan.config.team.metrics_listen is not None:
             nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
         settle_memory()
@@ -85,7 +87,7 @@ async def serve(
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read)
-            nursery.start_soon(link_counters.watch, reader.pumps.values)
+            nursery.start_soon(link_counters.watch, reader.pumps.values, log)
             nursery.start_soon(signals, received, one, nursery.cancel_scope, notifier, log)
             try:
                 code = await one.server.run(started)
@@ -150,16 +152,17 @@ async def watchdog(notifier: Notifier) -> None:
         await trio.sleep(notifier.watchdog_s)
 
 
-async def tell_status(server: TeamServer, notifier: Notifier) -> None:
+async def tell_status(server: TeamServer, notifier: Notifier, log: logging.Logger) -> None:
     """What `systemctl status` shows: which ports carry traffic, and what keeps the others from it; when it has changed."""
     pump, told = server.pump, ""
     if pump is None or not notifier.wanted:
         return
     while True:
         noted = pump.trace.noted
-        if (status := in_short(pump.team, trio.current_time())) != told:
-            notifier.send(STATUS=status)
-            told = status
+        with suppress(UserError), guarded("Status for the service manager", log):
+            if (status := in_short(pump.team, trio.current_time())) != told:
+                notifier.send(STATUS=status)
+                told = status
         await pump.until(partial(something_noted, pump, noted), math.inf)
         await trio.sleep(STATUS_PAUSE_S)  # what traffic needs comes first, and one incident has several notes
 

@@ -427,7 +427,7 @@ class TeamServer:
                 socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM
             )
             address = str(found[0][4][0])
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:  # the last: no thread can be started
             if host not in self._unresolved:
                 self._log.error("Failed to resolve %s: %s; asked again from time to time.", host, error)
             self._unresolved.add(host)

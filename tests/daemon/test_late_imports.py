@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pyteamd.daemon import late_imports, realtime, service
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
 
+LOG = logging.getLogger("late")
 PACKAGE = Path(late_imports.__file__).parents[1]
 FOLDERS = ("wire", "model", "schema", "linkwatch", "runners", "config", "core", "views", "kernel", "daemon")
 
@@ -45,7 +47,7 @@ def test_what_functions_import_is_known_to_be_late() -> None:
 
 
 async def test_all_of_it_is_there_afterwards(autojump_clock: object) -> None:
-    await late_imports.import_late()
+    await late_imports.import_late(LOG)
     assert set(late_imports.late()) <= sys.modules.keys()
     for table in (RUNNERS, WATCHERS):
         assert {place.partition(":")[0] for place in table.places.values()} <= set(late_imports.late())
@@ -61,3 +63,19 @@ def test_garbage_is_collected_from_the_end_of_the_imports_on(monkeypatch: pytest
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+async def test_what_an_upgrade_took_away_or_is_just_writing_costs_nobody_the_daemon(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "half_written.py").write_text("def f(:")
+    (tmp_path / "of_another_version.py").write_text("from pyteamd.wire import what_is_not_there")
+    (tmp_path / "odd.py").write_text("1 / 0")
+    (tmp_path / "good_late_module.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["gone_for_good", "half_written", "of_another_version", "odd", "good_late_module"]
+    monkeypatch.setattr(late_imports, "late", lambda: names)
+    await late_imports.import_late(LOG)
+    assert [record.getMessage().split()[0] for record in caplog.records] == names[:-1]
+    assert "good_late_module" in sys.modules
+    del sys.modules["good_late_module"]

@@ -6,14 +6,17 @@ import errno
 import json
 import logging
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
+from pyteamd.daemon import link_counters, service
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.desk import MAXIMUM_FOLLOWERS, Desk, take_turn
 from pyteamd.kernel.api import Kernel
@@ -153,6 +156,28 @@ async def test_an_error_with_words_that_are_no_text(lab: Lab, monkeypatch: pytes
     monkeypatch.setitem(methods.BY_NAME, "Diff", replace(methods.BY_NAME["Diff"], handler=breaks))
     assert await daemon.call("Diff") == r"KernelRefused: find link \xff\x1b[2J: invalid argument"
     await alive(daemon)
+
+
+async def test_a_fault_in_what_only_tells_people(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The status that systemd shows, the look at counters: nobody asked for them, and the ports do not need them."""
+
+    def breaks(*arguments: object) -> NoReturn:
+        raise KeyError("eth1")
+
+    monkeypatch.setattr(link_counters, "show", breaks)
+    monkeypatch.setattr(service, "in_short", breaks)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{tmp_path}/manager")
+        daemon = await lab.start(environ={"NOTIFY_SOCKET": f"{tmp_path}/manager"})
+        await trio.sleep(3 * link_counters.INTERVAL_S)
+        await alive(daemon)
+        lab.cut("eth1")
+        await quiet()
+        assert lab.option("activeport") == lab.link("eth2").ifindex
+    told = [line.partition(":")[0] for line in daemon.lines if "This is a bug" in line]
+    assert set(told) == {"Counters of links", "Status for the service manager"}
+    assert told.count("Counters of links") == 1
+    daemon.lines.clear()
 
 
 # -- many clients ------------------------------------------------------------------------------------------------------
