@@ -2,10 +2,10 @@
 
 How it works: a policy says which aggregate is better, but ability comes before priority. An aggregate is able as far as its partner is in
 sync and means us, on ports that are done with waiting; it carries when the partner collects as well. While the one in use carries, another
-takes its place only if its able ports are better than the able ports of the one in use. One in use that has not carried yet may be
-replaced by any that is better. One in use that does not carry gives way after a while to one that is able, and one that was able and yet
-did not carry is not tried again before its ports change. Where none is able all are tried in turn, ever more slowly: there are partners
-that say that they are in sync only to one that has said it first.
+takes its place only if its able ports are better than the able ports of the one in use. So it is with one that is able and has not carried
+yet; one that is not able may be replaced by any that is better. One in use that does not carry gives way after a while to one that is able,
+and one that was able and yet did not carry is not tried again before its ports change. Where none is able all are tried in turn, ever more
+slowly: there are partners that say that they are in sync only to one that has said it first.
 
 Two ends that prefer different aggregates must not follow each other: the end with the larger system identifier gives way first. The other
 waits two seconds longer, more than the first one's LACPDU needs (three a second). docs/lacp.md has the whole argument.
@@ -179,7 +179,8 @@ class Choice:
             self.gives_way_at = gives_way_at
         if self._trial is not Trial.CARRIED and self._pinned is None:
             passed_over = {*self._disproved, *self._tried}
-            self._choose([used.whole, *(one.whole for one in ready if one.lag not in passed_over)])
+            rivals = [one for one in (able if used.able else ready) if one.lag not in passed_over]
+            self._choose([one.able_part() if used.able else one.whole for one in (used, *rivals)])
 
     def _turn_s(self, lag: LagId) -> float:
         """How long this one is given while no other is able either."""

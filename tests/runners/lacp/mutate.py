@@ -91,6 +91,8 @@ FAULTS = (
     Fault("able is who is in sync with somebody", "group",
           "in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)}",
           "in_sync = {port.ifindex for port in ports if port.partner.state & 8}"),
+    Fault("one that is about to carry is left for one that is not able", "choice",
+          "rivals = [one for one in (able if used.able else ready) if", "rivals = [one for one in ready if"),
     Fault("one that carries nothing never gives way", "choice", "if now >= gives_way_at:", "if now >= gives_way_at + 1e9:"),
     Fault("both ends give way at the same time", "choice",
           "return FOLLOWS_S if ours > theirs else LEADS_S", "return FOLLOWS_S"),

@@ -218,6 +218,29 @@ def test_one_bond_that_stays_with_the_worse_link(says_sync: bool) -> None:
     assert box.serving() == {4}
 
 
+@pytest.mark.parametrize("better_is_able", [False, True])
+def test_one_that_is_about_to_carry_is_left_only_for_a_better_one_that_is_able_too(better_is_able: bool) -> None:
+    """Given way to because it is able, it was left at once for a better one whose partner was not in sync."""
+    lags = [LagId(1, b"\x02\0\0\0\0\x01", 0, 9, bytes((2, 0, 0, 0, 0, number)), 7) for number in (1, 2, 3)]
+    members = [Member(3 + i, (1, 2, 255, 3 + i)) for i in range(3)]
+    wholes = [Aggregate(lag, (member,)) for lag, member in zip(lags, members, strict=True)]
+    able = {2} | ({0} if better_is_able else set())
+
+    def seen(used: int) -> list[Candidate]:
+        return [
+            Candidate(one, able=(members[i],) if i in able else (), ready=True, attached=i == used)
+            for i, one in enumerate(wholes)
+        ]
+
+    choice = Choice("lacp_prio")
+    choice.take(lags[1])
+    choice.update(seen(1)[1:], 0.0)
+    choice.update(seen(1)[1:], 5.0)
+    assert choice.lag == lags[2], "nothing came of the one in use"
+    choice.update(seen(2), 5.0)
+    assert choice.lag == lags[0 if better_is_able else 2]
+
+
 def test_where_none_is_able_each_has_its_turn_ever_longer() -> None:
     lags = [LagId(1, b"\x02\0\0\0\0\x01", 0, 9, bytes((2, 0, 0, 0, 0, number)), 7) for number in (1, 2)]
     wholes = [Aggregate(lag, (Member(3 + i, (1, 2, 255, 3 + i)),)) for i, lag in enumerate(lags)]

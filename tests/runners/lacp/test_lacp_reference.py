@@ -54,3 +54,9 @@ def test_a_difference_is_found() -> None:
             several()
     finally:
         reference.WAIT_WHILE = before
+
+
+@pytest.mark.parametrize("seed", [600280, 601289])
+def test_what_long_runs_found(seed: int) -> None:
+    """An aggregate that was given way to because it was able was left in the same moment for one that was not."""
+    shadow.run(seed)

@@ -255,6 +255,21 @@ def test_what_cannot_be_set(path: str, value: str, code: str) -> None:
     assert raised.value.code == code
 
 
+def test_a_port_that_expired_before_it_attached_has_no_aggregate() -> None:
+    bench = Bench(FakePort(3))
+    bench.hear(3)
+    bench.wait(0.1)
+    assert bench.runner.choice() == "3"
+    bench.ports[3].running = False
+    bench.changed(3)
+    bench.ports[3].running = True
+    bench.changed(3)
+    assert bench.rx(3) == "expired"
+    assert bench.runner.choice() == ""
+    with pytest.raises(UserError):
+        bench.runner.set("ports.3.aggregator.selected", "true", bench.view, bench.now)
+
+
 def test_the_log_of_a_life() -> None:
     bench = Bench(FakePort(3))
     bench.serve()
