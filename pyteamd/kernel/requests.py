@@ -75,10 +75,11 @@ class Requests:
     def create_team(self, name: str) -> int:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
         what = f"create team device {name}"
-        if not 0 < len(name.encode()) <= rtnl.MAX_NAME:
+        octets = spellings(name)[-1]
+        if not 0 < len(octets) <= rtnl.MAX_NAME:
             raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
         try:
-            self._links.request(rtnl.create(name, "team"))
+            self._links.request(rtnl.create(octets, "team"))
         except NetlinkError as refusal:
             raise _refused(refusal, what, "create") from refusal
         made = self.find_link(name)

@@ -100,7 +100,7 @@ def find_link(name: bytes) -> bytes:
     return _encode(GETLINK, F_REQUEST, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS), (kind, name))
 
 
-def create(name: str, kind: str) -> bytes:
+def create(name: bytes, kind: str) -> bytes:
     """Make a link that must not exist yet."""
     about = {"attrs": [("IFLA_INFO_KIND", kind)]}
     flags = F_REQUEST | F_ACK | F_CREATE | F_EXCL

@@ -23,6 +23,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
+def spelled(name: str) -> str:
+    r"""A name as it is spelled everywhere: an octet that is no UTF-8 is written `\xe4`."""
+    if name.isprintable():
+        return name
+    return "".join(_escaped(char) if _FIRST_OCTET <= char <= _LAST_OCTET else char for char in name)
+
+
 def printable_lines(text: str) -> str:
     """The same for a text of several lines; only the newline ends one."""
     return text if text.isprintable() else "\n".join(printable(line) for line in text.split("\n"))

@@ -6,16 +6,19 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab
+from test_ctl_extra import say
 
 from pyteamd.cli.pyteamd.check import check
 from pyteamd.cli.pyteamd.main import load_config
 from pyteamd.cli.pyteamd.options import Options, parse
+from pyteamd.cli.pyteamdctl.verbs import is_among
 from pyteamd.schema.problems import ConfigError
 
 TEXTS = {
@@ -33,6 +36,11 @@ TEXTS = {
         "ports.eth1.link_watch.target_host: missing",
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
 
 
 def options(*words: str) -> Options:
@@ -126,3 +134,20 @@ async def test_port_config_update_that_is_no_json(lab: Lab) -> None:
     assert (await daemon.call("PortConfigUpdate", "eth1", '{"prio": 1,}')).startswith("ConfigUpdateFail")
     reason = json.loads(await daemon.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
     assert "JSON has no comma before a closing brace or bracket" in reason
+
+
+async def test_who_updates_a_port_reads_what_is_wrong_and_what_waits(lab: Lab) -> None:
+    await lab.start()
+    settings = ("team0", "port", "config", "update", "eth1", '{"prio": 10, "stikcy": true, "queue_id": 1}')
+    code, out, err = await say(*settings)
+    assert (code, out) == (0, "")
+    assert "did you mean 'sticky'?" in err
+    assert "queue_id" in err
+    assert await say(*settings, program="teamdctl") == (0, "", "")
+
+
+def test_a_port_is_present_under_each_of_its_names() -> None:
+    """The state has the kernel's name and the number of the link; the loopback stands for a link with another name here."""
+    ports: dict[str, object] = {"eth1": {"ifinfo": {"ifindex": socket.if_nametoindex("lo")}}, "eth2": {}, "z\\xe4": 5}
+    found = {name: is_among(ports, name) for name in ("eth1", "lo", "z\udce4", "z\\xe4", "eth3", "y" * 40)}
+    assert [name for name, there in found.items() if there] == ["eth1", "lo", "z\udce4", "z\\xe4"]

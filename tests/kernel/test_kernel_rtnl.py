@@ -150,7 +150,7 @@ def test_noise() -> None:
         (lambda: rtnl.set_mac(5, MAC), 16, 5, 5, {"IFLA_ADDRESS": MAC.hex(":")}),
         (lambda: rtnl.set_carrier(5, False), 16, 5, 5, {"IFLA_CARRIER": 0}),
         (lambda: rtnl.set_carrier(5, True), 16, 5, 5, {"IFLA_CARRIER": 1}),
-        (lambda: rtnl.create("team0", "team"), 16, 0x605, 0, {"IFLA_IFNAME": "team0", "IFLA_LINKINFO": "team"}),
+        (lambda: rtnl.create(b"team0", "team"), 16, 0x605, 0, {"IFLA_IFNAME": "team0", "IFLA_LINKINFO": "team"}),
     ],
 )
 def test_requests(build: Callable[[], bytes], kind: int, flags: int, index: int, attrs: dict[str, Any]) -> None:

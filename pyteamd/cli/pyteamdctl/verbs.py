@@ -11,7 +11,7 @@ import errno
 
 from pyteamd.client.client import Client
 from pyteamd.client.connection import to_bytes
-from pyteamd.model.printable import printable_tree, shown
+from pyteamd.model.printable import printable_tree, shown, spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,11 +185,45 @@ def _port_remove(session: Session) -> None:
 def _port_present(session: Session) -> None:
     state = load_json(session.client.state_text)
     ports = state.get("ports") if isinstance(state, dict) else None
-    present = isinstance(ports, dict) and session.args[0] in ports
+    present = isinstance(ports, dict) and is_among(ports, session.args[0])
     if session.json:
         session.print_document(port=session.args[0], present=present)
     if not present:
         raise VerbError(errno.ENODEV, f"{session.args[0]} is no port of this team" if session.in_words else "")
+
+
+def is_among(ports: dict[str, object], name: str) -> bool:
+    """Whether a link is one of these, under whichever of its names."""
+    return spelled(name) in ports or _index_of(name) in [_number_in(port) for port in ports.values()]
+
+
+def _index_of(name: str) -> int:
+    """Number of the link that has this name now, an alternative one perhaps; -1 without one."""
+    import socket
+
+    try:
+        if len(to_bytes(name)) < _IFNAME_BYTES:
+            return socket.if_nametoindex(name)
+    except OSError:
+        return -1
+    from pyteamd.kernel.requests import Requests  # the long ones only: it takes long to import
+    from pyteamd.model.errors import KernelRefused
+
+    kernel = Requests()
+    try:
+        link = kernel.find_link(name)
+    except KernelRefused:
+        return -1
+    finally:
+        kernel.close()
+    return link.ifindex if link is not None else -1
+
+
+def _number_in(port: object) -> int:
+    """The number of a port's link in the state; 0 when it is not told."""
+    about = port.get("ifinfo") if isinstance(port, dict) else None
+    number = about.get("ifindex") if isinstance(about, dict) else None
+    return number if isinstance(number, int) else 0
 
 
 def _port_config_update(session: Session) -> None:

@@ -21,13 +21,15 @@ from pyteamd.daemon.control.inspection import something_to_say
 from pyteamd.daemon.control.methods import EXPLAINED, INVALID_ARGUMENTS, NO_DEVICE, Method, reason
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
-from pyteamd.model.printable import printable
+from pyteamd.model.printable import printable, spelled
 from pyteamd.schema import json_text
 
 MAXIMUM_REQUEST_OCTETS: Final = 1 << 16
 """The longest request that is looked at; a configuration of a thousand ports fits."""
 TOO_LONG: Final = ("RequestTooLong", f"A request has at most {MAXIMUM_REQUEST_OCTETS} octets.")
 KEPT_S: Final = 0.05
+NAMES: Final = ("port_devname", "state_item_path", "subject", "value")
+"""Arguments that are, or may have in them, the name of a link."""
 MAXIMUM_FOLLOWERS: Final = 16
 FOLLOW_TIMEOUT_S: Final = 3.0
 """How long a follower waits for a place and for something to happen; clients wait 5 s for a reply."""
@@ -57,9 +59,9 @@ class Desk:
                 await self._wait(arguments[0])
             await take_turn()
             if method.handler is reason:
-                return self._reason(*arguments[:2])
+                return self._reason(*named(method, arguments[:2]))
             if method.arguments:
-                return await self._about(method, arguments[: len(method.arguments)])
+                return await self._about(method, named(method, arguments[: len(method.arguments)]))
             return await self._shared(method)
 
     async def _about(self, method: Method, given: Sequence[str]) -> str:
@@ -90,6 +92,12 @@ class Desk:
         text = await method.handler(self._pump)
         self._kept[method.name] = (steps, now, text)
         return text
+
+
+def named(method: Method, given: Sequence[str]) -> list[str]:
+    """The arguments, names of links as they are spelled here."""
+    kinds = zip(method.arguments, given, strict=True)
+    return [spelled(text) if argument in NAMES else text for argument, text in kinds]
 
 
 @contextmanager
