@@ -334,6 +334,12 @@ def resident_kib(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
+def catches_sigint(status: str) -> bool:
+    """Whether the process of this /proc/PID/status has a handler for it; before that it would end without a word."""
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1)
+
+
 class Stream:
     """A steady stream of pings through the team, and what came back. `ping` counts for itself; 20 ms apart."""
 
@@ -344,6 +350,8 @@ class Stream:
 
     def __enter__(self) -> Stream:
         self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE, text=True)
+        status = Path(f"/proc/{self._process.pid}/status")
+        wait_for(lambda: catches_sigint(status.read_text()), 10.0, "ping counts")
         time.sleep(0.3)
         return self
 
