@@ -124,6 +124,7 @@ class Bfd(Watcher):
         super().__init__(config, hosts, up)
         self.config: BfdConfig = config
         self._own, self._peer = ip_address(config.local_host), ip_address(config.peer_host)
+        self._taps = (Tap(bfd.frames(self._own.version), address=bfd.GROUP, udp_port=bfd.UDP_PORT),)
         self.session: Session | None = None
         """None before the start."""
         self._due: float | None = None
@@ -185,7 +186,7 @@ class Bfd(Watcher):
         return self._due
 
     def taps(self) -> tuple[Tap, ...]:
-        return (Tap(bfd.frames(self._own.version), address=bfd.GROUP, udp_port=bfd.UDP_PORT),)
+        return self._taps
 
     def proven(self) -> bool:
         return self.session is not None and self.session.state is State.UP
