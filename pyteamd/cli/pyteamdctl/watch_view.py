@@ -362,7 +362,9 @@ class View:
         """A line for each port; the chosen one's sentence below them."""
         at = next(place for place, row in enumerate(rows) if row["port"] == self.chosen)
         told = self._words(rows[at], columns)[:4]
-        left = max(1, room - len(told) - 1 - (FEWEST_EVENTS + 2 if room > 16 else 0))
+        left = max(1, room - len(told) - 1)
+        if len(rows) > left and room > 16:
+            left -= FEWEST_EVENTS + 2
         lines = []
         for row in rows:
             line = self._row(row, table)
