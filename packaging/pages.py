@@ -17,7 +17,7 @@ from pyteamd import __version__
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import options
-from pyteamd.cli.pyteamdctl import verbs
+from pyteamd.cli.pyteamdctl import verbs, watch_view
 from pyteamd.cli.pyteamdctl import words as ctl_words
 from pyteamd.cli.pyteamnl import main as nl
 from pyteamd.config.document import reference
@@ -121,6 +121,11 @@ Each line is an event: when it happened, what happened, and in brackets the kind
 \\-\\-json it has the members team, time, monotonic_s, age_s (seconds since), level (debug to error), port (empty for the
 team's own), text, cause; a line with missed says how many steps were lost because nobody read.
 """
+WATCH_TEXT = """\
+.SH WATCH
+In a terminal, watch is a live view; into a pipe and with TERM=dumb it prints one picture. Broken ports come first. With \\-\\-all it begins
+with the list of all teams. Its keys:
+"""
 SIGNALS_TEXT = """\
 .SH SIGNALS
 .TP
@@ -169,7 +174,7 @@ VERB_HELP = {
     "history": "What happened lately, and why.",
     "metrics": "Counters and state in the text form that Prometheus reads.",
     "monitor": "Show what happens, as it happens.",
-    "watch": "Show the state again and again.",
+    "watch": "A live view of the ports, every second or as often as is wanted; see WATCH.",
     "damping clear": "Forgive a port that flapped: its penalty is gone, and it is used again.",
     "trace save": "Write the recorded steps to a file, TEAM-DATE-TIME.jsonl when none is named, for pyteamd timeline and replay.",
     "hash": "Bucket and port of a flow.",
@@ -276,7 +281,7 @@ def manuals() -> dict[str, str]:
         ".SH DESCRIPTION\nAsks the daemon of a team device, or tells it something. Every word of a command may be shortened; those of "
         "hash, monitor, watch and config apply only where no argument follows.\n"
         f".SH OPTIONS\n{entries(ctl_rows())}.SH COMMANDS\n{entries(verb_rows())}"
-        f".SH WITHOUT A TEAM\n{entries(WITHOUT_TEAM)}{FORMS_TEXT}"
+        f".SH WITHOUT A TEAM\n{entries(WITHOUT_TEAM)}{FORMS_TEXT}{WATCH_TEXT}{entries(watch_view.HELP)}"
     )
     direct = (
         ".SH DESCRIPTION\nTalks to the kernel's team driver, past any daemon. Commands may be shortened.\n"

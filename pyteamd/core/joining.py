@@ -153,9 +153,9 @@ class Joining:
 
     def taken(self, port: Port, master: int) -> None:
         """Another program took a port out; it is no longer wanted. `master`: to whom it belongs now, 0 for nobody."""
-        if master:
-            text = f"{port.name}: {self._facts.name_of(master)} took it out of the team"
-            self.notes.append(Note(Level.WARNING, text, port.name))
+        owner = self._facts.name_of(master) if master else ""
+        what = f"{owner} took it out of the team" if owner else "is no port of the team any more"
+        self.notes.append(Note(Level.WARNING, f"{port.name}: {what}", port.name, Incident.PORT_LOST))
         self.members.forget((*port.link.names, *self._names(port.ifindex)), port.ifindex, TAKEN)
 
     def refused(self, write: SetMember, why: str) -> bool:

@@ -50,6 +50,7 @@ from pyteamd.model.events import (
     Tick,
     UserSet,
 )
+from pyteamd.model.incidents import Incident
 from pyteamd.model.setup import Setup
 from pyteamd.runners.base import Runner, TeamView
 
@@ -264,7 +265,8 @@ class Team:
             matters = wanted or ifindex in self.members.released or self.joining.hindered_by(ifindex, event.lower)
             return self._join(ifindex, now) or matters
         if event.master != self.view.ifindex:
-            self.joining.taken(port, event.master)
+            if self.phase <= Phase.RUNNING:
+                self.joining.taken(port, event.master)
             self._leave(ifindex)
             return True
         changed = port.running != event.running
@@ -293,6 +295,8 @@ class Team:
             self.phase = Phase.GONE
             return True
         link = self.facts.links.get(event.ifindex)
+        if (port := self.ports.get(event.ifindex)) is not None and self.phase <= Phase.RUNNING:
+            self._notes.append(Note(Level.WARNING, f"{port.name}: the link is gone", port.name, Incident.PORT_LOST))
         matters = self._leave(event.ifindex) or (
             link is not None and (self._named(link) or self.joining.hindered_by(event.ifindex, link.lower))
         )

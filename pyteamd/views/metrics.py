@@ -16,6 +16,7 @@ from pyteamd import __version__
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.printable import printable_lines
 from pyteamd.views import state as statetree
 from pyteamd.views.explain import cause, explain
@@ -142,6 +143,7 @@ def samples(team: Team, trace: Trace, gauges: Gauges, now: float) -> Iterable[Sa
     for ifindex, member in team.ports.items():
         yield from of_counters(team, ifindex, {"port": member.name}, now)
         yield from of_watchers(member, now)
+        yield from of_neighbour(member)
     state = statetree.state(team)
     for name, port in state.get("ports", {}).items():
         yield from of_port(name, port)
@@ -177,6 +179,27 @@ def of_watchers(port: Port, now: float) -> Iterable[Sample]:
     for watcher in port.watchers:
         for name, help_line, value in watcher.gauges(now):
             yield f"port_{name}", "gauge", help_line, value, {"port": port.name, **instances.get(watcher, {})}
+
+
+def of_neighbour(port: Port) -> Iterable[Sample]:
+    """The system at the other end of the port's cable, as LLDP tells, and what was heard and thrown away."""
+    listener = next((watcher for watcher in port.watchers if isinstance(watcher, Listener)), None)
+    if listener is None:
+        return
+    label = {"port": port.name}
+    yield "port_neighbours", "gauge", "Systems that are heard through the port by LLDP.", len(listener.heard), label
+    for reason, count in sorted(listener.drops.items()):
+        help_line = "LLDPDUs that break a rule."
+        yield "port_neighbour_drops", "counter", help_line, count, {**label, "reason": reason}
+    if (said := listener.now()) is None:
+        return
+    told = {"chassis": said.chassis, "neighbour_port": said.port, "system": said.system_name}
+    vlan = {} if said.vlan is None else {"vlan": str(said.vlan)}
+    help_line = "The system at the other end of the cable, as it tells of itself by LLDP."
+    yield "port_neighbour", "info", help_line, 1, {**label, **told, **vlan}
+    if said.aggregation_enabled is not None:
+        help_line = "Whether the other end of the cable says that it aggregates."
+        yield "port_neighbour_aggregation", "gauge", help_line, said.aggregation_enabled, label
 
 
 def of_counters(team: Team, ifindex: int, label: dict[str, str], now: float) -> Iterable[Sample]:

@@ -15,7 +15,7 @@ from daemon_kit import Lab, quiet
 
 from pyteamd.cli.pyteamd import main as cli
 from pyteamd.daemon import log as daemon_log
-from pyteamd.daemon.log import JournalHandler, StreamHandler, fields_of, open_log
+from pyteamd.daemon.log import FIELDS, JournalHandler, StreamHandler, fields_of, open_log
 from pyteamd.model.incidents import Incident
 
 ROOT = Path(__file__).parents[2]
@@ -179,3 +179,29 @@ def test_the_message_ids_are_documented_and_stay() -> None:
     text = (ROOT / "docs/log.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| `([0-9a-f]{32})` \|", text, re.MULTILINE))
     assert rows == {incident.name.lower(): incident.value for incident in Incident}
+
+
+def test_no_incident_is_promised_that_nothing_in_the_program_tells() -> None:
+    texts = [
+        path.read_text() for folder in ("pyteamd", "runners", "linkwatch") for path in (ROOT / folder).rglob("*.py")
+    ]
+    told = {name for text in texts for name in re.findall(r"\bIncident\.([A-Z_]+)", text)}
+    assert {incident.name for incident in Incident} == told
+
+
+@pytest.mark.parametrize("way", ["by another program", "by a bridge", "its link is deleted"])
+async def test_a_port_that_is_lost_is_an_incident(lab: Lab, journal: socket.socket, way: str) -> None:
+    daemon = await lab.start()
+    await quiet()
+    found: list[str] = []
+    daemon.log.addFilter(lambda record: found.append(getattr(record, FIELDS, {}).get("INCIDENT", "")) or True)
+    link = lab.link("eth2").ifindex
+    if way == "its link is deleted":
+        lab.kernel.delete_link(link)
+    else:
+        lab.kernel.set_master(link, lab.kernel.add_other("br0", "bridge").ifindex if way == "by a bridge" else 0)
+    await quiet()
+    assert "port_lost" in found
+    found.clear()
+    await daemon.stop()
+    assert "port_lost" not in found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from explain_kit import INDIVIDUAL, Told, backup, begin, lacp, told, two_partners
+from lldp_kit import lldpdu
 
 from pyteamd.model.desired import OptionKey
 
@@ -515,4 +516,26 @@ def lacp_other_ports_may_come_up_too() -> Told:
     made.station("eth2", 2)
     begin(made, lacp())
     made.world.pass_time(1.0)
+    return made
+
+
+@at("eth2")
+def lacp_ports_lead_elsewhere() -> Told:
+    made = two_partners(lacp(), second={"key": 9})[0]
+    made.hears("eth1", lldpdu("Ethernet3", "sw1"))
+    made.hears("eth2", lldpdu("Ethernet3", "sw2"))
+    return made
+
+
+@at("eth2")
+def lacp_aggregation_disabled_there() -> Told:
+    made = two_partners(lacp(), second={"state": 0x07})[0]
+    made.hears("eth2", lldpdu("Ethernet3", "sw1", aggregates=False))
+    return made
+
+
+@at("eth2")
+def lacp_hostile_neighbour() -> Told:
+    made = two_partners(lacp(), second={"state": 0x07})[0]
+    made.hears("eth2", lldpdu("Et\x1b[2J", "sw\u202e1"))
     return made

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from lldp_kit import lldp_frame
+
 from pyteamd.core.team import Team
 from pyteamd.model.events import ConfigApply
 from pyteamd.runners.base import Reason
@@ -45,6 +47,13 @@ class Told:
         assert peer is not None
         self.world.kernel.net.attach(peer, made)
         return made
+
+    def hears(self, port: str, payload: bytes) -> None:
+        """An LLDPDU arrives on a port."""
+        peer = self.world.kernel.links[self.world.ifindex_of(port)].peer
+        assert peer is not None
+        self.world.kernel.net.transmit(peer, lldp_frame(payload))
+        self.world.pass_time(0.01)
 
 
 def told(config: dict[str, Any], *ports: str, up: bool = True, start: bool = True) -> Told:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from explain_kit import backup, lacp, told, two_partners
+from lldp_kit import lldpdu
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pyteamd.core.trace import Trace
@@ -25,6 +26,8 @@ def known() -> dict[str, set[str]]:
     made, _, _ = two_partners(lacp())
     trace = Trace({})
     trace.counted[Overrun.__name__] += 1
+    made.hears("eth1", lldpdu(aggregates=True))
+    made.hears("eth1", b"")
     spare = told(backup(eth1={}, eth2={}, eth9={}))
     found: dict[str, set[str]] = {}
     ping = told({**backup(), "link_watch": {"name": "arp_ping", "target_host": "192.0.2.1"}})

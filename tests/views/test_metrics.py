@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from explain_kit import backup, lacp, told, two_partners
+from lldp_kit import lldpdu
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pyteamd.core.trace import Trace
@@ -85,6 +86,29 @@ def test_lacp_counters() -> None:
     }
     assert len(flags) == 8
     assert flags['pyteamd_port_partner_state{team="team0",port="eth1",flag="synchronization"}'] == 1
+
+
+def test_neighbours() -> None:
+    made = told(backup(eth1={}, eth2={}))
+    made.hears("eth1", lldpdu('Et"3', "sw\x1b1", aggregates=False))
+    made.hears("eth2", b"\x02\x01x")
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    (key,) = [key for key in found if key.startswith("pyteamd_port_neighbour_info")]
+    assert 'port="eth1",chassis="02:00:00:00:00:' in key
+    assert 'neighbour_port="Et"3",system="sw\\x1b1",vlan="42"' in key
+    assert found['pyteamd_port_neighbour_aggregation{team="team0",port="eth1"}'] == 0
+    assert found['pyteamd_port_neighbours{team="team0",port="eth2"}'] == 0
+    assert found['pyteamd_port_neighbour_drops_total{team="team0",port="eth2",reason="tlv_type"}'] == 1
+    made.world.pass_time(121.0)
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    assert found['pyteamd_port_neighbours{team="team0",port="eth1"}'] == 0
+    assert not any(key.startswith("pyteamd_port_neighbour_info") for key in found)
+
+
+def test_a_port_without_place_in_the_team_has_a_cause_of_its_own() -> None:
+    made, _, _ = two_partners(lacp(min_ports=3))
+    found = read(text([(made.team, Trace({}), Gauges())], made.world.clock))
+    assert found['pyteamd_port_blocked{team="team0",port="eth1",reason="team_carrier"}'] == 1
 
 
 def test_what_is_counted() -> None:

@@ -323,6 +323,9 @@ def _port(name: str, port: Any, runner: str, in_words: bool) -> Iterator[_Line]:
     yield 1, False, name
     yield from shown
     yield from _link_watches(port["link_watches"], in_words)
+    if in_words and _members(port.get("neighbour")):
+        yield 2, True, "neighbour:"
+        yield from _whatever(port["neighbour"], 3, True)
     if in_words and _members(port.get("damping")):
         yield 2, False, "damping:"
         yield from _whatever(port["damping"], 3, False)
