@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pyteamd.core.facts import Facts
 from pyteamd.model.events import LOOPBACK, LinkSeen
@@ -21,6 +22,16 @@ FRESH_MTU = 1500
 """Of a team device that was just made, in octets."""
 DEEPEST = 8
 """Links on links; the kernel allows as many."""
+
+
+class Links(Protocol):
+    """All links there are now, those of others too: the kernel, when people ask."""
+
+    def find_link(self, name: str) -> LinkSeen | None:
+        """The link that has this name now."""
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """The link of this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,8 @@ def hindrance(
         return Hindrance("is the loopback device, which cannot be a port", errno=errno.EINVAL)
     if stands_on(link, facts.team.ifindex, known):
         return Hindrance(f"stands on {facts.team.name} itself")
+    if link.ifindex == facts.team.master:
+        return Hindrance(f"has {facts.team.name} as a port of its own")
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
     if link.up and not (liberties.set_down or liberties.steal):

@@ -16,6 +16,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 from pyteamd.config.config import Config, PortSetup
+from pyteamd.core.facts import Facts
+from pyteamd.core.hindrance import Liberties, Links, hindrance
 from pyteamd.core.joining import Joining, hosts_in
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
@@ -33,6 +35,7 @@ class Running(Protocol):
 
     config: Config
     enslave: bool
+    facts: Facts
     runner: Runner
     joining: Joining
     view: TeamView
@@ -79,8 +82,8 @@ class Changes:
     warnings: tuple[str, ...] = ()
 
 
-def plan(team: Running, text: str, file: str = "", lenient: bool = False) -> Changes:
-    """Compare the configuration in force with the one in this text; `file` is what problems call it.
+def plan(team: Running, text: str, file: str = "", lenient: bool = False, links: Links | None = None) -> Changes:
+    """Compare the configuration in force with the one in this text; `file` is what problems call it, `links` all links there are.
 
     `lenient`: live with all that a start lives with. Otherwise an error refuses the whole, and a warning is only told: what
     `pyteamd check` says of a text is what happens to it here.
@@ -95,7 +98,7 @@ def plan(team: Running, text: str, file: str = "", lenient: bool = False) -> Cha
         return Changes(None, refusals=warnings)
     if refusals := tuple(incompatible(team, new)):
         return Changes(None, refusals=refusals, warnings=warnings)
-    return Changes(new, tuple(differences(team, new)), (), warnings)
+    return Changes(new, tuple(differences(team, new, links)), (), warnings)
 
 
 def incompatible(team: Running, new: Config) -> Iterator[str]:
@@ -110,7 +113,7 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
         )
 
 
-def differences(team: Running, new: Config) -> Iterator[Change]:
+def differences(team: Running, new: Config, links: Links | None) -> Iterator[Change]:
     """Every difference that means something, in the order of the configuration."""
     old = team.config
     for path, name, before, after in values(old.team, new.team):
@@ -123,12 +126,24 @@ def differences(team: Running, new: Config) -> Iterator[Change]:
             yield Change(f"runner.{path}", before, after, disruption)
     for name in new.written:
         if name not in old.written:
-            yield Change(f"ports.{name}", None, "added", effect="added, joins when it is there and down")
+            yield Change(f"ports.{name}", None, "added", effect=f"added{prospects(team, new, name, links)}")
     for name in old.written:
         if name not in new.written:
             yield Change(f"ports.{name}", "a port", None, Disruption.PORT, name, "removed")
     for port, setup in staying(team, new):
         yield from of_port(team, port, setup)
+
+
+def prospects(team: Running, new: Config, name: str, links: Links | None) -> str:
+    """What becomes of a link that is configured from now on."""
+    link = team.facts.called(name) if links is None else links.find_link(name)
+    if link is not None and link.ifindex not in team.ports:
+        config = new.port(new.key(link.names)).config
+        get = None if links is None else links.get_link
+        found = hindrance(link, Liberties(config.steal, config.set_down), team.facts, get)
+        if found is not None:
+            return f", but it {found.why}{found.until and f'; {found.until}'}"
+    return ", joins when it is there and down"
 
 
 def of_team(team: Running, path: str, name: str, before: Any, after: Any) -> Change:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
 
 from pyteamd.core.backoff import port_of
+from pyteamd.core.hindrance import Links
 from pyteamd.core.joining import SETTINGS, stand_ins, unusable
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
@@ -24,16 +24,6 @@ from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
 
 SHORT_PORTS = 12
-
-
-class Links(Protocol):
-    """All links there are now, those of others too: the kernel, when people ask."""
-
-    def find_link(self, name: str) -> LinkSeen | None:
-        """The link that has this name now."""
-
-    def get_link(self, ifindex: int) -> LinkSeen | None:
-        """The link of this number."""
 
 
 class Known:

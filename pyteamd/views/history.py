@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyteamd.core.hindrance import Links
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.words import in_words, shorten
-from pyteamd.views.explain import Known, Links, cause, doubt, explain, sentence
+from pyteamd.views.explain import Known, cause, doubt, explain, sentence
 
 HISTORY_ENTRIES = 200
 

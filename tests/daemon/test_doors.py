@@ -151,3 +151,17 @@ def test_a_port_is_present_under_each_of_its_names() -> None:
     ports: dict[str, object] = {"eth1": {"ifinfo": {"ifindex": socket.if_nametoindex("lo")}}, "eth2": {}, "z\\xe4": 5}
     found = {name: is_among(ports, name) for name in ("eth1", "lo", "z\udce4", "z\\xe4", "eth3", "y" * 40)}
     assert [name for name, there in found.items() if there] == ["eth1", "lo", "z\udce4", "z\\xe4"]
+
+
+async def test_config_apply_says_what_a_new_port_waits_for(lab: Lab) -> None:
+    daemon = await lab.start()
+    bridge = lab.kernel.add_other("br0", "bridge")
+    link = lab.kernel.add_pair("eth5", "far")
+    lab.kernel.set_master(link.ifindex, bridge.ifindex)
+    more = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {}, "eth5": {}, "lo": {}, "eth9": {}}}
+    report = json.loads(await daemon.call("ConfigApply", json.dumps(more), "dry-run"))
+    assert [change["text"] for change in report["changes"]] == [
+        "ports.eth5: added, but it belongs to br0; it joins when it is free and down (no interruption)",
+        "ports.lo: added, but it is the loopback device, which cannot be a port (no interruption)",
+        "ports.eth9: added, joins when it is there and down (no interruption)",
+    ]

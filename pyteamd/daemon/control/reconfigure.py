@@ -107,7 +107,7 @@ async def change(
         await read_file.off_loop(lambda: pump.team.config.read_ahead(text, file))
     except OSError as error:
         return {"applied": False, "changes": [], "problems": [f"reading it {error.strerror}"], "warnings": []}
-    plan = reload.plan(pump.team, text, file)
+    plan = reload.plan(pump.team, text, file, links=pump.kernel)
     report: dict[str, Any] = {
         "applied": False,
         "changes": [
