@@ -19,8 +19,8 @@ from pyteamd.model.events import FrameSeen
 from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.views import state as statetree
 
-SECONDS = 6.0
-"""For each target; a minute for all."""
+SECONDS = 5.0
+"""For each target; with the start, less than a minute for all."""
 PATIENCE = 2_000
 
 

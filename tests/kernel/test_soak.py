@@ -1,0 +1,90 @@
+"""A daemon at work for a long time: memory, open files and threads stay as they are. Half an hour in `make long`, seconds otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from daemon_process import ACTIVE_BACKUP, TEXT, alive, ip, links, pyteamd, start
+
+from pyteamd.client import Client
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="memory of the process")]
+autouse = pytest.fixture(autouse=True)(links)
+SECONDS = 1800.0 if os.environ.get("PYTEAMD_LONG") else 15.0
+WARM = 0.2
+"""Share of the time after which nothing may grow any more: caches are full, the ring of the trace too."""
+GROWTH_KB = 1024
+"""What may be added after that; fragments of the allocator, no leak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a process uses."""
+
+    operations: int
+    rss_kb: int
+    files: int
+    threads: int
+
+
+def sample(pid: int, operations: int) -> Sample:
+    """Now."""
+    status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    rss = int(status["VmRSS"].split()[0])
+    return Sample(operations, rss, len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]))
+
+
+def work(round_: int) -> int:
+    """Something of everything; returns how many operations it was."""
+    number = 1 + round_ % 2
+    ip(f"link set p{number} down")
+    with Client.connect("team0", "usock") as client:
+        client.refresh()
+        for method in ("Explain", "History", "Metrics", "Diff", "StateDump"):
+            client.fetch(method)
+        changed = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": round_ % 7}, "eth2": {}}}
+        client.fetch("ConfigApply", json.dumps(changed), "apply")
+        client.call("PortRemove", "eth2")
+        client.call("PortAdd", "eth2")
+    ip(f"link set p{number} up")
+    ip("link add passing type dummy")
+    ip("link del passing")
+    return 13
+
+
+def test_nothing_grows() -> None:
+    pid = start("-t", "team0", "-c", TEXT)
+    began, operations, round_ = time.monotonic(), 0, 0
+    samples: list[Sample] = []
+    while (gone := time.monotonic() - began) < SECONDS:
+        operations += work(round_)
+        round_ += 1
+        if gone > SECONDS * WARM:
+            samples.append(sample(pid, operations))
+    assert alive(pid)
+    report(samples)
+    first, last = samples[0], samples[-1]
+    assert last.files <= first.files, "open files grow"
+    assert last.threads <= first.threads, "threads grow"
+    half = samples[len(samples) // 2]
+    assert last.rss_kb - half.rss_kb <= GROWTH_KB, "memory grows"
+    assert pyteamd("-k", "-t", "team0").returncode == 0
+
+
+def report(samples: list[Sample]) -> None:
+    """How much was added for a thousand operations."""
+    first, last = samples[0], samples[-1]
+    thousands = max(1, last.operations - first.operations) / 1000
+    grown = {
+        name: round((getattr(last, name) - getattr(first, name)) / thousands, 2)
+        for name in ("rss_kb", "files", "threads")
+    }
+    text = json.dumps({"operations": last.operations, "rss_kb": last.rss_kb, "per thousand operations": grown})
+    print(text)
+    if out := os.environ.get("LAB_OUT"):
+        Path(out, "soak.json").write_text(text + "\n")
