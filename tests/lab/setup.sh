@@ -25,10 +25,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 lab_packages='user-mode-linux libteam-utils kmod iproute2 iputils-ping busybox-static tcpdump dbus procps
-    openvswitch-switch frr tshark zsh'
+    openvswitch-switch frr tshark zsh fish lldpd'
 bench_packages='qemu-system-x86 busybox-static kmod iproute2 libteam-utils procps'
 # Looked for by name where there is no dpkg to ask.
-lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps ovs-vswitchd tshark zsh'
+lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps ovs-vswitchd tshark zsh fish lldpd'
 bench_commands='qemu-system-x86_64 busybox modprobe ip teamd ps'
 
 cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}
@@ -139,6 +139,17 @@ setup_shim() { # only processors with AMX need it
     mkdir -p "$cache"
     logged gcc -O2 -Wall -shared -fPIC -o "$work/shim.so" "$source" -ldl || stop 1 "lab: $source did not compile"
     mv "$work/shim.so" "$shim"
+}
+
+setup_promtool() { # Prometheus' judge of metrics and rules, without its server: nothing of it is installed, and no service starts
+    { command -v promtool >/dev/null || [ -x build/promtool ]; } && return
+    if ! (cd "$work" && logged apt-get -q download prometheus) ||
+        ! dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb | tar -xO ./usr/bin/promtool >build/promtool.new; then
+        say "lab: no promtool (Debian: prometheus) to be had; its tests are skipped"
+        return
+    fi
+    chmod +x build/promtool.new
+    mv build/promtool.new build/promtool
 }
 
 setup_newest() { # a failure is said, and no more: the tests then run on one kernel
@@ -391,6 +402,7 @@ done
             need_packages lab "$lab_packages" "$lab_commands"
             setup_shim
             setup_newest
+            setup_promtool
             ;;
         nm) setup_tree bookworm '' '' ;;
         nm-trixie) setup_tree trixie -trixie udev ;;
