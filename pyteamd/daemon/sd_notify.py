@@ -41,9 +41,9 @@ class Notifier:
             return
         text = "\n".join(f"{name}={value}" for name, value in states.items())
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        with socket.socket(socket.AF_UNIX, kind) as sender:
-            try:
-                sender.sendto(text.encode(), self._address)
-            except OSError:
-                # Nobody listens: a manager that restarts asks again by its own means.
-                return
+        try:
+            with socket.socket(socket.AF_UNIX, kind) as sender:
+                sender.sendto(text.encode("utf-8", "backslashreplace"), self._address)
+        except OSError:
+            # Nobody listens, or no file can be opened: a manager that restarts asks again by its own means.
+            return

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -347,6 +349,21 @@ def test_watchdog_interval(environ: dict[str, str], interval_s: float | None) ->
 def test_a_missing_manager_is_no_error() -> None:
     Notifier({}).send(READY="1")
     Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).send(READY="1")
+
+
+def test_it_never_fails(tmp_path: Path) -> None:
+    """Not without a file to open, nor with words that are no text."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{tmp_path}/manager")
+        notifier = Notifier({"NOTIFY_SOCKET": f"{tmp_path}/manager"})
+        notifier.send(STATUS="eth\udcff")
+        assert manager.recv(100) == rb"STATUS=eth\udcff"
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+        try:
+            notifier.send(WATCHDOG="1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     Notifier({"NOTIFY_SOCKET": "@pyteamd-nobody"}).send(READY="1")
 
 

@@ -41,6 +41,7 @@ from daemon_process import (
 from pyteamd.client import Client, ClientError
 from pyteamd.daemon.late_imports import AFTER_S
 from pyteamd.daemon.privileges import KEPT
+from pyteamd.daemon.team_server import NAMES_INTERVAL_S
 from pyteamd.wire import slow
 from pyteamd.wire.ethernet import ETHERTYPE_SLOW, Frame
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
@@ -289,6 +290,32 @@ def test_little_memory_for_a_big_request() -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     assert alive(pid)
     fails_over()
+
+
+def test_no_file_can_be_opened() -> None:
+    pid = start("-t", "team0", "-c", TEXT)
+    wait_for(lambda: item("runner.active_port") == "eth1")
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (fds(pid), limit[1]))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(str(SOCKET))  # nobody can accept it
+        ip("link set p1 down")
+        wait_for(lambda: active_port() == "eth2")
+        time.sleep(2 * NAMES_INTERVAL_S if LONG else 1)
+        ip("link set p1 up")
+        ip("link set p2 down")
+        wait_for(lambda: active_port() == "eth1")
+        ip("link set p2 up")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+    fails_over()
+
+
+def active_port() -> str:
+    """As the kernel has it."""
+    done = subprocess.run(["teamnl", "team0", "getoption", "activeport"], capture_output=True, text=True, check=False)
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
+    names = {str(link["ifindex"]): str(link["ifname"]) for link in links}
+    return names.get(done.stdout.strip(), "")
 
 
 @not_quick
