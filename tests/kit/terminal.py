@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -20,6 +21,7 @@ import pyte
 RESTORED, ALTERNATE = b"\x1b[?1049l", b"\x1b[?1049h"
 SHOWN, HIDDEN = b"\x1b[?25h", b"\x1b[?25l"
 PATIENCE_S = 20.0
+LEADER = str(Path(__file__).with_name("session_leader.py"))
 PYTEAMDCTL = (
     sys.executable,
     "-B",
@@ -41,11 +43,11 @@ class Terminal:
         self.before = modes(slave)
         told, tell = os.pipe()
         self._told = told
-        self._leader = os.fork()
-        if not self._leader:
-            os.close(told)
-            os.close(master)
-            lead(command, {"TERM": "screen", "LANG": "C.UTF-8", **environ}, slave, tell)
+        self._leader = subprocess.Popen(
+            [sys.executable, "-ISB", LEADER, str(slave), str(tell), *command],
+            pass_fds=(slave, tell),
+            env={**os.environ, "TERM": "screen", "LANG": "C.UTF-8", **environ},
+        )
         os.close(tell)
         os.set_blocking(master, False)
         self.pid = self._number()
@@ -64,7 +66,7 @@ class Terminal:
     ) -> None:
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self._leader, 0)
+        self._leader.wait()
         for fd in (self._master, self._slave, self._told):
             if fd >= 0:
                 os.close(fd)
@@ -145,32 +147,6 @@ class Terminal:
             if self.raw.rfind(shown) < self.raw.rfind(hidden):
                 return False
         return modes(self._slave) == self.before
-
-
-def lead(command: Sequence[str], environ: dict[str, str], slave: int, tell: int) -> None:
-    """The leader of the session, as a shell is: the command is its foreground job. It tells the job's number and each of its statuses."""
-    try:
-        os.setsid()
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        for number in (signal.SIGHUP, signal.SIGTTOU):
-            signal.signal(number, signal.SIG_IGN)
-        job = os.fork()
-        if not job:
-            os.setpgid(0, 0)
-            os.tcsetpgrp(slave, os.getpid())
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGTTOU):
-                signal.signal(number, signal.SIG_DFL)
-            for number in range(3):
-                os.dup2(slave, number)
-            os.execvpe(command[0], [*command], {**os.environ, **environ})
-        os.close(slave)
-        os.write(tell, job.to_bytes(4, "little"))
-        status = 0x7F
-        while os.WIFSTOPPED(status) or status == 0x7F:
-            _, status = os.waitpid(job, os.WUNTRACED)
-            os.write(tell, status.to_bytes(4, "little"))
-    finally:
-        os._exit(127)
 
 
 def modes(fd: int) -> list[Any]:
