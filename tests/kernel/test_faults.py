@@ -49,8 +49,8 @@ from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="faults of the process")]
 autouse = pytest.fixture(autouse=True)(links)
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
-STORM = 20_000 if LONG else 300
-FLOOD = 200_000 if LONG else 4_000
+STORM = 5_000 if LONG else 300
+FLOOD = 40_000 if LONG else 4_000
 not_quick = pytest.mark.skipif(not LONG, reason="PYTEAMD_LONG=1")
 LACP = json.dumps({**ACTIVE_BACKUP, "runner": {"name": "lacp"}})
 

@@ -15,7 +15,7 @@ from pyteamd.client import Client
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="memory of the process")]
 autouse = pytest.fixture(autouse=True)(links)
-SECONDS = 1800.0 if os.environ.get("PYTEAMD_LONG") else 15.0
+SECONDS = 1800.0 if os.environ.get("PYTEAMD_LONG") else 8.0
 WARM = 0.2
 """Share of the time after which nothing may grow any more: caches are full, the ring of the trace too."""
 GROWTH_KB = 1024
