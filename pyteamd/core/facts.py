@@ -154,6 +154,12 @@ class Facts:
             self.observed.macs[link.ifindex] = link.mac
         return before
 
+    def expect_port(self, link: LinkSeen) -> None:
+        """The link will be a port: the team has the type of its first one from then on."""
+        if not any(self.observed.members.values()):
+            self.team = replace(self.team, hardware=link.hardware)
+        self.observed.members[link.ifindex] = True
+
     def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
         """The early word on a known link's carrier; returns the link as known now.
 

@@ -117,6 +117,7 @@ class WantedPorts:
     def desired(self, facts: Facts, ports: Container[int], liberties_for: Callable[[LinkSeen], Liberties]) -> Members:
         """The members there are to be: those that can be had now, and those a user asked for."""
         found = Members()
+        hardware = facts.team.hardware if any(facts.observed.members.values()) else None
         for name in self.wanted:
             link = facts.called(name)
             if link is None or link.ifindex in self.out:
@@ -126,7 +127,10 @@ class WantedPorts:
                 found.members[ifindex] = True
                 continue
             liberties = liberties_for(link) if link.master or link.up else Liberties()
-            if link.ifindex in self.asked or not hindrance(link, liberties, facts):
+            if ifindex in self.asked or not (
+                hardware not in (None, link.hardware) or hindrance(link, liberties, facts)
+            ):
+                hardware = hardware or link.hardware  # the first one's, whose type the team takes
                 found.members[ifindex] = True
                 if liberties.steal:
                     found.steal.add(ifindex)

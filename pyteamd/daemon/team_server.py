@@ -180,16 +180,19 @@ class TeamServer:
         if not (self.plan.strict and self.plan.enslave):
             return
         facts = Facts(LinkSeen(0, self.plan.device, bytes(6), mtu=FRESH_MTU))
+        for link in self._kernel.all_links():
+            facts.link_seen(link, keep=True, now=0.0)
         for name in self.plan.config.port_names():
-            link = self._kernel.find_link(name)
-            owner = self._kernel.get_link(link.master) if link is not None and link.master else None
-            if link is None or (owner is not None and (not link.up or owner.kind in CLOSE_THEIR_PORTS)):
+            wanted = facts.called(name)
+            owner = facts.links.get(wanted.master) if wanted is not None else None
+            if wanted is None or (owner is not None and (not wanted.up or owner.kind in CLOSE_THEIR_PORTS)):
                 continue  # teamd starts; that it takes a port from another device then is another matter
-            setup = self.plan.config.port(self.plan.config.key(link.names)).config
-            found = hindrance(link, Liberties(setup.steal, setup.set_down), facts, self._kernel.get_link)
+            setup = self.plan.config.port(self.plan.config.key(wanted.names)).config
+            found = hindrance(wanted, Liberties(setup.steal, setup.set_down), facts)
             if found is not None:
                 reason = "; ".join(filter(None, (found.why, found.hint)))
-                raise StartFailed(found.errno, f"{link.name} cannot be added: it {reason}.")
+                raise StartFailed(found.errno, f"{wanted.name} cannot be added: it {reason}.")
+            facts.expect_port(wanted)
 
     def _device(self) -> tuple[int, bool]:
         """Ifindex of the device, and whether it was there before."""

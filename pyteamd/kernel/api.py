@@ -39,6 +39,10 @@ class Kernel(Protocol):
     def get_link(self, ifindex: int) -> LinkSeen | None:
         """The link of that number now, or None. KernelRefused when the kernel does not say."""
 
+    def all_links(self) -> tuple[LinkSeen, ...]:
+        """Every link of the namespace now."""
+        ...
+
     def create_team(self, name: str) -> int:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
         ...

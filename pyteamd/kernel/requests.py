@@ -108,7 +108,7 @@ class Requests:
 
     def dump(self, team: int) -> Resync:
         """Links, ports and options now. Links: the team and every link of the namespace. KernelGone without the device."""
-        links = self._dump_links()
+        links = self.all_links()
         if not any(link.ifindex == team and link.kind == "team" for link in links):
             raise KernelGone(f"team device {team} does not exist")
         ports = self._read(team, team_family.get_ports)
@@ -156,7 +156,8 @@ class Requests:
         except (Malformed, ValueError) as problem:
             raise KernelRefused(errno.EBADMSG, what, str(problem)) from problem
 
-    def _dump_links(self) -> tuple[LinkSeen, ...]:
+    def all_links(self) -> tuple[LinkSeen, ...]:
+        """Every link of the namespace, by number."""
         try:
             answers = self._links.dump(rtnl.dump_links())
         except NetlinkError as refusal:

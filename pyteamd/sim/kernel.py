@@ -83,6 +83,10 @@ class SimKernel:
         link = self.links.get(ifindex)
         return link_seen(link) if link and link.here else None
 
+    def all_links(self) -> tuple[LinkSeen, ...]:
+        """See kernel.api."""
+        return tuple(link_seen(link) for link in self.links.values() if link.here)
+
     def create_team(self, name: str) -> int:
         if self._by_name(name):
             raise KernelRefused(errno.EEXIST, f"create team device {name}")
@@ -123,9 +127,8 @@ class SimKernel:
         device = self.teams.get(team)
         if device is None:
             raise KernelGone(f"team device {team}")
-        links = tuple(link_seen(link) for link in self.links.values() if link.here)
         ports = tuple(device.port_seen(port) for port in device.ports.values())
-        return Resync(links, ports, tuple(device.options()))
+        return Resync(self.all_links(), ports, tuple(device.options()))
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
         device = self.teams.get(team)

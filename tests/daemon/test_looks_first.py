@@ -230,3 +230,55 @@ async def test_new_settings_of_a_port_are_checked_as_those_of_a_file(lab: Lab) -
     broken = json.loads(await daemon.call("PortConfigCheck", "eth1", "{"))
     assert broken["problems"]
     assert broken["waiting"] == []
+
+
+def odd_links(lab: Lab) -> None:
+    """A VLAN over a link that is down, a link below a macvlan, and one of another type."""
+    lab.kernel.add_other("vlan5", "vlan", lab.kernel.add_pair("eth5", "peer5").ifindex)
+    lab.kernel.add_other("mv6", "macvlan", lab.kernel.add_pair("eth6", "peer6").ifindex)
+    lab.kernel.add_other("tun0", "tun")
+
+
+@pytest.mark.parametrize(
+    ("port", "number", "words"),
+    [
+        ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up."),
+        ("eth6", errno.EBUSY, "it has macvlan mv6 standing on it."),
+        ("tun0", errno.EBUSY, "it is of another type than the ports there are."),
+        ("lo", errno.EINVAL, "it is the loopback device, which cannot be a port."),
+    ],
+)
+async def test_a_start_as_teamd_fails_before_the_kernel_finds_out_half_way(
+    lab: Lab, port: str, number: int, words: str
+) -> None:
+    odd_links(lab)
+    before = [link_seen(link) for link in lab.kernel.links.values()]
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, port: {}}}, strict=True))
+    assert daemon.failure is not None
+    assert (daemon.failure.errno, str(daemon.failure)) == (number, f"{port} cannot be added: {words}")
+    assert [link_seen(link) for link in lab.kernel.links.values()] == before
+    assert lab.kernel.performed == []
+
+
+@pytest.mark.parametrize("port", ["vlan5", "eth6", "tun0", "lo"])
+async def test_what_the_kernel_would_find_half_way_is_not_asked_of_it(lab: Lab, port: str) -> None:
+    odd_links(lab)
+    before = link_seen(lab.link(port))
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, port: {}}}))
+    assert list((await daemon.state())["ports"]) == ["eth1"]
+    assert [write for write in lab.kernel.performed if write == SetMember(before.ifindex, True)] == []
+    after = link_seen(lab.link(port))
+    assert (after.master, after.up, after.mac, after.mtu) == (before.master, before.up, before.mac, before.mtu)
+
+
+async def test_port_add_names_what_is_in_the_way(lab: Lab) -> None:
+    odd_links(lab)
+    daemon = await lab.start()
+    for port, words in (
+        ("vlan5", "vlan5 stands on eth5, which is down (ip link set eth5 up)"),
+        ("eth6", "mv6 standing on it"),
+    ):
+        assert (await daemon.call("PortAdd", port)).startswith("PortAddFail")
+        assert words in json.loads(await daemon.call("Reason", "PortAdd", port))["reason"]
+    lab.kernel.set_up(lab.link("eth5").ifindex, True)
+    assert await daemon.call("PortAdd", "vlan5") == ""

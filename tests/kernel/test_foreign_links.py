@@ -28,7 +28,7 @@ class Links:
         self.heard: dict[int, LinkSeen] = {}
         self.ours: set[int] = set()
         self.made: dict[int, str] = {}
-        for link in self.kernel._dump_links():
+        for link in self.kernel.all_links():
             self.heard[link.ifindex] = link
         self.kernel._foreign.known(self.heard)
 
@@ -68,7 +68,7 @@ class Links:
 
     def there(self) -> dict[int, tuple[str, bool, bool]]:
         """What there is now."""
-        return shown({link.ifindex: link for link in self.kernel._dump_links()})
+        return shown({link.ifindex: link for link in self.kernel.all_links()})
 
 
 def shown(links: dict[int, LinkSeen]) -> dict[int, tuple[str, bool, bool]]:
