@@ -25,7 +25,10 @@ Lane: TypeAlias = tuple[str, str]
 """The name of a port ("": the team) and what of it."""
 
 CARRIER, ENABLED, ACTIVE, VERDICT = "carrier", "enabled", "active", "link watches"
-RECEIVE = "LACP receive"
+TEAMS_ACTIVE = ("", "active port")
+RECEIVE, MUX = "LACP receive", "LACP mux"
+UNTOLD = frozenset((MUX,))
+"""Lanes whose changes neither events nor writes nor notes tell."""
 MACHINE_HEALTH: Final[Mapping[str, str]] = {
     "current": GOOD,
     "expired": BETWEEN,
@@ -39,6 +42,7 @@ MACHINE_HEALTH: Final[Mapping[str, str]] = {
     "collecting_distributing": GOOD,
 }
 WATCHER_NOTE: Final = re.compile(r"(\S+)-link went (up|down)\.$")
+DAMPING_NOTE: Final = re.compile(r"flaps, (held out of service)")
 LACP_NOTE: Final = re.compile(r'Changed port state: "(\w+)" -> "(\w+)"')
 
 
@@ -85,7 +89,7 @@ def values(team: Team) -> Values:
         found["", CARRIER] = up_or_down(observed.carrier)
     active = observed.options.get(OptionKey("activeport"))
     if isinstance(active, int):
-        found["", "active port"] = Value(team.facts.name_of(active), GOOD) if active else Value("none", BAD)
+        found[TEAMS_ACTIVE] = Value(team.facts.name_of(active), GOOD) if active else Value("none", BAD)
     for ifindex, port in team.ports.items():
         name = port.name
         found[name, CARRIER] = up_or_down(port.running)
@@ -147,6 +151,13 @@ class Lanes:
     def end(self, at: float) -> None:
         """Nothing is known after this moment."""
         self.set_all({}, at)
+
+    def first(self, lane: Lane) -> float | None:
+        """Since when anything is known of the lane."""
+        spans = self.spans.get(lane)
+        if spans:
+            return spans[0].start
+        return self._open[lane][0] if lane in self._open else None
 
     def known(self, lane: Lane) -> bool:
         """Whether anything was said of the lane."""
@@ -217,7 +228,7 @@ class Recalled:
             self._changed(lane, shown(value), shown(not value) if written else None, at)
 
     def _active(self, ifindex: int, at: float) -> None:
-        self.lanes.set(("", "active port"), Value(self.name_of(ifindex), GOOD) if ifindex else Value("none", BAD), at)
+        self.lanes.set(TEAMS_ACTIVE, Value(self.name_of(ifindex), GOOD) if ifindex else Value("none", BAD), at)
         names = {name for name, what in self.lanes.spans if name and what == ACTIVE} | {self.name_of(ifindex)}
         for name in sorted(names - {"none"}):
             self.lanes.set((name, ACTIVE), chosen(name == self.name_of(ifindex)), at)
@@ -228,6 +239,8 @@ class Recalled:
             reason = reason.removeprefix(f"{found[1]}: ")
             before = Value("down", BAD) if up else Value("up", GOOD)
             self._changed((port, found[1]), Value(f"{found[2]}: {reason}", GOOD if up else BAD), before, at)
+        elif found := DAMPING_NOTE.search(text):
+            self._changed((port, "damping"), Value(f"down: {found[1]}", BAD), Value("up", GOOD), at)
         elif found := LACP_NOTE.search(text):
             was, is_ = (Value(state.replace("_", " "), MACHINE_HEALTH.get(state, IDLE)) for state in found.groups())
             self._changed((port, RECEIVE), is_, was, at)
@@ -239,9 +252,18 @@ class Recalled:
         self.lanes.set(lane, value, at)
 
     def finish(self, then: Values, at: float) -> None:
-        """How it was when the trace was saved: what was never seen to change was so all the time."""
+        """How it was when the trace was saved: what was never seen to change was so all the time.
+
+        Not so the machines of runners, which change without a word, but for the one that notes tell of.
+        """
+        chosen_at = self.lanes.first(TEAMS_ACTIVE)
         for lane, value in then.items():
-            self.lanes.set(lane, value, at if self.lanes.known(lane) else self.start)
+            if lane[1] in UNTOLD:
+                continue
+            since = (
+                self.start if chosen_at is None or lane[1] != ACTIVE else chosen_at
+            )  # before, it may have been this one
+            self.lanes.set(lane, value, at if self.lanes.known(lane) else since)
         self.lanes.end(at)
 
 
