@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
-from pyteamd.model.desired import OptionKey, OptionValue, SetOption
-from pyteamd.model.events import CarrierSeen, LinkGone, LinkSeen, OptionSeen, Resync
+from pyteamd.model.desired import OptionKey, OptionValue, SetMember, SetOption
+from pyteamd.model.events import CarrierSeen, LinkGone, LinkSeen, OptionSeen, Refused, Resync
 
 GOOD, BETWEEN, BAD, IDLE = "good", "between", "bad", "idle"
 """What a state means for traffic; IDLE is neither good nor bad."""
@@ -173,8 +173,8 @@ class Recalled:
         self.start = start
         self.names: dict[int, str] = {}
         self.lanes = Lanes()
-        self._ports: dict[int, bool] = {}
-        """Interfaces that are or were ports."""
+        self._joined: dict[str, float] = {}
+        """When a port was added, of those that were no port at the start."""
 
     def name_of(self, ifindex: int) -> str:
         """Of a link; its number while its name is not known."""
@@ -197,9 +197,13 @@ class Recalled:
                 self._forget(ifindex, at)
             case OptionSeen(key=key, value=value):
                 self._option(key, value, at)
+            case Refused(write=SetOption(key=key, value=bool(value))):
+                self._option(key, not value, at)
         for write in entry.writes:
             if isinstance(write, SetOption):
                 self._option(write.key, write.value, at, written=True)
+            elif isinstance(write, SetMember) and write.member:
+                self._joined[self.name_of(write.ifindex)] = at
         for note in entry.outputs.notes:
             self._note(note.port, note.text, note.reason, at)
 
@@ -209,9 +213,8 @@ class Recalled:
             if link.carrier is not None:
                 self.lanes.set(("", CARRIER), up_or_down(link.carrier), at)
         elif link.master == self.team:
-            self._ports[link.ifindex] = True
             self.lanes.set((link.name, CARRIER), up_or_down(link.running), at)
-        elif self._ports.pop(link.ifindex, False):
+        else:
             self._forget(link.ifindex, at)
 
     def _forget(self, ifindex: int, at: float) -> None:
@@ -248,8 +251,12 @@ class Recalled:
     def _changed(self, lane: Lane, value: Value, before: Value | None, at: float) -> None:
         """The first change that is seen of a lane also says what it was until then."""
         if before is not None and not self.lanes.known(lane):
-            self.lanes.set(lane, before, self.start)
+            self.lanes.set(lane, before, self._since(lane))
         self.lanes.set(lane, value, at)
+
+    def _since(self, lane: Lane) -> float:
+        """When a lane may have begun of which nothing was said."""
+        return self._joined.get(lane[0], self.start)
 
     def finish(self, then: Values, at: float) -> None:
         """How it was when the trace was saved: what was never seen to change was so all the time.
@@ -260,9 +267,9 @@ class Recalled:
         for lane, value in then.items():
             if lane[1] in UNTOLD:
                 continue
-            since = (
-                self.start if chosen_at is None or lane[1] != ACTIVE else chosen_at
-            )  # before, it may have been this one
+            since = self._since(lane)
+            if lane[1] == ACTIVE and chosen_at is not None:
+                since = max(since, chosen_at)  # before, it may have been this one
             self.lanes.set(lane, value, at if self.lanes.known(lane) else since)
         self.lanes.end(at)
 
