@@ -119,6 +119,8 @@ class Bed:
 
     def start(self, candidate: Candidate) -> tuple[Running, Prober, dict[str, float]]:
         """Start a program; ready = it returned, and frames leave by one port, or where traffic is spread by both."""
+        for name in PORTS:
+            ip(f"link set {name} down")  # another program may have left them up, and then the driver does not take them
         self.watch.settle(self.quiet_s)
         self.watch.active = 0
         daemon = Running(candidate, CONFIG | self.setting.changes)

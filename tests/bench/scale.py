@@ -20,7 +20,7 @@ from pathlib import Path
 import failover
 from cables import PEERS, BenchError, inside, ip, make_cables, peer_of
 from lacp import IN_SERVICE, INTERVAL_MS, Listener
-from probe import Candidate, rss_kb
+from probe import Candidate, cpu_ms, rss_kb
 
 SIZES = (16, 64, 256)
 MOST = int(os.environ.get("SCALE", "64"))
@@ -86,10 +86,10 @@ def _measure(candidate: Candidate, size: int) -> dict[str, list[float]]:
         began_s = time.monotonic()
         process = subprocess.Popen([*candidate.command, "serve", directory], stderr=subprocess.DEVNULL)
         serving = _settle(listener, size, began_s)
-        start_s, start_cpu_ms = time.monotonic() - began_s, _cpu_ms(process.pid)
-        before_ms, began_s = _cpu_ms(process.pid), time.monotonic()
+        start_s, start_cpu_ms = time.monotonic() - began_s, cpu_ms(process.pid)
+        before_ms, began_s = cpu_ms(process.pid), time.monotonic()
         time.sleep(WATCHED_S)
-        spent_ms, took_s = _cpu_ms(process.pid) - before_ms, time.monotonic() - began_s
+        spent_ms, took_s = cpu_ms(process.pid) - before_ms, time.monotonic() - began_s
         heard, rss_mb = listener.heard(), rss_kb(process.pid) / 1024
         listener.close()
         os.kill(process.pid, signal.SIGTERM)
@@ -121,8 +121,3 @@ def _settle(listener: Listener, size: int, began_s: float) -> int:
             break
     listener.heard()
     return sum(one == IN_SERVICE for one in state.values())
-
-
-def _cpu_ms(pid: int) -> float:
-    stats = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(stat.read_text().split()[0]) for stat in stats) / 1e6
