@@ -62,7 +62,6 @@ def test_garbage_is_collected_from_the_end_of_the_imports_on(monkeypatch: pytest
         assert gc.isenabled()
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 async def test_what_an_upgrade_took_away_or_is_just_writing_costs_nobody_the_daemon(
