@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -65,6 +66,22 @@ def rpms() -> dict[str, Path]:
     return {said("rpm", "-qp", "--qf", "%{NAME}", path): path for path in (ROOT / "build/rpm").glob("*.noarch.rpm")}
 
 
+def installed(place: Path) -> set[str]:
+    """All files that packaging/install.sh puts into a package."""
+    for stage in ("install-data", "install-commands", "install-compat"):
+        words = [
+            "env",
+            f"DESTDIR={place}",
+            "PREFIX=/usr",
+            "PYTHON=/usr/bin/python3",
+            "sh",
+            "packaging/install.sh",
+            stage,
+        ]
+        said(*words)
+    return {f"/{path.relative_to(place)}" for path in place.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
 def field(deb: Path, name: str) -> list[str]:
     return [part for part in said("dpkg-deb", "-f", deb, name).strip().split(", ") if part]
 
@@ -107,8 +124,49 @@ def test_commands_run_with_the_distributions_python_and_nothing_of_the_environme
         assert (tmp_path / "usr/bin" / name).read_text().startswith("#! /usr/bin/python3 -IXutf8\n")
 
 
+ON_DEBIANS_LIBRARIES = """
+import json, sys, tempfile
+sys.path[:0] = sys.argv[1:]
+import trio
+from pathlib import Path
+from daemon_kit import Lab
+from pyteamd.daemon.late_imports import late
+
+WATCH = {"name": "arp_ping", "target_host": "localhost", "source_host": "192.0.2.2"}
+
+async def main() -> None:
+    async with trio.open_nursery() as nursery:
+        lab = Lab(Path(tempfile.mkdtemp()), nursery)
+        lab.kernel.add_pair("eth1", "peer1")
+        nursery.start_soon(lab.run_net)
+        daemon = await lab.start(lab.plan({"link_watch": WATCH, "ports": {"eth1": {}}}))
+        await trio.sleep(2.5)
+        with trio.move_on_after(20):
+            while missing := [name for name in late() if name not in sys.modules]:
+                await trio.sleep(0.1)
+        print(json.dumps([trio.__file__, repr(daemon.code), repr(daemon.failure or daemon.crash), daemon.lines, missing]))
+        nursery.cancel_scope.cancel()
+
+trio.run(main)
+"""
+"""The daemon of a package on a simulated kernel and the real clock, for longer than its first late imports take."""
+
+
 @pytest.mark.slow
-def test_rpms(rpms: dict[str, Path]) -> None:
+@pytest.mark.skipif(not Path("/usr/lib/python3/dist-packages/trio").exists(), reason="no python3-trio")
+def test_the_daemon_runs_on_debians_own_libraries(debs: dict[str, Path], tmp_path: Path) -> None:
+    said("dpkg-deb", "-x", debs["pyteamd"], tmp_path)
+    (tmp_path / "program.py").write_text(ON_DEBIANS_LIBRARIES)
+    places = [str(tmp_path / "usr/lib/python3/dist-packages"), str(ROOT / "tests/kit")]
+    words = ["/usr/bin/python3", "-IB", str(tmp_path / "program.py"), *places]
+    trio, code, failure, lines, missing = json.loads(said(*words))
+    assert trio.startswith("/usr/lib/python3/dist-packages/trio")
+    assert (code, failure, missing) == ("None", "None", []), lines
+    assert not [line for line in lines if re.search("bug|resolve|localhost", line)], lines
+
+
+@pytest.mark.slow
+def test_rpms(rpms: dict[str, Path], tmp_path: Path) -> None:
     assert set(rpms) == {"pyteamd", "pyteamd-teamd"}
     listed = set(said("rpm", "-qpl", rpms["pyteamd-teamd"]).splitlines())
     assert {f"/usr/bin/{name}" for name in NAMES} <= listed
@@ -118,6 +176,14 @@ def test_rpms(rpms: dict[str, Path]) -> None:
     requires = set(said("rpm", "-qp", "--requires", rpms["pyteamd"]).splitlines())
     assert {f"{FEDORA_NAMES.get(name, f'python3-{name}')} >= {bound}" for name, bound in needed().items()} <= requires
     assert "teamd" in said("rpm", "-qp", "--conflicts", rpms["pyteamd-teamd"]).split()
+    others = re.compile(r"/python3|/licenses/|/doc/pyteamd-")  # the modules, and what the spec names itself
+    there = {line for line in ours | listed if not others.search(line)}
+    wanted = installed(tmp_path)
+    assert wanted <= there
+    assert [line for line in there - wanted if not (tmp_path / line[1:]).is_dir()] == []
+    for rpm in rpms.values():
+        for script in re.split(r"(?m)^\w+ scriptlet \(using /bin/sh\):$", said("rpm", "-qp", "--scripts", rpm)):
+            assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0, script
     scripts = said("rpm", "-qp", "--scripts", rpms["pyteamd"])
     assert "try-restart 'pyteamd@*.service'" in scripts
     assert "systemctl stop 'pyteamd@*.service'" in scripts
