@@ -26,7 +26,6 @@ demo: lab  ## the main job, seen: fail-over on the real driver
 
 test: lab  ## all tests, the real-kernel lane included
 	@tests/lab/setup.sh nm || echo "without it the tests in a whole Debian are skipped"
-	@tests/lab/setup.sh oldest newest || echo "without it the tests with other versions are skipped"
 	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"
 	@$(PYTHON) tests/run.py
 

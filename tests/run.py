@@ -28,7 +28,7 @@ import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -150,17 +150,33 @@ def kernels() -> dict[str, Kernel]:
 def run_lanes(lanes: list[str]) -> list[Outcome]:
     """Run the parts of all lanes, some at the same time, and count what their reports say."""
     outcomes = {lane: Outcome(lane) for lane in lanes}
-    look_ahead(outcomes)
-    lanes = [lane for lane in lanes if not outcomes[lane].no_world]
     with ThreadPoolExecutor(processes()) as pool:
-        parts = [part for lane in lanes for part in parts_of(lane)]
-        for part, done in zip(parts, pool.map(run_part, parts), strict=True):
-            outcomes[part.lane].add(part, done)
+        made = pool.submit(make_trees, [lane for lane in lanes if lane in TREES])
+        running: list[tuple[Part, Future[Outcome]]] = []
+        for tree in (False, True):  # what has no tree of its own runs while the trees are made
+            if tree:
+                made.result()
+            some = {lane: outcomes[lane] for lane in lanes if (lane in TREES) is tree}
+            look_ahead(some)
+            parts = [part for lane in some if not some[lane].no_world for part in parts_of(lane)]
+            running += [(part, pool.submit(run_part, part)) for part in parts]
+        for part, future in running:
+            outcomes[part.lane].add(part, future.result())
     for lane in REAL_TIME:
         if lane in outcomes and not outcomes[lane].no_world:
             repeat(outcomes[lane])
     remember(outcomes)
     return list(outcomes.values())
+
+
+def make_trees(lanes: list[str]) -> None:
+    """Let setup.sh make the virtual environments of these lanes; what it cannot make is told when the lane does not run."""
+    if lanes:
+        done = subprocess.run(
+            [ROOT / "tests/lab/setup.sh", *lanes], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        with PRINTING:
+            print(f"{done.stdout}{done.stderr}", end="", flush=True)
 
 
 def look_ahead(outcomes: dict[str, Outcome]) -> None:
