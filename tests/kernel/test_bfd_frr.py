@@ -72,6 +72,11 @@ class Frr:
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10.0)
 
+    def hurry(self) -> None:
+        """The switch is another machine: what our processor does is nothing to it."""
+        pid = int((self.place / "bfdd.pid").read_text())
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(3))
+
     def type(self, *lines: str) -> str:
         words = " ".join(f"-c '{line}'" for line in lines)
         return self.on.on_switch(f"vtysh --vty_socket {self.place} -d bfdd {words}")
@@ -246,6 +251,7 @@ def test_eight_sessions_among_busy_loops() -> None:
         links = [name.replace("em", "p") for name in on.ports]
         config = {"runner": {"name": "roundrobin"}, "link_watch": WATCH, "ports": {name: {} for name in on.ports}}
         with frr(on, links=links) as there, daemon(PYTEAMD, on, json.dumps(config)) as ours:
+            there.hurry()
             up(on, there)
             wait_for(lambda: sessions_up() == len(on.ports), 20.0, "all sessions")
             busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(4)]
