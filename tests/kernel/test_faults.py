@@ -292,6 +292,7 @@ def test_little_memory_for_a_big_request() -> None:
     fails_over()
 
 
+@not_quick
 def test_no_file_can_be_opened() -> None:
     pid = start("-t", "team0", "-c", TEXT)
     wait_for(lambda: item("runner.active_port") == "eth1")
@@ -379,6 +380,7 @@ def ends_in_time() -> None:
     assert time.monotonic() - began < 10
 
 
+@not_quick
 def test_a_name_server_that_does_not_answer(tmp_path: Path) -> None:
     """A configuration with a host of it is not taken over; a start with it answers and ends in time."""
     servers = tmp_path / "resolv.conf"
@@ -445,6 +447,7 @@ def newer_inside(tree: Any) -> Any:
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
+@not_quick
 def test_a_link_whose_name_is_for_the_terminal() -> None:
     name = "\x1b]0;own\x07"
     shown = r"\x1b]0;own\x07"
