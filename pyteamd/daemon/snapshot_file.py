@@ -19,7 +19,9 @@ from typing import Any, Final
 import trio
 
 from pyteamd.daemon.boot_time import boot_id, boottime_s
+from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
+from pyteamd.model.errors import UserError
 from pyteamd.runners.base import Runner
 
 PAUSE_S: Final = 0.05
@@ -62,7 +64,11 @@ class SnapshotFile:
             return
         if age_s > OLD_S:
             self._log.warning("%s is %.0f s old: partners are listened to again", self.path, age_s)
-        runner.resume(snapshot, age_s, now)
+        try:
+            runner.resume(snapshot, age_s, now)
+        except Exception:  # a fault of ours; the next start must not meet the same file again
+            self.remove()
+            raise
         self.handed_over = (snapshot, age_s, now)
 
     def load(self) -> tuple[dict[str, Any], float]:
@@ -94,7 +100,8 @@ class SnapshotFile:
         runner = pump.team.runner
         while True:
             await pump.until(lambda: self._spoke or runner.revision != self._tried, math.inf)
-            self.update(runner, trio.current_time())
+            with suppress(UserError), guarded("What is kept for the next daemon", self._log):
+                self.update(runner, trio.current_time())
             await trio.sleep(PAUSE_S)
 
     def update(self, runner: Runner, now: float) -> None:

@@ -19,8 +19,10 @@ from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 from pyteamd.daemon import link_counters, service
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.desk import MAXIMUM_FOLLOWERS, Desk, take_turn
+from pyteamd.daemon.snapshot_file import SnapshotFile
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.runners.lacp.runner import Lacp
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "PortConfigUpdate": ("eth1", "{}"),
@@ -178,6 +180,35 @@ async def test_a_fault_in_what_only_tells_people(lab: Lab, monkeypatch: pytest.M
     assert set(told) == {"Counters of links", "Status for the service manager"}
     assert told.count("Counters of links") == 1
     daemon.lines.clear()
+
+
+async def test_a_fault_in_what_is_kept_for_the_next_daemon(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def breaks(*arguments: object) -> NoReturn:
+        raise KeyError("eth1")
+
+    monkeypatch.setattr(Lacp, "snapshot", breaks)
+    daemon = await lab.start(lab.plan({"runner": {"name": "lacp"}}, snapshot_stem=f"{tmp_path}/team0"))
+    await trio.sleep(5)
+    assert (await daemon.state())["setup"]["runner_name"] == "lacp"
+    assert {line.partition(":")[0] for line in daemon.lines if "This is a bug" in line} == {
+        "What is kept for the next daemon"
+    }
+    daemon.lines.clear()
+
+
+def test_a_start_that_fails_at_what_was_kept_is_the_last_one(tmp_path: Path) -> None:
+    class Runner:
+        def resume(self, *arguments: object) -> NoReturn:
+            raise KeyError("eth1")
+
+    kept = tmp_path / "team0.lacp.json"
+    kept.write_text(json.dumps({"boot": "b", "ifindex": 5, "snapshot": {"of": "a newer version"}}))
+    runner: Any = Runner()
+    with pytest.raises(KeyError):
+        SnapshotFile(str(kept), 5, logging.getLogger("kept"), boot="b", clock=lambda: 1e10).hand_over(runner, 1.0)
+    assert not kept.exists()
 
 
 # -- many clients ------------------------------------------------------------------------------------------------------
