@@ -65,6 +65,9 @@ class Hindrance:
         return self.hint or self.until
 
 
+OTHER_TYPE = Hindrance("is of another type than the ports there are", "it joins when they have left")
+
+
 def hindrance(
     link: LinkSeen, liberties: Liberties, facts: Facts, get: Callable[[int], LinkSeen | None] | None = None
 ) -> Hindrance | None:
@@ -89,7 +92,7 @@ def hindrance(
 def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
     """Other ports, links that stand on this one, links that it stands on."""
     if link.hardware != facts.team.hardware and any(facts.observed.members.values()):
-        return Hindrance("is of another type than the ports there are", "it joins when they have left")
+        return OTHER_TYPE
     for ifindex in facts.standing_on(link.ifindex):
         upper = known(ifindex)
         if upper is not None and upper.kind in HANDLERS:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import Facts
-from pyteamd.core.hindrance import Hindrance, Liberties, hindrance
+from pyteamd.core.hindrance import OTHER_TYPE, Hindrance, Liberties, hindrance
 from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
@@ -15,7 +15,7 @@ from pyteamd.core.set_once import SetOnce
 from pyteamd.core.wanted import REMOVED, TAKEN, Members, WantedPorts
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.desired import Level, Note, OptionKey, SetMember
-from pyteamd.model.events import HostName, LinkSeen
+from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
 
@@ -75,7 +75,16 @@ class Joining:
             self._adopt_mac(port)
         self._found.discard(ifindex)
         self._begin(port, settings, now)
+        if len(self.ports) == 1:
+            self._tell_others(port)
         return True
+
+    def _tell_others(self, first: Port) -> None:
+        """The first port gives the team its type: who waits and has another one is told now."""
+        for name in self.members.wanted:
+            link = self._facts.called(name)
+            if link is not None and link.hardware not in (LOOPBACK, first.link.hardware) and not link.master:
+                self._tell(link, OTHER_TYPE)
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""
@@ -101,6 +110,9 @@ class Joining:
         found = self.hindrance(link)
         if found is None or not (link.master or before is None):
             return
+        self._tell(link, found)
+
+    def _tell(self, link: LinkSeen, found: Hindrance) -> None:
         problem = "; ".join(filter(None, (f"it {found.why}", found.until))) + (f" ({found.hint})" if found.hint else "")
         self.notes.append(Note(Level.WARNING, f"{link.name}: not added: {problem}", link.name))
 

@@ -340,8 +340,11 @@ class Team:
         self.ports.read_priorities()
         for listed in event.ports:
             self._port_seen(listed, now)
-        for link in sorted(event.links, key=lambda link: (link.kind not in MASTER_KINDS, link.ifindex)):
-            self._link_seen(link, now)  # owners first: who has a link is told by name
+        # Owners first, so that who has a link is told by name; wanted links last, so that what is in their way is known by then.
+        for link in sorted(
+            event.links, key=lambda link: (link.kind not in MASTER_KINDS, self.members.wants(link), link.ifindex)
+        ):
+            self._link_seen(link, now)
         for ifindex in self.facts.ports_missing_from(event):
             self._port_gone(PortGone(ifindex), now)
         if self.phase is Phase.AWAITED:

@@ -266,6 +266,7 @@ async def test_what_the_kernel_would_find_half_way_is_not_asked_of_it(lab: Lab, 
     before = link_seen(lab.link(port))
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, port: {}}}))
     assert list((await daemon.state())["ports"]) == ["eth1"]
+    assert [line for line in daemon.lines if line.startswith(f"{port}: not added: it ")]
     assert [write for write in lab.kernel.performed if write == SetMember(before.ifindex, True)] == []
     after = link_seen(lab.link(port))
     assert (after.master, after.up, after.mac, after.mtu) == (before.master, before.up, before.mac, before.mtu)
