@@ -1,6 +1,7 @@
-"""The Debian packages in fresh trees of Debian 12, 13 and sid: installed from files, run, purged, nothing left (make long; needs a mirror).
+"""The Debian packages in the trees of Debian 12, 13 and sid: installed by apt, run on that Debian's libraries, purged, nothing left.
 
-What needs a running system (units, NetworkManager, an upgrade under traffic) is in tests/lab/systemd/deb_story.py.
+The trees are those of tests/lab/setup.sh (`nm`, and for `make long` `nm-trixie` and `nm-sid`), with a writable layer that is forgotten.
+What needs a running system (units, NetworkManager, an upgrade under traffic) is in test_deb_system.py.
 """
 
 from __future__ import annotations
@@ -8,78 +9,64 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+import worlds
+
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = "python3,python3-trio,python3-pyroute2,python3-jeepney,python3-yaml,libteam-utils,man-db"
-SUITES = ("bookworm", "trixie", "sid")
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(os.environ.get("PYTEAMD_LONG") != "1", reason="make long"),
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("debootstrap"), reason="no root or no debootstrap"),
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="no root, or no unshare"),
     pytest.mark.skipif(not shutil.which("dh_python3"), reason="no dh-python: tests/lab/setup.sh package"),
 ]
+STORY = """set -e
+mount -t tmpfs tmpfs "$2" && mkdir "$2/upper" "$2/work" "$2/root" && cd /
+mount -t overlay overlay "$2/root" -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work"
+mount -t proc proc "$2/root/proc"
+cp -r "$3"/build/deb/*.deb "$3/tests/kit" "$2/root/tmp/"
+root=$2/root
+inside() {
+    chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 sh -ec "$1"
+}
+echo 127.0.0.1 localhost >>"$2/root/etc/hosts"
+ours() { (cd "$root" && find etc run usr var -path var/log -prune -o -name '*pyteamd*' -print | sort); }
+ours >"$2/before"
+inside 'apt-get -qq -y install /tmp/*.deb' >&2
+inside 'pyteamd -v; teamd -v; pyteamd check /usr/share/doc/pyteamd/examples/*'
+inside 'python3 -IB /tmp/kit/on_debians_libraries.py'
+inside "python3 -W error -c 'from pyteamd.client import Client, NoDaemon; import pyteamd.daemon.control.dbus'"
+inside 'apt-get -qq -y purge pyteamd pyteamd-teamd' >&2
+ours | diff "$2/before" -
+echo "nothing is left"
+"""
+"""$1: the tree, $2: an empty directory, $3: the repository."""
 
 
 @pytest.fixture(scope="module")
-def debs() -> list[Path]:
-    """The packages of this tree."""
+def _packages() -> None:
+    """The packages of this tree, in build/deb."""
     subprocess.run(["make", "-s", "deb"], cwd=ROOT, check=True, capture_output=True)
-    return sorted((ROOT / "build/deb").glob("*.deb"))
 
 
-@pytest.fixture(params=SUITES)
-def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A system that nobody has used."""
-    place = tmp_path / "tree"
-    words = ["debootstrap", "--variant=minbase", f"--include={NEEDED}", request.param, str(place)]
+@pytest.mark.parametrize("world", worlds.WHOLE)
+@pytest.mark.usefixtures("_packages")
+def test_installed_run_and_purged(world: str, tmp_path: Path) -> None:
+    if world != worlds.WHOLE[0] and os.environ.get("PYTEAMD_LONG") != "1":
+        pytest.skip("make long")
+    tree = worlds.tree_dir(world)
+    if not (tree / ".setup").exists():
+        pytest.skip(f"no tree: tests/lab/setup.sh nm{worlds.suite_of(world)}")
+    words = ["unshare", "-m", "sh", "-c", STORY, "story", str(tree), str(tmp_path), str(ROOT)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"debootstrap {request.param}: {done.stdout[-300:]}")
-    subprocess.run(["mount", "-t", "proc", "proc", str(place / "proc")], check=True)
-    yield place
-    subprocess.run(["umount", str(place / "proc")], check=True)
-
-
-def inside(tree: Path, command: str) -> str:
-    """A command in the tree; its output."""
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        ["chroot", tree, "sh", "-c", command], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def files_of(tree: Path) -> set[str]:
-    """Everything of ours, by name."""
-    return {
-        str(path.relative_to(tree))
-        for folder in ("usr", "etc", "var", "run")
-        for path in (tree / folder).rglob("*pyteamd*")
-    }
-
-
-def test_installed_run_and_purged(tree: Path, debs: list[Path]) -> None:
-    before = files_of(tree)
-    for deb in debs:
-        shutil.copy(deb, tree / "tmp")
-    inside(tree, "apt-get -y install /tmp/*.deb")
-    assert "pyteamd" in inside(tree, "pyteamd -v")
-    assert inside(tree, "teamd -v").startswith("teamd ")
-    assert "good" in inside(tree, "pyteamd check /usr/share/doc/pyteamd/examples/lacp_1.conf")
-    story = 'port eth1\nport eth2\nconfig {"runner": {"name": "lacp"}}\nstart\n'
-    (tree / "tmp/story.txt").write_text(story)
-    assert "start" in inside(tree, "pyteamd simulate /tmp/story.txt")
-    inside(tree, "python3 -c 'from pyteamd.client import Client, NoDaemon'")
-    inside(
-        tree,
-        "python3 -W error -c 'import pyteamd.daemon.team_server, pyteamd.kernel.netlink, pyteamd.daemon.control.dbus'",
-    )
-    inside(tree, "apt-get -y purge pyteamd pyteamd-teamd")
-    left = {name for name in files_of(tree) - before if not name.startswith(("var/cache", "var/log"))}
-    assert left == set()
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second, *checked, libraries, end = done.stdout.splitlines()
+    assert (first.split()[0], second.split()[0]) == ("pyteamd", "teamd")
+    assert len(checked) == len(list((ROOT / "examples").iterdir()))
+    assert libraries.startswith("well, on trio ")
+    assert end == "nothing is left"
