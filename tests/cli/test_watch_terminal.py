@@ -35,6 +35,7 @@ def leave(terminal: Terminal) -> None:
     assert terminal.restored()
 
 
+@pytest.mark.slow
 def test_it_shows_the_team_obeys_keys_and_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     with daemon(tmp_path), pyteamdctl(FAST, tmp_path) as terminal:
         terminal.shows("team0", "2 ports  1 broken  1 carrying", "no carrier", "carries traffic", HELP_LINE)
@@ -213,6 +214,14 @@ def test_a_terminal_that_can_only_print_lines_gets_one_picture(tmp_path: Path, t
     with daemon(tmp_path), pyteamdctl(FAST, tmp_path, TERM=term) as terminal:
         assert terminal.ended() == 0
         assert b"\x1b" not in terminal.raw
+        assert b"last transitions:" in terminal.raw
+
+
+@pytest.mark.slow
+def test_a_python_without_curses_gets_one_picture(tmp_path: Path) -> None:
+    code = PYTEAMDCTL[3].replace("import sys; ", "import sys; sys.modules['curses'] = None; ")
+    with daemon(tmp_path), Terminal((*PYTEAMDCTL[:3], code, *FAST), PYTEAMD_RUN_DIR=str(tmp_path)) as terminal:
+        assert terminal.ended() == 0
         assert b"last transitions:" in terminal.raw
 
 

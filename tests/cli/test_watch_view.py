@@ -341,13 +341,14 @@ def test_rates_in_five_characters(rate: float, text: str) -> None:
     assert len(text) <= 5
 
 
-@settings(deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text("ab ▁名́x"), st.integers(0, 12))
 def test_cut_is_never_longer(text: str, columns: int) -> None:
     assert width(cut(text, columns)) <= columns or columns == 0
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 210), st.integers(1, 60))
 def test_no_size_and_no_keys_break_it(seed: int, columns: int, lines: int) -> None:
     chance = random.Random(seed)
