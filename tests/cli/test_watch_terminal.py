@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -132,6 +134,32 @@ def test_a_line_that_is_cut_ends_it(tmp_path: Path) -> None:
         terminal.shows(HELP_LINE)
         terminal.hang_up()
         assert terminal.ended() & 0x7F == signal.SIGHUP
+
+
+@pytest.mark.slow
+def test_what_moves_leaves_nothing_behind(tmp_path: Path) -> None:
+    """curses scrolls parts of the screen where that is shorter than to write them again."""
+
+    def events(count: int) -> bytes:
+        rows = [
+            {"age_s": 9.0, "level": "info", "port": "em1", "text": f"event {n} {'x' * (n * 7 % 40)}", "cause": "Tick"}
+            for n in range(count)
+        ]
+        return b"REPLY_SUCCESS\n" + json.dumps(rows).encode()
+
+    rows = [
+        reason("em1", text="in service for 36 s (partner 06:5a:9a:35:eb:d1, key 15, active, in sync, collecting)"),
+        reason("em2"),
+    ]
+    with daemon(tmp_path, rows) as told, pyteamdctl(FAST, tmp_path) as terminal:
+        told.replies = {**replies(rows), "History": events(9)}
+        terminal.shows("event 8", "in service for 36 s")
+        told.replies = {**replies([rows[0], broken("em2")]), "History": events(12)}
+        text = terminal.shows("event 11", "1 broken")
+        shown = [line for line in text.split("\n") if "event " in line]
+        assert shown == [line for line in shown if re.fullmatch(r"  \d\d:\d\d:\d\d  event \d+( x+)?", line)]
+        assert text.count("no link") == text.count("em2   no link") == 1
+        leave(terminal)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import pyte
 
@@ -30,12 +30,39 @@ PYTEAMDCTL = (
 )
 
 
+class Screen(pyte.Screen):  # type: ignore[misc]
+    """With the two movements of lines that pyte lacks and curses uses: SU and SD of ECMA-48."""
+
+    def scroll_up(self, count: int = 1) -> None:
+        """The lines between the margins go up."""
+        self._scrolled(self.delete_lines, count)
+
+    def scroll_down(self, count: int = 1) -> None:
+        """… and down."""
+        self._scrolled(self.insert_lines, count)
+
+    def _scrolled(self, move: Callable[[int], None], count: int) -> None:
+        row, column = self.cursor.y, self.cursor.x
+        self.cursor.y = self.margins.top if self.margins else 0
+        for line in range(self.lines):
+            self.buffer[line]  # one that was never written would not move
+        move(count or 1)
+        self.cursor.y, self.cursor.x = row, column
+
+
+class Stream(pyte.ByteStream):  # type: ignore[misc]
+    """Knows them too."""
+
+    csi: ClassVar[dict[str, str]] = {**pyte.ByteStream.csi, "S": "scroll_up", "T": "scroll_down"}
+    events = frozenset((*pyte.ByteStream.events, "scroll_up", "scroll_down"))
+
+
 class Terminal:
     """Runs a command in a terminal of its own size, as the foreground of a session."""
 
     def __init__(self, command: Sequence[str], columns: int = 80, lines: int = 24, **environ: str) -> None:
-        self.screen = pyte.Screen(columns, lines)
-        self._stream = pyte.ByteStream(self.screen)
+        self.screen = Screen(columns, lines)
+        self._stream = Stream(self.screen)
         self.raw = b""
         master, slave = os.openpty()
         self._master, self._slave = master, slave
