@@ -25,6 +25,7 @@ from pyteamd.core import invariants
 from pyteamd.core.replay import replay
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.daemon import read_file
 from pyteamd.daemon.control import usock
 from pyteamd.daemon.control.desk import Desk
 from pyteamd.daemon.pump import Pump
@@ -388,9 +389,18 @@ class Quiet:
 def control(octets: bytes) -> Iterator[str]:
     """Packets to the control socket of a daemon on a simulated kernel, 0xFF between them."""
     packets = octets.split(b"\xff")[:32]
-    trio.run(ask, packets, clock=trio.testing.MockClock(autojump_threshold=0))
+    beside, read_file.off_loop = read_file.off_loop, at_once  # the clock that jumps would not wait for a thread
+    try:
+        trio.run(ask, packets, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        read_file.off_loop = beside
     for _ in packets:
         yield ""
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """In the event loop."""
+    return work()
 
 
 async def ask(packets: list[bytes]) -> None:
@@ -449,6 +459,7 @@ def seeds(name: str) -> Iterator[bytes]:
                     "ConfigApply\n{}\ndry-run",
                 )
             )
+            yield b"\xff".join(f"{line}\n".encode() for line in seeds_of_control())
         case "configuration":
             yield from (path.read_bytes() for path in sorted((KIT.parents[1] / "examples").glob("*")) if path.is_file())
         case "items":
@@ -474,6 +485,31 @@ LLDPDU = bytes.fromhex(
     "fe090080c2070300000001" "0000"
 )  # fmt: skip
 """Chassis, port, time to live, description, name, capabilities, VLAN, aggregation, end."""
+
+
+def seeds_of_control() -> tuple[str, ...]:
+    """What changes something."""
+    new = '{"runner": {"name": "activebackup"}, "ports": {"eth1": {"prio": 9}, "eth2": {}}}'
+    return (
+        f"ConfigApply\n{new}\napply",
+        f"ConfigApply\n{new.replace('9', '8')}\nconfirm 60",
+        "ConfigConfirm\nkeep",
+        f"ConfigApply\n{new.replace('9', '7')}\nconfirm 60",
+        f"ConfigApply\n{new}\napply",
+        "ConfigConfirm\nrevert",
+        'PortConfigUpdate\neth1\n{"sticky": true}',
+        'PortConfigCheck\neth1\n{"prio": "x"}',
+        "PortConfigDump\neth1",
+        "StateItemValueSet\nrunner.active_port\neth2",
+        "StateItemValueGet\nrunner.active_port",
+        "Reason\nPortAdd\neth9",
+        "FlowHash\n{}",
+        "Diff",
+        "History",
+        "Metrics",
+        "Trace\n0",
+        "ConfigDumpActual",
+    )
 
 
 def seeds_of_wire() -> Iterator[bytes]:

@@ -258,7 +258,7 @@ def test_the_ordinary_command(round_: int) -> None:
     for name, some in (("in time", total), ("too late", late)):
         if some.kills:
             print(f"pyteamd -d -o, {name}: {some}")
-    assert total.states == {IN_SERVICE}
+    assert total.states <= {IN_SERVICE}
     assert total.lost == 0
     assert total.writes == Counter()
     if total.kills < KILLS_EACH:
