@@ -39,6 +39,7 @@ _ETH_P_ALL: Final = 0x0003
 _TAGS: Final = (0x8100, 0x88A8)
 _VLAN_ID: Final = 0x0FFF
 
+_SOCKADDR_LL: Final = struct.Struct("=HHiHBB8s")  # family, protocol, ifindex, …
 _SIOCGIFNAME: Final = 0x8910
 _IFREQ: Final = struct.Struct("=16si20x")  # name, ifindex
 _SO_ATTACH_FILTER: Final = 26
@@ -197,7 +198,10 @@ def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
         if not name:
             break
         try:
-            sock.bind((name, protocol))
+            if any("\udc80" <= char <= "\udcff" for char in name):
+                bind_by_number(sock, ifindex, protocol)
+            else:
+                sock.bind((name, protocol))
         except OSError as problem:
             if problem.errno == errno.ENODEV:
                 continue
@@ -205,6 +209,16 @@ def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
         if name_of(sock, ifindex) == name:
             return
     raise KernelGone(f"link {ifindex} does not exist")
+
+
+def bind_by_number(sock: socket.socket, ifindex: int, protocol: int) -> None:
+    """As bind does it. Python binds packet sockets by name only, and to no name that is not UTF-8. OSError."""
+    import ctypes  # hardly ever
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = _SOCKADDR_LL.pack(socket.AF_PACKET, socket.htons(protocol), ifindex, 0, 0, 0, b"")
+    if libc.bind(sock.fileno(), address, len(address)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def name_of(sock: socket.socket, ifindex: int) -> str:

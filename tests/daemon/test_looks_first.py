@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
+from test_ctl_extra import say
 
 from pyteamd.daemon.team_server import StartFailed
 from pyteamd.model.desired import SetMember
@@ -283,3 +284,12 @@ async def test_port_add_names_what_is_in_the_way(lab: Lab) -> None:
         assert words in json.loads(await daemon.call("Reason", "PortAdd", port))["reason"]
     lab.kernel.set_up(lab.link("eth5").ifindex, True)
     assert await daemon.call("PortAdd", "vlan5") == ""
+
+
+async def test_who_types_port_add_reads_who_has_the_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(lab.directory))
+    await lab.start()
+    lab.kernel.add_pair("eth5", "far")
+    owned(lab, "eth5", "br0")
+    assert await say("team0", "port", "add", "eth5") == (1, "", "Failed to add port.\neth5: belongs to br0\n")
+    assert "belongs to" not in (await say("team0", "port", "add", "eth5", program="teamdctl"))[2]

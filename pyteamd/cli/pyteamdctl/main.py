@@ -266,7 +266,8 @@ def _in_our_words(session: Session, verb: Verb, error: VerbError | ClientError, 
         return CannotGoOn(
             text, f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
         )
-    return CannotGoOn(text)
+    hint = getattr(error, "hint", "")
+    return CannotGoOn(text, "" if hint in text else hint)
 
 
 def _connect(team: str, options: _Options, err: TextIO) -> Client:
