@@ -197,9 +197,8 @@ class Ping:
             self._echo.sendto(head, ("192.0.2.1", 0))
 
     def _read(self, until_s: float) -> None:
-        """Take what comes until then."""
-        while (left_s := until_s - time.monotonic()) > 0:
-            ready = select.select([self._echo, self._links], [], [], left_s)[0]
+        """Take what comes until then, and what is there already: nothing is sent before that is read."""
+        while ready := select.select([self._echo, self._links], [], [], max(0.0, until_s - time.monotonic()))[0]:
             if self._links in ready:
                 with contextlib.suppress(OSError):  # overrun: the next message tells
                     self._announced(self._links.recv(1 << 16))
