@@ -1,11 +1,13 @@
-"""The Debian packages in a whole Debian: in place of libteam-utils, under NetworkManager, upgraded under traffic, purged (make long).
+"""The Debian packages in a whole Debian: in place of libteam-utils, under NetworkManager and systemd, upgraded under traffic, purged.
 
-Only where tests/lab/setup.sh has built the world (part `nm`) and installed what makes packages (part `package`).
+Only where tests/lab/setup.sh has built the world (part `nm`; for Debian 13 and sid, in `make long`, `nm-trixie` and `nm-sid`) and
+installed what makes packages (part `package`). The stories of NetworkManager and of the units are those of test_systemd.py.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,26 +19,56 @@ sys.path.insert(0, str(Path(__file__).parent))
 import worlds
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 580
+TIMEOUT_S = 900
 OLDER = "1.0.0~alpha1-1"
+STORIES = ["deb_story.py installed", "nm_story.py", "unit_story.py verify compat native networkd ifupdown"]
+STORIES += ["deb_story.py names upgraded purged"]
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(bool(worlds.missing("systemd")), reason=f"no world: {worlds.missing('systemd')}"),
     pytest.mark.skipif(not shutil.which("dh_python3"), reason="no dh-python: tests/lab/setup.sh package"),
-    pytest.mark.skipif(os.environ.get("PYTEAMD_LONG") != "1", reason="make long"),
 ]
 
 
-def test_the_packages_from_installation_to_purge(tmp_path: Path) -> None:
-    for which, version in (("old", OLDER), ("new", "")):
-        environment = {**os.environ, "VERSION": version}
-        subprocess.run(["make", "-s", "deb"], cwd=ROOT, env=environment, capture_output=True, check=True)
-        (tmp_path / which).mkdir()
-        for deb in (ROOT / "build/deb").glob("*.deb"):
-            shutil.copy(deb, tmp_path / which)
-    lab = [sys.executable, "tests/lab/lab.py", "run", "--world", "systemd", "--timeout", str(TIMEOUT_S)]
-    job = ["--out", str(tmp_path), "--", "/usr/bin/python3", "-B", "tests/lab/systemd/deb_story.py"]
-    done = subprocess.run([*lab, *job], cwd=ROOT, capture_output=True, text=True, check=False)
-    print(done.stdout, done.stderr, sep="\n")
-    assert done.stdout.rstrip().endswith("all is well"), done.stdout[-4000:] + done.stderr[-4000:]
+def older(deb: Path, directory: Path) -> None:
+    """The same package with a lower version."""
+    tree = directory / "tree"
+    subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
+    control = tree / "DEBIAN/control"
+    (version,) = re.findall(r"(?m)^Version: (.*)$", control.read_text())
+    control.write_text(control.read_text().replace(version, OLDER))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, directory], check=True, capture_output=True)
+    shutil.rmtree(tree)
+
+
+@pytest.fixture(scope="module", params=worlds.WHOLE)
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One boot, the packages, all stories: the directory of what they said."""
+    world: str = request.param
+    if world != worlds.WHOLE[0] and os.environ.get("PYTEAMD_LONG") != "1":
+        pytest.skip("make long")
+    if reason := worlds.missing(world):
+        pytest.skip(f"no world: {reason}")
+    out = tmp_path_factory.mktemp(world)
+    subprocess.run(["make", "-s", "deb"], cwd=ROOT, capture_output=True, check=True)
+    for name in ("old", "new"):
+        (out / name).mkdir()
+    for deb in (ROOT / "build/deb").glob("*.deb"):
+        shutil.copy(deb, out / "new")
+        older(deb, out / "old")
+    lab = [sys.executable, "tests/lab/lab.py", "run", "--world", world, "--timeout", str(TIMEOUT_S)]
+    tell = "tell() { /usr/bin/python3 -B tests/lab/systemd/$* >\"$LAB_OUT/$(echo $* | tr ' ' -).log\" 2>&1; }"
+    job = [tell, *(f"tell {story}" for story in STORIES)]
+    words = [*lab, "--out", str(out), "--", "sh", "-c", " && ".join(job)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr, f"exit status {done.returncode}", sep="\n")
+    return out
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_story(story: str, told: Path) -> None:
+    log = told / f"{story.replace(' ', '-')}.log"
+    assert log.exists(), "an earlier one failed"
+    said = log.read_text()
+    print(said)
+    assert said.rstrip().endswith("all is well"), said[-6000:]

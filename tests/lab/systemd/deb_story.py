@@ -1,23 +1,32 @@
-"""The story of the Debian packages: in place of libteam-utils, a team by nmcli, upgraded under traffic, purged. Prints what it saw."""
+"""The story of the Debian packages: in place of libteam-utils, on Debian's own libraries, upgraded under traffic, purged.
+
+Between its first part and the others, the stories of NetworkManager and of the units run on what it installed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from functools import partial
+import time
 from pathlib import Path
 
-from guest import Ping, cables, command_line, daemon_pid, is_ours, must, run, say, wait_for
+from guest import Ping, cables, daemon_pid, must, run, say, wait_for
 
 OUT = Path(os.environ["LAB_OUT"])
 UNIT = "pyteamd@team0"
+FILE = Path("/etc/pyteamd/team0.yaml")
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o APT::Sandbox::User=root"
 CONFIG = "runner: {name: activebackup}\nports:\n  em1:\n  em2:\n"
+NAME = "router.example"
+BY_NAME = f"{CONFIG}link_watch: {{name: arp_ping, target_host: {NAME}, source_host: 192.0.2.2, interval: 200}}\n"
+LATE_IMPORTS_S = 3
+"""After that a daemon has imported what it may need later: see pyteamd/daemon/late_imports.py."""
 
 
-def installed(package: str) -> str:
-    """Version of a package, "" for none; what is removed and not purged counts as its state."""
+def version_of(package: str) -> str:
+    """Version of a package that is installed; the state of one that is removed and not purged; "" for none."""
     code, out = run(f"dpkg-query -W -f '${{db:Status-Status}} ${{Version}}' {package}")
     state, _, version = out.partition(" ")
     return version if code == 0 and state == "installed" else state if code == 0 else ""
@@ -28,108 +37,97 @@ def install(which: str) -> None:
     must(f"{APT} install {OUT}/{which}/*.deb", timeout_s=400)
 
 
-def in_place_of_libteam() -> None:
-    """The names are ours, and nothing of the other package is in the way."""
-    assert installed("libteam-utils").startswith("1."), "there is something to take the place of"
+def installed() -> None:
+    """The names are ours, and nothing of the other package is in the way; its client stays for the other stories."""
+    assert version_of("libteam-utils").startswith("1."), "there is something to take the place of"
+    shutil.copy("/usr/bin/teamdctl", "/usr/local/bin/teamdctl.distrib")
     install("old")
-    assert not installed("libteam-utils").startswith("1.")
+    assert not version_of("libteam-utils").startswith("1.")
     assert os.readlink("/usr/bin/teamd") == "pyteamd"
-    say(f"pyteamd {installed('pyteamd')} and pyteamd-teamd in place of libteam-utils")
+    say(f"pyteamd {version_of('pyteamd')} and pyteamd-teamd in place of libteam-utils")
     for name in ("pyteamd", "teamdctl", "teamd.conf"):
         assert "pyteamd" in must(f"man -w {name} && man {name} | head -5"), name
     assert run("bond2team --version")[0] == 0
+    for name in ("teamd", "teamdctl", "teamnl"):
+        must(f"bash -c '. /usr/share/bash-completion/completions/{name} && complete -p {name}'")
 
 
-def by_nmcli() -> None:
-    """NetworkManager starts /usr/bin/teamd, which is ours."""
-    must(
-        'nmcli connection add type team con-name team0 ifname team0 config \'{"runner": {"name": "activebackup"}}\' ip4 192.0.2.2/24'
-    )
-    for port in ("em1", "em2"):
-        must(f"nmcli connection add type team-slave con-name {port} ifname {port} master team0")
-        must(f"nmcli connection up {port}")
-    wait_for(lambda: run("ping -c 1 -W 1 192.0.2.1")[0] == 0, "the peer answers")
-    assert is_ours(daemon_pid())
-    assert "/usr/bin/teamd" in command_line(daemon_pid())
-    state = must("teamdctl team0 state")
-    assert "active port: em" in state, state
-    say(f"a team by nmcli: {command_line(daemon_pid())}")
-    for name in ("em1", "em2", "team0"):
-        run(f"nmcli connection delete {name}")
-    wait_for(lambda: not daemon_pid() and "team0" not in must("ip -br link"), "NetworkManager's team is gone")
+def names() -> None:
+    """On Debian's libraries, longer than a start takes: names are looked up, and nothing that is imported late is missing."""
+    must(f"echo 192.0.2.1 {NAME} >>/etc/hosts")
+    FILE.write_text(BY_NAME)
+    must(f"systemctl start {UNIT} && ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
+    wait_for(lambda: link_up("em1") and link_up("em2"), f"{NAME} was looked up, and answers")
+    time.sleep(LATE_IMPORTS_S)
+    FILE.write_text(CONFIG)
+    must(f"systemctl reload {UNIT}")
+    assert json.loads(must("pyteamdctl team0 config dump")).get("link_watch", {}).get("name") != "arp_ping"
+    for question in ("explain", "history", "metrics", "neighbours", "trace save /tmp/trace.jsonl"):
+        must(f"pyteamdctl team0 {question}")
+    told = must(f"journalctl -b -u {UNIT} -o cat")
+    assert not [word for word in ("Traceback", "Internal", "unexpected") if word in told], told
+    must(f"systemctl stop {UNIT} && ip link del team0")
+    say("on Debian's own libraries: a name looked up, a file applied, every verb answered, no fault in the journal")
 
 
-def by_converted_keyfiles() -> None:
-    """A team's configuration goes to NetworkManager as keyfiles, and comes back."""
-    config = Path("/tmp/team0.conf")
-    tree = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 5}, "em2": {}}}
-    config.write_text(json.dumps(tree))
-    files = must(
-        f"pyteamd convert --to keyfile --team --output-dir /etc/NetworkManager/system-connections {config}"
-    ).split()
-    must(f"nmcli connection load {' '.join(files)}")
-    must("nmcli connection modify team0 ipv4.method disabled ipv6.method disabled")  # nobody gives addresses here
-    must("nmcli connection up em1 && nmcli connection up em2")
-    wait_for(lambda: '"prio": 5' in run("teamdctl team0 port config dump em1")[1], "the port's configuration arrived")
-    back = json.loads(must(f"pyteamd convert --from keyfile {' '.join(files)} 2>/dev/null"))
-    assert (back["device"], back["ports"]["em1"]["prio"]) == ("team0", 5), back
-    say("NetworkManager takes the keyfiles of a team that convert writes")
-    for name in ("em1", "em2", "team0"):
-        must(f"nmcli connection delete {name}")
-    wait_for(lambda: not daemon_pid() and "team0" not in must("ip -br link"), "NetworkManager's team is gone")
+def link_up(port: str) -> bool:
+    return run(f"teamdctl team0 state item get ports.{port}.link.up")[1] == "true"
 
 
-def upgraded_under_traffic() -> None:
+def upgraded() -> None:
     """The unit is restarted with the new files, and no packet is lost."""
-    run("nmcli device set em1 managed no; nmcli device set em2 managed no; ip link set em1 down; ip link set em2 down")
-    Path("/etc/pyteamd/team0.yaml").write_text(CONFIG)
+    FILE.write_text(CONFIG)
     must(f"systemctl enable --now {UNIT}")
-    must("nmcli device set team0 managed no; ip addr add 192.0.2.2/24 dev team0; ip link set team0 up")
+    must("ip addr add 192.0.2.2/24 dev team0; ip link set team0 up")
     wait_for(lambda: run("ping -c 1 -W 1 192.0.2.1")[0] == 0, "the peer answers")
-    before, version = daemon_pid(), installed("pyteamd")
+    before, version = daemon_pid(), version_of("pyteamd")
     ping = Ping()
     install("new")
     wait_for(lambda: daemon_pid() not in (0, before), "restarted")
     wait_for(lambda: must(f"systemctl show -P ActiveState {UNIT}") == "active", "active")
     sent, received = ping.stop()
-    assert installed("pyteamd") != version
+    assert version_of("pyteamd") != version
     assert sent == received, f"{sent - received} of {sent} lost"
     assert sent > 20
-    say(f"from {version} to {installed('pyteamd')} under {sent} pings: none lost")
+    say(f"from {version} to {version_of('pyteamd')} under {sent} pings: none lost")
 
 
 def purged() -> None:
     """Nothing stays but the device, which the unit keeps, and what the administrator wrote."""
     pid = daemon_pid()
+    assert pid
     must(f"{APT} purge pyteamd pyteamd-teamd", timeout_s=400)
     assert not Path(f"/proc/{pid}").exists(), "the daemon goes on"
     places = "/usr /etc /var/lib /lib /run/systemd /run/teamd"
     left = set(run(f"find {places} -xdev -name '*pyteamd*' -o -name 'teamd*'")[1].splitlines())
     others = {line for line in left if "/var/lib/dpkg" in line or "/var/lib/apt" in line or line.startswith("find:")}
     libteam = {
-        line for line in left if line.startswith("/etc/dbus-1/system.d/teamd.conf")
-    }  # it was removed, not purged
+        "/etc/dbus-1/system.d/teamd.conf",
+        "/usr/local/bin/teamdctl.distrib",
+    }  # removed, not purged; ours of above
     assert left - others - libteam == {"/etc/pyteamd"}, left
-    assert sorted(os.listdir("/etc/pyteamd")) == ["team0.yaml"]
+    assert os.listdir("/etc/pyteamd") == [FILE.name]
     assert not Path("/run/teamd").exists()
-    assert installed("pyteamd") == installed("pyteamd-teamd") == ""
+    assert version_of("pyteamd") == version_of("pyteamd-teamd") == ""
     assert run(f"systemctl cat {UNIT}")[0] != 0
     assert "team0" in must("ip -br link"), "the unit's device stays"
-    say("purged: no file, process or unit; team0 stays, and /etc/pyteamd/team0.yaml")
+    say(f"purged: no file, process or unit; team0 stays, and {FILE}")
 
 
 def main() -> int:
-    """Tell it."""
-    wait_for(lambda: run("nmcli general status")[0] == 0, "NetworkManager is there")
-    for chapter in (
-        in_place_of_libteam,
-        partial(cables, 2),
-        by_nmcli,
-        by_converted_keyfiles,
-        upgraded_under_traffic,
-        purged,
-    ):
-        chapter()
+    """The parts named, in their order."""
+    parts = {"installed": installed, "names": names, "upgraded": upgraded, "purged": purged}
+    chosen = sys.argv[1:] or list(parts)
+    if chosen != ["installed"]:
+        run("systemctl stop NetworkManager")
+        cables(managed=False)
+    for name in chosen:
+        say(f"== {name}")
+        try:
+            parts[name]()
+        except BaseException:
+            say(run(f"journalctl -b --no-pager -u {UNIT} -n 60; ip -br link; systemctl status --no-pager {UNIT}")[1])
+            raise
     say("all is well")
     return 0
 

@@ -214,10 +214,31 @@ def bonds() -> None:
         wait_for(lambda: "bond0" not in must("ip -br link"), "the bond is gone")
 
 
+def teams() -> None:
+    """A team's configuration goes to NetworkManager as keyfiles, and comes back."""
+    place, config = "/etc/NetworkManager/system-connections", Path("/tmp/team0.conf")
+    tree = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 5}, "em2": {}}}
+    config.write_text(json.dumps(tree))
+    files = must(f"pyteamd convert --to keyfile --team --output-dir {place} {config}").split()
+    with Path(f"{place}/team0.nmconnection").open("a") as file:  # nobody gives addresses here
+        file.write("\n[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=disabled\n")
+    must(f"nmcli connection load {' '.join(files)}")
+    for name in ("em1", "em2"):
+        up(name)
+    wait_for(
+        lambda: '"prio": 5' in run("teamdctl.distrib team0 port config dump em1")[1], "the port's configuration arrived"
+    )
+    back = json.loads(must(f"pyteamd convert --from keyfile {' '.join(files)} 2>/dev/null"))
+    assert (back["device"], back["ports"]["em1"]["prio"]) == ("team0", 5), back
+    say("NetworkManager takes the keyfiles of a team that convert writes")
+    must("nmcli connection delete em1 em2 team0")
+    wait_for(lambda: daemon_pid() == 0 and "team0" not in must("ip -br link"), "all is gone")
+
+
 def main() -> int:
     """Everything, or the parts named."""
     cables()
-    parts = {"basic": basic, "restarts": restarts, "runners": runners, "bonds": bonds}
+    parts = {"basic": basic, "restarts": restarts, "runners": runners, "bonds": bonds, "teams": teams}
     for name in sys.argv[1:] or parts:
         say(f"== {name}")
         try:

@@ -153,6 +153,9 @@ def native() -> None:
     assert show(unit, "Result") == "success"
     must("ip link del team0")
     every_runner(unit)
+    drop_in.unlink()
+    drop_in.parent.rmdir()
+    must("systemctl daemon-reload")
 
 
 def crashes(unit: str, active: str) -> None:
@@ -222,9 +225,25 @@ def networkd() -> None:
     assert [line for line in lines if "'ARPMissedMax'" not in line] == [], lines
 
 
+def ifupdown() -> None:
+    """Debian's own: ifup with ifenslave makes such bonds."""
+    file, config = Path("/tmp/interfaces"), Path("/tmp/team0.conf")
+    for tree in BONDS:
+        config.write_text(json.dumps(tree))
+        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null").split()
+        file.write_text(must(f"pyteamd convert --to ifupdown {config} 2>/dev/null") + "\n")
+        known = " ".join(word for word in options if f"no word for {word}" not in file.read_text())
+        must(f"ifup -i {file} bond0")
+        assert Path("/sys/class/net/bond0/bonding/slaves").read_text().split() == ["em1", "em2"]
+        wrong = not_applied("bond0", known)
+        say(f"ifup: bond up with {known}; not as written: {wrong or 'nothing'}")
+        assert not wrong
+        must(f"ifdown -i {file} bond0; ip link del bond0 2>/dev/null; ip link set em1 down; ip link set em2 down")
+
+
 def uninstall() -> None:
     """Nothing is left, and the distribution's programs are back."""
-    Path("/etc/pyteamd/team0.yaml").unlink()
+    Path("/etc/pyteamd/team0.yaml").unlink(missing_ok=True)
     must("cd /tmp && make -s uninstall")
     left = must("find / -xdev -not -path '/tmp/*' -not -path '/var/log/*' -iname '*pyteamd*' -print")
     assert left == "", left
@@ -239,7 +258,8 @@ def main() -> int:
     """Everything, or the parts named."""
     must("systemctl stop NetworkManager")
     cables(managed=False)
-    parts = {"verify": verify, "compat": compat, "native": native, "networkd": networkd, "uninstall": uninstall}
+    parts = {"verify": verify, "compat": compat, "native": native, "networkd": networkd, "ifupdown": ifupdown}
+    parts["uninstall"] = uninstall
     for name in sys.argv[1:] or parts:
         say(f"== {name}")
         try:
