@@ -262,7 +262,6 @@ def test_eight_sessions_among_busy_loops() -> None:
                 while (false_alarms := downs() - before) == 0 and time.monotonic() < until:
                     time.sleep(0.5)
                 share = (cpu_s(ours.pid) - spent_s) / (time.monotonic() - began)
-                story = what_happened(on)
             finally:
                 for loop in busy:
                     loop.kill()
@@ -270,7 +269,7 @@ def test_eight_sessions_among_busy_loops() -> None:
             print(
                 f"eight sessions, four busy loops, {watched_s:g} s: {false_alarms} false alarms, {share:.0%} of the processor"
             )
-            assert false_alarms == 0, story
+            assert false_alarms == 0, what_happened(on)
             assert sessions_up() == len(on.ports)
 
 
