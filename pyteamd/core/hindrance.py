@@ -102,8 +102,9 @@ def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen
     lower = known(link.lower) if link.kind == "vlan" else None
     if lower is not None and not lower.up:
         text = f"stands on {lower.name}, which is down"
-        hint = f"ip link set {lower.name} up"
-        return Hindrance(text, "it joins when that is up", hint, half_way=True, errno=errno.ENETDOWN)
+        # The kernel sets a VLAN up with the link it stands on.
+        hint = f"ip link set {lower.name} up; ip link set {link.name} down"
+        return Hindrance(text, "it joins when that is up and it is down", hint, half_way=True, errno=errno.ENETDOWN)
     return None
 
 

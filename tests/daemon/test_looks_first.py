@@ -243,7 +243,7 @@ def odd_links(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("port", "number", "words"),
     [
-        ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up."),
+        ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up; ip link set vlan5 down."),
         ("eth6", errno.EBUSY, "it has macvlan mv6 standing on it."),
         ("tun0", errno.EBUSY, "it is of another type than the ports there are."),
         ("lo", errno.EINVAL, "it is the loopback device, which cannot be a port."),
@@ -277,7 +277,7 @@ async def test_port_add_names_what_is_in_the_way(lab: Lab) -> None:
     odd_links(lab)
     daemon = await lab.start()
     for port, words in (
-        ("vlan5", "vlan5 stands on eth5, which is down (ip link set eth5 up)"),
+        ("vlan5", "vlan5 stands on eth5, which is down (ip link set eth5 up; ip link set vlan5 down)"),
         ("eth6", "mv6 standing on it"),
     ):
         assert (await daemon.call("PortAdd", port)).startswith("PortAddFail")
