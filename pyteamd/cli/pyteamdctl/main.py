@@ -267,7 +267,10 @@ def _in_our_words(session: Session, verb: Verb, error: VerbError | ClientError, 
             text, f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
         )
     hint = getattr(error, "hint", "")
-    return CannotGoOn(text, "" if hint in text else hint)
+    said = hint in text or hint in text.replace(
+        "error: ", ""
+    )  # the reason names the weight of each problem, the hint does not
+    return CannotGoOn(text, "" if said else hint)
 
 
 def _connect(team: str, options: _Options, err: TextIO) -> Client:
