@@ -63,8 +63,9 @@ long: lab  ## every seed and configuration; minutes and a hundred kills where ma
 	@tests/lab/setup.sh selftests || echo "without it the kernel's own tests are skipped"
 	@PYTEAMD_LONG=1 $(PYTHON) tests/run.py lab slow kernel kernel-2
 
-pictures: venv  ## make the pictures in docs, in a real browser (chromium)
+pictures: lab  ## make the pictures in docs: a timeline in a real browser (chromium), watch on the real driver
 	@$(PYTHON) docs/pictures.py
+	@$(PYTHON) docs/captures.py
 
 bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@tests/lab/setup.sh

@@ -105,3 +105,13 @@ def test_a_release_agrees_with_itself(tmp_path: Path) -> None:
     assert tag.problems(tmp_path) == (version, [])
     (tmp_path / "pyteamd/__init__.py").write_text('__version__ = "1.2.3"\n')
     assert len(tag.problems(tmp_path)[1]) == 3
+
+
+@pytest.mark.parametrize(("name", "columns", "lines"), [("port", 80, 64), ("forty", 80, 24), ("forty, wide", 200, 50)])
+def test_captures_fit_the_terminal_they_were_made_on(name: str, columns: int, lines: int) -> None:
+    text = (ROOT / "docs/watch.md").read_text().split(f"<!-- capture: {name} -->\n```\n")[1].split("\n```")[0]
+    shown = text.splitlines()
+    assert shown[0].startswith("team")
+    assert len(shown) == lines
+    assert max(map(len, shown)) <= columns
+    assert shown[-1].startswith("q leave")

@@ -1,0 +1,83 @@
+"""LLDP on the real driver; scapy sends it, which knows nothing of us, also what no switch sends."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from lab_kit import bench, daemon, dump, state, wait_for
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="LLDP is between a packet socket and us")]
+
+CONFIG = '{"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}}}'
+NO_LLDP = CONFIG.replace("{", '{"neighbours": false, ', 1)
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+    sender.bind((sys.argv[1], 0))
+    for frame in sys.argv[2:]:
+        sender.send(bytes.fromhex(frame))
+"""
+
+
+def heard(port: str) -> dict[str, Any]:
+    """What the state says of the other end."""
+    found: dict[str, Any] = state()["ports"][port].get("neighbour", {})
+    return found
+
+
+def sample(name: str) -> float:
+    """A metric's value; 0 when there is none."""
+    lines = [line for line in dump("Metrics").splitlines() if line.startswith(name)]
+    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+
+DROPS = 'pyteamd_port_neighbour_drops_total{team="team0",port="em2",reason="'
+
+
+def test_scapys_lldpdus_expire_and_hostile_ones_are_counted() -> None:
+    from scapy.contrib.lldp import (
+        LLDPDUChassisID,
+        LLDPDUEndOfLLDPDU,
+        LLDPDUPortID,
+        LLDPDUSystemName,
+        LLDPDUTimeToLive,
+    )
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+
+    def lldpdu(ttl: int, name: bytes = b"sw1", tail: bytes = b"") -> str:
+        head = Ether(dst="01:80:c2:00:00:0e", src="02:bb:00:00:00:09", type=0x88CC)
+        told = LLDPDUChassisID(subtype=4, id="02:bb:00:00:00:09") / LLDPDUPortID(subtype=5, id=b"Ethernet3")
+        told = told / LLDPDUTimeToLive(ttl=ttl) / LLDPDUSystemName(system_name=name)
+        return bytes(head / told / (Raw(tail) if tail else LLDPDUEndOfLLDPDU())).hex()
+
+    pvid = bytes.fromhex("fe06 0080c2 01 002a") + bytes.fromhex("fe09 0080c2 07 03 00000000 0000")
+    cut = bytes.fromhex("fe60 0080c2")
+    hostile = [lldpdu(120, tail=cut), lldpdu(120, tail=bytes.fromhex("fe02 0080")), lldpdu(120)[:28] + "0207"]
+    with bench() as on, daemon("pyteamd", on, CONFIG):
+        on.on_host("ip link set team0 up")
+
+        def send(*frames: str) -> None:
+            on.on_switch(f"{sys.executable} -c '{SEND}' p2 {' '.join(frames)}")
+
+        send(*hostile)
+        wait_for(lambda: sum(map(sample, (DROPS + "tlv_length", DROPS + "too_short"))) == 3, 10.0, "drops")
+        assert heard("em2") == {}
+        send(lldpdu(3, tail=pvid))
+        wait_for(lambda: heard("em2"), 10.0)
+        assert heard("em2")["vlan"] == 42
+        assert heard("em2")["aggregation"] == {"capable": True, "enabled": True}
+        assert (heard("em2")["system_name"], heard("em2")["port"]) == ("sw1", "Ethernet3")
+        wait_for(lambda: not heard("em2"), 10.0, "its time to live is over")
+
+
+def test_turned_off_nobody_listens() -> None:
+    counts = []
+    for config in (CONFIG, NO_LLDP):
+        with bench() as on, daemon("pyteamd", on, config):
+            counts.append(len(on.on_host("cat /proc/net/packet").out.splitlines()) - 1)
+            groups = on.on_host("ip maddress show dev em1").out
+            assert ("01:80:c2:00:00:0e" in groups) is (config == CONFIG)
+    assert counts == [2, 0]
