@@ -104,20 +104,6 @@ def test_t02_bad_frames_are_ignored_and_counted(a: Wire) -> None:
     assert port_state(1)["state"] in ("expired", "defaulted")
 
 
-def test_t02_lacpdus_in_a_vlan_are_refused_and_counted_a_priority_alone_is_no_vlan(a: Wire) -> None:
-    """The kernel takes the tag off before a socket of this EtherType sees the frame."""
-    peer = a.peers[1]
-    peer.every_s = None
-    a.run(1.0, lambda: peer.heard)
-    good, before = peer.frame(peer.pdu()), bad().get("tagged", 0)
-    for tag in (b"\x81\0\0\5", b"\x81\0\xe0\5"):
-        peer.ear.say(good[:12] + tag + good[12:])
-    wait_for(lambda: bad().get("tagged", 0) >= before + 2)
-    assert port_state(1)["state"] in ("expired", "defaulted")
-    peer.ear.say(good[:12] + b"\x81\0\xe0\0" + good[12:])
-    wait_for(lambda: port_state(1)["state"] == "current")
-
-
 @pytest.mark.parametrize(
     "odd",
     [
