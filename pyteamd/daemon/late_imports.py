@@ -1,6 +1,7 @@
 """What a running daemon may need one day: imported soon after it is ready, before an upgrade takes the files away or puts others there.
 
-A start imports what the first frames and the clients need. The rest follows in a thread, which gives way to the event loop.
+A start imports what the first frames and the clients need. The rest follows in a thread that gives way to the event loop. It is an ordinary
+one: the kernel's workers that tell of a lost link are ordinary too, and on one processor they would wait for it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ async def import_late(log: logging.Logger) -> None:
     await trio.sleep(AFTER_S)
     for name in late():
         try:
-            await in_thread(importlib.import_module, name)
+            await in_thread(importlib.import_module, name, long=True)
         except Exception as fault:  # a file that an upgrade is just writing may say anything
             log.warning("%s cannot be loaded (%s: %s): after an upgrade, restart.", name, type(fault).__name__, fault)
         await trio.sleep(PAUSE_S)
