@@ -1,7 +1,8 @@
 """Example configurations start on the real driver, and C teamdctl finds there what the file says; what `convert` makes of other programs'
 files starts too.
 
-PYTEAMD_LONG=1 in the environment starts all of them, without only one example, and one file of each format.
+All examples run at once in one process. With PYTEAMD_LONG=1 in the environment each has a daemon of its own too, and so has each
+converted file; without, one file of each format.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import bench, must
+import yaml
+from lab_kit import PYTEAMD, bench, must, wait_for
 from lacp_kit import LONG
 
 from pyteamd.cli.convert.bonding import Bond, bond_to_team
@@ -23,9 +26,8 @@ from pyteamd.cli.convert.formats import FORMATS
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="every example starts")]
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACE = ROOT / "examples"
 CONVERTED = ROOT / "tests/cli/convert"
-EXAMPLES = sorted(PLACE.glob("*.conf")) if LONG else [PLACE / "activebackup_multi_lw_1.conf"]
+EXAMPLES = sorted((ROOT / "examples").iterdir())
 STARTER = """
 import json, os, select, subprocess, sys
 from pyteamd import linkwatch, runners
@@ -33,7 +35,7 @@ from pyteamd.cli.pyteamd import main as cli
 from pyteamd.cli.pyteamd import run as launch
 for file in sys.argv[1:]:
     if os.fork() == 0:
-        os._exit(cli.main(["teamd", "-d", "-f", file]))
+        os._exit(cli.main(["pyteamd", "-d", "-f", file]))
     status = os.waitstatus_to_exitcode(os.wait()[1])
     ask = ["teamdctl", "team0", "state", "dump"]
     state = subprocess.run(ask, capture_output=True, text=True).stdout
@@ -52,13 +54,41 @@ def started(files: list[Path]) -> list[tuple[int, dict[str, Any]]]:
         return [json.loads(line) for line in must(shlex.join(words), namespace=made.host).splitlines()]
 
 
-def test_examples_start() -> None:
-    told = started(EXAMPLES)
-    for path, (status, state) in zip(EXAMPLES, told, strict=True):
-        wanted = json.loads(path.read_text())
+def agrees(path: Path, state: dict[str, Any], prefix: str = "") -> None:
+    """The state is what the file asks for."""
+    wanted = yaml.safe_load(path.read_text())
+    assert state["setup"]["runner_name"] == wanted["runner"]["name"], path.name
+    assert sorted(state.get("ports", {})) == sorted(f"{prefix}{port}" for port in wanted.get("ports") or ()), path.name
+
+
+def test_all_examples_run_at_once(tmp_path: Path) -> None:
+    teams = {f"team{number}": path for number, path in enumerate(EXAMPLES)}
+    ports = []
+    for number, (team, path) in enumerate(teams.items()):
+        text = path.read_text().replace("team0", team)
+        ports += sorted({f"n{number}{port}" for port in re.findall(r"\be(?:m|th)\d", text)})
+        (tmp_path / f"{team}{path.suffix}").write_text(re.sub(r"\b(e(?:m|th)\d)", rf"n{number}\1", text))
+    with bench(0) as made:
+        must("; ".join(f"ip link add {port} type dummy" for port in ports), namespace=made.host)
+        words = ["ip", "netns", "exec", made.host, *shlex.split(PYTEAMD), "serve", str(tmp_path)]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        try:
+            for number, (team, path) in enumerate(teams.items()):
+                ask = f"teamdctl {team} state dump"
+                wait_for(lambda ask=ask: made.on_host(ask).status == 0, 60.0, ask)
+                state = json.loads(made.on_host(ask).out)
+                agrees(path, state, f"n{number}")
+        finally:
+            process.terminate()
+            _, told = process.communicate(timeout=20)
+        assert process.returncode == 0, told
+
+
+@pytest.mark.skipif(not LONG, reason="make long")
+def test_each_example_starts_alone() -> None:
+    for path, (status, state) in zip(EXAMPLES, started(EXAMPLES), strict=True):
         assert status == 0, path.name
-        assert state["setup"]["runner_name"] == wanted["runner"]["name"], path.name
-        assert sorted(state.get("ports", {})) == sorted(wanted.get("ports", {})), path.name
+        agrees(path, state)
 
 
 def test_converted_devices_start(tmp_path: Path) -> None:
