@@ -305,6 +305,8 @@ def _signals_as_exceptions() -> Iterator[None]:
     """A signal that ends us must end the guest first: let it unwind the stack."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
+        for each in numbers:  # a second one must not end what ends the guest
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
