@@ -55,7 +55,7 @@ class Hindrance:
     hint: str = ""
     """A command that helps."""
     half_way: bool = False
-    """The kernel would find it after it has changed the link."""
+    """The kernel would find it after it has changed the link, or has no words for it."""
     errno: int = errno.EBUSY
     """What the kernel would answer."""
 
@@ -65,7 +65,7 @@ class Hindrance:
         return self.hint or self.until
 
 
-OTHER_TYPE = Hindrance("is of another type than the ports there are", "it joins when they have left")
+OTHER_TYPE = Hindrance("is of another type than the ports there are", "it joins when they have left", half_way=True)
 
 
 def hindrance(
