@@ -296,7 +296,9 @@ class Team:
             return True
         link = self.facts.links.get(event.ifindex)
         if (port := self.ports.get(event.ifindex)) is not None and self.phase <= Phase.RUNNING:
-            self._notes.append(Note(Level.WARNING, f"{port.name}: the link is gone", port.name, Incident.PORT_LOST))
+            self._notes.append(
+                Note(Level.WARNING, f"{port.name}: is no port of the team any more", port.name, Incident.PORT_LOST)
+            )
         matters = self._leave(event.ifindex) or (
             link is not None and (self._named(link) or self.joining.hindered_by(event.ifindex, link.lower))
         )

@@ -24,6 +24,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.questions import QUESTIONS
@@ -182,7 +183,18 @@ def story(lines: Sequence[str]) -> tuple[str, ...]:
             told.append(line)
         elif stamped is not None and stamped[1] in NOTE_KINDS:
             told.append(f"{stamped[1]} {stamped[2]}")
-    return tuple(told)
+    return tuple(line for _, lines in groupby(told, key=is_info) for line in sorted(lines, key=is_choice))
+
+
+def is_info(line: str) -> bool:
+    """Whether it is a note of a good moment. In a run of them the links come first and what was made of them last: when a link counts as
+    operational is up to a worker of the kernel, and a first choice waits for the links that have a carrier."""
+    return line.startswith("info ")
+
+
+def is_choice(line: str) -> bool:
+    """Whether a run of good notes ends with it."""
+    return line.startswith("info ") and not line.endswith(" went up.")
 
 
 def compare(wanted: Sequence[str], got: Sequence[str]) -> list[str]:

@@ -172,7 +172,9 @@ class RealScenarioWorld(World):
 
     # The wire
 
-    def partner(self, name: str, changes: Mapping[str, Any]) -> None:
+    def partner(self, name: str, kind: str, changes: Mapping[str, Any]) -> None:
+        if kind != "lacp":
+            raise CommandError("only partners of LACP are played on a real wire")
         if name not in self._partners:
             number = int(changes.get("number", self.ifindex_of(name)))
             self._partners[name] = WirePartner(self._links.others, self._links.peer(name), number)
