@@ -89,8 +89,8 @@ class ActiveBackup(Runner):
             self._learn_macs(team)
         elif self._own_macs:
             self._drop_returned(team)
-        facts = tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in team.ports.items()])
-        if facts == self._judged or self._awaits(team) or self._settling(team, now):
+        facts = self._facts(team)
+        if self._awaits(team) or self._settling(team, now) or facts == self._judged:
             return
         if not self._judged and team.adopted:
             self._take_over(team)
@@ -98,6 +98,10 @@ class ActiveBackup(Runner):
         for ifindex in self._media.keys() - team.ports.keys():
             del self._media[ifindex]
         self._choose(team, now)
+
+    def _facts(self, team: TeamView) -> tuple[tuple[int, ...], ...]:
+        """All that a choice depends on."""
+        return tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in team.ports.items()])
 
     def deadline(self) -> float | None:
         return None if self._settled else self._settle_until
@@ -159,6 +163,7 @@ class ActiveBackup(Runner):
             raise UserError(*SET_FAILED, f"{value} is no port of this team; its ports: {there or 'none'}")
         self._activate(port, now)
         self.chosen_by_user = True
+        self._settled, self._judged = True, self._facts(team)
 
     def disruption(self, name: str, config: ActiveBackupConfig, team: TeamView) -> str:
         return "team"  # the only field is hwaddr_policy, and peers have to learn another address
@@ -203,6 +208,7 @@ class ActiveBackup(Runner):
             self._settle_until = self._settle_until or now + SETTLE_S
             self._settled = now >= self._settle_until or not any(port.settling for port in team.ports.values())
             return not self._settled
+        self._settle_until = None
         return False
 
     def _take_over(self, team: TeamView) -> None:

@@ -75,7 +75,10 @@ def hindrance(
 
     `get`: links that `facts` does not have, those of other devices.
     """
-    known = get or facts.links.get
+
+    def known(ifindex: int) -> LinkSeen | None:
+        return facts.links.get(ifindex) or (get(ifindex) if get is not None else None)
+
     if link.hardware == LOOPBACK:
         return Hindrance("is the loopback device, which cannot be a port", errno=errno.EINVAL)
     if stands_on(link, facts.team.ifindex, known):

@@ -41,6 +41,10 @@ _RLIMIT_RTTIME: Final = 15  # in µs; the resource module has no name for it
 _REAL_TIME: Final = (os.SCHED_FIFO, os.SCHED_RR)
 
 
+_CALM: Final[list[int]] = []
+"""Not empty after somebody computed for too long: no thread asks again, it would run before the event loop."""
+
+
 def wanted() -> bool:
     """Whether the one who starts us has not turned it off."""
     return os.environ.get(SETTING, "").lower() not in ("no", "off", "false", "0")
@@ -50,11 +54,18 @@ def ask(priority: int = PRIORITY) -> OSError | None:
     """Ask for this thread, unless that is turned off. Returns why the kernel refused."""
     if not wanted():
         return None
+    if _CALM:
+        return None
     try:
         if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in _REAL_TIME:
             return None
         _bound()
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        except PermissionError:  # LimitRTPRIO=1 is enough, if only the loop and the thread that writes have it
+            if priority == HELPERS_PRIORITY:
+                raise
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(HELPERS_PRIORITY))
     except OSError as refusal:
         return refusal
     return None
@@ -94,6 +105,7 @@ def _calm(*_: object) -> None:
     """Ordinary scheduling for every thread, and a line about it."""
     import logging
 
+    _CALM.append(os.getpid())
     for thread in os.listdir("/proc/self/task"):
         with suppress(OSError):  # it has just ended
             os.sched_setscheduler(int(thread), os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))

@@ -50,6 +50,8 @@ if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
 
 SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
+NO_LINK = -1
+"""An ifindex that no link has; 0 is the master of those that have none."""
 CLOSE_THEIR_PORTS = ("team", "bond")
 """Devices that leave a port down when it is taken from them, so that teamd can have it."""
 RELEASE_TIMEOUT_S = 5.0
@@ -179,7 +181,7 @@ class TeamServer:
         """Before anything is touched: can every port be had? It is the end of a start as teamd's; others wait for what cannot."""
         if not (self.plan.strict and self.plan.enslave):
             return
-        facts = Facts(LinkSeen(0, self.plan.device, bytes(6), mtu=FRESH_MTU))
+        facts = Facts(LinkSeen(NO_LINK, self.plan.device, bytes(6), mtu=FRESH_MTU))
         for link in self._kernel.all_links():
             facts.link_seen(link, keep=True, now=0.0)
         for name in self.plan.config.port_names():

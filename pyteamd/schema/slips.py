@@ -41,9 +41,9 @@ JSON_TEXTS = (
 """How such a text looks; asked before JSON_ERRORS."""
 YAML_TEXTS = (
     (r"(?m)^[ ]*\t", "YAML is indented with blanks, not with tabs"),
-    (r"(?m)^\s*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
+    (r"(?m)^[ \t]*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
     (r"^\s*(//|/\*)", "JSON has no comments; in YAML they begin with #"),
-    (r"(?m)^\s*[A-Za-z_]\w*\s*=", "in YAML a colon and a blank stand between key and value"),
+    (r"(?m)^[ \t]*[A-Za-z_]\w*[ \t]*=", "in YAML a colon and a blank stand between key and value"),
 )
 YAML_ERRORS = (
     (r"another document", "a configuration is one document: no line --- in the middle"),

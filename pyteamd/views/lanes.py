@@ -282,6 +282,8 @@ def as_json(now: Values) -> list[list[str]]:
 def from_json(rows: Any) -> Values:
     """The inverse. ValueError."""
     found: Values = {}
+    if not isinstance(rows, list | tuple):
+        raise ValueError("saved.lanes: not what it should be")
     for row in rows:
         match row:
             case [str(port), str(lane), str(text), str(health)]:

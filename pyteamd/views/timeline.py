@@ -92,7 +92,7 @@ def timeline(lines: Iterable[str]) -> Timeline:
     end = _number(saved, "now", entries[-1].at)
     link = decode(beginning.get("link"))
     config = beginning.get("config")
-    if not isinstance(link, LinkSeen) or not isinstance(config, dict):
+    if not isinstance(link, LinkSeen) or not isinstance(config, dict) or not isinstance(saved, dict):
         raise ValueError("line 1: not what it should be")
     runner = config.get("runner")
     name = runner.get("name", "") if isinstance(runner, dict) else ""

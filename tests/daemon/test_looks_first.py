@@ -233,6 +233,9 @@ async def test_new_settings_of_a_port_are_checked_as_those_of_a_file(lab: Lab) -
     assert broken["waiting"] == []
 
 
+INFINIBAND = 32
+
+
 def odd_links(lab: Lab) -> None:
     """A VLAN over a link that is down, a link below a macvlan, and one of another type."""
     lab.kernel.add_other("vlan5", "vlan", lab.kernel.add_pair("eth5", "peer5").ifindex)
@@ -293,3 +296,11 @@ async def test_who_types_port_add_reads_who_has_the_link(lab: Lab, monkeypatch: 
     owned(lab, "eth5", "br0")
     assert await say("team0", "port", "add", "eth5") == (1, "", "Failed to add port.\neth5: belongs to br0\n")
     assert "belongs to" not in (await say("team0", "port", "add", "eth5", program="teamdctl"))[2]
+
+
+async def test_a_team_of_another_type_than_ethernet_starts_as_with_teamd(lab: Lab) -> None:
+    for name in ("ib0", "ib1"):
+        lab.kernel.add_pair(name, f"far-{name}").hardware = INFINIBAND
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"ib0": {}, "ib1": {}}}, strict=True))
+    assert daemon.failure is None
+    assert list((await daemon.state())["ports"]) == ["ib0", "ib1"]

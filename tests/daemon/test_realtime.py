@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -176,3 +177,26 @@ def test_who_computes_without_a_pause_goes_on_as_an_ordinary_process() -> None:
     done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (0, f"{[ORDINARY, ORDINARY]}\n")
     assert done.stderr.startswith("Computed for 0 s without a pause: no real-time scheduling from now on")
+
+
+def test_who_allows_one_priority_gets_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask(pid: int, policy: int, parameter: os.sched_param) -> None:
+        asked.append(parameter.sched_priority)
+        if parameter.sched_priority > 1:
+            raise PermissionError(errno.EPERM, "not so much")
+
+    monkeypatch.setattr(os, "sched_setscheduler", ask)
+    monkeypatch.setattr(os, "sched_getscheduler", lambda pid: os.SCHED_OTHER)
+    monkeypatch.setattr(realtime, "_bound", lambda: None)
+    assert realtime.ask() is None
+    assert asked == [2, 1]
+
+
+def test_after_a_thread_computed_for_too_long_none_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "_CALM", [])
+    monkeypatch.setattr(os, "listdir", lambda path: [])
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *asked: pytest.fail("asked"))
+    realtime._calm()
+    assert realtime.ask(realtime.HELPERS_PRIORITY) is None

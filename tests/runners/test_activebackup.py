@@ -254,3 +254,24 @@ def test_first_choice_does_not_wait_for_a_cable_nor_long() -> None:
 def test_nothing_is_awaited_when_a_team_is_taken_over() -> None:
     made = Bench(adopted=True)
     assert made.put(FakePort(2), FakePort(1, up=False, running=False, settling=True)) == 2
+
+
+def test_a_wait_that_lost_its_port_asks_for_no_more_time() -> None:
+    up, settling = FakePort(2), FakePort(1, up=False, running=False, settling=True)
+    made = Bench()
+    assert made.put(up, settling) is None
+    assert made.put(replace(up, up=False), replace(settling, settling=False), now=0.2) is None
+    assert made.runner.deadline() is None
+    assert made.put(up, replace(settling), now=7.0) is None
+    assert made.runner.deadline() == 7.5
+    made.drop(1)
+    made.drop(2)
+    assert made.runner.deadline() is None
+
+
+def test_what_a_user_sets_while_the_first_choice_waits_stands() -> None:
+    made = Bench()
+    assert made.put(FakePort(2), FakePort(1, priority=100), FakePort(3, up=False, running=False, settling=True)) is None
+    made.runner.set("active_port", "eth2", made.view, 0.1)
+    assert made.put(now=1.0) == 2
+    assert made.runner.chosen_by_user

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from config_kit import told
 
@@ -119,3 +121,16 @@ def test_the_names_ending_says_what_it_is(name: str, text: str, sentence: str) -
     with pytest.raises(ConfigError) as refused:
         read(text, name)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("filling", ["\n", " \n", ",", "{", "a", "a ", ", "])
+def test_no_text_takes_long(filling: str) -> None:
+    """A search that goes over every line from every line holds the interpreter's lock, and with it the ports."""
+
+    def steps(number: int) -> float:
+        began = time.thread_time()
+        with pytest.raises(ConfigError):
+            read("- a\n" + filling * number + "- b")
+        return time.thread_time() - began
+
+    assert steps(20_000) < 2.0

@@ -168,3 +168,12 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture
     text = made.read_text()
     assert "activebackup" in text
     assert not re.search(r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)|@import|fetch\(", text), "no network"
+
+
+@pytest.mark.parametrize("saved", ["5", "[1]", '{"lanes": 5}', '{"lanes": [5]}', '{"names": 5, "now": "x"}'])
+def test_a_damaged_first_line_is_no_more_than_a_damaged_line(saved: str) -> None:
+    trace = traces_of("activebackup-failover")[0][0]
+    first, *rest = trace.lines()
+    beginning = {**json.loads(first), "dropped": 3, "saved": json.loads(saved)}
+    with pytest.raises(ValueError, match="not "):
+        timeline([json.dumps(beginning), *rest])

@@ -94,7 +94,7 @@ def trace_save(session: Session) -> None:
         lines += piece["lines"]
         start = piece["next"]
     text = "\n".join(lines) + "\n"
-    path = session.args[0] if session.args else time.strftime(f"{session.client.team}-%Y%m%d-%H%M%S.jsonl")
+    path = session.args[0] if session.args else f"{session.client.team}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

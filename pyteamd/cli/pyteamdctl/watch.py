@@ -59,7 +59,8 @@ def live(client: Client, interval_s: float, all_teams: bool = False) -> bool:
         from pyteamd.cli.pyteamdctl.watch_view import Page
     except ImportError:
         return False
-    watch_source.look(client)  # what does not answer at all is told in the usual way
+    with suppress(ValueError, KeyError, TypeError, AttributeError):  # told on the screen
+        watch_source.look(client)  # what does not answer at all is told in the usual way
     try:
         number = watch_screen.live(client, interval_s, Page.TEAMS if all_teams else Page.PORTS)
     except curses.error as error:
