@@ -1,12 +1,17 @@
-"""LLDP on the real driver; scapy sends it, which knows nothing of us, also what no switch sends."""
+"""LLDP on the real driver, from two senders that know nothing of us: lldpd as a switch has it, and scapy with what no switch sends."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import bench, daemon, dump, state, wait_for
+from lab_kit import Bench, bench, daemon, dump, state, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="LLDP is between a packet socket and us")]
 
@@ -31,6 +36,46 @@ def sample(name: str) -> float:
     """A metric's value; 0 when there is none."""
     lines = [line for line in dump("Metrics").splitlines() if line.startswith(name)]
     return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+
+@contextmanager
+def lldpd(on: Bench, link: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Debian's lldpd on the switch, sending every second."""
+    Path("/run/lldpd").mkdir(exist_ok=True)
+    control = Path("/run/lldpd.socket")  # where lldpcli may go, which is not root then
+    control.unlink(missing_ok=True)
+    words = ["ip", "netns", "exec", on.switch, "lldpd", "-d", "-I", link, "-u", str(control)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(control.exists, 20.0)
+        on.on_switch(f"lldpcli -u {control} configure lldp tx-interval 1")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+@pytest.mark.skipif(shutil.which("lldpd") is None, reason="no lldpd (Debian: lldpd)")
+def test_lldpd_is_heard_and_its_leave_too() -> None:
+    with bench() as on, daemon("pyteamd", on, CONFIG):
+        on.on_host("ip link set team0 up")
+        assert heard("em1") == {}
+        with lldpd(on, "p1") as process:
+            wait_for(lambda: heard("em1"), 20.0, "lldpd")
+            said = heard("em1")
+            assert said["chassis"] == "02:00:00:00:02:01"
+            assert said["system_name"]
+            assert said["port_description"] == "p1"
+            assert said["aggregation"] == {"capable": True, "enabled": False}
+            assert heard("em2") == {}
+            shown = on.pyteamdctl("team0 neighbours").out.splitlines()
+            assert shown[1].split()[:3] == ["em1", said["system_name"], said["port"]]
+            assert shown[2].split() == ["em2", "nothing", "heard"]
+            assert sample('pyteamd_port_neighbour_aggregation{team="team0",port="em1"}') == 0
+            assert sample('pyteamd_port_neighbours{team="team0",port="em1"}') == 1
+            process.terminate()
+            wait_for(lambda: not heard("em1"), 10.0, "its leave")
 
 
 DROPS = 'pyteamd_port_neighbour_drops_total{team="team0",port="em2",reason="'

@@ -1,0 +1,100 @@
+"""What an operator meets on real links: a black hole behind a carrier, and a configuration that cuts the connection it was typed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, bench, dump, state, wait_for
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="counters of links, and control")]
+
+BACKUP = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 100}, "em2": {}}}
+SILENT_FOR_S = 40.0
+"""Ten seconds of silence are told, and looked for every five."""
+
+
+def with_a_bridge(on: Bench, more: str = "") -> None:
+    """The switch, with an address, and the team beside it."""
+    on.on_switch(f"ip link add br0 type bridge {more} && ip link set br0 up && ip addr add 192.0.2.1/24 dev br0")
+    for number in (1, 2):
+        on.on_switch(f"ip link set p{number} master br0")
+    on.on_host("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
+    wait_for(lambda: pings(on), 20.0, "the way is there")
+
+
+def pings(on: Bench) -> bool:
+    """Whether the host answers the switch."""
+    return on.on_host("ping -q -c 1 -W 1 192.0.2.1").status == 0
+
+
+@contextmanager
+def logged(on: Bench, place: Path) -> Iterator[Path]:
+    """A daemon in the foreground, and the file of its log."""
+    log = place / "log"
+    words = ["ip", "netns", "exec", on.host, sys.executable, "-m", "pyteamd", "-t", "team0", "-c", json.dumps(BACKUP)]
+    with log.open("wb") as output, subprocess.Popen(words, stderr=output, stdout=output) as process:
+        try:
+            wait_for(lambda: "successfully started" in log.read_text(), 20.0, "the daemon")
+            yield log
+        finally:
+            process.terminate()
+
+
+def test_a_switch_port_out_of_its_vlan_is_told_and_nothing_is_done(tmp_path: Path) -> None:
+    with bench() as on, logged(on, tmp_path) as log:
+        told = lambda text: log.read_text().count(text)  # noqa: E731
+        with_a_bridge(on, "vlan_filtering 1")
+        on.on_switch("bridge vlan del dev p1 vid 1")
+        on.on_switch("ping -q -i 0.5 -c 200 192.0.2.77 >/dev/null 2>&1 &")  # whose ARP every other port hears
+        explained = lambda: next(row for row in json.loads(dump("Explain")) if row["port"] == "em1")  # noqa: E731
+        wait_for(lambda: explained()["doubt"] == "silent", SILENT_FOR_S, "silence")
+        assert "but has received nothing for" in explained()["text"]
+        assert "in the right VLAN" in explained()["hint"]
+        assert explained()["carrying"]
+        wait_for(lambda: told("em1: carries traffic and has received nothing for") == 1, 10.0)
+        assert 'pyteamd_port_silent{team="team0",port="em1"} 1' in dump("Metrics")
+        assert "received nothing" in on.pyteamdctl("team0 watch").out
+        assert state()["runner"]["active_port"] == "em1"
+        on.on_switch("bridge vlan add dev p1 vid 1 pvid untagged")
+        wait_for(lambda: told("em1: receives again."), SILENT_FOR_S, "the end of it")
+        assert told("has received nothing for") == 1
+        assert explained()["doubt"] == ""
+
+
+def start(on: Bench, file: Path) -> None:
+    """As a service manager does, also after a crash."""
+    result = on.pyteamd(f"-d -t team0 -o -f {file}")
+    assert result.status == 0, result
+
+
+def test_a_configuration_that_cuts_its_own_connection_is_taken_back_by_the_next_daemon(tmp_path: Path) -> None:
+    file = tmp_path / "team0.conf"
+    file.write_text(json.dumps(BACKUP))
+    with bench() as on:
+        start(on, file)
+        running = Daemon(PYTEAMD, on)
+        before = json.loads(dump("ConfigDump"))["ports"]
+        with_a_bridge(on)
+        on.on_switch("ip link set p2 nomaster")  # em2 leads nowhere
+        file.write_text(json.dumps({**BACKUP, "ports": {"em2": {}}}))
+        told = on.pyteamdctl(f"team0 config apply {file} --confirm 12")
+        assert "in force for 12 s; keep with: pyteamdctl team0 config confirm" in told.out, told
+        assert not pings(on)
+        pid = running.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10.0)
+        start(on, file)
+        assert sorted(state()["ports"]) == ["em2"]
+        wait_for(lambda: sorted(state()["ports"]) == ["em1", "em2"], 30.0, "it is taken back")
+        wait_for(lambda: pings(on), 10.0, "the connection")
+        assert json.loads(dump("ConfigDump"))["ports"] == before
+        assert not list(RUN_DIR.glob("*unconfirmed*"))
+        running.end()
