@@ -5,13 +5,14 @@ the lowest ifindex. That is a total order, so nothing depends on who is looked a
 is up. A choice is made when a port comes, goes, or changes in one of these values, and at no other time: what a user sets
 through `runner.active_port` stands until then. A port that has lost its carrier but is still up (delay_down) keeps its speed.
 
-The first choice is different: of equal ports, the one that the configuration names first. The kernel names ports operational in any
-order (a link that it made just now at once, others a few milliseconds after they were opened), so that choice waits for those that have
-a carrier already.
+The first choice is made as if the ports came up in the order of the configuration: of equal ports the first, and a sticky one stays
+before a better one. The kernel names ports operational in any order (a link that it made just now at once, others a few milliseconds
+after they were opened), so that choice waits for those that have a carrier already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,18 +229,27 @@ class ActiveBackup(Runner):
         elif current.config.sticky:
             return
         candidates = [port for port in team.ports.values() if port.up]
-        first = self._active_since is None and not team.adopted
-
-        def merit(port: PortView) -> tuple[int, ...]:
-            return (
-                *rank(port, self._media_of(port), port is current),
-                -place(port, team) if first else 0,
-                -port.ifindex,
+        if self._active_since is None and not team.adopted:
+            best = self._one_after_the_other(candidates, team)
+        else:
+            best = max(
+                candidates,
+                key=lambda port: (rank(port, self._media_of(port), port is current), -port.ifindex),
+                default=None,
             )
-
-        best = max(candidates, key=merit, default=None)
         if best is not None and best is not current:
             self._activate(best, now, lost=before is not None and self.active is None)
+
+    def _one_after_the_other(self, candidates: Iterable[PortView], team: TeamView) -> PortView | None:
+        """The first choice: as if the ports had come up in the order of the configuration, so a sticky one stays before a better one."""
+        best: PortView | None = None
+        for port in sorted(candidates, key=lambda port: (place(port, team), port.ifindex)):
+            if best is None or (
+                not best.config.sticky
+                and rank(port, self._media_of(port), False) > rank(best, self._media_of(best), True)
+            ):
+                best = port
+        return best
 
     def _activate(self, port: PortView, now: float, lost: bool = False) -> None:
         """`lost`: the port before can carry the traffic no longer."""

@@ -275,3 +275,12 @@ def test_what_a_user_sets_while_the_first_choice_waits_stands() -> None:
     made.runner.set("active_port", "eth2", made.view, 0.1)
     assert made.put(now=1.0) == 2
     assert made.runner.chosen_by_user
+
+
+@pytest.mark.parametrize(("order", "wanted"), [(("eth1", "eth2", "eth3"), 1), (("eth2", "eth1", "eth3"), 3), ((), 1)])
+def test_a_sticky_port_stays_only_before_those_that_the_configuration_names_later(
+    order: tuple[str, ...], wanted: int
+) -> None:
+    made = Bench(order=order)
+    sticky, better, best = FakePort(1, priority=-10, sticky=True), FakePort(2), FakePort(3, priority=100)
+    assert made.put(sticky, better, best) == wanted
