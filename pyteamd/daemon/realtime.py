@@ -42,7 +42,7 @@ _REAL_TIME: Final = (os.SCHED_FIFO, os.SCHED_RR)
 
 
 _CALM: Final[list[int]] = []
-"""Not empty after somebody computed for too long: no thread asks again, it would run before the event loop."""
+"""Not empty once a thread has computed for too long: none asks again, it would run before the event loop."""
 
 
 def wanted() -> bool:
