@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Capture `pyteamdctl watch` from teams on a real driver: the blocks of docs/watch.md.
+"""Capture `pyteamdctl watch` from teams on a real driver: the blocks of docs/watch.md, and docs/watch.svg.
 
 Without arguments it boots the lab and writes the files; with `--here` it is the job there, and prints the screens as JSON. pyte reads
 what the program writes, so the blocks are what stands on a terminal.
@@ -17,14 +17,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs/watch.md"
+PAGE, PICTURE = ROOT / "docs/watch.md", ROOT / "docs/watch.svg"
 LACP = {"device": "team0", "runner": {"name": "lacp", "fast_rate": True}, "ports": {"em1": {}, "em2": {}}}
 MANY = {"device": "team1", "runner": {"name": "roundrobin"}, "ports": {f"em{n}": {} for n in range(1, 41)}}
 LOOKS_S = 25.0
+COLOURS = {"default": "#d0d0d0", "red": "#ff6b68", "green": "#7ec97e", "brown": "#e5c07b", "cyan": "#6cc6cb"}
+WIDE, HIGH = 8.4, 18
 LLDPDU = (
     bytes.fromhex("0207 04 02bb00000001 0404 05")
     + b"Et3"
@@ -48,38 +51,62 @@ def main() -> int:
         return 1
     screens = json.loads(done.stdout.splitlines()[-1])
     text = PAGE.read_text()
-    for name, block in screens.items():
+    for name, cells in screens.items():
+        block = "\n".join("".join(run for run, *_ in line).rstrip() for line in cells).rstrip()
         mark = f"<!-- capture: {name} -->\n```\n"
         start = text.index(mark) + len(mark)
         text = text[:start] + block + text[text.index("\n```", start) :]
     PAGE.write_text(text)
-    print(f"captures: {', '.join(screens)} in {PAGE.relative_to(ROOT)}")
+    PICTURE.write_text(drawn(screens["two"]))
+    print(f"captures: {', '.join(screens)} in {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
     return 0
+
+
+def drawn(lines: list[list[Any]]) -> str:
+    """A screen as SVG."""
+    columns = sum(len(run) for run, *_ in lines[0])
+    rows = []
+    for number, line in enumerate(lines):
+        at, spans = 0, ""
+        for text, colour, bold in line:
+            weight = ' font-weight="bold"' if bold else ""
+            if text.strip():
+                place = f'x="{8 + at * WIDE:.1f}" textLength="{len(text) * WIDE:.1f}"'
+                spans += (
+                    f'<tspan {place} fill="{COLOURS.get(colour, COLOURS["default"])}"{weight}>{escape(text)}</tspan>'
+                )
+            at += len(text)
+        rows.append(f'<text y="{(number + 1) * HIGH}" xml:space="preserve">{spans}</text>')
+    size = f'width="{columns * WIDE + 16:.0f}" height="{len(lines) * HIGH + 12}"'
+    style = 'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"'
+    body = "\n".join(rows)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect width="100%" height="100%" fill="#1e1e1e"/>\n{body}\n</svg>\n'
 
 
 # -- in the lab --------------------------------------------------------------------------------------------------------
 
 
-def captured() -> dict[str, str]:
-    """Every screen by its name."""
+def captured() -> dict[str, Any]:
+    """Every screen: a list of lines of runs (text, colour, bold)."""
     sys.path.insert(0, str(ROOT / "tests/kit"))
     shell("ip netns add peer")
-    screens: dict[str, str] = {}
+    screens = {}
     with lacp_with_a_bond(), traffic("192.0.2.1"), watching("team0", 80, 24) as terminal:
         wait(terminal, LOOKS_S)
         shell("ip -n peer link set p2 down")
         wait(terminal, 3.0)
+        screens["two"] = cells(terminal)
         terminal.type("\x1bOB\r")
         terminal.resize(80, 64)
         terminal.shows("neighbour", "partner")
         wait(terminal, 2.0)
-        screens["port"] = terminal.text.rstrip()
+        screens["port"] = cells(terminal)
     with forty_ports(), traffic("198.51.100.1"), watching("team1", 80, 24) as terminal:
         wait(terminal, LOOKS_S)
-        screens["forty"] = terminal.text.rstrip()
+        screens["forty"] = cells(terminal)
         terminal.resize(200, 50)
         wait(terminal, 2.0)
-        screens["forty, wide"] = terminal.text.rstrip()
+        screens["forty, wide"] = cells(terminal)
     return screens
 
 
@@ -173,6 +200,21 @@ def wait(terminal: Any, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         terminal.read(0.2)
+
+
+def cells(terminal: Any) -> list[list[Any]]:
+    """The screen by runs of equal look."""
+    screen, told = terminal.screen, []
+    for row in range(screen.lines):
+        line: list[Any] = []
+        for column in range(screen.columns):
+            cell = screen.buffer[row][column]
+            if line and line[-1][1:] == [cell.fg, cell.bold]:
+                line[-1][0] += cell.data
+            else:
+                line.append([cell.data, cell.fg, cell.bold])
+        told.append(line)
+    return told
 
 
 def shell(command: str) -> None:

@@ -107,7 +107,9 @@ def test_a_release_agrees_with_itself(tmp_path: Path) -> None:
     assert len(tag.problems(tmp_path)[1]) == 3
 
 
-@pytest.mark.parametrize(("name", "columns", "lines"), [("port", 80, 64), ("forty", 80, 24), ("forty, wide", 200, 50)])
+@pytest.mark.parametrize(
+    ("name", "columns", "lines"), [("two", 80, 24), ("port", 80, 64), ("forty", 80, 24), ("forty, wide", 200, 50)]
+)
 def test_captures_fit_the_terminal_they_were_made_on(name: str, columns: int, lines: int) -> None:
     text = (ROOT / "docs/watch.md").read_text().split(f"<!-- capture: {name} -->\n```\n")[1].split("\n```")[0]
     shown = text.splitlines()
