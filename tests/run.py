@@ -40,6 +40,8 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
 PART_LIMIT_S = 7200 if LONG else 1500
 """Of a process that runs a part; a single test has a limit of its own (tests/conftest.py)."""
+LINGER_S = 60.0
+STAYED = b"\n(its guest did not go away after the report and was ended)\n"
 SLOW_WORLDS = ("qemu",)
 EXIT_NO_WORLD = 77
 EXIT_TIMEOUT = 124
@@ -244,7 +246,9 @@ def run_part(part: Part) -> Outcome:
         began = time.monotonic()
         running = Path(name) / "running"
         command = command_for(part.lane, part.files, Path(name))
-        output, status, outcome.cpu_s = supervised(command, {**os.environ, "PYTEAMD_RUNNING": str(running)})
+        output, status, outcome.cpu_s = supervised(
+            command, {**os.environ, "PYTEAMD_RUNNING": str(running)}, Path(name) / "report.xml"
+        )
         outcome.seconds = time.monotonic() - began
         outcome.status = 0 if status == EXIT_NO_TESTS else status
         outcome.hung = running.read_text() if running.exists() else ""
@@ -256,22 +260,29 @@ def run_part(part: Part) -> Outcome:
     return outcome
 
 
-def supervised(command: list[str], env: dict[str, str]) -> tuple[bytes, int, float]:
-    """Output, exit status and seconds of processor of a process, which has a limit; one that is ended at the limit ends its guest."""
+def supervised(command: list[str], env: dict[str, str], report: Path) -> tuple[bytes, int, float]:
+    """Output, exit status and seconds of processor of a process, which has a limit; one that is ended at the limit ends its guest.
+
+    A guest that does not go away once the report is there is ended earlier; what the report says counts then.
+    """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env
         )
-        limit_s, late, pid = time.monotonic() + PART_LIMIT_S + 60, False, 0
+        limit_s, late, stays, pid = time.monotonic() + PART_LIMIT_S + 60, False, False, 0
         while not pid:
             time.sleep(0.1)
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if not late and not pid and time.monotonic() > limit_s:
                 late = True
                 process.terminate()
+            if not pid and not stays and report.exists() and time.time() - report.stat().st_mtime > LINGER_S:
+                stays = True
+                process.terminate()
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return output.read(), process.returncode or late * EXIT_TIMEOUT, usage.ru_utime + usage.ru_stime
+        said = output.read() + STAYED * stays
+        return said, 0 if stays else process.returncode or late * EXIT_TIMEOUT, usage.ru_utime + usage.ru_stime
 
 
 def processes() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,3 +126,13 @@ def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
     assert "HANGS: test_hanging.py::test_waits, more than 1 s" in done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert running.read_text() == "test_hanging.py::test_goes_on"
+
+
+def test_what_does_not_go_away_after_its_report_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LINGER_S", 0.2)
+    program = f"import pathlib, time; pathlib.Path({str(tmp_path / 'report.xml')!r}).write_text(''); time.sleep(60)"
+    began = time.monotonic()
+    said, status, _ = run.supervised([sys.executable, "-c", program], dict(os.environ), tmp_path / "report.xml")
+    assert (status, b"did not go away" in said) == (0, True)
+    assert time.monotonic() - began < 30
+    assert run.supervised([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ), tmp_path / "none")[1] == 3

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nursery import Nursery
+from nursery import PATIENCE_S, Nursery
 
 from pyteamd.client.client import Client
 from pyteamd.schema import json_text
@@ -37,6 +37,15 @@ class Result:
     status: int
     out: str
     err: str
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Let a process end that reads from us; one that does not is ended."""
+    try:
+        process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
 
 
 class Shell:
@@ -65,7 +74,7 @@ class Shell:
 
     def close(self) -> None:
         """End the shell."""
-        self._process.communicate()
+        end(self._process)
         shutil.rmtree(self._files)
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 20.0
 NAMESPACES = ("net", "mnt")
 PROGRAMS = {
     "pyteamd": "pyteamd.cli.pyteamd.main",
@@ -55,7 +56,11 @@ class Nursery:
 
     def close(self) -> None:
         """End it; its daemons live on."""
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
 
 def serve() -> None:
