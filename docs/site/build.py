@@ -63,7 +63,9 @@ def sources(place: Path) -> None:
     drawing = shutil.which("dot") is not None
     for file in sorted([*(ROOT / "docs").glob("*.md"), *HERE.glob("*.md")]):
         (place / file.name).write_text(page(file.read_text("utf-8"), drawing), "utf-8")
-    for file in sorted([*(ROOT / "docs").glob("*.conf"), *(ROOT / "docs").glob("*.png")]):
+    for file in sorted(
+        [*(ROOT / "docs").glob("*.conf"), *(ROOT / "docs").glob("*.png"), *(ROOT / "docs").glob("*.svg")]
+    ):
         shutil.copy(file, place)
     readme = (ROOT / "README.md").read_text("utf-8")
     tour = readme[readme.index("## A tour") :].partition("\n## More")[0]

@@ -202,7 +202,7 @@ def test_nothing_imports_yaml_before_it_is_needed() -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1] / "kit")!r})
 from config_kit import load
-load('{{"x": 1}}')
+load('{{"runner": {{"name": "roundrobin"}}, "x": 1}}')
 assert "yaml" not in sys.modules, "PyYAML was imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
