@@ -34,7 +34,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider"]
-"""With byte code kept: to make a test module's anew costs more than most of its tests."""
+"""Byte code is kept: compiling a test module takes longer than most of its tests."""
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
 """Tests that have a long form run it: minutes instead of seconds, every configuration instead of one of a kind."""
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]

@@ -62,7 +62,7 @@ def ask(priority: int = PRIORITY) -> OSError | None:
         _bound()
         try:
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
-        except PermissionError:  # LimitRTPRIO=1 is enough, if only the loop and the thread that writes have it
+        except PermissionError:  # with LimitRTPRIO=1 threads that look up hosts are its equals
             if priority == HELPERS_PRIORITY:
                 raise
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(HELPERS_PRIORITY))

@@ -137,7 +137,7 @@ def _settle(listener: Listener) -> int:
 
 
 def _end(daemon: Running, route: rawnl.Route) -> None:
-    """In good order, or, when a daemon is too busy to notice that it shall end, otherwise."""
+    """In good order, or, when a daemon is too busy to notice that it is to end, otherwise."""
     try:
         daemon.stop(route)
     except BenchError as problem:

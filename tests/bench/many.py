@@ -2,7 +2,7 @@
 
 A program that serves many teams in one process (SERVES) does so; of any other one process for each team is started. All links exist
 and are up throughout, in a team or not, so that the two cases differ in the number of teams only: the more links are up, the longer
-the kernel itself takes, whoever serves the team. Cuts go round the teams. Every cut is watched by an ordinary
+the kernel itself takes, whatever serves the team. Cuts go round the teams. Every cut is watched by an ordinary
 process, see failover.py.
 """
 

@@ -63,7 +63,7 @@ def one_start(run_dir: Path, address: str) -> tuple[float, float]:
                 connection.recv_until_filtered(changes, timeout=20)
                 took_s = time.monotonic() - began
                 reply = connection.send_and_get_reply(new_method_call(bus, "GetConnectionUnixProcessID", "s", (name,)))
-                assert reply.body[0] == daemon.pid, "somebody else has the name"
+                assert reply.body[0] == daemon.pid, "another process has the name"
             finally:
                 daemon.terminate()
                 _, _, used = os.wait4(daemon.pid, 0)

@@ -158,7 +158,7 @@ def test_an_unreadable_file_is_told_as_a_broken_one(place: Path, capfd: pytest.C
 
 
 def test_serve_needs_no_address_for_metrics(tmp_path: Path) -> None:
-    """A default is not checked as if somebody had typed it."""
+    """A default is not checked as if it had been typed."""
     from pyteamd.cli.pyteamd.serve import parse
 
     assert parse([f"{tmp_path}/none"], "pyteamd serve").metrics_listen is None

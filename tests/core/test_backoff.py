@@ -1,4 +1,4 @@
-"""No write is repeated without effect for ever, and ordinary switching is never held back."""
+"""No write is repeated without effect again and again, and ordinary switching is never held back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_switching_that_follows_from_links_is_free() -> None:
 def fight(
     backoff: Backoff, writes: Sequence[SetOption], seconds: float, *, start: float = 0.0, refused: bool = False
 ) -> tuple[int, list[str]]:
-    """Somebody makes us want one after the other, a thousand times a second. How many were written, and what was said."""
+    """A user makes us want one after the other, a thousand times a second. How many were written, and what was said."""
     written, said = 0, []
     for step in range(round(seconds * 1000)):
         now, write = start + step / 1000, writes[step % len(writes)]

@@ -1,4 +1,4 @@
-"""Whose the carrier of the team is: the driver's, until the runner or somebody else sets it."""
+"""Whose the carrier of the team is: the driver's, until the runner or another program sets it."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ CASES: list[tuple[str, list[bool], list[bool], bool]] = [
     ("a message from before the write is old", [True], [False], True),
     ("old, then the echo", [True], [False, True], True),
     ("after the echo others are heard", [True], [True, False], False),
-    ("to and fro: the first echo does not open the door for the second", [False, True, False], [False, True], False),
-    ("to and fro: all echoes came", [False, True, False], [False, True, False, True], True),
+    ("off and on: the first echo does not open the door for the second", [False, True, False], [False, True], False),
+    ("off and on: all echoes came", [False, True, False], [False, True, False, True], True),
 ]
 
 
@@ -148,7 +148,7 @@ def test_one_switch_is_named_and_the_others_follow(
 
 @pytest.mark.parametrize(("old", "ours"), [(ENABLED, TRANSMITS), (TRANSMITS, ENABLED), (RECEIVES, ENABLED)])
 def test_a_switch_that_was_written_before_ours_is_old(old: OptionKey, ours: OptionKey) -> None:
-    """Somebody switched off, then we switched on; the announcements come in that order, ours is not there yet."""
+    """A user switched off, then we switched on; the announcements come in that order, ours is not there yet."""
     facts = independent(transmits=False)
     facts.applied(SetOption(ours, True), NOW)
     facts.option_seen(OptionSeen(old, False), NOW)

@@ -55,7 +55,7 @@ def test_silent_while_another_one_hears() -> None:
         [counted(5, 5), counted(5, 5)],  # the whole network is quiet
         [counted(5, 5), counted(5, 7)],  # one frame now and then
         [counted(5, 5), counted(6, 99)],
-        [counted(9, 5), counted(3, 99)],  # the driver began anew
+        [counted(9, 5), counted(3, 99)],  # the driver began again
         [{ONE: Counters(5, 0, 0)}, {ONE: Counters(5, 0, 0)}],  # there is no other port
     ],
 )

@@ -95,7 +95,7 @@ def test_a_port_that_left_under_another_name_stays_out_when_it_gets_its_own_back
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
 
 
-@pytest.mark.parametrize("way", ["anew", "reload"])
+@pytest.mark.parametrize("way", ["again", "reload"])
 def test_a_link_that_was_taken_out_under_another_name_comes_back(way: str) -> None:
     made = told(backup())
     rename(made, "eth2", "lan2")

@@ -288,7 +288,7 @@ async def test_the_socket_is_for_root_only(lab: Lab) -> None:
 async def test_another_user_is_not_let_in(lab: Lab) -> None:
     await lab.start()
     lab.directory.chmod(0o755)
-    place = os.open(lab.directory, os.O_PATH)  # whoever has this needs no way through the directories above
+    place = os.open(lab.directory, os.O_PATH)  # with this no way is needed through the directories above
     become = ctypes.CDLL(None).setfsuid  # for this thread's file accesses, and without root's capabilities for them
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:

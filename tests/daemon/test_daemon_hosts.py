@@ -36,7 +36,7 @@ SLOW = {**ACTIVE_BACKUP, "link_watch": {**ARP_PING, "target_host": "slow.invalid
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A name server that does not answer; the event tells that somebody asks."""
+    """A name server that does not answer; the event tells that it was asked."""
     asked, over = threading.Event(), threading.Event()
 
     def look_up(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Links with names that are meant for the terminal of whoever looks: every verb, the log, the metrics."""
+"""Links with names that are meant for the terminal of the reader: every verb, the log, the metrics."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CHANGING = {"port add", "port remove", "port present", "port config update"}
 
 
 class Terminal(io.StringIO):
-    """A place where somebody reads."""
+    """A place where people read."""
 
     def isatty(self) -> bool:
         """It is one."""

@@ -98,7 +98,7 @@ def test_our_own_number_is_stale(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_anybody_may_take_makes_no_daemon(tmp_path: Path) -> None:
-    """Whoever may read the file may lock it; that shall neither keep us from starting nor have a stranger ended."""
+    """Every user who may read the file may lock it; that neither keeps us from starting nor has a stranger ended."""
     path = tmp_path / "team0.pid"
     with process(sys.executable, "-c", SLEEP) as stranger, path.open("w+") as file:
         path.write_text(f"{stranger.pid}\n")
@@ -178,7 +178,7 @@ async def test_the_device_is_free_when_its_daemon_has_ended(lab: Lab) -> None:
     assert (await lab.start(lab.plan(exclusive=True))).failure is None
 
 
-# -- names that somebody removes ---------------------------------------------------------------------------------------
+# -- names that are removed -------------------------------------------------------------------------------------------
 
 
 async def test_pid_file_and_socket_are_made_again(lab: Lab) -> None:

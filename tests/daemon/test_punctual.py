@@ -187,7 +187,7 @@ async def test_a_touch_with_each_lacpdu_says_that_we_live(lab: Lab, kernel: Stal
     written = os.stat(path)
     await trio.sleep(1.2)
     touched = os.stat(path)
-    assert touched.st_ino == written.st_ino, "not written anew"
+    assert touched.st_ino == written.st_ino, "not written again"
     assert touched.st_mtime_ns > written.st_mtime_ns
     os.unlink(path)
     await trio.sleep(1.2)

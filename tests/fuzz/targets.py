@@ -127,7 +127,7 @@ def items(octets: bytes) -> Iterator[str]:
 
 
 ASKED = 500
-"""So many inputs go to one team; whoever repeats a fault that took several has to look at those before it."""
+"""So many inputs go to one team; a fault that took several is repeated with those before it."""
 _asked: list[Made] = []
 _asks = 0
 

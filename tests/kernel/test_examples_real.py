@@ -84,7 +84,7 @@ def test_all_examples_run_at_once(tmp_path: Path) -> None:
         assert process.returncode == 0, told
 
 
-@pytest.mark.skipif(not LONG, reason="make long")
+@pytest.mark.skipif(not LONG, reason="one daemon for each example; PYTEAMD_LONG=1")
 def test_each_example_starts_alone() -> None:
     for path, (status, state) in zip(EXAMPLES, started(EXAMPLES), strict=True):
         assert status == 0, path.name

@@ -35,7 +35,7 @@ CHUNK_S = 0.01
 
 
 class Behind:
-    """Who sits behind one port: answers each probe if it shall, and throws hostile frames."""
+    """Who sits behind one port: answers each probe if it is told to, and throws hostile frames."""
 
     def __init__(self, ear: Ear, port: str, answer: Callable[[bytes], object], asks: Callable[[bytes], bool]) -> None:
         self.ear, self.port = ear, port

@@ -1,4 +1,4 @@
-"""What a start, a reload, a request and a take-over do to links that are somebody else's, or cannot be ports: nothing, and they say why.
+"""Links that another device owns, or that cannot be ports: a start, a reload, a request and a take-over leave them alone and say why.
 
 Each case asserts that the links of others are as they were: master, admin state, addresses, MTU; pings go on over the bridge and the bond.
 """

@@ -1,4 +1,4 @@
-"""The reader of events with messages no sane kernel sends: no exception, counted, all read anew; and links that are not ours."""
+"""The reader of events and messages that no kernel sends: it counts them, raises nothing, reads all again. Also links of others."""
 
 from __future__ import annotations
 

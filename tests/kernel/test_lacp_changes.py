@@ -147,7 +147,7 @@ def test_t24_the_system_identifier_follows_the_team_unless_it_is_configured(a: W
     a.run(1.0, lambda: not serving())
     a.await_service(1, 2)
     assert {pdu.actor_system for _, pdu in peer.since(followed + 0.5)} == {old}
-    assert time.monotonic() - followed > 1.9, "all ports have negotiated anew"
+    assert time.monotonic() - followed > 1.9, "all ports have negotiated again"
 
 
 def test_t26_fallback_as_configured_and_left_at_the_first_lacpdu(a: Wire) -> None:

@@ -121,7 +121,7 @@ def test_after_lacp_the_carrier_is_the_drivers_again(tmp_path: Path) -> None:
         assert "in force" in apply(on, file, spread)
         on.on_host("ip link add br7 type bridge")
         assert on.on_host("ip link set em1 master br7").status == 0
-        assert on.on_host("teamdctl team0 port add em1").status != 0, "a port of somebody else is left there"
+        assert on.on_host("teamdctl team0 port add em1").status != 0, "a port of another device is left there"
         assert "master br7" in on.on_host("ip link show em1").out
         assert on.on_host("ip link set em1 nomaster && teamdctl team0 port add em1").status == 0
         wait_for(lambda: carrier() == "1")

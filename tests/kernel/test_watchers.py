@@ -79,7 +79,7 @@ class Ways:
 
 @contextmanager
 def ways(addresses: bool = True) -> Iterator[Ways]:
-    """Made anew for each test."""
+    """A new one for each test."""
     with bench() as on:
         # Else p1 would answer for an address of b1 as soon as it is no part of it.
         on.on_switch("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")

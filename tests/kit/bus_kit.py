@@ -17,7 +17,7 @@ from jeepney.io.trio import DBusRouter, open_dbus_router
 POLICY = Path(__file__).resolve().parents[2] / "systemd/dbus/pyteamd.conf"
 NAME = "org.libteam.teamd.team0"
 OTHER = "org.example.Other"
-"""Somebody else's service, which everybody may call."""
+"""Another program's service, which every user may call."""
 PATH = "/org/libteam/teamd"
 INTERFACE = "org.libteam.teamd"
 RULES = """
@@ -122,7 +122,7 @@ class Client:
         return reply
 
     async def owner(self) -> str:
-        """Unique name of whoever has the daemon's name, "" for nobody."""
+        """Unique name of the process that has the daemon's name, "" for nobody."""
         bus = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
         with trio.fail_after(10):
             reply = await self.router.send_and_get_reply(new_method_call(bus, "GetNameOwner", "s", (NAME,)))

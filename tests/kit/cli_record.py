@@ -45,7 +45,7 @@ def record(case: Case, directory: str) -> dict[str, object]:
         environment = {"PATH": os.environ["PATH"], **({"TEAM_LOG_OUTPUT": case.output} if case.output else {})}
         killing = case.line[0] == "-k" and case.pid == "{live}\n"
         if killing:
-            # The original waits until the process is gone for good, which needs somebody who reaps it.
+            # The original waits until the process is gone for good, which needs a parent that reaps it.
             program = subprocess.Popen(
                 ["teamd", *case.line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
             )

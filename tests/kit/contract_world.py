@@ -69,11 +69,11 @@ class World(ABC):
 
     @abstractmethod
     def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
-        """`teamnl TEAM setoption …`: somebody else changes an option."""
+        """`teamnl TEAM setoption …`: another program changes an option."""
 
     @abstractmethod
     def get_option(self, team: str, key: OptionKey) -> OptionValue:
-        """`teamnl TEAM getoption …`: the option as somebody else sees it. LookupError when there is none."""
+        """`teamnl TEAM getoption …`: the option as another program sees it. LookupError when there is none."""
 
     @abstractmethod
     def lose_events(self, team: int) -> None:

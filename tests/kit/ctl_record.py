@@ -110,7 +110,7 @@ def shortened(answers: Answers) -> dict[str, Any]:
 
 
 def renewed(client: Sequence[str], wanted: Callable[[Case, Answers], bool]) -> Iterator[tuple[Path, Answers]]:
-    """The written answers on the unix socket, the wanted ones given anew."""
+    """The written answers on the unix socket, the wanted ones given again."""
     answers = load(SOCKET_ANSWERS)
     for case in cases():
         if wanted(case, answers):

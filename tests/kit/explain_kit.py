@@ -41,7 +41,7 @@ class Told:
         return sentence(name, self.reasons()[name], self.world.clock)
 
     def station(self, port: str, number: int, **settings: Any) -> LacpPartner:
-        """Somebody who speaks LACP at the other end of a port."""
+        """A system that speaks LACP at the other end of a port."""
         made = LacpPartner(number, **settings)
         peer = self.world.kernel.links[self.world.ifindex_of(port)].peer
         assert peer is not None

@@ -108,7 +108,7 @@ class Facts:
 
     @staticmethod
     async def endless(kernel: Kernel) -> None:
-        """Take events and forget them, for ever."""
+        """Take events and forget them, until cancelled."""
         while True:
             await kernel.events()
 

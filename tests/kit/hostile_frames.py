@@ -1,7 +1,7 @@
 """Frames that look like answers of a target and are none, made by scapy from a genuine answer by changing one thing.
 
 Each has the reason under which it is counted, or "" where nobody counts it: the socket filter keeps it out, or it is ordinary traffic
-about somebody else.
+about another system.
 """
 
 from __future__ import annotations

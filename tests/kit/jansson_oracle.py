@@ -39,7 +39,7 @@ class Oracle:
         self._lib.json_delete.argtypes = [ctypes.c_void_p]
 
     def answer(self, text: bytes) -> tuple[str, ...]:
-        """The text written anew on several lines and on one, or the message of teamd."""
+        """The text written again on several lines and on one, or the message of teamd."""
         error = _Error()
         value = self._lib.json_loadb(text, len(text), REJECT_DUPLICATES, ctypes.byref(error))
         if not value:

@@ -1,4 +1,4 @@
-"""A host on which most links belong to somebody, a bridge, a bond, two teams, a macvlan; and how to tell that they were left alone."""
+"""A host on which most links have an owner (a bridge, a bond, two teams, a macvlan), and how to tell that they were left alone."""
 
 from __future__ import annotations
 

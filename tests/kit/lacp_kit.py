@@ -1,6 +1,6 @@
 """For LACP tests inside the lab: a scripted partner whose frames scapy makes and reads, and the real partners.
 
-    host: em1 ──── p1 :switch      P is whoever speaks on p1, p2, …: a Peer, kernel bonding, C teamd, pyteamd, Open vSwitch
+    host: em1 ──── p1 :switch      P is what speaks on p1, p2, …: a Peer, kernel bonding, C teamd, pyteamd, Open vSwitch
           em2 ──── p2
 
 Scapy knows the frames from another source than the package, so a mistake in one is no mistake in both.

@@ -1,4 +1,4 @@
-"""Random LACP networks: systems of 2 to 8 ports, cables with losses, and somebody who pulls, swaps, kills and restarts.
+"""Random LACP networks: systems of 2 to 8 ports, cables with losses, and an operator who pulls, swaps, kills and restarts.
 
 What must hold is checked after every event; what must come about is asked a bounded time after the last fault.
 """
@@ -154,7 +154,7 @@ class RandomNet:
                 self.apply(box)
 
     def apply(self, box: Box) -> None:
-        """Somebody changes a setting."""
+        """The operator changes a setting."""
         if self.random.random() < 0.4:
             name = self.random.choice(list(PORT_CHANGES))
             box.configure({self.random.choice(list(box.ports)): {name: self.random.choice(PORT_CHANGES[name])}})
@@ -239,7 +239,7 @@ class RandomNet:
         assert len(partners) <= 1, f"seed {self.seed}: {box.name} serves {partners}"
 
     def check_liveness(self, box: Box) -> None:
-        """Nothing that could go on stands still, and somebody wakes what waits."""
+        """Nothing that could go on stands still, and what waits has a deadline."""
         assert box.runner is not None
         broken = box.runner.broken(box.view)
         assert not broken, f"seed {self.seed}, {self.world.now:.3f} s: {box.name} {broken}"

@@ -47,7 +47,7 @@ def together(**config: Any) -> tuple[World, Box, Peer]:
 
 
 def mistaken(box: Box, ifindex: int, **changes: Any) -> LacpInfo:
-    """What P would say of A's port if it meant somebody else."""
+    """What P would say of A's port if it meant another system."""
     actor = box.state(ifindex)["actor_lacpdu_info"]
     truth = LacpInfo(**(actor | {"system": bytes.fromhex(actor["system"].replace(":", ""))}))
     return replace(truth, **changes)

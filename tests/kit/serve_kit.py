@@ -36,7 +36,7 @@ class Many:
         (self.directory / name).write_text(config if isinstance(config, str) else json.dumps(config))
 
     def client(self, team: str) -> Running:
-        """Somebody who asks a team."""
+        """A client that asks a team."""
         path = str(self.lab.directory / f"{team}.sock")
         return Running(Reader(self.lab.kernel), path, logging.getLogger("client"), [])
 

@@ -239,7 +239,7 @@ def netlink_tap(namespace: str, link: str) -> tuple[int, socket.socket]:
 class Announcements:
     """What the kernel announced in a name space about carriers, and whether ports transmit: "enabled", or "tx_enabled" where there is one.
 
-    The moments are the kernel's own stamps, on CLOCK_MONOTONIC: whoever reads them late reads them right.
+    The moments are the kernel's own stamps, on CLOCK_MONOTONIC: they are right however late they are read.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -313,7 +313,7 @@ def enabled_in(body: bytes) -> Iterator[tuple[int, bool]]:
 
 
 class Writes:
-    """All that user space asks the kernel to change through netlink in a name space, whoever asks: taken from an nlmon device.
+    """All that user space asks the kernel to change through netlink in a name space, every program's: taken from an nlmon device.
 
     `names` holds a word for each: "option" for a write of team options, else the type of the rtnetlink request. What only asks is left out.
     """

@@ -6,7 +6,6 @@ installed what makes packages (part `package`). The stories of NetworkManager an
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,9 +16,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worlds
+from stories import ROOT, boot, ends_well, needs
 
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 900
 OLDER = "1.0.0~alpha1-1"
 STORIES = ["deb_story.py installed", "nm_story.py", "unit_story.py verify compat native networkd ifupdown"]
 STORIES += ["deb_story.py names upgraded purged"]
@@ -45,10 +43,7 @@ def older(deb: Path, directory: Path) -> None:
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One boot, the packages, all stories: the directory of what they said."""
     world: str = request.param
-    if world != worlds.WHOLE[0] and os.environ.get("PYTEAMD_LONG") != "1":
-        pytest.skip("make long")
-    if reason := worlds.missing(world):
-        pytest.skip(f"no world: {reason}")
+    needs(world)
     out = tmp_path_factory.mktemp(world)
     subprocess.run(["make", "-s", "deb"], cwd=ROOT, capture_output=True, check=True)
     for name in ("old", "new"):
@@ -56,19 +51,11 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for deb in (ROOT / "build/deb").glob("*.deb"):
         shutil.copy(deb, out / "new")
         older(deb, out / "old")
-    lab = [sys.executable, "tests/lab/lab.py", "run", "--world", world, "--timeout", str(TIMEOUT_S)]
     tell = "tell() { /usr/bin/python3 -B tests/lab/systemd/$* >\"$LAB_OUT/$(echo $* | tr ' ' -).log\" 2>&1; }"
-    job = [tell, *(f"tell {story}" for story in STORIES)]
-    words = [*lab, "--out", str(out), "--", "sh", "-c", " && ".join(job)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    print(done.stdout, done.stderr, f"exit status {done.returncode}", sep="\n")
+    boot(world, out, " && ".join([tell, *(f"tell {story}" for story in STORIES)]))
     return out
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_story(story: str, told: Path) -> None:
-    log = told / f"{story.replace(' ', '-')}.log"
-    assert log.exists(), "an earlier one failed"
-    said = log.read_text()
-    print(said)
-    assert said.rstrip().endswith("all is well"), said[-6000:]
+    ends_well(told / f"{story.replace(' ', '-')}.log", "an earlier one failed")

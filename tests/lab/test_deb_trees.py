@@ -16,8 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worlds
-
-ROOT = Path(__file__).resolve().parents[2]
+from stories import ROOT, only_in_long
 
 pytestmark = [
     pytest.mark.lab,
@@ -25,15 +24,15 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("dh_python3"), reason="no dh-python: tests/lab/setup.sh package"),
 ]
 STORY = """set -e
-mount -t tmpfs tmpfs "$2" && mkdir "$2/upper" "$2/work" "$2/root" && cd /
-mount -t overlay overlay "$2/root" -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work"
-mount -t proc proc "$2/root/proc"
-cp -r "$3"/build/deb/*.deb "$3/tests/kit" "$2/root/tmp/"
-root=$2/root
+mount -t tmpfs tmpfs "$2" && mkdir "$2/upper" "$2/work" "$2/tree" && cd /
+mount -t overlay overlay "$2/tree" -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work"
+mount -t proc proc "$2/tree/proc"
+cp -r "$3"/build/deb/*.deb "$3/tests/kit" "$2/tree/tmp/"
+root=$2/tree
 inside() {
     chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 sh -ec "$1"
 }
-echo 127.0.0.1 localhost >>"$2/root/etc/hosts"
+echo 127.0.0.1 localhost >>"$2/tree/etc/hosts"
 ours() { (cd "$root" && find etc run usr var -path var/log -prune -o -name '*pyteamd*' -print | sort); }
 ours >"$2/before"
 inside 'apt-get -qq -y install /tmp/*.deb' >&2
@@ -56,8 +55,7 @@ def _packages() -> None:
 @pytest.mark.parametrize("world", worlds.WHOLE)
 @pytest.mark.usefixtures("_packages")
 def test_installed_run_and_purged(world: str, tmp_path: Path) -> None:
-    if world != worlds.WHOLE[0] and os.environ.get("PYTEAMD_LONG") != "1":
-        pytest.skip("make long")
+    only_in_long(world)
     tree = worlds.tree_dir(world)
     if not (tree / ".setup").exists():
         pytest.skip(f"no tree: tests/lab/setup.sh nm{worlds.suite_of(world)}")

@@ -139,7 +139,7 @@ exec chroot root sh /opt/go
 """
 
 
-@pytest.mark.skipif(os.environ.get("PYTEAMD_LONG") != "1", reason="make long")
+@pytest.mark.skipif(os.environ.get("PYTEAMD_LONG") != "1", reason="whole Debians without /proc; PYTEAMD_LONG=1")
 @pytest.mark.parametrize("world", worlds.WHOLE)
 def test_install_in_a_chroot_without_proc(world: str, tmp_path: Path) -> None:
     """As an image is built: no /proc, no systemd that runs; under teamd's names in place of Debian's, and back."""

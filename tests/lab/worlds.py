@@ -286,7 +286,7 @@ def _initramfs(modules: Path, version: str) -> bytes:
     busybox = shutil.which("busybox")
     assert busybox is not None, "missing() was not asked"
     entries: list[tuple[str, int, bytes]] = [
-        *((name, CPIO_DIRECTORY, b"") for name in ("bin", "dev", "proc", "root", "modules")),
+        *((name, CPIO_DIRECTORY, b"") for name in ("bin", "dev", "proc", "machine", "modules")),
         ("bin/busybox", CPIO_PROGRAM, Path(busybox).read_bytes()),
         ("init", CPIO_PROGRAM, (HERE / "qemu-init").read_bytes()),
         ("modules/order", CPIO_FILE, "".join(f"{plain_name(file)}\n" for file in files).encode()),

@@ -92,7 +92,7 @@ def compat() -> None:
     )
     must(f"systemctl reset-failed {unit}")
     Path("/run/teamd/team0.conf").unlink()
-    say("teamd@team0: restart, SIGKILL, stop, bad configuration: as they shall be")
+    say("teamd@team0: restart, SIGKILL, stop, bad configuration: as expected")
 
 
 def reload_with_prio(unit: str) -> None:
@@ -159,7 +159,7 @@ def native() -> None:
 
 
 def crashes(unit: str, active: str) -> None:
-    """A daemon that is killed and one that hangs are started anew, and take over what is there."""
+    """A daemon that is killed and one that hangs are started again, and take over what is there."""
     pid = daemon_pid()
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: daemon_pid() not in (0, pid) and show(unit, "ActiveState") == "active", "restarted after SIGKILL")

@@ -65,7 +65,7 @@ class Fault:
 
 
 FAULTS = (
-    # what findings of the past were: a port that waits for ever, a cache without all its inputs, priority before ability
+    # what findings of the past were: a port that waits without end, a cache without all its inputs, priority before ability
     Fault("who waits for a port that has gone waits on", "group",
           "waits = [(one.since, one.until) for one in waiting if one.lag == port.standing.lag]",
           "waits = [(one.since, one.until + 2.0) for one in waiting if one.lag == port.standing.lag]"),
@@ -88,7 +88,7 @@ FAULTS = (
     Fault("one in service is left for one that is not able", "choice",
           "able = [one.able_part() for one in others if one.able and one.lag not in self._disproved]\n        self._choose([used",
           "able = [one.whole for one in others if one.ready and one.lag not in self._disproved]\n        self._choose([used"),
-    Fault("able is who is in sync with somebody", "group",
+    Fault("able is who is in sync with anyone", "group",
           "in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)}",
           "in_sync = {port.ifindex for port in ports if port.partner.state & 8}"),
     Fault("one that is about to carry is left for one that is not able", "choice",
@@ -151,7 +151,7 @@ FAULTS = (
     Fault("a standstill of ours is the partner's silence", "port", "STALL_S = 0.5", "STALL_S = 500.0"),
     Fault("an LACPDU does not end the silence", "port", "self.receive = Current(now + local.timeout_s)", "self.receive = Current(now)"),
     # recordPDU
-    Fault("the partner's SYNC counts although it means somebody else", "port",
+    Fault("the partner's SYNC counts although it means another system", "port",
           "if self.partner.state & lacpdu.AGGREGATION and not self.matched(local):", "if False:"),
     Fault("an individual partner must mean us", "port",
           "if self.partner.state & lacpdu.AGGREGATION and not self.matched(local):", "if not self.matched(local):"),

@@ -269,7 +269,7 @@ class RandomPair:
         )  # fmt: skip
 
     def _say(self, box: ShadowedBox, ifindex: int) -> None:
-        """Somebody on this link says something, often right."""
+        """The other end of this link says something, often right."""
         random = self.random
         if box.runner is None or ifindex not in box.view.ports:
             return

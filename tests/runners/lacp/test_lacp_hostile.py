@@ -25,7 +25,7 @@ SYNC, AGGREGATION = lacpdu.SYNCHRONIZATION, lacpdu.AGGREGATION
 
 
 def said(random: Random, told: LacpInfo, tame: bool) -> bytes:
-    """Something that somebody on port 4 says. `tame`: no system but the partner's is in sync and means us."""
+    """A random LACPDU for port 4. `tame`: only the partner's system is in sync and means us."""
     if random.random() < 0.2:
         return random.choice(
             (bytes(110), b"\x02\x01" + random.randbytes(108), b"\x01" + random.randbytes(random.randrange(130)))

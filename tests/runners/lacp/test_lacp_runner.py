@@ -180,7 +180,7 @@ def test_a_user_selects_an_aggregate_until_the_next_occasion(path: str, value: s
     assert bench.enabled() == {4}, "nothing that matters changed"
     bench.ports[3].priority = 5
     bench.handle(OptionSeen(OptionKey("priority", 3), 5))
-    assert (bench.state(3)["aggregator"]["selected"], bench.enabled()) == (True, {3}), "the policy decides anew"
+    assert (bench.state(3)["aggregator"]["selected"], bench.enabled()) == (True, {3}), "the policy decides again"
 
 
 def test_the_other_aggregate_takes_over_at_once_when_the_one_in_use_fails() -> None:
