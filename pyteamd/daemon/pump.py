@@ -219,7 +219,7 @@ class Pump:
                     self._done(writes, result)
             elif not self._writing.busy:
                 if writes := team.writes(now):
-                    self._write(writes, now)
+                    writes = self._write(writes, now)
                 else:
                     team.rest(now)
         finally:
@@ -233,11 +233,14 @@ class Pump:
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
 
-    def _write(self, writes: tuple[Write, ...], now: float) -> None:
-        if not self._writing.begin(writes, now, self._done):
-            if self._writing.rounds == MAXIMUM_ROUNDS + 1:
-                self._log.error("The kernel does not have what is wanted after writing %d times.", MAXIMUM_ROUNDS)
-            self._agenda.retry(now)
+    def _write(self, writes: tuple[Write, ...], now: float) -> tuple[Write, ...]:
+        """Returns those that are under way."""
+        if self._writing.begin(writes, now, self._done):
+            return writes
+        if self._writing.rounds == MAXIMUM_ROUNDS + 1:
+            self._log.error("The kernel does not have what is wanted after writing %d times.", MAXIMUM_ROUNDS)
+        self._agenda.retry(now)
+        return ()
 
     def _perform_now(self, writes: Sequence[Write], done: Done) -> None:
         try:

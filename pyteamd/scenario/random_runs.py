@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
-from pyteamd.core.replay import replay
 from pyteamd.core.team import Team
 from pyteamd.model.desired import Observed
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
 from pyteamd.runners.activebackup import ActiveBackup
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.actions import ACTIONS
+from pyteamd.scenario.replay import replay
 from pyteamd.scenario.session import Session
 from pyteamd.scenario.shrink import shrink
 from pyteamd.scenario.simulated import DEVICE, SimulatedWorld, load_config

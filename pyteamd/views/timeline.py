@@ -5,11 +5,10 @@ Times are seconds on the clock of the trace. `unix_offset_s` turns them into wal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pyteamd.core.replay import begin, retold
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry, decode, parse
 from pyteamd.core.typed import fits
@@ -41,6 +40,9 @@ EVENT, WRITE, REFUSED = "event", "write", "refused"
 """Kinds of marks beside the levels of notes."""
 
 NameOf = Callable[[int], str]
+Retell = Callable[[Mapping[str, Any], Sequence[Entry], Callable[[Team, Entry, Entry], None]], None]
+"""How a trace is told again, see scenario/replay.py: its beginning, its steps, and what is told of each: the team, then and now."""
+
 KINDS_OF_FRAMES: Final = {
     ethernet.ETHERTYPE_ARP: "ARP",
     ethernet.ETHERTYPE_SLOW: "LACP or marker",
@@ -83,7 +85,7 @@ class Timeline:
     unix_offset_s: float | None = None
 
 
-def timeline(lines: Iterable[str]) -> Timeline:
+def timeline(lines: Iterable[str], retell: Retell) -> Timeline:
     """Of a saved trace. ValueError: it is none."""
     beginning, entries = parse(lines)
     if not entries:
@@ -107,22 +109,26 @@ def timeline(lines: Iterable[str]) -> Timeline:
             "and blank where that is not known."
         )
     else:
-        _retell(made, begin(beginning), entries)
+        _follow(made, beginning, entries, retell)
     return made
 
 
-def _retell(made: Timeline, team: Team, entries: Sequence[Entry]) -> None:
+def _follow(made: Timeline, beginning: Mapping[str, Any], entries: Sequence[Entry], retell: Retell) -> None:
     """The whole trace: what the team is after each step."""
     lanes = Lanes()
-    differs = 0
-    for step, (entry, writes, outputs) in enumerate(retold(team, entries), 1):
-        differs = differs or (0 if (writes, outputs) == (entry.writes, entry.outputs) else step)
+    same: list[bool] = []
+
+    def draw(team: Team, entry: Entry, now: Entry) -> None:
+        same.append(now == entry)
         lanes.set_all(values(team), entry.at)
         made.marks += marks(entry, team.facts.name_of)
         made.frames += passed(entry, team.facts.name_of)
-    if differs:
+
+    retell(beginning, entries, draw)
+    if not all(same):
         made.remarks.append(
-            f"The program that draws this decides otherwise than the one that was traced, from step {differs} on: lanes may be wrong."
+            "The program that draws this decides otherwise than the one that was traced, "
+            f"from step {same.index(False) + 1} on: lanes may be wrong."
         )
     lanes.end(made.end)
     made.spans = lanes.spans

@@ -12,10 +12,10 @@ import pytest
 import targets
 
 from pyteamd.cli.pyteamd.check import replay as command
-from pyteamd.core.replay import replay
 from pyteamd.core.typed import fits
 from pyteamd.model.desired import OptionKey, OptionValue, Write
 from pyteamd.model.events import Event, LinkSeen, Tick
+from pyteamd.scenario.replay import replay
 
 LINES = targets.recorded().decode().splitlines()
 ODD: tuple[Any, ...] = (

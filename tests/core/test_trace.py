@@ -10,12 +10,12 @@ from explain_kit import lacp, two_partners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyteamd.core.replay import begin
 from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
 from pyteamd.core.typed import LARGEST, SMALLEST
 from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
 from pyteamd.model.events import Applied, Event, FrameSeen, HostsResolved, PortConfigUpdate, Refused, Tick
+from pyteamd.scenario.replay import begin
 from pyteamd.views.explain import explain
 
 EVENTS = get_args(Event)

@@ -10,10 +10,10 @@ import pytest
 import trio
 from daemon_kit import Lab, Running, quiet
 
-from pyteamd.core.replay import Difference, replay
 from pyteamd.runners.base import Runner
 from pyteamd.runners.lacp.group import Group, PortFault
 from pyteamd.runners.lacp.port import LacpPort
+from pyteamd.scenario.replay import Difference, replay
 from pyteamd.sim.lacp_partner import LacpPartner
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}

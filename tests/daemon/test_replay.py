@@ -11,8 +11,8 @@ import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.cli.pyteamd import check as commands
-from pyteamd.core.replay import replay
 from pyteamd.runners.lacp.runner import Lacp
+from pyteamd.scenario.replay import replay, retell
 from pyteamd.views.timeline import timeline
 
 BACKWARDS = {**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {}}}
@@ -117,7 +117,7 @@ async def test_a_running_daemon_says_when_it_was_and_how_all_is(lab: Lab) -> Non
     told = json.loads(lines[0])["saved"]
     assert ["eth1", "carrier", "down", "bad"] in told["lanes"]
     assert told["unix"] > 1_600_000_000
-    found = timeline(lines)
+    found = timeline(lines, retell)
     assert found.unix_offset_s == pytest.approx(told["unix"] - told["now"])
     assert [span.value.text for span in found.spans["eth1", "carrier"]] == ["up", "down"]
     assert [mark.kind for mark in found.marks if "carrier down" in mark.text] == ["event"]

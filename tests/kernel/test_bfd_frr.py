@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from lab_kit import PYTEAMD, Bench, at_a_word, bench, chosen, daemon, run, state, wait_for
 
+from pyteamd.scenario.replay import retell
 from pyteamd.views.timeline import Timeline, timeline
 
 FRR = Path("/usr/lib/frr")
@@ -211,7 +212,7 @@ def told(on: Bench) -> Timeline:
     """What the daemon has seen and done."""
     with tempfile.TemporaryDirectory() as place:
         assert on.pyteamdctl(f"team0 trace save {place}/trace").status == 0
-        return timeline(Path(place, "trace").read_text().splitlines())
+        return timeline(Path(place, "trace").read_text().splitlines(), retell)
 
 
 def switched_at(on: Bench) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from lab_kit import PYTEAMD, Bench, Stream, at_a_word, bench, chosen, daemon, state, wait_for
 
+from pyteamd.scenario.replay import retell
 from pyteamd.views.timeline import Timeline, timeline
 
 pytestmark = pytest.mark.kernel
@@ -84,7 +85,7 @@ def told(on: Bench) -> Timeline:
     """What the daemon of team0 has seen and done."""
     with tempfile.TemporaryDirectory() as place:
         assert on.pyteamdctl(f"team0 trace save {place}/trace").status == 0
-        return timeline(Path(place, "trace").read_text().splitlines())
+        return timeline(Path(place, "trace").read_text().splitlines(), retell)
 
 
 def left_after(on: Bench, cut: float) -> float:

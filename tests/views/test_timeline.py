@@ -15,6 +15,7 @@ from pyteamd.core.trace import Trace
 from pyteamd.model.desired import Outputs
 from pyteamd.model.events import FrameSeen, Resync, Stop, Tick
 from pyteamd.scenario import script
+from pyteamd.scenario.replay import retell
 from pyteamd.scenario.simulated import SimulatedWorld
 from pyteamd.views.lanes import RECEIVE, Value
 from pyteamd.views.timeline import Span, Timeline, joined, plain, timeline
@@ -36,7 +37,7 @@ def traces_of(name: str) -> list[tuple[Trace, float]]:
 
 
 def drawn(name: str) -> Timeline:
-    return joined([timeline(trace.lines({"now": end})) for trace, end in traces_of(name)])
+    return joined([timeline(trace.lines({"now": end}), retell) for trace, end in traces_of(name)])
 
 
 def texts(spans: list[Span]) -> list[str]:
@@ -77,12 +78,12 @@ def beheaded(trace: Trace, end: float, lost: int) -> Timeline:
     """The same trace when its first steps have fallen out of the ring."""
     first, *rest = trace.lines({"now": end})
     entries = rest[lost:]
-    whole = timeline([first, *rest])
+    whole = timeline([first, *rest], retell)
     last = {lane: spans[-1].value for lane, spans in whole.spans.items() if spans and spans[-1].end == whole.end}
     lanes = [[*lane, value.text, value.health] for lane, value in last.items()]
     seen = re.findall(r'"type":"LinkSeen","ifindex":(\d+),"name":"([^"]+)"', " ".join(rest))
     saved = {"now": end, "names": dict(seen), "lanes": lanes}
-    return timeline([json.dumps({**json.loads(first), "dropped": lost, "saved": saved}), *entries])
+    return timeline([json.dumps({**json.loads(first), "dropped": lost, "saved": saved}), *entries], retell)
 
 
 def at(spans: list[Span], moment: float) -> Value | None:
@@ -93,7 +94,7 @@ def at(spans: list[Span], moment: float) -> Value | None:
 @pytest.mark.parametrize("part", [0.3, 0.6])
 def test_a_trace_without_its_beginning_shows_the_same_where_it_shows_anything(name: str, part: float) -> None:
     (trace, end), *_ = traces_of(name)
-    whole = timeline(trace.lines({"now": end}))
+    whole = timeline(trace.lines({"now": end}), retell)
     rest = beheaded(trace, end, int(part * len(trace)))
     assert rest.remarks
     assert "fell out" in rest.remarks[0]
@@ -124,7 +125,7 @@ def test_a_daemon_that_decides_otherwise_now_is_remarked() -> None:
     lines = list(trace.lines({"now": end}))
     wrong = next(n for n, line in enumerate(lines) if "ethtool-link went down" in line)
     lines[wrong] = lines[wrong].replace('"running":false', '"running":true')
-    assert timeline(lines).remarks == [
+    assert timeline(lines, retell).remarks == [
         f"The program that draws this decides otherwise than the one that was traced, from step {wrong} on: lanes may be wrong."
     ]
 
@@ -176,4 +177,4 @@ def test_a_damaged_first_line_is_no_more_than_a_damaged_line(saved: str) -> None
     first, *rest = trace.lines()
     beginning = {**json.loads(first), "dropped": 3, "saved": json.loads(saved)}
     with pytest.raises(ValueError, match="not "):
-        timeline([json.dumps(beginning), *rest])
+        timeline([json.dumps(beginning), *rest], retell)

@@ -144,7 +144,7 @@ def example(arguments: Sequence[str], program: str) -> int:
 
 def replay(arguments: Sequence[str], program: str) -> int:
     """`replay TRACE`: status 0 when the code of today decides the same, 1 with the first difference."""
-    from pyteamd.core.replay import replay as run
+    from pyteamd.scenario.replay import replay as run
 
     parser = helptext.parser(
         program,

@@ -112,9 +112,12 @@ def draw(worlds: Sequence[SimulatedWorld], path: str | None) -> int:
     if path is None:
         return EXIT_OK
     from pyteamd.cli.pyteamd.timeline import write
+    from pyteamd.scenario.replay import retell
     from pyteamd.views.timeline import joined, timeline
 
-    parts = [timeline(trace.lines({"now": end})) for world in worlds for trace, end in world.traces() if len(trace)]
+    parts = [
+        timeline(trace.lines({"now": end}), retell) for world in worlds for trace, end in world.traces() if len(trace)
+    ]
     if not parts:
         print("no daemon was started: there is nothing to draw", file=sys.stderr)
         return EXIT_FAILED

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.model.printable import printable
+from pyteamd.scenario.replay import retell
 from pyteamd.views.timeline import Timeline, plain, timeline
 
 OK, BAD, USAGE = 0, 1, 2
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="the page; standard output when not given")
     options = parser.parse_args(arguments)
     try:
-        drawn = timeline(_lines(options.trace))
+        drawn = timeline(_lines(options.trace), retell)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         print(f"{options.trace}: {reason}; a trace is written by: pyteamdctl team0 trace save FILE", file=sys.stderr)

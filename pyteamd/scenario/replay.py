@@ -1,0 +1,285 @@
+"""Feed a saved trace through the code as it is now, the shipped Pump included: the same decisions, or the first difference."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pyteamd.config.config import Config
+from pyteamd.core.team import Team
+from pyteamd.core.trace import Entry, Trace, decode, parse
+from pyteamd.core.typed import fits
+from pyteamd.daemon.pump import ABOUT_ANY_LINK, Pump
+from pyteamd.daemon.writing import MAXIMUM_ROUNDS, Done
+from pyteamd.kernel.api import Kernel
+from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.desired import Frame, Outputs, Tap, Write
+from pyteamd.model.errors import KernelGone, KernelRefused, UserError
+from pyteamd.model.events import (
+    Applied,
+    CarrierSeen,
+    Event,
+    FrameSeen,
+    HostName,
+    LinkGone,
+    LinkSeen,
+    OptionGone,
+    OptionSeen,
+    PortGone,
+    PortSeen,
+    Refused,
+    Resync,
+)
+from pyteamd.runners import RUNNERS
+from pyteamd.scenario.shell import Faults
+from pyteamd.schema.problems import ConfigError
+
+ANSWERS = (Applied, Refused)
+"""What became of writes."""
+READ_TOGETHER = (LinkSeen, CarrierSeen, LinkGone, PortSeen, PortGone, OptionSeen, OptionGone, FrameSeen)
+"""Many of them come at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first step at which the present code decides otherwise."""
+
+    step: int
+    entry: Entry
+    now: Entry
+
+    def text(self) -> str:
+        """For a person: the event, then what was decided then and what is decided now."""
+        lines = [f"step {self.step} at {self.entry.at:.6f}: {self.entry.event}"]
+        recorded = _decisions(self.entry.writes, self.entry.outputs)
+        present = _decisions(self.now.writes, self.now.outputs)
+        if self.now.event != self.entry.event:
+            lines.append(f"  now another event: {self.now.event}")
+        lines += [f"  recorded only: {line}" for line in recorded if line not in present]
+        lines += [f"  now only:      {line}" for line in present if line not in recorded]
+        if len(lines) == 1:
+            lines.append(f"  the same in another order: {' · '.join(present)}")
+        return "\n".join(lines)
+
+
+def begin(beginning: Mapping[str, Any]) -> Team:
+    """The team as it was when the trace began. ValueError: the first line lacks something."""
+    try:
+        return _begun(beginning)
+    except KeyError as missing:
+        raise ValueError(f"line 1: no {missing}") from None
+    except ConfigError as error:
+        raise ValueError(f"line 1: the configuration is no longer accepted: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"line 1: {error}") from None
+
+
+def _begun(beginning: Mapping[str, Any]) -> Team:
+    text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
+    config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
+    link = decode(beginning["link"])
+    for name, good in (
+        ("link", isinstance(link, LinkSeen)),
+        ("adopted", type(beginning["adopted"]) is bool),
+        ("enslave", type(beginning["enslave"]) is bool),
+    ):
+        if not good:
+            raise ValueError(f"{name}: not what it should be")
+    strict = beginning.get("strict") is True
+    team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"], strict=strict)
+    resumed = beginning.get("resumed")
+    if not resumed:
+        return team
+    match resumed:
+        case [dict(snapshot), age_s, now] if fits(age_s, float) and fits(now, float):
+            team.runner.resume(snapshot, float(age_s), float(now))
+            return team
+    raise ValueError("resumed: not what it should be")
+
+
+def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
+    """Number of steps that agree, and the first that does not. ValueError: not a trace, or one whose beginning is lost."""
+    beginning, entries = parse(lines)
+    if beginning.get("dropped"):
+        raise ValueError(f"the first {beginning['dropped']} steps fell out of the ring: there is nothing to begin from")
+    differences: list[Difference] = []
+
+    def compare(step: int, now: Entry) -> None:
+        if now != entries[step]:
+            differences.append(Difference(step, entries[step], now))
+
+    retelling = Retelling(begin(beginning), entries, compare)
+    while not differences and retelling.go_on():
+        pass
+    return (differences[0].step, differences[0]) if differences else (len(entries), None)
+
+
+def retell(beginning: Mapping[str, Any], entries: Sequence[Entry], look: Callable[[Team, Entry, Entry], None]) -> None:
+    """Tell the whole trace. `look` is given each step as recorded and as it is now, and the team as it is after it. ValueError."""
+    team = begin(beginning)
+    retelling = Retelling(team, entries, lambda step, now: look(team, entries[step], now))
+    while retelling.go_on():
+        pass
+
+
+class Retelling:
+    """A pump in the world of a trace: the clock, what is heard and what the kernel answers are as recorded; what goes out is not sent.
+
+    Events of one moment are fed together, as the daemon read them. Answers of the kernel, and what was read after an overrun, are the
+    pump's own events: they are given when it asks for them.
+    """
+
+    def __init__(self, team: Team, entries: Sequence[Entry], look: Callable[[int, Entry], None]) -> None:
+        """`look`: told of each step, by its number, what it is now."""
+        self._entries = entries
+        self._look = look
+        self._step = 0
+        """The next one to be digested."""
+        self._now = 0.0
+        self._held: tuple[Sequence[Write], Done] | None = None
+        """Writes that the kernel has not answered yet."""
+        log = Faults(lambda kind, text: None)  # what the pump complains of it complained of then, too
+        self._pump = Pump(team, cast(Kernel, self), self, Compared(self._digested), log, lambda: self._now)
+        self._pump.perform = self._perform
+
+    def go_on(self) -> bool:
+        """Tell what comes next. False at the end."""
+        if self._step == len(self._entries):
+            return False
+        entry = self._entries[self._step]
+        self._now = entry.at
+        if self._held is not None and isinstance(entry.event, ANSWERS):
+            writes, done = self._held
+            self._answer(writes, done, self._step)
+            return True
+        number, events = self._together()
+        with suppress(UserError):  # it was refused then, too, or this step differs
+            self._pump.feed(events, self._now)
+        self._pass_over(number)
+        return True
+
+    # -- what the pump needs: see Surroundings and Kernel ----------------------------------------------------------------
+
+    def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        """Frames that are heard come from the trace."""
+        return math.inf
+
+    def send(self, frame: Frame) -> None:
+        """Frames go nowhere."""
+
+    def resolve(self, hosts: Iterable[HostName]) -> None:
+        """What was found comes from the trace."""
+
+    def debug_level(self, level: int) -> None:
+        """Nothing is logged."""
+
+    def ports_changed(self, ports: Iterable[int]) -> None:
+        """Nobody else has to know."""
+
+    def runner_replaced(self) -> None:
+        """Nobody else has to know."""
+
+    def fault(self, text: str) -> None:
+        """It is in the notes."""
+
+    def prepare(self, writes: Sequence[Write]) -> None:
+        """Nothing is encoded."""
+
+    def dump(self, team: int) -> Resync:
+        """As it was read then."""
+        event = self._entries[self._step].event if self._step < len(self._entries) else None
+        if isinstance(event, Resync):
+            return event
+        if isinstance(event, LinkGone):
+            raise KernelGone
+        raise KernelRefused(errno.EAGAIN, "read everything")
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _together(self) -> tuple[int, list[Event]]:
+        """The events that were read at once with the next step, and the number of the step behind the last of them."""
+        first, number, rounds = self._entries[self._step], self._step + 1, 0
+        alone, events = (number, [first.event]), []
+        for step in range(self._step, len(self._entries)):
+            entry = self._entries[step]
+            answer = isinstance(entry.event, ANSWERS) and step > self._step
+            if entry.at != first.at or not (answer or isinstance(entry.event, READ_TOGETHER)):
+                break
+            rounds += bool(entry.writes)
+            if not answer:
+                number = step + 1
+                events.append(entry.event)
+        return (number, events) if events and rounds <= MAXIMUM_ROUNDS else alone
+
+    def _perform(self, writes: Sequence[Write], done: Done) -> None:
+        """The answer comes at once if it did then."""
+        step = self._step
+        while step < len(self._entries) - 1 and self._passed_over(self._entries[step]):
+            step += 1
+        self._held = writes, done
+        after = self._entries[step + 1] if step + 1 < len(self._entries) else None
+        if after is not None and isinstance(after.event, ANSWERS) and after.at == self._now:
+            self._answer(writes, done, step + 1)
+
+    def _answer(self, writes: Sequence[Write], done: Done, step: int) -> None:
+        """As the steps from this one on have it."""
+        self._held = None
+        refused: list[Refused] = []
+        unanswered = len(writes)
+        while unanswered > 0 and step < len(self._entries):
+            match self._entries[step].event:
+                case Applied(writes=applied):
+                    unanswered -= len(applied)
+                case Refused() as event:
+                    refused.append(event)
+                    unanswered -= 1
+                case _:
+                    break
+            step += 1
+        done(writes, refused)
+
+    def _digested(self, now: Entry) -> None:
+        entries = self._entries
+        while (
+            self._step < len(entries)
+            and entries[self._step].event != now.event
+            and self._passed_over(entries[self._step])
+        ):
+            self._pass_over(self._step + 1)
+        if self._step < len(entries):
+            self._step += 1
+            self._look(self._step - 1, now)
+
+    def _pass_over(self, number: int) -> None:
+        """The steps before this one are of no concern to the team now."""
+        while self._step < number:
+            entry = self._entries[self._step]
+            self._step += 1
+            self._look(self._step - 1, Entry(entry.at, entry.event, (), Outputs()))
+
+    @staticmethod
+    def _passed_over(entry: Entry) -> bool:
+        """Whether a pump may find that this step does not concern its team."""
+        return type(entry.event) in ABOUT_ANY_LINK and not entry.writes
+
+
+class Compared(Trace):
+    """What a pump records is looked at and not kept."""
+
+    def __init__(self, look: Callable[[Entry], None]) -> None:
+        super().__init__({}, 0)
+        self._look = look
+
+    def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
+        self._look(Entry(at, event, writes, outputs))
+
+
+def _decisions(writes: tuple[Write, ...], outputs: Outputs) -> list[str]:
+    said = [f"says {note.text!r}" for note in outputs.notes]
+    sent = [f"sends {len(frame.octets)} octets on {frame.port}: {frame.octets.hex()}" for frame in outputs.frames]
+    return [f"writes {write}" for write in writes] + sent + said
