@@ -1,12 +1,14 @@
 """Files in the shape of real ones: each becomes the devices its first lines name, and no setting of it is lost in silence.
 
 A file of tests/cli/convert/FORMAT begins with what must come out (`DEVICE RUNNER: PORTS`, or `refused: PATTERN`), then holds the files of
-one system, each under a line `---- NAME`. The rule about settings is tried, not believed: each setting is taken away in turn, and what is
-converted or said must change.
+one system, each under a line `---- NAME`. The rule about settings is tried, not believed: each setting is taken away, and given another
+value; what is converted or said must change.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
+from pyteamd.cli.convert import netplan
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team
 from pyteamd.cli.convert.formats import FORMATS
+from pyteamd.cli.convert.reading import Reading
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
@@ -28,43 +32,9 @@ LEAST = 10
 Outcome = tuple[dict[str, dict[str, Any]], list[str]]
 
 WITHOUT_EFFECT = {
-    "BONDING_MASTER": "BONDING_OPTS says that it is a bond",
-    "TYPE": "what the file is about is said twice",
-    "DEVICETYPE": "what the file is about is said twice",
-    "SLAVE": "MASTER says that it is a port",
-    "MASTER": "MASTER_UUID says the same",
-    "MASTER_UUID": "MASTER says the same",
-    "UUID": "names a device to its ports",
-    "uuid": "names a device to its ports",
-    "mode": "roundrobin is the default of both, and the rows of test_convert hold each option",
-    "Mode": "the same",
-    "type": "an interface in the list of a device's ports is one",
-    "state": "the same",
-    "version": "the version of the language",
-    "miimon": "a team watches the carrier without being asked",
-    "MIIMonitorSec": "the same",
-    "mii-monitor-interval": "the same",
-    "bond-miimon": "the same",
-    "bond_miimon": "the same",
-    "use_carrier": "the same",
-    "bond-use-carrier": "the same",
-    "PrimaryReselectPolicy": "always is the default, and says nothing where there is no primary",
-    "primary-reselect-policy": "the same",
-    "arp_all_targets": "any is the default",
-    "arp-all-targets": "any is the default",
-    "bond-slaves": "none, or the ports say the same",
-    "slaves": "bond-slaves says the same",
-    "bond-primary": "two ports say the same",
-    "bond-mode": "two families say the same",
-    "permissions": "empty",
-    "ETHTOOL_OPTIONS": "empty",
-    "BONDING_MODULE_OPTS": "empty",
-    "TEAM_LACP_MIN_PORTS": "the default of a team",
-    "renderer": "told as a whole",
-    "updelay": "0",
-    "downdelay": "0",
+    "MASTER_UUID": "MASTER says the same, and no file has it",
 }
-"""Settings that may be taken away without a difference, and why."""
+"""Settings without which, and with another value of which, all is the same; and why."""
 
 
 def read_fixture(path: Path) -> tuple[list[str], dict[str, str]]:
@@ -115,28 +85,37 @@ def test_there_are_enough_of_every_format() -> None:
     assert {name: count for name, count in counts.items() if count < LEAST} == {}
 
 
-def without_lines(files: dict[str, str], pattern: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each setting and the files without its line."""
+def other_lines(files: dict[str, str], pattern: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Each setting, and the files without it and with another value."""
     for name, text in files.items():
         for match in re.finditer(pattern, text, re.MULTILINE):
-            yield match["key"], {**files, name: text[: match.start()] + text[match.end() :]}
+            without = text[: match.start()] + text[match.end() :]
+            changed = text[: match.start("value")] + OTHER + text[match.end("value") :]
+            yield match["key"], [{**files, name: without}, {**files, name: changed}]
 
 
-def without_leaves(files: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each leaf of a YAML file and the files without it."""
+def other_leaves(files: dict[str, str]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Each leaf of a YAML file, and the files without it and with another value."""
     for name, text in files.items():
-        for path, value in leaves(yaml.safe_load(text)):
+        documents = [*yaml.safe_load_all(text)]
+        for path, value in leaves(documents):
             if value == {}:
                 continue  # a link of which nothing is said
-            tree = yaml.safe_load(text)
-            place = tree
-            for key in path[:-1]:
-                place = place[key]
-            del place[path[-1]]
-            yield (
-                str(next(key for key in reversed(path) if isinstance(key, str))),
-                {**files, name: yaml.safe_dump(tree, sort_keys=False)},
-            )
+            key = str(next(key for key in reversed(path) if isinstance(key, str)))
+            yield key, [{**files, name: other_yaml(documents, path, change)} for change in (True, False)]
+
+
+def other_yaml(documents: list[Any], path: tuple[Any, ...], change: bool) -> str:
+    """The documents with another value there, or with none."""
+    trees = copy.deepcopy(documents)
+    place: Any = trees
+    for key in path[:-1]:
+        place = place[key]
+    if change:
+        place[path[-1]] = OTHER
+    else:
+        del place[path[-1]]
+    return yaml.safe_dump_all(trees, sort_keys=False)
 
 
 def leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -148,27 +127,62 @@ def leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, .
         yield from leaves(value, (*path, key))
 
 
-ASSIGNMENT = r"""^(?P<key>\w+)=(?:\$?'[^']*'|"(?:\\.|[^"\\])*"|(?:\\.|[^\s'"\\])*)\n"""
-SETTING = r"^(?P<key>[\w-]+)=.*(?:\\\n.*)*\n"
-OPTION = r"^[ \t]+(?P<key>[\w-]+) .*(?:\\\n.*)*\n"
+OTHER = "other"
+SINGLE, DOUBLE = r"""\$?'(?:\\.|[^'\\])*'""", r'\$?"(?:\\[\s\S]|[^"\\])*"'
+BARE = r"""`[^`]*`|\$\{[^}]*\}|\\[\s\S]|[^\s'"\\]"""
+ASSIGNMENT = rf"^(?:export )?(?P<key>\w+)\+?=(?P<value>(?:{SINGLE}|{DOUBLE}|{BARE})*)[ \t]*(?:\n|#.*\n)"
+SETTING = r"^(?P<key>[^\s\[#;=][^=\n]*?)[ \t]*=[ \t]*(?P<value>(?:.*\\\n)*.*)\n"
+OPTION = r"^[ \t]*(?P<key>[\w-]+)[ \t]+(?P<value>(?:.*\\\n)*.*)\n"
 SETTINGS = {"ifcfg": ASSIGNMENT, "wicked": ASSIGNMENT, "keyfile": SETTING, "networkd": SETTING, "ifupdown": OPTION}
+NOTHING = re.compile(r"\s*(?:[#;].*|\[.*\])?")
+"""Lines without a setting."""
+
+
+@functools.cache
+def lost(path: Path) -> frozenset[str]:
+    """Settings of a fixture without which, and with another value of which, the same comes out and is said."""
+    expected, files = read_fixture(path)
+    if expected[0].startswith("refused: "):
+        return frozenset()
+    kind = path.parent.name
+    before = convert(kind, files)
+    settings = [*other_lines(files, SETTINGS[kind])] if kind in SETTINGS else [*other_leaves(files)]
+    assert settings
+    return frozenset(key for key, others in settings if all(outcome(kind, other) == before for other in others))
+
+
+def outcome(kind: str, files: dict[str, str]) -> Outcome | None:
+    """What comes out; None when it is refused."""
+    try:
+        return convert(kind, files)
+    except ConvertError:
+        return None
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_setting_is_lost_in_silence(path: Path) -> None:
-    kind = path.parent.name
+    assert lost(path) - WITHOUT_EFFECT.keys() == set()
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_line_is_tried(path: Path) -> None:
+    """What the patterns above do not see would be lost unseen."""
     expected, files = read_fixture(path)
-    if expected[0].startswith("refused: "):
+    if path.parent.name not in SETTINGS or expected[0].startswith("refused: "):
         return
-    before = convert(kind, files)
-    lost, seen = [], 0
-    for key, fewer in without_lines(files, SETTINGS[kind]) if kind in SETTINGS else without_leaves(files):
-        seen += 1
-        try:
-            after: Outcome | None = convert(kind, fewer)
-        except ConvertError:
-            after = None
-        if after == before and key not in WITHOUT_EFFECT:
-            lost.append(key)
-    assert seen > 0
-    assert lost == []
+    for text in files.values():
+        left = re.sub(SETTINGS[path.parent.name], "", text, flags=re.MULTILINE).splitlines()
+        assert [line for line in left if not NOTHING.fullmatch(line)] == []
+
+
+def test_every_excuse_is_needed() -> None:
+    """One that is not would hide what is lost one day."""
+    assert WITHOUT_EFFECT.keys() - frozenset().union(*map(lost, FIXTURES)) == set()
+
+
+def test_a_reader_that_loses_something_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that do not tell what they did not use, and one that forgets an option."""
+    paths = [PLACE / kind / "01-two-bonds.txt" for kind in ("keyfile", "networkd", "netplan")]
+    monkeypatch.delitem(netplan.NETPLAN, "primary")
+    monkeypatch.setattr(Reading, "notes", lambda reading: [])
+    assert [path.parent.name for path in paths if not lost.__wrapped__(path) - WITHOUT_EFFECT.keys()] == []

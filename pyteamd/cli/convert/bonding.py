@@ -89,8 +89,11 @@ FORMER_NAMES = {
     "num_grat_arp": ("num_unsol_na", "num_peer_notif"),
     "arp_missed_max": ("missed_max",),
 }
-SAME_THING = frozenset({"use_carrier", "max_bonds", "tx_queues", "active_slave", "active_port", "downdelay", "updelay"})
-"""Options that need no note: read elsewhere, or without effect on traffic."""
+DEFAULTS = {
+    **{"fail_over_mac": "none", "xmit_hash_policy": "layer2", "tlb_dynamic_lb": "1", "primary_reselect": "always"},
+    **{"arp_validate": "none", "arp_all_targets": "any", "use_carrier": "1"},
+}
+"""What need not be told where an option has no effect."""
 PINGS = ("arp_ping", "nsna_ping")
 WITHOUT_ARP = ("802.3ad", "balance-tlb", "balance-alb")
 """Modes in which the driver refuses arp_interval (drivers/net/bonding/bond_options.c)."""
@@ -148,10 +151,19 @@ class _Taken:
         self._notes = notes
 
     def __call__(self, *names: str) -> str | None:
-        found = None
-        for name in names:
-            found = self._options.pop(name, found)
+        given = {name: self._options.pop(name) for name in names if name in self._options}
+        found = next(iter(given.values()), None)
+        self._notes += [
+            f"{name}={value}: {next(iter(given))}={found} is used" for name, value in given.items() if value != found
+        ]
         return found
+
+    def idle(self, why: str, *names: str) -> None:
+        """Options without effect here; those that are not as they are by default are told."""
+        for name in names:
+            value = self(name, *FORMER_NAMES.get(name, ()))
+            if value is not None and value != DEFAULTS.get(name):
+                self._notes.append(f"{name}={value}: {why}, left out")
 
     def number(self, *names: str) -> int | None:
         """A number; a note when it is none."""
@@ -166,7 +178,7 @@ class _Taken:
 
     def rest(self) -> dict[str, str]:
         """What nobody took."""
-        return {name: value for name, value in self._options.items() if name not in SAME_THING}
+        return self._options
 
 
 def in_words(name: str, value: str) -> str:
@@ -183,20 +195,11 @@ def _choice(take: _Taken, name: str, table: Mapping[str, Any], notes: list[str])
 
 
 def _runner_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[str]) -> None:
-    policy = _choice(take, "fail_over_mac", HWADDR_POLICY, notes)
-    if policy and runner["name"] == "activebackup":
+    if runner["name"] != "activebackup":
+        take.idle("only with active-backup", "fail_over_mac")
+    elif policy := _choice(take, "fail_over_mac", HWADDR_POLICY, notes):
         runner["hwaddr_policy"] = policy
-    hash_policy = take("xmit_hash_policy")
-    if runner["name"] in ("loadbalance", "lacp"):
-        if hash_policy in ("encap2+3", "encap3+4"):
-            notes.append(f"xmit_hash_policy={hash_policy}: the hash does not look into tunnels")
-        runner["tx_hash"] = list(TX_HASH.get(hash_policy or "layer2", TX_HASH["layer2"]))
-        if hash_policy is not None and hash_policy not in TX_HASH:
-            notes.append(f"xmit_hash_policy={hash_policy}: unknown, layer2 is used; known are {', '.join(TX_HASH)}")
-    dynamic = take("tlb_dynamic_lb")
-    if mode == "balance-tlb" and dynamic != "0":
-        runner["tx_balancer"] = {"name": "basic"}
-        notes.append("mode=balance-tlb: by hash and a balancer that moves hash values; bonding moves flows")
+    _hash_keys(take, mode, runner, notes)
     if runner["name"] != "lacp":
         return
     for option, (key, values) in LACP_WORDS.items():
@@ -209,8 +212,29 @@ def _runner_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[st
         runner["agg_select_policy"] = selection
 
 
+def _hash_keys(take: _Taken, mode: str, runner: dict[str, Any], notes: list[str]) -> None:
+    if runner["name"] not in ("loadbalance", "lacp"):
+        take.idle("only with balance-xor, balance-tlb and 802.3ad", "xmit_hash_policy")
+    else:
+        hash_policy = take("xmit_hash_policy")
+        if hash_policy in ("encap2+3", "encap3+4"):
+            notes.append(f"xmit_hash_policy={hash_policy}: the hash does not look into tunnels")
+        runner["tx_hash"] = list(TX_HASH.get(hash_policy or "layer2", TX_HASH["layer2"]))
+        if hash_policy is not None and hash_policy not in TX_HASH:
+            notes.append(f"xmit_hash_policy={hash_policy}: unknown, layer2 is used; known are {', '.join(TX_HASH)}")
+    if mode != "balance-tlb":
+        take.idle("only with balance-tlb", "tlb_dynamic_lb")
+    elif (dynamic := take("tlb_dynamic_lb") or "1") != "0":
+        runner["tx_balancer"] = {"name": "basic"}
+        notes.append("mode=balance-tlb: by hash and a balancer that moves hash values; bonding moves flows")
+        if dynamic != "1":
+            notes.append(f"tlb_dynamic_lb={dynamic}: unknown, 1 is used")
+
+
 def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes: list[str]) -> None:
-    primary, reselect = take("primary"), take("primary_reselect")
+    primary = take("primary")
+    if primary is None or runner != "activebackup":
+        take.idle("there is no primary", "primary_reselect")
     if primary is None:
         return
     if runner != "activebackup":
@@ -218,8 +242,16 @@ def _primary(take: _Taken, runner: str, ports: dict[str, dict[str, Any]], notes:
         return
     if ports and primary not in ports:
         notes.append(f"primary={primary}: is no port, left out")
+        take.idle("the primary is no port", "primary_reselect")
         return
-    ports.setdefault(primary, {})["prio"] = PRIMARY_PRIO
+    prios = [port.get("prio") for name, port in ports.items() if name != primary]
+    above = [prio + 1 for prio in prios if isinstance(prio, int)]
+    if (own := ports.setdefault(primary, {}).get("prio")) is not None:
+        notes.append(f"prio={own} of {primary}: it is the primary, which goes before all priorities")
+    ports[primary]["prio"] = max([PRIMARY_PRIO, *above])
+    reselect = take("primary_reselect") or "always"
+    if reselect not in NUMBERED["primary_reselect"]:
+        notes.append(f"primary_reselect={reselect}: unknown, always is used")
     if reselect == "failure":
         for port in ports.values():
             port["sticky"] = True
@@ -237,22 +269,30 @@ def _watchers(take: _Taken, tree: dict[str, Any], notes: list[str]) -> Any:
     targets = [
         (kind, target) for option, kind in TARGETS.items() for target in (take(option) or "").split(",") if target
     ]
-    numbers = {key: take.number(option, *FORMER_NAMES.get(option, ())) for option, key in REQUESTS.items()}
-    validate, every, miimon = take("arp_validate") or "none", take("arp_all_targets"), take.number("miimon")
+    interval, miimon = take.number("arp_interval"), take.number("miimon")
+    take.idle("a team's watcher takes the carrier from the driver", "use_carrier")
     delays = {key: value for option, key in DELAYS.items() if (value := take.number(option))}
-    if not numbers["interval"] or not targets:
-        if targets or numbers["interval"]:
+    if not interval or not targets:
+        if targets or interval:
             notes.append("ARP monitoring needs arp_interval and arp_ip_target; only the carrier is watched")
+        take.idle("there is no ARP monitoring", "arp_missed_max", "arp_validate", "arp_all_targets")
         return {"name": "ethtool", **delays}
     if miimon:
         notes.append("miimon and arp_interval: the driver allows one of them; ARP monitoring is used")
+    named = back(DELAYS)
+    notes += [f"{named[key]}={value}: only where the carrier is watched, left out" for key, value in delays.items()]
+    missed, validate = take.number("arp_missed_max", *FORMER_NAMES["arp_missed_max"]), take("arp_validate") or "none"
+    every = take("arp_all_targets") or "any"
+    for name, word in (("arp_validate", validate), ("arp_all_targets", every)):
+        if word not in NUMBERED[name]:
+            notes.append(f"{name}={word}: unknown, left out; known are {', '.join(NUMBERED[name])}")
     if "filter" in validate:
         notes.append(f"arp_validate={validate}: without the filter")
     if any(kind == "arp_ping" for kind, _ in targets):
         notes.append(
             "arp_ip_target: set source_host, the address that the requests come from; bonding takes the bond's own"
         )
-    common = {**numbers, "missed_max": numbers["missed_max"] or 2}
+    common = {"interval": interval, "missed_max": missed or 2}
     validated = VALIDATED.get(validate.removeprefix("filter_"), (False, False))
     arp = {key: True for key, there in zip(VALIDATES, validated, strict=True) if there}
     watchers = [
@@ -379,8 +419,19 @@ def _watch_options(
     if not pings:
         options.setdefault("miimon", "100")
         return
+    _request_options(pings, policy, options, notes)
+
+
+def _request_options(
+    pings: Sequence[Mapping[str, Any]], policy: str, options: dict[str, str], notes: list[str]
+) -> None:
     for option, key in REQUESTS.items():
-        options[option] = str(pings[0].get(key, REQUEST_DEFAULTS[key]))
+        values = [watcher.get(key, REQUEST_DEFAULTS[key]) for watcher in pings]
+        options[option] = str(values[0])
+        if len({*values}) > 1:
+            notes.append(
+                f"link_watch.{key} {', '.join(map(str, values))}: bonding has one for all targets, {values[0]}"
+            )
     for option, kind in TARGETS.items():
         if targets := [host for watcher in pings if watcher["name"] == kind for host in _hosts(watcher)]:
             options[option] = ",".join(targets)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
-from pyteamd.cli.convert.reading import Links, Reading, Settings, Team, address_of, truth
+from pyteamd.cli.convert.reading import YES, Links, Reading, Settings, Team, truth
 from pyteamd.cli.convert.shell import assignments, quoted
 from pyteamd.schema import json_text
 
@@ -16,6 +16,8 @@ Files = dict[str, str]
 
 NEEDED = re.compile(r"DEVICE|TYPE|DEVICETYPE|BONDING_\w+|MASTER\w*|TEAM_\w+|HWADDR|UUID")
 """Settings whose values must be known."""
+MASTERS = ("MASTER", "TEAM_MASTER", "MASTER_UUID", "TEAM_MASTER_UUID")
+"""By which a port names its device; a UUID that no file has says nothing beside a name."""
 
 
 def options_of(text: str, place: str = "") -> dict[str, str]:
@@ -56,17 +58,18 @@ def read_ifcfg(files: Mapping[str, str], links: Links) -> Reading:
     """ifcfg-bond0, ifcfg-team0 and the files of their ports. ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
-        settings = reading.settings(file, assignments(file, text, NEEDED))
+        settings = reading.settings(file, assignments(file, text, NEEDED, reading.note))
         if settings.peek("TYPE") == "Bond" or "BONDING_OPTS" in settings or truth(settings.peek("BONDING_MASTER")):
             options = options_of(settings.take("BONDING_OPTS") or "", f"{file}: BONDING_OPTS")
-            settings.take("TYPE", "BONDING_MASTER")
-            bond = Bond(_device(reading, settings), options, extra=address_of(settings.take("MACADDR")))
-            device: Bond | Team = bond
+            settings.take_if("TYPE", ("bond", "ethernet"))
+            settings.take_if("BONDING_MASTER", YES)
+            device: Bond | Team = Bond(_device(reading, settings), options, extra=settings.take_address("MACADDR"))
         elif settings.peek("DEVICETYPE") == "Team" or "TEAM_CONFIG" in settings or settings.peek("TYPE") == "Team":
-            settings.take("DEVICETYPE", "TYPE")
+            settings.take_if("DEVICETYPE", ("team",))
+            settings.take_if("TYPE", ("team", "ethernet"))
             name = _device(reading, settings)
             device = team = team_of(name, settings.take("TEAM_CONFIG") or "", f"{file}: TEAM_CONFIG")
-            team.tree |= address_of(settings.take("MACADDR"))
+            team.tree |= settings.take_address("MACADDR")
         else:
             _port(reading, settings)
             continue
@@ -77,16 +80,21 @@ def read_ifcfg(files: Mapping[str, str], links: Links) -> Reading:
 def _port(reading: Reading, settings: Settings) -> None:
     """A port, or a file that has nothing to do with a bond or team: all of it is told."""
     place = settings.place
-    master = settings.take("MASTER", "TEAM_MASTER", "MASTER_UUID", "TEAM_MASTER_UUID")
-    if master is None:
+    masters = [name for name in MASTERS if (settings.peek(name) or "").strip()]
+    if not masters:
         return
     text = settings.take("TEAM_PORT_CONFIG")
     tree = tree_of(text, f"{place}: TEAM_PORT_CONFIG") if text and text.strip() else {}
-    settings.take("SLAVE", "DEVICETYPE", "TYPE")
+    settings.take_if("SLAVE", YES)
+    settings.take_if("DEVICETYPE", ("teamport",))
+    settings.take_if("TYPE", ("ethernet",))
     queue = re.fullmatch(r"queue_id=(\d+)", (settings.peek("BONDING_SLAVE_OPTS") or "").strip())
     if queue:
         settings.take("BONDING_SLAVE_OPTS")
-    reading.port(_device(reading, settings), master, place, tree | ({"queue_id": int(queue[1])} if queue else {}))
+    port = _device(reading, settings)
+    for name in masters:  # all of them mean the same device, or it is refused
+        tree |= {"queue_id": int(queue[1])} if queue else {}
+        reading.port(port, settings.take(name) or "", place, tree, sure=name == masters[0])
 
 
 def _device(reading: Reading, settings: Settings) -> str:
@@ -161,22 +169,26 @@ def read_wicked(files: Mapping[str, str], links: Links) -> Reading:
     """SUSE's ifcfg-bond0 (BONDING_SLAVE_0, BONDING_MODULE_OPTS) and ifcfg-team0 (TEAM_RUNNER, TEAM_PORT_DEVICE_0). ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
-        settings = reading.settings(file, assignments(file, text, NEEDED))
+        if text.lstrip().startswith("<"):
+            raise ConvertError(f"{file}: this is wicked's XML; its ifcfg files are read, in /etc/sysconfig/network")
+        settings = reading.settings(file, assignments(file, text, NEEDED, reading.note))
         name = file.rpartition("ifcfg-")[2]
         if truth(settings.peek("BONDING_MASTER")):
-            settings.take("BONDING_MASTER")
+            settings.take_if("BONDING_MASTER", YES)
             options = options_of(settings.take("BONDING_MODULE_OPTS") or "", f"{file}: BONDING_MODULE_OPTS")
-            bond = Bond(name, options, extra=address_of(settings.take("LLADDR")))
+            bond = Bond(name, options, extra=settings.take_address("LLADDR"))
             reading.device(bond, file)
             for setting in _in_order(settings, r"BONDING_SLAVE_?(\w+)"):
-                reading.port(settings.take(setting) or "", name, file)
+                if port := settings.take(setting):
+                    reading.port(port, name, file)
         elif "TEAM_RUNNER" in settings:
-            team = Team(name, _team_tree(settings) | address_of(settings.take("LLADDR")))
+            team = Team(name, _team_tree(settings) | settings.take_address("LLADDR"))
             reading.device(team, file)
             for setting in _in_order(settings, r"TEAM_PORT_DEVICE(\w*)"):
                 suffix = setting.removeprefix("TEAM_PORT_DEVICE")
-                tree = _taken(settings, {key: f"TEAM_PORT_{key.upper()}{suffix}" for key in PORT_SETTINGS})
-                reading.port(settings.take(setting) or "", name, file, tree)
+                if port := settings.take(setting):
+                    tree = _taken(settings, {key: f"TEAM_PORT_{key.upper()}{suffix}" for key in PORT_SETTINGS})
+                    reading.port(port, name, file, tree)
     return reading
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
@@ -16,7 +17,8 @@ OPTIONS = frozenset(
     }
 )
 """Options of the driver that Debian's ifenslave (2.13) writes: bond-NAME, with - for _. Others it passes over in silence."""
-_STANZAS = ("auto", "allow-", "mapping", "source", "source-directory", "no-auto-down", "no-scripts", "rename")
+_STANZAS = re.compile(r"(auto|allow-[\w-]*|mapping|source|source-dir|source-directory|no-auto-down|no-scripts|rename)")
+"""Words that begin a stanza; `autoconf` and the like are options."""
 _PORTS = ("bond-slaves", "bond_slaves", "slaves", "bond-ports")
 """Settings that list a bond's ports; the first that is there counts."""
 _BOND = (*_PORTS, "bond-mode", "bond_mode")
@@ -34,12 +36,17 @@ def read_ifupdown(files: Mapping[str, str], links: Links) -> Reading:
             master = _bonding(settings, "master")
             if master is not None:
                 reading.port(literal(name, place), master, place)
-                primaries.setdefault(master, []).extend((_bonding(settings, "primary") or "").split())
+                for primary in (_bonding(settings, "primary") or "").split():
+                    if primary not in primaries.setdefault(master, []):
+                        primaries[master].append(primary)
             elif any(word in settings for word in _BOND):
                 _bond(reading, bonds, place, name, settings)
     for bond, names in primaries.items():
-        if bond in bonds and names:
-            bonds[bond].options.setdefault("primary", names[0])
+        if bond in bonds:
+            chosen = bonds[bond].options.setdefault("primary", names[0])
+            for name in names:
+                if name != chosen:
+                    reading.note(f"{bond}: bond-primary {name}: {chosen} is used")
     return reading
 
 
@@ -50,12 +57,15 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
         raise ConvertError(
             f"{place}: bond-slaves {' '.join(ports)}: which links that is is not written there; name them"
         )
-    queues = dict(pair.split(":", 1) for pair in (_bonding(settings, "queue-id") or "").split() if ":" in pair)
-    options = {}
+    queues = [pair.partition(":")[::2] for pair in (_bonding(settings, "queue-id") or "").split()]
+    options: dict[str, str] = {}
     for setting in settings.matching(r"bond[-_].*"):
         option = _bond_name(setting)
-        value = (settings.take(setting) or "").strip()
-        options[option] = ",".join(value.replace(",", " ").split()) if option.endswith("_target") else value
+        value = " ".join((settings.peek(setting) or "").split())
+        if option.endswith("_target"):
+            value = value.replace(",", " ").replace(" ", ",")
+        if options.setdefault(option, value) == value:  # another spelling that says something else is told
+            settings.take(setting)
     if len((options.get("primary") or "").split()) > 1:
         reading.note(f"{place}: bond-primary {options['primary']}: the first is used")
         options["primary"] = options["primary"].split()[0]
@@ -69,11 +79,15 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
     if address := address_of((settings.peek("hwaddress") or "").removeprefix("ether").strip()):
         settings.take("hwaddress")
         bond.extra |= address
-    for port in ports if ports != ["none"] else ():
-        queue = queues.pop(port, None)
-        reading.port(literal(port, place), name, place, {"queue_id": int(queue)} if queue and queue.isdecimal() else {})
-    for port, queue in queues.items():
-        reading.note(f"{place}: bond-queue-id {port}:{queue}: {port} is no port of {name} here; not converted")
+    ports = [] if ports == ["none"] else ports
+    for port in ports:
+        found = [int(queue) for owner, queue in queues if owner == port and queue.isdecimal()]
+        reading.port(literal(port, place), name, place, {"queue_id": found[-1]} if found else {})
+    for port, queue in queues:
+        if port not in ports or not queue.isdecimal():
+            reading.note(
+                f"{place}: bond-queue-id {port}:{queue} is no port of {name} here with a number; not converted"
+            )
 
 
 def _bond_name(setting: str) -> str:
@@ -83,13 +97,14 @@ def _bond_name(setting: str) -> str:
 
 
 def _bonding(settings: Settings, word: str) -> str | None:
-    return settings.take(f"bond-{word}", f"bond-{word.replace('-', '_')}", f"bond_{word.replace('-', '_')}")
+    return settings.take(*(spelling for spelling in settings.matching(rf"bond[-_]{word.replace('-', '[-_]')}")))
 
 
 def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Settings]]:
     """Place, name of the interface and settings of each iface; what stands elsewhere is told. ConvertError."""
     found: list[tuple[str, str, dict[str, str]]] = []
     outside: list[str] = []
+    mappings: list[tuple[str, dict[str, str]]] = []
     templates: set[str] = set()
     inside: dict[str, str] | None = None
     for number, line in _lines(text):
@@ -105,15 +120,20 @@ def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Set
             found.append((f"{file}: iface {rest}", name, inside))
             if method[-1:] not in (["manual"], []):
                 inside["method"] = method[-1]
-        elif word.startswith(_STANZAS):
-            inside = None if word != "mapping" else {}
+        elif _STANZAS.fullmatch(word):
+            inside = None
             outside.append(line)
+            if word == "mapping":
+                inside = {}
+                mappings.append((f"{file}: {line}", inside))
         elif inside is None:
             raise ConvertError(f"{file}:{number}: {line[:60]!r} stands in no iface stanza")
         else:
             inside[word] = f"{inside[word]} {rest}" if word in inside else rest
     started = {name for line in outside if line.startswith(("auto", "allow-")) for name in line.split()[1:]}
-    reading.settings(file, {line: "" for line in outside if line.startswith(("source", "mapping", "rename"))})
+    reading.settings(file, dict.fromkeys(outside, ""))
+    for place, values in mappings:
+        reading.settings(place, values)
     return [
         (place, name, reading.settings(place, values))
         for place, name, values in found
@@ -142,6 +162,8 @@ def _lines(text: str) -> list[tuple[int, str]]:
         if joined := " ".join((kept + line).split()):
             found.append((number, joined))
         kept = ""
+    if kept.strip():
+        found.append((len(text.splitlines()), " ".join(kept.split())))
     return found
 
 

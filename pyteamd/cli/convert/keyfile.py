@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files, team_of, tree_of
 from pyteamd.cli.convert.ini import escaped, read_ini, unescaped
-from pyteamd.cli.convert.reading import Links, Reading, Settings, Team, address_of, literal
+from pyteamd.cli.convert.reading import Links, Reading, Settings, Team, literal
 
 _ETHERNET = ("ethernet", "802-3-ethernet")
 
@@ -18,31 +18,47 @@ def read_keyfile(files: Mapping[str, str], links: Links) -> Reading:
     """Connections of type bond and team, and those of their ports. ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
-        sections: dict[str, Settings] = {}
-        for name, values in read_ini(file, text, "#"):
-            sections[name] = reading.settings(f"{file}: [{name}]", {key: unescaped(value) for key, value in values})
+        sections = {
+            name: reading.settings(f"{file}: [{name}]", values) for name, values in _sections(reading, file, text)
+        }
         connection = sections.get("connection")
         if connection is None:
             raise ConvertError(f"{file}: has no [connection]")
         kind = connection.peek("type")
         if kind in ("bond", "team"):
             _device(reading, file, sections, connection, kind)
-        elif (master := connection.peek("controller") or connection.peek("master")) and (
-            connection.peek("port-type") or connection.peek("slave-type")
-        ) in ("bond", "team"):
-            connection.take("controller", "master")
+        elif _port_kind(connection, sections) and (master := connection.take("controller", "master")):
             connection.take("port-type", "slave-type")
-            connection.take("type")
+            for usual in _ETHERNET:
+                connection.take_if("type", (usual,))
             reading.port(_link(reading, file, sections, connection), master, file, _port_tree(file, sections))
     return reading
 
 
+def _sections(reading: Reading, file: str, text: str) -> Iterable[tuple[str, dict[str, str]]]:
+    """Each section once, as NetworkManager reads them: of a key that stands again the last counts, and the others are told."""
+    found: dict[str, dict[str, str]] = {}
+    for name, values in read_ini(file, text, "#"):
+        section = found.setdefault(name, {})
+        for key, value in values:
+            if section.get(key, value) != value:
+                reading.note(f"{file}: [{name}] {key} stands again; what stood there before is not used")
+            section[key] = value
+    return ((name, {key: unescaped(value) for key, value in values.items()}) for name, values in found.items())
+
+
+def _port_kind(connection: Settings, sections: Mapping[str, Settings]) -> bool:
+    """Whether it is a port of a bond or a team; a section of settings for such a port says so too."""
+    kind = connection.peek("port-type") or connection.peek("slave-type")
+    return kind in ("bond", "team") if kind else "bond-port" in sections or "team-port" in sections
+
+
 def _device(reading: Reading, file: str, sections: dict[str, Settings], connection: Settings, kind: str) -> None:
-    name = connection.take("interface-name")
+    own = sections.get(kind)
+    name = connection.take("interface-name") or (own.take("interface-name") if own else None)  # where it once stood
     if not name:
         raise ConvertError(f"{file}: [connection] has no interface-name, so nobody knows what the {kind} is called")
     connection.take("type")
-    own = sections.get(kind)
     if kind == "bond":
         device: Bond | Team = Bond(name, own.all() if own else {}, extra=_address(sections))
     else:
@@ -53,8 +69,7 @@ def _device(reading: Reading, file: str, sections: dict[str, Settings], connecti
 
 def _address(sections: Mapping[str, Settings]) -> dict[str, str]:
     for name in _ETHERNET:
-        if name in sections and (found := address_of(sections[name].peek("cloned-mac-address"))):
-            sections[name].take("cloned-mac-address")
+        if name in sections and (found := sections[name].take_address("cloned-mac-address")):
             return found
     return {}
 
@@ -64,7 +79,7 @@ def _link(reading: Reading, file: str, sections: Mapping[str, Settings], connect
     if name := connection.take("interface-name"):
         return name
     if match := sections.get("match"):
-        names = (match.take("interface-name") or "").replace(";", " ").split()
+        names = (match.take("interface-name") or "").replace(";", " ").replace(",", " ").split()
         if len(names) == 1:
             return literal(names[0], file)
         if names:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
-from pyteamd.cli.convert.reading import Links, Reading, address_of, flattened, literal, plain, tree_of_yaml
+from pyteamd.cli.convert.reading import (
+    Links,
+    Reading,
+    address_of,
+    flattened,
+    literal,
+    mapping_in,
+    names_in,
+    plain,
+    trees_of_yaml,
+)
 from pyteamd.cli.convert.times import milliseconds
 
 NETPLAN = {
@@ -38,45 +49,55 @@ def read_netplan(files: Mapping[str, str], links: Links) -> Reading:
     """Every bond of the files, which are one configuration, as netplan takes them. ConvertError."""
     reading = Reading(links)
     network: dict[str, Any] = {}
-    for name, tree in tree_of_yaml(files, lambda tree: tree.get("network")):
-        if not isinstance(tree, dict):
-            raise ConvertError(f"{name}: network is no mapping")
-        _merge(network, tree)
+    for name, tree in trees_of_yaml(reading, _in_order(files), lambda tree: "network" in tree):
+        _merge(reading, name, network, mapping_in(tree.pop("network"), f"{name}: network"))
+        reading.settings(name, flattened(tree))
     place = ", ".join(files)
-    bonds = network.pop("bonds", None) or {}
-    network.pop("version", None)
+    bonds = mapping_in(network.pop("bonds", None), f"{place}: bonds")
+    if network.get("version") == 2:
+        del network["version"]
     names = {kind: _names(reading, place, network.get(kind)) for kind in ("ethernets", "wifis", "modems")}
     known = {key: name for kind in names.values() for key, name in kind.items()}
     for name, tree in bonds.items():
-        if not isinstance(tree, dict):
-            raise ConvertError(f"{place}: bonds.{name} is no mapping")
-        _bond(reading, place, str(name), dict(tree), known, network)
+        _bond(reading, place, name, mapping_in(tree, f"{place}: bonds.{name}"), known, network)
     reading.settings(place, flattened(network))
     return reading
 
 
-def _merge(into: dict[str, Any], tree: Mapping[str, Any]) -> None:
-    """As netplan joins its files: mappings key by key, lists one behind the other."""
+def _in_order(files: Mapping[str, str]) -> dict[str, str]:
+    """As netplan reads them: by their names, whatever their directories. ConvertError for two of one name, of which it reads one."""
+    names: dict[str, str] = {}
+    for path in sorted(files, key=lambda path: PurePath(path).name):
+        if (other := names.setdefault(PurePath(path).name, path)) != path:
+            raise ConvertError(f"{other} and {path}: netplan reads only one of them; name that one")
+    return {path: files[path] for path in names.values()}
+
+
+def _merge(reading: Reading, file: str, into: dict[str, Any], tree: Mapping[str, Any], at: str = "") -> None:
+    """As netplan joins its files: mappings key by key, lists one behind the other; what a later file replaces is told."""
     for key, value in tree.items():
         old = into.get(key)
+        path = f"{at}.{key}" if at else str(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            _merge(old, value)
+            _merge(reading, file, old, value, path)
         elif isinstance(old, list) and isinstance(value, list):
             into[key] = old + [part for part in value if part not in old]
         else:
+            if old not in (None, value):
+                reading.note(f"{file}: {path} replaces {plain(old)} of an earlier file")
             into[key] = value
 
 
 def _bond(
     reading: Reading, place: str, name: str, tree: dict[str, Any], known: Mapping[str, Any], network: dict[str, Any]
 ) -> None:
-    parameters = tree.pop("parameters", None) or {}
-    interfaces = tree.pop("interfaces", None) or []
+    parameters = mapping_in(tree.pop("parameters", None), f"{place}: bonds.{name}.parameters")
+    interfaces = names_in(tree.pop("interfaces", None), f"{place}: bonds.{name}.interfaces")
     extra = address_of(str(tree.get("macaddress", "")))
     if extra:
         del tree["macaddress"]
     bond = Bond(name, extra=extra)
-    rest = reading.settings(f"{place}: bonds.{name}.parameters", {str(k): _listed(v) for k, v in parameters.items()})
+    rest = reading.settings(f"{place}: bonds.{name}.parameters", {k: _listed(v) for k, v in parameters.items()})
     for key, option in NETPLAN.items():
         names = [key, *[alias for alias, meant in _ALIASES.items() if meant == key]]
         if (value := rest.take(*names)) is not None:
@@ -86,15 +107,18 @@ def _bond(
     reading.settings(f"{place}: bonds.{name}", flattened(tree))
     reading.device(bond, f"{place}: bonds.{name}")
     for port in interfaces:
-        reading.port(_known(str(port), known, place), name, f"{place}: bonds.{name}")
+        reading.port(_known(port, known, place), name, f"{place}: bonds.{name}")
         _use_name(network.get("ethernets"), port)
 
 
 def _use_name(ethernets: Any, port: Any) -> None:
     """What says which link a port is has been used."""
     tree = ethernets.get(port) if isinstance(ethernets, dict) else None
-    if isinstance(tree, dict):
-        tree.pop("set-name" if "set-name" in tree else "match", None)
+    match = tree.get("match") if isinstance(tree, dict) else None
+    if isinstance(tree, dict) and tree.pop("set-name", None) is None and isinstance(match, dict):
+        match.pop("name" if "name" in match else "macaddress", None)
+        if not match:
+            del tree["match"]
     if isinstance(ethernets, dict) and not tree:
         ethernets.pop(port, None)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.ini import read_ini
-from pyteamd.cli.convert.reading import Links, Reading, Settings, address_of, literal, truth
+from pyteamd.cli.convert.reading import Links, Reading, Settings, literal, normal, truth
 from pyteamd.cli.convert.times import TIMES, milliseconds
 
 NETWORKD = {
@@ -33,6 +34,8 @@ NETWORKD = {
 """Setting of networkd ↔ option of the driver."""
 OPTIONS = frozenset({*NETWORKD.values(), "primary"})
 _ALIASES = {"GratuitiousARP": "GratuitousARP"}
+_ONE = {*NETWORKD, "Kind", "Bond", "PrimarySlave"} - {"ARPIPTargets"}
+"""Settings of which the last counts."""
 _MATCH = ("Name", "OriginalName")
 _ADDRESSES = ("PermanentMACAddress", "MACAddress")
 
@@ -40,11 +43,12 @@ _ADDRESSES = ("PermanentMACAddress", "MACAddress")
 def read_networkd(files: Mapping[str, str], links: Links) -> Reading:
     """Each .netdev of kind bond and the .network files of the ports; .link files say what links of an address are called. ConvertError."""
     reading = Reading(links)
-    parsed = {file: _sections(file, text) for file, text in files.items()}
+    parsed = {file: _sections(reading, parts) for file, parts in _with_drop_ins(files).items()}
     for sections in parsed.values():
-        name, address = sections.get("Link", {}).get("Name"), sections.get("Match", {}).get("MACAddress")
-        if name and address:
-            reading.links |= dict.fromkeys(address.lower().split(), name)
+        name, match = sections.get("Link", {}).get("Name"), sections.get("Match", {})
+        addresses = " ".join(match.get(key, "") for key in _ADDRESSES)
+        if name:
+            reading.links |= {normal(address): name for address in addresses.split()}
     for file, sections in parsed.items():
         places = {name: reading.settings(f"{file}: [{name}]", values) for name, values in sections.items()}
         if "NetDev" in places and places["NetDev"].peek("Kind") == "bond":
@@ -54,13 +58,42 @@ def read_networkd(files: Mapping[str, str], links: Links) -> Reading:
     return reading
 
 
-def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
-    """What stands several times is a list; an empty value begins it again."""
+def _with_drop_ins(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Each file, and behind it those that add to it, as networkd reads them (NAME.d/*.conf). ConvertError for one that adds to nothing."""
+    found = {name: {name: text} for name, text in files.items() if not _directory(name)}
+    for name in sorted((name for name in files if _directory(name)), key=lambda name: PurePath(name).name):
+        of = [main for main in found if _directory(name) in _drop_ins_of(PurePath(main).name)]
+        if not of:
+            raise ConvertError(f"{name} adds to {_directory(name).removesuffix('.d')}, which is not among the files")
+        for main in of:
+            found[main][name] = files[name]
+    return found
+
+
+def _directory(name: str) -> str:
+    """The directory of a drop-in; "" for another file."""
+    path = PurePath(name)
+    return path.parent.name if path.suffix == ".conf" and path.parent.suffix == ".d" else ""
+
+
+def _drop_ins_of(name: str) -> set[str]:
+    """a-b.network is added to by a-b.network.d and a-.network.d."""
+    stem, dot, kind = name.rpartition(".")
+    parts = stem.split("-")
+    return {f"{name}.d", *(f"{'-'.join(parts[:count])}-{dot}{kind}.d" for count in range(1, len(parts)))}
+
+
+def _sections(reading: Reading, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What stands several times is a list, but for what can be only one; an empty value begins it again."""
     found: dict[str, dict[str, str]] = {}
-    for name, values in read_ini(file, text, joined_lines=True):
-        section = found.setdefault(name, {})
-        for key, value in values:
-            section[key] = f"{section[key]} {value}" if value and section.get(key) else value
+    for file, text in files.items():
+        for name, values in read_ini(file, text, joined_lines=True):
+            section = found.setdefault(name, {})
+            for key, value in values:
+                old = section.get(key, "")
+                if old and old != value and (key in _ONE or not value):
+                    reading.note(f"{file}: [{name}] {key} stands again; {old} is not used")
+                section[key] = f"{old} {value}" if value and old and key not in _ONE else value
     return found
 
 
@@ -70,9 +103,7 @@ def _bond(reading: Reading, file: str, places: Mapping[str, Settings]) -> None:
     netdev.take("Kind")
     if not name:
         raise ConvertError(f"{file}: [NetDev] has no Name")
-    bond = Bond(name, extra=address_of(netdev.peek("MACAddress")))
-    if bond.extra:
-        netdev.take("MACAddress")
+    bond = Bond(name, extra=netdev.take_address("MACAddress"))
     if own := places.get("Bond"):
         for key, option in NETWORKD.items():
             names = [key, *[alias for alias, meant in _ALIASES.items() if meant == key]]

@@ -18,14 +18,16 @@ from pyteamd.cli.convert.bonding import Bond, ConvertError
 Links = Mapping[str, str]
 """Address of a link, in small letters → its name; what files that tell ports by address alone do not say."""
 
-_SECRET = re.compile(r"passw|secret|psk|private|pin\b", re.IGNORECASE)
+_SECRET = re.compile(r"passw|secret|psk|private|pin\b|\bkeys?\b|shared", re.IGNORECASE)
 _OF_THE_DEVICE = re.compile(
     r"addr|prefix|netmask|network|gateway|broadcast|dns|domain|nameserver|route|dhcp|ip[46v]|bootproto|mtu|vlan|method|metric"
     r"|ntp|search|lladdr|link-local|accept-ra|hostname|dad|bridge|vrf",
     re.IGNORECASE,
 )
-_GLOB = re.compile(r"[*?\[\]!]")
-_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
+_GLOB = re.compile(r"[*?\[\]!|&]|^/")
+_OCTETS = re.compile(r"(?:[0-9a-f]{2}([:-]?)){5}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}", re.IGNORECASE)
+_NUMBERS = re.compile(r"(?:\d{1,3};){6}")
+"""An address as an old keyfile has it: an array of octets."""
 
 
 @dataclass(slots=True)
@@ -52,9 +54,27 @@ class Settings:
         return self._values.get(name)
 
     def take(self, *names: str) -> str | None:
-        """The value of the first that is there; all of them count as used."""
-        found = [self._values.pop(name) for name in names if name in self._values]
-        return found[0] if found else None
+        """The value of the first that is there; those that say the same count as used, what says something else will be told."""
+        found = [name for name in names if name in self._values]
+        if not found:
+            return None
+        value = self._values[found[0]]
+        for name in found:
+            if self._values[name] == value:
+                del self._values[name]
+        return value
+
+    def take_if(self, name: str, values: Iterable[str]) -> None:
+        """It says what is known already, if it has one of these values (in any case); another value will be told."""
+        if (self._values.get(name) or "").lower() in values:
+            self._values.pop(name, None)
+
+    def take_address(self, name: str) -> dict[str, str]:
+        """The team's key for its address, if it is one; a word such as `random` will be told."""
+        found = address_of(self._values.get(name))
+        if found:
+            del self._values[name]
+        return found
 
     def matching(self, pattern: str) -> dict[str, re.Match[str]]:
         """The names that match as a whole."""
@@ -79,6 +99,7 @@ class _Claim:
     place: str
     tree: Mapping[str, Any]
     primary: bool
+    sure: bool
 
 
 class Reading:
@@ -88,7 +109,7 @@ class Reading:
         self.links = dict(links or {})
         self._devices: dict[str, Bond | Team] = {}
         self._places: dict[str, str] = {}
-        self._aliases: dict[str, str] = {}
+        self._aliases: dict[str, set[str]] = {}
         self._claims: list[_Claim] = []
         self._settings: list[Settings] = []
         self._notes: list[str] = []
@@ -109,17 +130,23 @@ class Reading:
         self._devices[device.name] = device
         for alias in aliases:
             if alias and alias != device.name:
-                self._aliases[alias] = device.name
+                self._aliases.setdefault(alias, set()).add(device.name)
 
     def port(
-        self, port: str, device: str, place: str, tree: Mapping[str, Any] | None = None, primary: bool = False
+        self,
+        port: str,
+        device: str,
+        place: str,
+        tree: Mapping[str, Any] | None = None,
+        primary: bool = False,
+        sure: bool = True,
     ) -> None:
-        """This link is a port of that device, whose name or alias is given."""
-        self._claims.append(_Claim(port, device, place, tree or {}, primary))
+        """This link is a port of that device, whose name or alias is given; `sure`: it is an error when nobody has that name."""
+        self._claims.append(_Claim(port, device, place, tree or {}, primary, sure))
 
     def by_address(self, address: str, place: str) -> str:
         """The name of the link with this address. ConvertError when nobody said it."""
-        name = self.links.get(address.lower())
+        name = self.links.get(normal(address))
         if name is None:
             raise ConvertError(
                 f"{place}: the port is told by its address {address} alone; say its name: --link {address}=NAME"
@@ -132,14 +159,11 @@ class Reading:
             raise ConvertError("no bond and no team is described there")
         owners: dict[str, _Claim] = {}
         for claim in self._claims:
-            name = self._aliases.get(claim.device, claim.device)
-            if name not in self._devices:
-                there = ", ".join(self._devices) or "none"
-                raise ConvertError(
-                    f"{claim.place}: {claim.port} is a port of {claim.device}, which no file describes (there: {there})"
-                )
+            if not claim.sure and claim.device not in self._devices and claim.device not in self._aliases:
+                continue
+            name = self._named(claim)
             owner = owners.setdefault(claim.port, claim)
-            if self._aliases.get(owner.device, owner.device) != name:
+            if self._named(owner) != name:
                 raise ConvertError(
                     f"{claim.port} is a port of {owner.device} ({owner.place}) and of {claim.device} ({claim.place})"
                 )
@@ -150,6 +174,18 @@ class Reading:
         """What is to be told, in the order of the files."""
         told = [told_as(settings.place, name, value) for settings in self._settings for name, value in settings.rest()]
         return self._notes + told
+
+    def _named(self, claim: _Claim) -> str:
+        """The name of the device that a port names; its own name goes before what another is called besides. ConvertError."""
+        names = {claim.device} if claim.device in self._devices else self._aliases.get(claim.device, set())
+        if not names:
+            there = ", ".join(self._devices) or "none"
+            raise ConvertError(
+                f"{claim.place}: {claim.port} is a port of {claim.device}, which no file describes (there: {there})"
+            )
+        if len(names) > 1:
+            raise ConvertError(f"{claim.place}: {claim.device} is what {' and '.join(sorted(names))} are called")
+        return min(names)
 
     def _unique(self, name: str, place: str) -> None:
         if name in self._places:
@@ -163,6 +199,8 @@ class Reading:
             if claim.tree:
                 device.port_trees.setdefault(claim.port, {}).update(claim.tree)
             if claim.primary:
+                if device.options.get("primary", claim.port) != claim.port:
+                    self.note(f"{claim.place}: {claim.port} is the primary, no longer {device.options['primary']}")
                 device.options["primary"] = claim.port
             return
         known = device.ports.setdefault(claim.port, {})
@@ -176,15 +214,29 @@ class Reading:
 
 def told_as(place: str, name: str, value: str) -> str:
     """The note about a setting that was not used."""
-    shown = f"{name} (its value is not shown)" if _SECRET.search(name) else f"{name}={value}" if value else name
+    hidden = _SECRET.search(name) or (value[:1] in ("[", "{") and _SECRET.search(value))
+    shown = f"{name} (its value is not shown)" if hidden else f"{name}={value}" if value else name
     if _OF_THE_DEVICE.search(name):
         return f"{place}: {shown}: belongs to the device, not to a team's configuration"
     return f"{place}: {shown}: not converted"
 
 
+def normal(address: str) -> str:
+    """An address in small letters and colons, whatever stands between its octets; what is none is left."""
+    text = address.strip()
+    if _NUMBERS.fullmatch(f"{text.rstrip(';')};"):
+        octets = [int(part) for part in text.rstrip(";").split(";")]
+        return ":".join(f"{octet:02x}" for octet in octets) if max(octets) < 256 else text
+    if not _OCTETS.fullmatch(text):
+        return text.lower()
+    digits = re.sub(r"[^0-9a-f]", "", text.lower())
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+
+
 def address_of(value: str | None) -> dict[str, str]:
     """The key of a team for an address of its own, if the text is one."""
-    return {"hwaddr": value} if value and _MAC.fullmatch(value.strip()) else {}
+    found = normal(value or "")
+    return {"hwaddr": found} if _OCTETS.fullmatch(found) else {}
 
 
 def literal(name: str, place: str) -> str:
@@ -196,7 +248,10 @@ def literal(name: str, place: str) -> str:
 
 def truth(value: str | None) -> bool:
     """Whether a word of a configuration means yes."""
-    return (value or "").strip().lower() in ("yes", "true", "on", "1", "y", "t")
+    return (value or "").strip().lower() in YES
+
+
+YES = ("yes", "true", "on", "1", "y", "t")
 
 
 def flattened(tree: Any, prefix: str = "") -> dict[str, str]:
@@ -223,16 +278,45 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def tree_of_yaml(files: Mapping[str, str], only: Callable[[Any], Any]) -> list[tuple[str, Any]]:
-    """The trees of YAML files that have what `only` looks for. ConvertError."""
+def names_in(value: Any, place: str) -> list[str]:
+    """A list of names in a YAML file. ConvertError when it is something else."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str | int) and str(name) for name in value):
+        raise ConvertError(f"{place}: a list of names is expected, not {plain(value)!r}")
+    return [str(name) for name in value]
+
+
+def mapping_in(value: Any, place: str) -> dict[str, Any]:
+    """A mapping in a YAML file, to be taken from. ConvertError when it is something else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConvertError(f"{place}: a mapping is expected, not {plain(value)!r}")
+    return {str(key): part for key, part in value.items()}
+
+
+def trees_of_yaml(reading: Reading, files: Mapping[str, str], only: Callable[[Any], bool]) -> list[tuple[str, Any]]:
+    """The documents of YAML files that have what `only` looks for; the others are told. ConvertError."""
     import yaml
+
+    from pyteamd.cli.convert.yaml_text import documents
 
     found = []
     for name, text in files.items():
         try:
-            tree = yaml.safe_load(text)
+            trees = documents(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConvertError(f"{name}: {str(error).splitlines()[0]}") from None
-        if isinstance(tree, dict) and (part := only(tree)) is not None:
-            found.append((name, part))
+            raise ConvertError(f"{name}: {yaml_reason(error)}") from None
+        for tree in trees:
+            if isinstance(tree, dict) and only(tree):
+                found.append((name, tree))
+            else:
+                reading.settings(name, flattened(tree) or {"": plain(tree)} if tree is not None else {})
     return found
+
+
+def yaml_reason(error: Exception) -> str:
+    """Where it is and what is wrong, in one line."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {problem}" if mark and problem else str(error).splitlines()[0]

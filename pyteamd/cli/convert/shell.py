@@ -6,10 +6,13 @@ What only a shell can know ($NAME, `command`) is kept as it stands and refused w
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 
 from pyteamd.cli.convert.bonding import ConvertError
 
 _NAME = re.compile(r"[A-Za-z_]\w*(?=\+?=)")
+_CODE = re.compile(r"([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})")
 _ANSI = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -42,8 +45,12 @@ class Words:
                 case "$" if self._peek() == "'":
                     self._at += 1
                     word.append(self._ansi())
+                case "$" if self._peek() == '"':  # a text to be translated, which stays as it is
+                    pass
+                case "$" | "`":
+                    word.append(self._substitution(char))
+                    replaced = True
                 case _:
-                    replaced = replaced or char in "$`"
                     word.append(char)
         return "".join(word), replaced
 
@@ -90,27 +97,59 @@ class Words:
                 word.append(self._escaped())
                 continue
             replaced = replaced or char in "$`"
-            word.append(char)
+            word.append(self._substitution(char) if char in "$`" else char)
         self._at += 1
         return "".join(word), replaced
 
+    def _substitution(self, first: str) -> str:
+        """What a shell would replace, as it stands: `…`, $(…), ${…}, or the $ of a name. ConvertError."""
+        opening = first if first == "`" else self._peek()
+        closing = {"`": "`", "(": ")", "{": "}"}.get(opening)
+        if closing is None:
+            return first
+        begin, depth, at = self.line, 0, self._at
+        while True:
+            char = self._peek()
+            if not char:
+                raise ConvertError(f"{self._file}:{begin}: {first}{opening if first == '$' else ''} is not closed")
+            self._at += 1
+            self.line += char == "\n"
+            if char == closing:
+                depth -= 1
+                if depth <= 0:
+                    return first + self._text[at : self._at]
+            elif char == opening:
+                depth += 1
+
     def _ansi(self) -> str:
-        word = []
+        begin, word = self.line, []
         while (char := self._peek()) != "'":
             if not char:
-                raise ConvertError(f"{self._file}:{self.line}: a quote $' is not closed")
+                raise ConvertError(f"{self._file}:{begin}: a quote $' is not closed")
             self._at += 1
-            if char == "\\":
-                char = self._peek()
-                self._at += 1
-                char = _ANSI.get(char, char)
-            word.append(char)
+            self.line += char == "\n"
+            word.append(self._code() if char == "\\" else char)
         self._at += 1
         return "".join(word)
 
+    def _code(self) -> str:
+        """What stands for a backslash of $'…' and what follows it."""
+        if code := _CODE.match(self._text, self._at):
+            self._at = code.end()
+            number = int(code[code.lastindex or 1], 8 if code[1] else 16)
+            if code[1] or code[2]:  # an octet
+                return bytes([number & 0xFF]).decode("utf-8", "surrogateescape")
+            return chr(number) if number <= sys.maxunicode else ""
+        char = self._peek()
+        self._at += 1
+        return _ANSI.get(char, char)
 
-def assignments(file: str, text: str, needed: re.Pattern[str]) -> dict[str, str]:
-    """Name → value. ConvertError for what is no assignment, and where only a shell knows a value whose name is `needed`."""
+
+def assignments(
+    file: str, text: str, needed: re.Pattern[str], tell: Callable[[str], None] | None = None
+) -> dict[str, str]:
+    """Name → value; `tell` is told what is set twice. ConvertError for what is no assignment, and where only a shell knows a value whose
+    name is `needed`."""
     words = Words(file, text)
     found: dict[str, str] = {}
     while (read := words.next()) is not None:
@@ -123,7 +162,12 @@ def assignments(file: str, text: str, needed: re.Pattern[str]) -> dict[str, str]
         value = word[name.end() :]
         if replaced and needed.fullmatch(name[0]):
             raise ConvertError(f"{file}:{words.line}: {name[0]}: only a shell knows what {value.lstrip('+=')!r} is")
-        found[name[0]] = found.get(name[0], "") + value[2:] if value.startswith("+") else value[1:]
+        if value.startswith("+"):
+            found[name[0]] = found.get(name[0], "") + value[2:]
+            continue
+        if tell and found.get(name[0], value[1:]) != value[1:]:
+            tell(f"{file}:{words.line}: {name[0]} is set again; what stood there before is not used")
+        found[name[0]] = value[1:]
     return found
 
 

@@ -213,8 +213,8 @@ def _write(path: Path, text: str, mode: int) -> None:
 
 
 def _read_all(names: Sequence[str]) -> dict[str, str]:
-    """File → text, by the last part of the name where that is enough."""
-    short = {name: Path(name).name for name in names}
+    """File → text, by the last part of the name where that is enough; a drop-in (NAME.d/*.conf) keeps its directory."""
+    short = {name: "/".join(Path(name).parts[-2 if Path(name).parent.suffix == ".d" else -1 :]) for name in names}
     unique = len(set(short.values())) == len(short)
     return {short[name] if unique else name: _read(name) for name in names}
 
