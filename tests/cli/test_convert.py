@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pyteamd.cli.pyteamd import convert as convert_command
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
+from pyteamd.schema.problems import ConfigError
 
 ETHTOOL = {"name": "ethtool"}
 ARP = {"name": "arp_ping", "target_host": "192.0.2.1", "interval": 500, "missed_max": 2}
@@ -264,6 +266,38 @@ def test_every_example_goes_to_a_bond_and_back_into_a_valid_team() -> None:
         load(again)
 
 
+def leaves(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of each value."""
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [leaf for key, part in parts for leaf in leaves(part, (*path, key))] if parts else [path]
+
+
+@pytest.mark.parametrize("number", range(len(TO_BOND)), ids=[row[1] for row in TO_BOND])
+def test_no_key_of_a_team_is_lost_on_the_way_to_a_bond(number: int) -> None:
+    """Without it another bond comes out, or something else is said."""
+    tree = load(
+        {**TO_BOND[number][0], "mcast_rejoin": {"count": 2, "interval": 5}, "hwaddr": "02:00:5e:00:53:01"}
+    ).dump()
+    before = team_to_bond(tree)
+    lost = []
+    for path in leaves(tree):
+        fewer = copy.deepcopy(tree)
+        place: Any = fewer
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+        try:
+            again = load(fewer)
+        except ConfigError:
+            continue
+        if again.problems or again.dump() == tree:
+            continue  # refused, or what is so without being said
+        as_a_whole = any(note.startswith("link_watch: bonding sends no requests") for note in before[1])
+        if team_to_bond(again.dump()) == before and not (as_a_whole and path[0] == "link_watch"):
+            lost.append(".".join(map(str, path)))
+    assert lost == []
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str, str]:
         code = convert_command.main(words, "pyteamd convert")
@@ -299,6 +333,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         wordless = ["note: lacp_active=off: this format has no word for it"] if target != "keyfile" else []
         assert [line for line in said if "lacp_active" in line] == wordless
     assert run("--to", "netplan", str(tmp_path / "none"))[0] == 1
+    config.write_text('{"link_watch": {"delay_up": 5}, "nonsense": 1, "ports": {"eth0": {}}}')
+    code, out, err = run("--to", "netplan", str(config))
+    assert (code, out) == (1, "")
+    assert "team3.conf:1:2: error: link_watch.name: missing" in err
+    config.write_text('{"nonsense": 1, "ports": {"eth0": {}}}')
+    code, out, err = run("--to", "ifcfg", str(config))
+    assert code == 0
+    assert f"note: {config}:1:2: warning: nonsense: unknown key\n" in err
     config.write_text("{")
     code, out, err = run("--to", "netplan", str(config))
     assert (code, out) == (1, "")

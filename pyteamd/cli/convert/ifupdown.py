@@ -131,7 +131,10 @@ def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Set
         else:
             inside[word] = f"{inside[word]} {rest}" if word in inside else rest
     started = {name for line in outside if line.startswith(("auto", "allow-")) for name in line.split()[1:]}
-    reading.settings(file, dict.fromkeys(outside, ""))
+    for line in outside:
+        if line.startswith("source"):
+            reading.note(f"{file}: {line}: the files that it names are not read; give them too")
+    reading.settings(file, {line: "" for line in outside if not line.startswith("source")})
     for place, values in mappings:
         reading.settings(place, values)
     return [

@@ -152,7 +152,7 @@ def _check(tree: dict[str, Any], said: list[str]) -> None:
         config = Config.load(json_text.dumps(tree), runners=RUNNERS, watchers=WATCHERS)
     except ConfigError as error:
         raise ConvertError(str(error)) from None
-    said += [problem.message for problem in config.problems]
+    said += [str(problem) for problem in config.problems]
 
 
 def _link(text: str) -> tuple[str, str]:
@@ -166,23 +166,28 @@ def _from_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
     from pyteamd.config.config import Config
     from pyteamd.linkwatch import WATCHERS
     from pyteamd.runners import RUNNERS
-    from pyteamd.schema.problems import ConfigError
+    from pyteamd.schema.problems import ConfigError, Severity
 
     if len(options.inputs) != 1:
         raise ConvertError("--to reads one file, the team's configuration")
     (name,) = options.inputs
     try:
-        tree = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name).dump()
+        config = Config.load(_read(name), runners=RUNNERS, watchers=WATCHERS, file=name)
     except ConfigError as error:
         raise ConvertError(str(error)) from None
+    refused = [problem for problem in config.problems if problem.severity is Severity.PORT]
+    if refused and not options.team:
+        raise ConvertError("\n".join(problem.told(name) for problem in refused))
+    said = [problem.told(name) for problem in config.problems]
+    tree = config.dump()
     device = str(tree.get("device", "team0" if options.team else "bond0"))
     target = FORMATS[options.target]
     if options.team:
-        return _team_files(options, tree, options.name or device), []
+        return _team_files(options, tree, options.name or device), said
     bond, notes = team_to_bond(tree, options.name or device.replace("team", "bond", 1))
     bond.ports += [port for port in options.port if port not in bond.ports]
     assert target.write is not None
-    return target.write(bond), notes + target.left_out(bond)
+    return target.write(bond), said + notes + target.left_out(bond)
 
 
 def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) -> Files:
