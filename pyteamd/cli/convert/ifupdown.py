@@ -64,8 +64,11 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
         value = " ".join((settings.peek(setting) or "").split())
         if option.endswith("_target"):
             value = value.replace(",", " ").replace(" ", ",")
-        if options.setdefault(option, value) == value:  # another spelling that says something else is told
-            settings.take(setting)
+        if options.setdefault(option, value) != value:
+            raise ConvertError(
+                f"{place}: {setting} is {value}, and {options[option]} in another spelling; keep one of them"
+            )
+        settings.take(setting)
     if len((options.get("primary") or "").split()) > 1:
         reading.note(f"{place}: bond-primary {options['primary']}: the first is used")
         options["primary"] = options["primary"].split()[0]
