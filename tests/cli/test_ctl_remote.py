@@ -18,11 +18,12 @@ from pyteamd.cli.schemas import SCHEMAS
 ROOT = Path(__file__).parents[2]
 SSH = """\
 #!/bin/sh
-# ssh [-T|-t] -- HOST COMMAND: a shell of that host
-[ "$2" = -- ] || exit 99
-host=$3
+# ssh [OPTION…] -- HOST COMMAND: a shell of that host
+while [ "$1" != -- ]; do case $1 in -T | -t) shift ;; -o) shift 2 ;; *) exit 99 ;; esac; done
+shift
+host=$1
 case $host in *down) echo "ssh: connect to host $host: No route to host" >&2; exit 255 ;; esac
-HOST=$host exec sh -c "$4"
+HOST=$host exec sh -c "$2"
 """
 THERE = """\
 #!/bin/sh
@@ -75,9 +76,35 @@ def test_documents_of_several_hosts_are_one() -> None:
     assert code == 255
 
 
-@pytest.mark.parametrize("host", ["-oProxyCommand=touch hacked", "", "-"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "-oProxyCommand=touch hacked",
+            "",
+            "-",
+            "root@-oProxyCommand=x",
+            "-l@one",
+            "one;id",
+            "$(id)",
+            "`id`",
+            "one two",
+        ),
+        *("one\ntwo", "'one'", "@one", "root@", "ssh://one", "\x1b[2J", "hôte"),
+    ],
+)
 def test_what_is_no_host(host: str) -> None:
-    assert said("-H", host, "list") == (1, "", f"{host!r} is no host\n")
+    assert said("-H", host, "list") == (1, "", f"{host!r} is no host; allowed is [USER@]HOST, as ssh takes it\n")
+
+
+@pytest.mark.parametrize(
+    "host", ["one", "root@one.example", "2001:db8::7", "a_b@fe80::1%eth0", "[::1]", "DOM+user.x@10.0.0.1"]
+)
+def test_what_is_a_host(host: str) -> None:
+    assert said("-H", host, "-H", "two", "team0", "explain")[:2] == (
+        0,
+        f"== {host}\n{host}:<team0>\n{host}:<explain>\n== two\ntwo:<team0>\ntwo:<explain>\n",
+    )
 
 
 def test_what_never_ends_looks_at_one_host() -> None:

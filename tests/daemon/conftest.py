@@ -22,6 +22,7 @@ REAL_CLOCK = (
     "test_ctl_trial.py",
     "test_off_loop.py",
     "test_client_library.py",
+    "test_ctl_ssh.py",
 )
 """Threads and other processes do not wait for a clock that jumps."""
 

@@ -141,7 +141,16 @@ setup_shim() { # only processors with AMX need it
     mv "$work/shim.so" "$shim"
 }
 
-setup_promtool() { # Prometheus' judge of metrics and rules, without its server: nothing of it is installed, and no service starts
+# Two programs out of packages whose services are not wanted: nothing is installed, and nothing starts.
+setup_sshd() {
+    { command -v sshd >/dev/null || [ -x build/openssh/usr/sbin/sshd ]; } && return
+    if ! (cd "$work" && logged apt-get -q download openssh-server) ||
+        ! dpkg-deb -x "$work"/openssh-server_*.deb build/openssh; then
+        say "lab: no sshd (Debian: openssh-server) to be had; what asks through ssh is not tested with it"
+    fi
+}
+
+setup_promtool() { # Prometheus' judge of metrics and rules
     { command -v promtool >/dev/null || [ -x build/promtool ]; } && return
     if ! (cd "$work" && logged apt-get -q download prometheus) ||
         ! dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb | tar -xO ./usr/bin/promtool >build/promtool.new; then
@@ -403,6 +412,7 @@ done
             setup_shim
             setup_newest
             setup_promtool
+            setup_sshd
             ;;
         nm) setup_tree bookworm '' '' ;;
         nm-trixie) setup_tree trixie -trixie udev ;;

@@ -6,6 +6,7 @@ What the command reads and writes (a configuration, a trace) is there too; `conf
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -19,19 +20,24 @@ if TYPE_CHECKING:
 
 OK, FAILURE = 0, 1
 SSH = "ssh"
+HOST = re.compile(r"(?:[\w.][\w.+-]*@)?[\w.:\[][\w.:%\[\]-]*", re.ASCII)
+"""[USER@]HOST: a name, an address or one of ssh's aliases. ssh hands it to a shell where a ProxyCommand says so."""
+AT_ONCE = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+"""Several hosts cannot ask for a password or about a key on one terminal, and one that is dead must not hold the others up."""
 ENDLESS = ("monitor", "watch")
 
 
 def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) -> int:
     """Run it. Returns the exit code: with one host that of the command there, or 255 of ssh; with several the worst."""
     for host in hosts:
-        if not host or host.startswith("-"):
-            err.write(f"{host!r} is no host\n")
+        if not HOST.fullmatch(host):
+            err.write(f"{host!r} is no host; allowed is [USER@]HOST, as ssh takes it\n")
             return FAILURE
     try:
         if len(hosts) == 1:
             out.flush()
-            return subprocess.call(command(hosts[0], words, sys.stdout.isatty() and "watch" in words))
+            terminal = "-t" if sys.stdout.isatty() and "watch" in words else "-T"
+            return subprocess.call(command(hosts[0], words, terminal))
         if any(word in ENDLESS for word in words):
             err.write(f"{' and '.join(ENDLESS)} look at one host at a time\n")
             return FAILURE
@@ -41,16 +47,21 @@ def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) ->
         return FAILURE
 
 
-def command(host: str, words: Sequence[str], terminal: bool = False) -> list[str]:
+def command(host: str, words: Sequence[str], *options: str) -> list[str]:
     """What is executed here."""
-    return [SSH, "-t" if terminal else "-T", "--", host, shlex.join(["pyteamdctl", *words])]
+    return [SSH, *options, "--", host, shlex.join(["pyteamdctl", *words])]
 
 
 def several(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) -> int:
-    """All at once; the answers in the order of the hosts."""
+    """All at once, without questions; the answers in the order of the hosts."""
     running = {
         host: subprocess.Popen(
-            command(host, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(host, words, "-T", *AT_ONCE),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="surrogateescape",
         )
         for host in dict.fromkeys(hosts)
     }
@@ -59,12 +70,13 @@ def several(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO
     errors: dict[str, str] = {}
     for host, process in running.items():
         answer, complaint = process.communicate()
-        worst = max(worst, process.returncode)
+        worst = max(worst, abs(process.returncode))  # less than 0: a signal ended it
         if JSON in words or "-J" in words:
             try:
                 told[host] = json.loads(answer)
             except ValueError:
                 errors[host] = complaint.strip() or "no JSON came"
+                worst = max(worst, FAILURE)
             continue
         out.write(f"== {host}\n{answer}")
         out.flush()
