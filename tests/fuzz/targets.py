@@ -36,6 +36,8 @@ from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import Applied, Event, FrameSeen, HostsResolved, LinkSeen, OptionSeen, PortSeen, Resync, Tick
 from pyteamd.runners import RUNNERS
+from pyteamd.runners.lacp.runner import Lacp
+from pyteamd.runners.lacp.snapshot import load
 from pyteamd.scenario.replay import replay
 from pyteamd.schema.problems import ConfigError
 from pyteamd.sim.waiting import WaitingSimKernel
@@ -149,11 +151,26 @@ def snapshot(octets: bytes) -> Iterator[str]:
     yield ""
     if not found:
         return
-    made = begun("lacp")
-    made.team.runner.resume(found, 1.0, 100.0)
-    made.join()
     if len(octets) % LOOK == 0:
+        made = begun("lacp")
+        made.team.runner.resume(found, 1.0, 100.0)
+        made.join()
         made.look()
+        return
+    runner = Lacp(config_of("lacp").runner)
+    runner.resume(found, 1.0, 100.0)
+    if load(found):  # else it begins as after any start
+        runner.handle(BEGINNING, joined().team.view, 100.0)
+        runner.take()
+        json.dumps(runner.snapshot(100.0))
+
+
+@cache
+def joined() -> Made:
+    """A team that has its ports; only looked at."""
+    made = begun("lacp")
+    made.join()
+    return made
 
 
 _memory: list[int] = []
@@ -470,7 +487,7 @@ def seeds(name: str) -> Iterator[bytes]:
             in_service("lacp")
             yield json.dumps({"boot": "boot", "ifindex": 5, "snapshot": _snapshot}).encode()
         case "replay":
-            yield recorded()
+            yield from (recorded(kind, event) for kind, event in RECORDED)
         case "team":
             yield from seeds_of_team()
 
@@ -540,18 +557,30 @@ def seeds_of_team() -> Iterator[bytes]:
     yield b"\3" + (bytes((0x10, len(up))) + up + bytes((0x14, len(LLDPDU))) + LLDPDU) * 15
 
 
-def recorded() -> bytes:
-    """A short trace of a team that starts: the first writes, and that they were done."""
-    made = begun("lacp")
+RECORDED: tuple[tuple[str, Event], ...] = (
+    ("lacp", BEGINNING),
+    ("lacp", Resync((DEVICE,), (), ())),
+    ("lacp", FrameSeen(PORTS[0], slow.GROUP, PARTNER, ETHERTYPE_SLOW, None, LACPDU)),
+    ("arp", LinkSeen(7, "eth7", PARTNER, TEAM, True, True)),
+    ("arp", OptionSeen(OptionKey("enabled", 7), True)),
+    ("arp", PortSeen(7, True, 1000, 1)),
+    ("arp", HostsResolved({("192.0.2.1", "ipv4"): "192.0.2.1"})),
+    ("bfd", Applied((SetOption(OptionKey("enabled", 7), True),))),
+)
+"""What happens in a trace; short ones, for each is told again in an execution."""
+
+
+def recorded(kind: str, event: Event) -> bytes:
+    """A short trace: what happened, and that what it led to was done."""
+    made = begun(kind)
     kept = Trace(
         {"config": made.team.config.dump(), "link": _encoded(DEVICE), "adopted": False, "enslave": True},
     )
-    event: Event = BEGINNING
     for _ in range(2):
         made.team.handle(event, made.now)
         writes = made.team.writes(made.now)
         kept.record(made.now, event, writes, made.team.take())
-        event = Applied(writes)
+        event = Applied(writes) if writes else Tick()
     return "\n".join(kept.lines()).encode()
 
 
