@@ -21,6 +21,7 @@ import pyteamd.model.events
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
 from pyteamd.model.events import Event
+from pyteamd.model.printable import printable
 
 FORMAT = 1
 SHOWN = 60
@@ -172,7 +173,7 @@ def decode(value: Any) -> Any:
         case {"type": str(name), **named} if name in TYPES:
             return made(name, {str(key): decode(item) for key, item in named.items()})
         case dict():
-            raise ValueError(f"not a trace value: {value}")
+            raise ValueError(f"not a trace value: {str(value)[:SHOWN]}")
     return value
 
 
@@ -185,7 +186,7 @@ def made(name: str, values: dict[str, Any]) -> Any:
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from None
     if wrong:
-        raise ValueError(f"{name}.{wrong}: {str(values.get(wrong))[:SHOWN]} is none of {hints(cls)[wrong]}")
+        raise ValueError(f"{name}.{wrong}: {printable(str(values.get(wrong))[:SHOWN])} is none of {hints(cls)[wrong]}")
     return value
 
 

@@ -11,6 +11,7 @@ import os
 from typing import Final
 
 from pyteamd.core.trace import Trace
+from pyteamd.daemon.read_file import owned
 
 MOST: Final = 3
 
@@ -20,15 +21,11 @@ def keep_trace(text: str, trace: Trace, stem: str | None, log: logging.Logger) -
     where = "pyteamdctl TEAM trace save FILE shows what led to it"
     if stem is not None:
         paths = [f"{stem}.fault{number}.jsonl" for number in range(1, MOST + 1)]
-        path = next((path for path in paths if not os.path.exists(path)), paths[-1])
+        path = next((path for path in paths if not os.path.lexists(path)), paths[-1])
         try:
-            with open(path, "w", encoding="ascii", opener=_for_owner) as file:
+            with open(owned(path), "w", encoding="ascii") as file:
                 file.writelines(line + "\n" for line in trace.lines())
             where = f"what led to it is in {path}"
         except OSError as problem:
             where = f"{path}: {os.strerror(problem.errno or 0)}"
     log.error("%s; this is a bug, please report it: %s", text, where)
-
-
-def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -166,18 +166,15 @@ class Fleet:
                 elif plan is member.server.plan:
                     self._log.error("%s: refused, nothing changes.", plan.config_file)
                 else:
-                    nursery.start_soon(self._read_again, device, member, plan.config_file)
+                    nursery.start_soon(self._read_again, member, plan.config_file)
 
-    async def _read_again(self, device: str, member: Member, file: str) -> None:
+    async def _read_again(self, member: Member, file: str) -> None:
         """One team goes over to what its file says now."""
         if member.server.pump is None:
             return
         member.reload = trio.CancelScope()
-        try:
-            with member.reload:
-                await read_again(member.server.pump, file, self._log)
-        except Exception as fault:
-            self._broken(device, member, fault)
+        with member.reload:
+            await read_again(member.server.pump, file, self._log)
 
     def _end(self, device: str, member: Member) -> None:
         """Begin the end of one team, and for good."""

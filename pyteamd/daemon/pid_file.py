@@ -36,18 +36,24 @@ def running(path: str, log: logging.Logger) -> int:
     """Process number of the daemon whose file this is, 0 when there is none. A stale file is removed, with a log line."""
     for _ in range(ATTEMPTS):
         text = read(path)
-        number = text.strip()
-        if number in (b"", b"0"):
+        if text.strip() in (b"", b"0"):
             return 0
-        if not number.isdigit() or len(number) >= MAXIMUM_OCTETS or int(number) > MAXIMUM_PID:
-            log.warning("PID file corrupt, removing. (%s)", path)
-        elif (pid := int(number)) and (reason := why_not(pid, path)):
-            log.warning("Process %d died: %s; trying to remove PID file. (%s)", pid, reason, path)
-        else:
-            return pid
+        if not (reason := stale(text, path)):
+            return int(text)
+        log.warning("%s (%s)", reason, path)
         if not remove(path, text):
             return 0
     return 0
+
+
+def stale(text: bytes, path: str) -> str:
+    """Why a pid file with this text is to be removed, "" when it names a daemon, or says nothing."""
+    number = text.strip()
+    if number and (not number.isdigit() or len(number) >= MAXIMUM_OCTETS or int(number) > MAXIMUM_PID):
+        return "PID file corrupt, removing."
+    if (pid := int(number or b"0")) and (reason := why_not(pid, path)):
+        return f"Process {pid} died: {reason}; trying to remove PID file."
+    return ""
 
 
 def read(path: str) -> bytes:
@@ -107,7 +113,7 @@ def is_dying(pid: int) -> bool:
 def is_held(path: str) -> bool:
     """Whether a process holds this pid file. Every reader of it can, so that alone proves nothing."""
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -122,17 +128,22 @@ def holds(pid: int, path: str) -> bool:
         return False
     try:
         there = os.stat(path)
-        for number in os.listdir(f"/proc/{pid}/fdinfo"):
-            lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text().splitlines()
-            writing = any(line.startswith("flags:") and int(line.split()[1], 8) & os.O_WRONLY for line in lines)
-            locked = any(line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines)
-            if writing and locked and os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), there):
-                return True
+        return any(locks(f"/proc/{pid}", number, there) for number in os.listdir(f"/proc/{pid}/fdinfo"))
     except PermissionError:
         return could_be_ours(pid)
     except (OSError, ValueError, IndexError):
         return not os.path.isdir("/proc/self")
-    return False
+
+
+def locks(process: str, number: str, file: os.stat_result) -> bool:
+    """Whether this descriptor of a process, which may be closed by now, is the file, open for writing and locked."""
+    try:
+        lines = Path(f"{process}/fdinfo/{number}").read_text().splitlines()
+        writing = any(line.startswith("flags:") and int(line.split()[1], 8) & os.O_WRONLY for line in lines)
+        locked = any(line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines)
+        return writing and locked and os.path.samestat(os.stat(f"{process}/fd/{number}"), file)
+    except FileNotFoundError:
+        return False
 
 
 def could_be_ours(pid: int) -> bool:
@@ -180,11 +191,23 @@ class PidFile:
                 os.unlink(self._new)
 
     def restore(self) -> bool:
-        """Make it again if it was removed. Returns whether that was done. OSError."""
-        if os.path.lexists(self.path):
+        """Make it again if it was removed, or another one that names no daemon is in its place. Returns whether that was done. OSError."""
+        if self._is_there():
             return False
+        text = read(self.path)
+        if text.strip() not in (b"", b"0"):
+            if not stale(text, self.path):
+                return False
+            remove(self.path, text)
         self.create()
         return True
+
+    def _is_there(self) -> bool:
+        """Whether the name leads to the file that we hold, and that says what we wrote."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor)) and read(self.path) == self._text
+        except FileNotFoundError:
+            return False
 
     def remove(self) -> None:
         """Remove it, unless another process has put its own in its place."""

@@ -1,4 +1,4 @@
-"""Read a file that others write, without being held up by what stands there.
+"""Files that others may have put there: read or written without being held up by what stands under their name.
 
 A configuration is a regular file of a bounded size. A FIFO would wait for a writer, a device may never end, a network file system may
 be dead: such a file is refused, or waited for in a thread that nothing depends on.
@@ -26,13 +26,26 @@ _one = trio.CapacityLimiter(1)
 
 def read_file(path: str | os.PathLike[str], most: int = MAXIMUM_OCTETS) -> bytes:
     """What a regular file of at most so many octets holds. OSError, with words that say what is wrong."""
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open(opened(path), "rb") as file:
         octets = file.read(most + 1)
     if len(octets) > most:
         raise OSError(errno.EFBIG, f"longer than {most} octets")
     return octets
+
+
+def opened(path: str | os.PathLike[str]) -> int:
+    """A regular file, opened to be read. OSError, with words that say what is wrong."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def owned(path: str | os.PathLike[str]) -> int:
+    """A file of ours, opened to be written from its beginning: no link is followed, and a FIFO is waited for by nobody. OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags, 0o600)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -41,10 +54,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 async def off_loop(work: Callable[[], _T]) -> _T:
-    """What may take long, done in a thread, one at a time, while the ports are served. OSError when it takes too long.
+    """What may take long, done in a thread, one at a time, while the ports are served. OSError: too long, or no thread can be had.
 
     A thread that is given up goes on by itself, and until it is done the next one waits.
     """
     with trio.move_on_after(TIMEOUT_S):
-        return await in_thread(work, limiter=_one, long=True)
+        try:
+            return await in_thread(work, limiter=_one, long=True)
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
     raise OSError(errno.ETIMEDOUT, f"takes longer than {TIMEOUT_S:.0f} s")

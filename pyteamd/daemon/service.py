@@ -185,6 +185,14 @@ def settle_memory() -> None:
 
 async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     """Go over to what the file says now. Everything that is wrong goes to the log, and then nothing changes."""
+    try:
+        with guarded("SIGHUP", log):
+            await _read_again(pump, file, log)
+    except UserError as error:
+        log.error("%s: %s; nothing changes.", file, error.text)
+
+
+async def _read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     device = pump.team.facts.team.name
     if not file:
         log.warning(

@@ -21,6 +21,7 @@ import trio
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.read_file import opened, owned
 from pyteamd.model.errors import UserError
 from pyteamd.runners.base import Runner
 
@@ -73,7 +74,7 @@ class SnapshotFile:
 
     def load(self) -> tuple[dict[str, Any], float]:
         """The snapshot and its age in seconds. FileNotFoundError, OSError, Useless."""
-        with open(self.path, "rb") as file:
+        with open(opened(self.path), "rb") as file:
             age_s = self._clock() - os.fstat(file.fileno()).st_mtime_ns / 1e9
             octets = file.read(MAXIMUM_OCTETS + 1)
         if len(octets) > MAXIMUM_OCTETS:
@@ -137,7 +138,7 @@ class SnapshotFile:
         tree = {"boot": self._boot, "ifindex": self._ifindex, "snapshot": snapshot}
         new = f"{self.path}.new"
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+            with open(owned(new), "w") as file:
                 json.dump(tree, file)
             self._touch(new)
             os.replace(new, self.path)

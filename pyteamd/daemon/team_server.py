@@ -15,7 +15,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from pyteamd.core.facts import Facts
 from pyteamd.core.hindrance import FRESH_MTU, Liberties, hindrance
 from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
-from pyteamd.daemon.control.desk import Desk
+from pyteamd.daemon.control.desk import Desk, guarded
 from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.device_lock import DeviceLock, Served
@@ -141,7 +141,7 @@ class TeamServer:
                     keep = self.plan.keep
                     self._reader.serving = True
                     self._nursery.start_soon(pump.clock)
-                    self._nursery.start_soon(take_back_unconfirmed, pump)
+                    self._nursery.start_soon(take_back_unconfirmed, pump, self._guard_taking_back)
                     desk = Desk(pump, self._log)
                     if usock is not None:
                         self._nursery.start_soon(usock.serve, desk)
@@ -304,6 +304,9 @@ class TeamServer:
             self._be_punctual(self.pump)
         return self.pump
 
+    def _guard_taking_back(self) -> AbstractContextManager[None]:
+        return guarded("Taking the configuration back", self._log)
+
     def _be_punctual(self, pump: Pump) -> None:
         """Leave something for the next daemon to go on from."""
         if self.plan.snapshot_stem is None:
@@ -374,7 +377,7 @@ class TeamServer:
                 with suppress(OSError):  # a rival's, or no room: the next time will tell
                     os.makedirs(os.path.dirname(name.path), exist_ok=True)
                     if name.restore():
-                        self._log.warning("%s was removed; it is there again.", name.path)
+                        self._log.warning("%s was removed or replaced; it is there again.", name.path)
 
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it is to be kept. Returns the exit code."""

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 import trio
 
 from pyteamd.daemon.boot_time import boot_id, boottime_s
+from pyteamd.daemon.read_file import owned, read_file
 
 LONGEST_S = 86400.0
 STALE_S = 3600.0
@@ -58,16 +59,21 @@ class Unconfirmed:
         self._set(self._before or before, self._clock() + seconds)
 
     def postpone(self, seconds: float) -> None:
-        """Try again later."""
-        assert self._before is not None
-        self._set(self._before, self._clock() + seconds)
+        """Try again later. The next daemon tries at once."""
+        self._until_s = self._clock() + seconds
+        self._tell()
 
     def end(self) -> None:
-        """Nothing waits any more."""
+        """Nothing waits any more. A file that cannot be removed is told of: the next daemon would go by it."""
         self._before, self._until_s = None, math.inf
-        if self._path:
-            with suppress(FileNotFoundError):
+        try:
+            if self._path:
                 os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            self._log.error("%s stays: %s; a restart within the hour would go by it.", self._path, reason)
         self._tell()
 
     def resume(self) -> None:
@@ -75,8 +81,7 @@ class Unconfirmed:
         if not self._path:
             return
         try:
-            with open(self._path, "rb") as file:
-                tree = json.loads(file.read(MAXIMUM_OCTETS))
+            tree = json.loads(read_file(self._path, MAXIMUM_OCTETS))
             before = Before(str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"]))
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
@@ -84,7 +89,7 @@ class Unconfirmed:
         except OSError as error:
             self._log.warning("%s cannot be read: %s", self._path, os.strerror(error.errno or 0))
             return
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self._log.warning("%s is ignored: damaged", self._path)
             return
         now = self._clock()
@@ -109,9 +114,14 @@ class Unconfirmed:
         if self._path:
             tree = {**asdict(before), "until_s": until_s, "boot": boot_id()}
             new = f"{self._path}.new"
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-                json.dump(tree, file)
-            os.replace(new, self._path)
+            try:
+                with open(owned(new), "w") as file:
+                    json.dump(tree, file)
+                os.replace(new, self._path)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(new)
+                raise
         self._before, self._until_s = before, until_s
         self._tell()
 

@@ -12,6 +12,7 @@ import pytest
 import targets
 
 from pyteamd.cli.pyteamd.check import replay as command
+from pyteamd.cli.pyteamd.timeline import main as timeline
 from pyteamd.core.typed import fits
 from pyteamd.model.desired import OptionKey, OptionValue, Write
 from pyteamd.model.events import Event, LinkSeen, Tick
@@ -52,6 +53,26 @@ def damaged() -> Iterator[list[str]]:
                 else:
                     container[key] = odd
                 yield [*LINES[:number], json.dumps(tree), *LINES[number + 1 :]]
+
+
+def test_no_word_of_a_damaged_trace_reaches_the_terminal_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = "\x1b]0;own\x07"
+    trace = tmp_path / "trace"
+    for odd in (own, own * 1000, {own: own}, {"type": own}, [own]):
+        for command_ in (command, timeline):
+            for place in ("at", "event", "writes", "outputs"):
+                trace.write_text("\n".join([LINES[0], json.dumps({**json.loads(LINES[1]), place: odd})]))
+                assert command_([str(trace)], "pyteamd") != 0
+            tree = json.loads(LINES[1])
+            tree["event"]["links"][0]["name"] = odd
+            tree["event"]["links"][0]["ifindex"] = odd
+            trace.write_text("\n".join([LINES[0], json.dumps(tree)]))
+            assert command_([str(trace)], "pyteamd") != 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert max(map(len, err.splitlines())) < 400
 
 
 def test_the_trace_replays() -> None:

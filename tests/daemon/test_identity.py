@@ -20,8 +20,9 @@ from daemon_kit import Lab, quiet
 from trio import sleep
 
 from pyteamd.daemon import pid_file
+from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder
-from pyteamd.daemon.pid_file import PidFile, running
+from pyteamd.daemon.pid_file import PidFile, holds, running
 from pyteamd.daemon.process import check, kill
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
 
@@ -118,6 +119,18 @@ def test_teamd_itself_is_believed_but_not_another_teams(tmp_path: Path, monkeypa
             assert running(str(path), LOG) == (daemon.pid if believed else 0)
 
 
+def test_a_daemon_holds_its_file_though_its_clients_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that is closed between two looks proves nothing about the others."""
+    ours = PidFile(f"{tmp_path}/team0.pid")
+    ours.create()
+    there = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: ["1023", *there(path)])
+    assert holds(os.getpid(), ours.path)
+    ours.remove()
+
+
 def test_kill_ends_whoever_holds_the_file(tmp_path: Path) -> None:
     body = "import sys, time; from pyteamd.daemon.pid_file import PidFile; PidFile(sys.argv[1]).create(); "
     with process(sys.executable, "-c", body + SLEEP, f"{tmp_path}/pid") as daemon:
@@ -191,7 +204,7 @@ async def test_pid_file_and_socket_are_made_again(lab: Lab) -> None:
         shutil.rmtree(directory)
         await sleep(NAMES_INTERVAL_S + 0.1)
         assert sorted(os.listdir(directory)) == ["team0.pid", "team0.sock"]
-        assert [line for line in daemon.lines if "was removed; it is there again" in line] != []
+        assert [line for line in daemon.lines if "was removed or replaced; it is there again" in line] != []
         assert await daemon.call("StateItemValueGet", "runner.active_port") == "eth1", "a new client"
         await client.send(b"REQUEST\nStateItemValueGet\nrunner.active_port\n")
         assert await client.recv(100) == b"REPLY_SUCCESS\neth1", "and an old one"
@@ -205,9 +218,47 @@ async def test_a_rivals_socket_stays(lab: Lab) -> None:
     os.unlink(daemon.path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rival:
         rival.bind(daemon.path)
+        rival.listen()
         await sleep(NAMES_INTERVAL_S + 0.1)
-        assert [line for line in daemon.lines if "removed" in line] == []
+        assert [line for line in daemon.lines if "there again" in line] == []
         os.unlink(daemon.path)
+
+
+@pytest.mark.parametrize("kind", ["copy", "file", "dangling", "nobody's socket"])
+async def test_what_is_nobodys_gives_way(lab: Lab, kind: str) -> None:
+    """A backup that was put back, an editor that replaced the file, a link to nowhere: `-k` and clients find us all the same."""
+    directory = lab.directory / "run"
+    directory.mkdir()
+    ours = PidFile(f"{directory}/team0.pid")
+    ours.create()
+    daemon = await lab.start(lab.plan(usock_path=f"{directory}/team0.sock", pid_file=ours))
+    for path, text in ((Path(ours.path), f"{os.getpid()}\n"), (Path(daemon.path), "")):
+        path.unlink()
+        match kind:
+            case "copy":
+                path.write_text(text)
+            case "file":
+                path.write_text("4194304\n")
+            case "dangling":
+                path.symlink_to("nowhere")
+            case _:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+                    left.bind(str(path))
+    await sleep(NAMES_INTERVAL_S + 0.1)
+    assert await daemon.call("StateItemValueGet", "runner.active_port") == "eth1"
+    if kind in ("copy", "file"):
+        assert holds(os.getpid(), ours.path)
+        assert pid_file.read(ours.path) == f"{os.getpid()}\n".encode()
+    assert await daemon.stop() == 0
+    assert "team0.sock" not in os.listdir(directory)
+    ours.remove()
+
+
+def test_what_a_process_with_our_number_left_half_made(tmp_path: Path) -> None:
+    """PID 1 of a container, killed between two steps of its start."""
+    (tmp_path / f"team0.sock.{os.getpid()}").touch()
+    Usock(f"{tmp_path}/team0.sock", LOG).close()
+    assert os.listdir(tmp_path) == []
 
 
 # -- privileges --------------------------------------------------------------------------------------------------------

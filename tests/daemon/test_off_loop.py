@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
 import os
+import resource
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 
+from pyteamd.core.trace import Trace
 from pyteamd.daemon import read_file
 from pyteamd.daemon.control import http
+from pyteamd.daemon.fault_file import keep_trace
 from pyteamd.daemon.read_file import off_loop
 from pyteamd.daemon.service import read_again
+from pyteamd.daemon.snapshot_file import SnapshotFile
+from pyteamd.runners.lacp.keys import LacpConfig
+from pyteamd.runners.lacp.runner import Lacp
 
 BIG = "ports:\n" + "".join(f"  eth{number}: {{prio: {number}}}\n" for number in range(2000))
 
@@ -99,3 +109,50 @@ def test_files_are_read_whole_or_not(tmp_path: Path) -> None:
     assert read_file.read_file(path, 3) == b"abc"
     with pytest.raises(OSError, match="longer than 2 octets"):
         read_file.read_file(path, 2)
+
+
+async def test_no_thread_can_be_had(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a limit of processes."""
+    daemon = await lab.start()
+    (pump,) = daemon.reader.pumps.values()
+
+    async def refused(*arguments: object, **settings: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(trio.to_thread, "run_sync", refused)
+        await read_again(pump, "/etc/team0.conf", daemon.log)
+        reply = await daemon.call("ConfigApply", json.dumps(ACTIVE_BACKUP), "apply")
+    assert daemon.lines[-1] == "/etc/team0.conf: cannot be read: can't start new thread; nothing changes."
+    assert json.loads(reply)["problems"] == ["reading it can't start new thread"]
+    assert not daemon.ended.is_set()
+
+
+async def test_no_socket_can_be_had_for_the_metrics(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    holes = [os.open("/dev/null", os.O_RDONLY) for _ in range(highest)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limit[1]))
+    try:
+        await http.listen(f"{tmp_path}/metrics", lambda: "", logging.getLogger("metrics"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        for descriptor in holes:
+            os.close(descriptor)
+    assert caplog.messages == [f"metrics_listen {tmp_path}/metrics: {os.strerror(errno.EMFILE)}"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_stands_where_we_keep_something(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is waited for, and nothing is written elsewhere."""
+    log = logging.getLogger("kept")
+    names = ["team0.fault1.jsonl", "team0.fault2.jsonl", "team0.fault3.jsonl", "team0.lacp.json", "team0.lacp.json.new"]
+    for name in names:
+        os.mkfifo(tmp_path / name) if kind == "fifo" else (tmp_path / name).symlink_to(tmp_path / f"else.{name}")
+    keep_trace("eth1: a fault", Trace({}), f"{tmp_path}/team0", log)
+    kept = SnapshotFile(f"{tmp_path}/team0.lacp.json", 5, log, boot="b", clock=lambda: 1e10)
+    kept.hand_over(Lacp(LacpConfig()), 1.0)
+    kept.update(Lacp(LacpConfig()), 1.0)
+    assert kept.handed_over is None
+    assert [name for name in os.listdir(tmp_path) if name.startswith("else")] == []
+    assert any("team0.fault3.jsonl: " in line for line in caplog.messages)

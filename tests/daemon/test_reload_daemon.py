@@ -6,12 +6,16 @@ import errno
 import json
 import signal
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
+import pytest
 import trio
+import trio.lowlevel
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.model.desired import OptionKey, SetOption
+from pyteamd.model.errors import KernelRefused
 
 
 async def apply(daemon: Running, config: Any, how: str = "apply") -> dict[str, Any]:
@@ -127,3 +131,50 @@ async def test_the_service_manager_is_told(lab: Lab) -> None:
     assert [text.split("\n")[0] for text in told] == ["READY=1", "RELOADING=1", "READY=1"]
     when_s = int(told[1].partition("MONOTONIC_USEC=")[2]) / 1e6
     assert 0 <= time.monotonic() - when_s < 60, "the kernel's clock, not the event loop's"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (lambda: KernelRefused(errno.ENOBUFS, "find link"), "find link: No buffer space available; nothing changes."),
+        (lambda: ZeroDivisionError("a fault of ours"), "the daemon's log has the trace.; nothing changes."),
+    ],
+    ids=["a refusal", "a fault"],
+)
+async def test_what_goes_wrong_at_a_sighup_costs_no_port(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], words: str
+) -> None:
+    def fails(name: str) -> NoReturn:
+        raise error()
+
+    file = lab.directory / "team0.conf"
+    file.write_text(json.dumps(ACTIVE_BACKUP))
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    await quiet()
+    with monkeypatch.context() as broken:
+        broken.setattr(lab.kernel, "find_link", fails)
+        file.write_text(json.dumps({**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {}, "spare": {}}}))
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.1)
+    assert daemon.lines[-1].lower().endswith(words.lower()), daemon.lines
+    daemon.lines.clear()
+    lab.cut("eth1")
+    await quiet()
+    assert lab.option("activeport") == lab.link("eth2").ifindex
+    signal.raise_signal(signal.SIGHUP)
+    await trio.sleep(0.1)
+    assert "in force" in daemon.lines[-1]
+
+
+async def test_a_storm_of_sighups_is_a_few_reloads(lab: Lab) -> None:
+    file = lab.directory / "team0.conf"
+    file.write_text(json.dumps(ACTIVE_BACKUP))
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    for number in range(100):
+        file.write_text(json.dumps(with_prio(number)))
+        signal.raise_signal(signal.SIGHUP)
+        if number % 10 == 0:
+            await trio.lowlevel.checkpoint()
+    await trio.sleep(0.1)
+    assert lab.option("priority", "eth2") == 99
+    assert len([line for line in daemon.lines if "in force" in line]) <= 12

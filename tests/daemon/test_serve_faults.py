@@ -75,10 +75,8 @@ async def test_a_fault_in_a_reload_is_one_teams_own(many: Any, monkeypatch: pyte
         name = f"team{number}.{('conf', 'json')[number]}"
         made.write(name, team(f"eth{number + 1}", notify_peers={"count": 7}))
     await made.hang_up()
-    assert made.teams() == ["team1"]
+    assert made.teams() == ["team0", "team1"], "a client's fault would not end it either"
     assert '"count": 7' in await made.client("team1").call("ConfigDump")
-    await trio.sleep(2 * RESTART_S)
-    assert made.teams() == ["team0", "team1"]
     assert '"count": 7' not in await made.client("team0").call("ConfigDump"), "what it had works"
     assert (made.codes, only_bugs(made)) == ([], 1)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
-from pyteamd.daemon.control.reconfigure import TAKEN_BACK
+from pyteamd.daemon.control import reconfigure
+from pyteamd.daemon.control.reconfigure import RETRY_S, TAKEN_BACK
 from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.daemon.unconfirmed import STALE_S, Before, Unconfirmed
 
@@ -142,6 +144,7 @@ class Clock:
         ('{"text": "{}", "written": 3, "choice": "", "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": [], "choice": "", "until_s": NaN, "boot": ""}', 0.0, False),
         ("[" * 100000, 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "until_s": 1' + "0" * 400 + ', "boot": ""}', 0.0, False),
     ],
 )
 def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bool, tmp_path: Path) -> None:
@@ -155,3 +158,50 @@ def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bo
     later = Unconfirmed(path, log, clock)
     later.resume()
     assert later.before == (Before("{}", ("eth1",), "") if waits else None)
+
+
+def test_a_fifo_in_its_place_holds_no_start_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "team0.unconfirmed.json")
+    left = Unconfirmed(f"{tmp_path}/team0.unconfirmed.json", logging.getLogger("nothing"), Clock())
+    left.resume()
+    assert left.before is None
+    left.begin(Before("{}", (), ""), 60.0)
+    assert (tmp_path / "team0.unconfirmed.json").is_file()
+
+
+def test_a_run_directory_that_takes_nothing_any_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Full or read-only from some moment on: what waits goes on waiting, and what is over is over."""
+    path, clock = tmp_path / "run" / "team0.unconfirmed.json", Clock()
+    path.parent.mkdir()
+    waiting = Unconfirmed(str(path), logging.getLogger("taken"), clock)
+    waiting.begin(Before("{}", (), ""), 60.0)
+    path.unlink()
+    path.mkdir()  # neither replaced by a file nor removed as one, by root either
+    clock.now_s += 60.0
+    waiting.postpone(10.0)
+    assert waiting.left_s() == 10.0
+    waiting.end()
+    assert waiting.before is None
+    assert [
+        record.getMessage() for record in caplog.records if "a restart within the hour" in record.getMessage()
+    ] != []
+    with pytest.raises(OSError, match="directory"):
+        waiting.begin(Before("{}", (), ""), 60.0)
+    assert os.listdir(path.parent) == [path.name], "no half of it is left"
+
+
+async def test_a_fault_while_it_is_taken_back_costs_no_port(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **settings: object) -> NoReturn:
+        raise ZeroDivisionError("a fault of ours")
+
+    daemon = await lab.start(kept(lab))
+    await quiet()
+    await apply(daemon, BETTER)
+    with monkeypatch.context() as broken:
+        broken.setattr(reconfigure.reload, "plan", fails)
+        await trio.sleep(61)
+    assert [line for line in daemon.lines if "cannot be taken back yet" in line] != []
+    daemon.lines.clear()
+    await trio.sleep(RETRY_S)
+    assert daemon.lines[-1] == TAKEN_BACK
+    assert lab.option("priority", "eth2") == 0

@@ -570,7 +570,7 @@ RECORDED: tuple[tuple[str, Event], ...] = (
 """What happens in a trace; short ones, for each is told again in an execution."""
 
 
-def recorded(kind: str, event: Event) -> bytes:
+def recorded(kind: str = "lacp", event: Event = BEGINNING) -> bytes:
     """A short trace: what happened, and that what it led to was done."""
     made = begun(kind)
     kept = Trace(

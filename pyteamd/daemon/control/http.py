@@ -35,8 +35,9 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
     """Answer until cancelled. An address that cannot be had is an error in the log and nothing else."""
     kind, where = listen_address(address)
     path = where if isinstance(where, str) else ""
-    opened = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    opened: socket.socket | None = None
     try:
+        opened = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if path and stat.S_ISSOCK(mode_of(path)) and not somebody_listens(path):
             os.unlink(path)
@@ -44,7 +45,8 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
         opened.listen(MAXIMUM_CONNECTIONS)
         identity = identity_of(path) if path else None
     except OSError as error:
-        opened.close()
+        if opened is not None:
+            opened.close()
         log.error("metrics_listen %s: %s", address, os.strerror(error.errno or 0))
         return
     try:

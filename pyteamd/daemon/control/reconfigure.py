@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from pyteamd.core import reload
@@ -69,13 +70,17 @@ async def config_confirm(pump: Pump, how: str) -> str:
     return json.dumps({"confirmed": how == KEEP})
 
 
-async def take_back_unconfirmed(pump: Pump) -> None:
-    """Whenever a configuration was not confirmed in time, go back to the one before. Until cancelled."""
+async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextManager[None]]) -> None:
+    """Whenever a configuration was not confirmed in time, go back to the one before. Until cancelled.
+
+    `guard`: makes a UserError of whatever is raised in it, for this shares no fate with the ports either.
+    """
     told = ""
     while True:
         before = await pump.unconfirmed.due()
         try:
-            await take_back(pump, before)
+            with guard():
+                await take_back(pump, before)
         except UserError as error:
             pump.unconfirmed.postpone(RETRY_S)
             if error.text != told:

@@ -61,9 +61,10 @@ class Usock:
         self._listener, self._identity = opened(path)
 
     def restore(self) -> bool:
-        """Make the socket again if its name was removed. Returns whether that was done. OSError."""
-        if os.path.lexists(self.path):
-            return False
+        """Make the socket again if its name was removed, or leads to what nobody listens at. Returns whether that was done. OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if identity_of(self.path) == self._identity or somebody_listens(self.path):
+                return False
         self._listener, self._identity = opened(self.path)
         self._round.cancel()
         return True
@@ -132,6 +133,8 @@ def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
     listener = socket.socket(socket.AF_UNIX, KIND)
     temporary = f"{path}.{os.getpid()}"
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # who had our number before crashed
         os.fchmod(listener.fileno(), 0o700)
         listener.bind(temporary)
         listener.listen(BACKLOG)
