@@ -37,7 +37,7 @@ _QUOTED = {char: f"\\{letter}" for letter, char in _ESCAPES.items()} | {'"': '\\
 _TOKEN = re.compile(
     r"""[ \t\n\r]*+(?:
         (?P<mark>[{}\[\]:,])
-      | (?P<string>"(?:[^"\\\x00-\x1f\ud800-\udfff]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+")
+      | (?P<string>"(?:[^"\\\x00-\x1f\ud800-\udfff]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")
       | (?P<number>-?(?:0(?![0-9])|[1-9][0-9]*+)(?:\.[0-9]++|(?!\.))(?:[eE][+-]?[0-9]++|(?![eE])))
       | (?P<word>[A-Za-z]++)
       | (?P<end>\Z)
