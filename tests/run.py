@@ -21,13 +21,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,13 +48,21 @@ EXIT_NO_WORLD = 77
 EXIT_TIMEOUT = 124
 EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4
-GUESTS_EACH = 3
-"""Parts of the kernel lane for each process."""
+PARTS_EACH = {"kernel": 3, "kernel-2": 2}
+"""Parts of these lanes for each process; of the others one."""
+BESIDE = ("nice", "-n", "10")
+"""What needs no guest runs beside them, and leaves the processors to them."""
+TABLES = ("tests/durations.json", "build/durations.json")
+"""Seconds of each test file by lane: as kept with the tests, and as measured here. Large ones are enough: the others count as a second."""
+MOST_LINES, LONGEST_LINE = 25, 400
+"""Of a failure, told again at the end."""
+DOTS = re.compile(r"[.sxFE]+ *\[ *\d+%\]\n")
 PRINTING = threading.Lock()
 REAL_TIME = ("kernel", "kernel-2", "lab")
 KERNELS = ("kernel", "kernel-2")
 OPTIONAL = ("kernel-2", "oldest", "newest")
 IN_BRACKETS = ("mypy",)
+NOT_REPEATED = ("mypy",)
 TREES = {"oldest": ".venv-oldest", "newest": ".venv-newest"}
 """Lanes with a virtual environment of their own, made by setup.sh."""
 RUNS_IN_A_ROW = 3
@@ -72,6 +81,9 @@ LANES = {
     "oldest": "not slow and not kernel and not lab",
     "newest": "not slow and not kernel and not lab",
 }
+
+
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,10 @@ class Outcome:
     """Why tests were skipped, and how many for this."""
     failures: list[str] = field(default_factory=list)
     """Node ids of the tests that failed."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """What they said, in short; also of those that passed when they were run again."""
+    files: Counter[str] = field(default_factory=Counter)
+    """Milliseconds of each test file."""
     repeated: list[str] = field(default_factory=list)
     """Those of tests that passed only when they were run again, alone."""
     lost: list[Part] = field(default_factory=list)
@@ -122,6 +138,8 @@ class Outcome:
             self.lost.append(replace(part, title=f"{part.title}{f', in {done.hung}' if done.hung else ''}"))
         self.reasons += done.reasons
         self.failures += done.failures
+        self.texts |= done.texts
+        self.files += done.files
         self.seconds += done.seconds
         self.cpu_s += done.cpu_s
         self.passed += done.passed
@@ -152,23 +170,93 @@ def kernels() -> dict[str, Kernel]:
 def run_lanes(lanes: list[str]) -> list[Outcome]:
     """Run the parts of all lanes, some at the same time, and count what their reports say."""
     outcomes = {lane: Outcome(lane) for lane in lanes}
-    with ThreadPoolExecutor(processes()) as pool:
+    treeless = {lane: outcome for lane, outcome in outcomes.items() if lane not in TREES}
+    look_ahead(treeless)
+    parts = longest_first([part for lane in treeless if not outcomes[lane].no_world for part in parts_of(lane)])
+    guests = deque(part for part in parts if part.lane in REAL_TIME)
+    plain = deque(part for part in parts if part.lane not in REAL_TIME)
+    most, beside = processes(), BESIDE if guests else ()
+    with ThreadPoolExecutor(most + 3) as pool:
         made = pool.submit(make_trees, [lane for lane in lanes if lane in TREES])
-        running: list[tuple[Part, Future[Outcome]]] = []
-        for tree in (False, True):  # what has no tree of its own runs while the trees are made
-            if tree:
-                made.result()
-            some = {lane: outcomes[lane] for lane in lanes if (lane in TREES) is tree}
-            look_ahead(some)
-            parts = [part for lane in some if not some[lane].no_world for part in parts_of(lane)]
-            running += [(part, pool.submit(run_part, part)) for part in parts]
-        for part, future in running:
-            outcomes[part.lane].add(part, future.result())
-    for lane in REAL_TIME:
-        if lane in outcomes and not outcomes[lane].no_world:
+        late = pool.submit(parts_in_trees, outcomes, made)
+        workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
+        if guests:  # one more: a guest waits half of its time
+            workers.append(pool.submit(work, (plain,), late, beside))
+        pairs = [pair for worker in workers for pair in worker.result()]
+        for part, done in sorted(pairs, key=lambda pair: pair[0].title):
+            outcomes[part.lane].add(part, done)
+    for lane in outcomes:
+        if lane not in NOT_REPEATED and not outcomes[lane].no_world:
             repeat(outcomes[lane])
     remember(outcomes)
+    measured(outcomes)
     return list(outcomes.values())
+
+
+def parts_in_trees(outcomes: dict[str, Outcome], made: Future[None]) -> deque[Part]:
+    """What has a tree of its own runs when the trees are made."""
+    made.result()
+    some = {lane: outcome for lane, outcome in outcomes.items() if lane in TREES}
+    look_ahead(some)
+    return deque(longest_first([part for lane in some if not some[lane].no_world for part in parts_of(lane)]))
+
+
+def work(queues: tuple[deque[Part], ...], late: Future[deque[Part]], beside: Words) -> list[tuple[Part, Outcome]]:
+    """Run the parts of these queues, one queue after the other, and of the one that comes late, until there are none left."""
+    done = []
+    for queue in (*queues, late):
+        parts = queue.result() if isinstance(queue, Future) else queue
+        while part := next_of(parts):
+            done.append((part, run_part(part, beside)))
+    return done
+
+
+def next_of(parts: deque[Part]) -> Part | None:
+    """Others take from it, too."""
+    try:
+        return parts.popleft()
+    except IndexError:
+        return None
+
+
+def durations() -> dict[str, dict[str, float]]:
+    """Seconds of each test file by lane."""
+    tables: dict[str, dict[str, float]] = {}
+    for name in TABLES:
+        with contextlib.suppress(OSError, ValueError):
+            for lane, files in json.loads((ROOT / name).read_text()).items():
+                tables[lane] = tables.get(lane, {}) | files
+    return tables
+
+
+def longest_first(parts: list[Part]) -> list[Part]:
+    """So that no part is the last alone for long."""
+    known = durations()
+    return sorted(parts, key=lambda part: -sum(known.get(part.lane, {}).get(file, 1.0) for file in part.files))
+
+
+def dealt(lane: str, files: list[str], number: int) -> list[list[str]]:
+    """The files in so many parts of about the same length."""
+    known = durations().get("fast" if lane in TREES else lane, {})
+    parts: list[list[str]] = [[] for _ in range(number)]
+    lengths = [0.0] * number
+    for file in sorted(files, key=lambda file: -known.get(file, 1.0)):
+        shortest = lengths.index(min(lengths))
+        parts[shortest].append(file)
+        lengths[shortest] += known.get(file, 1.0)
+    return [part for part in parts if part]
+
+
+def measured(outcomes: dict[str, Outcome]) -> None:
+    """Keep how long the files took, for the next run."""
+    known = durations()
+    for outcome in outcomes.values():
+        files = {name: round(milliseconds / 1000, 1) for name, milliseconds in outcome.files.items()}
+        if files and outcome.lane not in TREES:
+            known[outcome.lane] = known.get(outcome.lane, {}) | files
+    with contextlib.suppress(OSError):
+        (ROOT / TABLES[-1]).parent.mkdir(exist_ok=True)
+        (ROOT / TABLES[-1]).write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def make_trees(lanes: list[str]) -> None:
@@ -205,19 +293,19 @@ def remember(outcomes: dict[str, Outcome]) -> None:
     except (OSError, ValueError):
         before = {}
     for outcome in outcomes.values():
-        if outcome.lane not in REAL_TIME or outcome.no_world:
+        if outcome.lane in NOT_REPEATED or outcome.no_world:
             continue
         names = {f"{outcome.lane} {name}" for name in outcome.repeated}
         others = {key: count for key, count in before.items() if key.split()[0] != outcome.lane}
         before = others | {name: before.get(name, 0) + 1 for name in names}
-        outcome.too_often = sorted(name.split()[1] for name in names if before[name] >= RUNS_IN_A_ROW)
+        outcome.too_often = sorted(name.partition(" ")[2] for name in names if before[name] >= RUNS_IN_A_ROW)
     with contextlib.suppress(OSError):
         MEMORY.parent.mkdir(exist_ok=True)
         MEMORY.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
 def repeat(outcome: Outcome) -> None:
-    """Run again, alone, what failed beside other guests: the real kernel is a real-time world, and this machine has other masters too.
+    """Run again, alone, what failed beside others: the real kernel is a real-time world, and this machine has other masters too.
 
     Twice at most, and the last line names it. A part that ended without a report is run again as a whole.
     """
@@ -231,6 +319,7 @@ def repeat(outcome: Outcome) -> None:
             again = run_part(Part(outcome.lane, f"{outcome.lane}, again and alone, {attempt + 1}: {name}", [name]))
             outcome.seconds += again.seconds
             outcome.cpu_s += again.cpu_s
+            outcome.texts |= again.texts
             if again.status == 0 and again.passed:
                 outcome.passed += again.passed
                 outcome.repeated.append(name)
@@ -239,13 +328,15 @@ def repeat(outcome: Outcome) -> None:
             outcome.failures.append(name)
 
 
-def run_part(part: Part) -> Outcome:
-    """Run one part, print what it said, count."""
+def run_part(part: Part, beside: Words = ()) -> Outcome:
+    """Run one part, print what it said, count. `beside` stands before the command of what needs no guest."""
     outcome = Outcome(part.lane)
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
         running = Path(name) / "running"
         command = command_for(part.lane, part.files, Path(name))
+        if part.lane not in REAL_TIME:
+            command = [*beside, *command]
         output, status, outcome.cpu_s = supervised(
             command, {**os.environ, "PYTEAMD_RUNNING": str(running)}, Path(name) / "report.xml"
         )
@@ -254,7 +345,7 @@ def run_part(part: Part) -> Outcome:
         outcome.hung = running.read_text() if running.exists() else ""
         for report in sorted(Path(name).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
-    said = f"== {part.title}\n{output.decode(errors='replace')}"
+    said = f"== {part.title}\n{DOTS.sub('', output.decode(errors='replace'))}"
     with PRINTING:
         print(said, flush=True)
     return outcome
@@ -296,10 +387,10 @@ def parts_of(lane: str) -> list[Part]:
         return [Part(lane, lane, [])]
     places = ("tests/kernel",) if lane in KERNELS else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
-    files = [str(path.relative_to(ROOT)) for path in sorted(paths, key=lambda path: (-path.stat().st_size, path))]
-    most = len(files) if lane == "lab" else processes() * (GUESTS_EACH if lane in KERNELS else 1)
-    dealt = [files[number::most] for number in range(most)]
-    return [Part(lane, f"{lane}, part {number} of {most}", part) for number, part in enumerate(dealt, start=1) if part]
+    files = sorted(str(path.relative_to(ROOT)) for path in paths)
+    most = len(files) if lane == "lab" else processes() * PARTS_EACH.get(lane, 1)
+    parts = dealt(lane, files, most)
+    return [Part(lane, f"{lane}, part {number} of {len(parts)}", part) for number, part in enumerate(parts, start=1)]
 
 
 def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
@@ -328,14 +419,38 @@ def quote(word: str) -> str:
 def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element | None]) -> None:
     """Counts and reasons from a JUnit report."""
     for case in report.iter("testcase"):
+        file = f"{case.get('classname', '').replace('.', '/')}.py"
+        outcome.files[file] += int(1000 * float(case.get("time", 0)))
         skipped = case.find("skipped")
+        wrong = case.find("failure") if case.find("error") is None else case.find("error")
         if skipped is not None:
             outcome.skipped += 1
             outcome.reasons[skipped.get("message", "no reason given")] += 1
-        elif case.find("failure") is not None or case.find("error") is not None:
-            outcome.failures.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}")
+        elif wrong is not None:
+            outcome.failures.append(f"{file}::{case.get('name')}")
+            outcome.texts[outcome.failures[-1]] = in_short(wrong.text or "")
         else:
             outcome.passed += 1
+
+
+def in_short(text: str) -> str:
+    """Of a failure: what pytest marks as its explanation, and where it was; of what says it otherwise, the end."""
+    lines = text.splitlines()
+    marked = [line for line in lines if line.startswith("E  ")] or lines[-5:]
+    if len(marked) > MOST_LINES:
+        marked = [*marked[: MOST_LINES - 6], "  […]", *marked[-5:]]
+    places = [line for line in lines if re.match(r"\S+\.py:\d+: ", line)]
+    return "\n".join(line[:LONGEST_LINE] for line in (*marked, *places[-2:]))
+
+
+def told_again(outcomes: list[Outcome]) -> str:
+    """What each test said that failed, also where it passed later: of a long run only the end may be at hand."""
+    said = []
+    for outcome in outcomes:
+        for name, text in outcome.texts.items():
+            later = ", passed when it was run again" if name in outcome.repeated else ""
+            said.append(f"-- {outcome.lane}: {name}{later}\n{text}\n")
+    return "".join(["== what failed, in short\n", *said]) if said else ""
 
 
 def summary(outcomes: list[Outcome]) -> tuple[str, bool]:
@@ -371,7 +486,9 @@ def main() -> int:
         print(f"no lane {unknown[0]!r}; there are: {', '.join(LANES)}", file=sys.stderr)
         return 2
     began = time.monotonic()
-    text, well = summary(run_lanes(lanes))
+    outcomes = run_lanes(lanes)
+    print(told_again(outcomes), end="")
+    text, well = summary(outcomes)
     if not LONG and {"slow", *KERNELS} & set(lanes):
         text += " · more seeds, configurations and longer forms: make long"
     print(f"{text} · {time.monotonic() - began:.0f} s in all")

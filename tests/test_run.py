@@ -13,7 +13,7 @@ import pytest
 import run
 from run import Outcome, Part
 
-TEST = "tests/kernel/test_x.py::test_y"
+TEST = "tests/kernel/test_x.py::test_y[a b]"
 OTHER = "tests/kernel/test_x.py::test_z"
 WELL = Outcome("kernel", passed=1)
 FAILED = Outcome("kernel", status=1, passed=5, failures=[TEST])
@@ -57,10 +57,11 @@ def told(
     monkeypatch.setattr(run, "kernels", dict)
     monkeypatch.setattr(run, "make_trees", list)
     monkeypatch.setattr(run, "MEMORY", memory / "repeated.json")
+    monkeypatch.setattr(run, "TABLES", (str(memory / "kept.json"), str(memory / "measured.json")))
     monkeypatch.setattr(run, "parts_of", lambda lane: [Part(lane, str(number), []) for number in range(len(parts))])
     repeats = iter(again)
 
-    def run_part(part: Part) -> Outcome:
+    def run_part(part: Part, beside: tuple[str, ...] = ()) -> Outcome:
         return parts[int(part.title)] if part.title.isdigit() else next(repeats)
 
     monkeypatch.setattr(run, "run_part", run_part)
@@ -77,6 +78,51 @@ def test_a_repetition_three_runs_in_a_row_is_a_failure(monkeypatch: pytest.Monke
     said, _ = [told(*repeated, monkeypatch, tmp_path) for _ in range(3)][-1]
     assert f"FAILED, FOR THE 3RD TIME IN A ROW ONLY WHEN RUN AGAIN: {TEST}" in said
     assert ", 1 failed, " in said
+
+
+def test_other_lanes_are_repeated_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said, well = told([replace(FAILED, lane="fast")], [WELL], monkeypatch, tmp_path, lane="fast")
+    assert well
+    assert f"fast 6 passed in 0 s (only when run again, alone: {TEST})" in said
+
+
+REPORT = """
+<testsuites><testsuite>
+<testcase classname="tests.cli.test_x" name="test_y" time="2.5"><failure message="m">
+    def test_y():
+&gt;       assert 1 == 2
+E       assert 1 == 2
+
+tests/cli/test_x.py:3: AssertionError
+</failure></testcase>
+<testcase classname="tests.cli.test_x" name="test_z" time="0.5" />
+</testsuite></testsuites>
+"""
+
+
+def test_a_failure_is_told_again_at_the_end() -> None:
+    outcome = Outcome("fast")
+    run.count(outcome, run.ElementTree.ElementTree(run.ElementTree.fromstring(REPORT)))
+    assert outcome.files == {"tests/cli/test_x.py": 3000}
+    assert run.told_again([outcome]) == (
+        "== what failed, in short\n-- fast: tests/cli/test_x.py::test_y\n"
+        "E       assert 1 == 2\ntests/cli/test_x.py:3: AssertionError\n"
+    )
+    outcome.repeated = ["tests/cli/test_x.py::test_y"]
+    assert "test_y, passed when it was run again\n" in run.told_again([outcome])
+    assert run.in_short("\n".join(f"E   {number}" for number in range(1000))).count("\n") < run.MOST_LINES
+    assert run.told_again([Outcome("fast")]) == ""
+
+
+def test_the_longest_files_are_dealt_first_and_evenly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run, "TABLES", (str(tmp_path / "kept.json"), str(tmp_path / "measured.json")))
+    (tmp_path / "kept.json").write_text('{"kernel": {"a": 9.0, "b": 5.0, "c": 5.0, "d": 0.5}}')
+    assert run.dealt("kernel", ["a", "b", "c", "d", "new"], 2) == [["a", "new", "d"], ["b", "c"]]
+    (tmp_path / "measured.json").write_text('{"kernel": {"a": 1.0}}')
+    assert run.dealt("kernel", ["a", "b", "c"], 2) == [["b", "a"], ["c"]]
+    assert run.dealt("fast", ["a"], 3) == [["a"]]
+    parts = [Part("kernel", name, [name]) for name in "abcd"]
+    assert [part.title for part in run.longest_first(parts)] == ["b", "c", "a", "d"]
 
 
 def test_what_cannot_be_had_is_said_and_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

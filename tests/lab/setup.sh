@@ -101,7 +101,8 @@ install_packages() {
 }
 
 usable_python() { # the first interpreter that is new enough and can make a virtual environment
-    for python in ${PYTHON:-} python3 /usr/bin/python3; do
+    # The system's before another one in PATH: it is what users have, and often the only one that was built to be quick.
+    for python in ${PYTHON:-} /usr/bin/python3 python3; do
         if "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$python"
             return
