@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+UNKNOWN_OPTION = "unknown option."
+"""What the C programs say behind that message."""
 UNKNOWN = "?"
 """Given instead of an option that could not be read; the message has been issued."""
 

@@ -22,6 +22,7 @@ import socket
 import stat
 
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport
+from pyteamd.model.limits import SOCKET_PATH_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ SUFFIX = ".sock"
 TRANSPORTS = ("usock", "dbus")
 """In the order they are tried."""
 
-_SOCKET_PATH_MAX = 107
 _MALFORMED = ("cli_usock_process_msg", "usock: Incomplete message.\n")
 
 
@@ -59,7 +59,7 @@ class UnixSocket(Transport):
     name = "usock"
 
     def __init__(self, team: str, run_dir: str, timeout_s: float) -> None:
-        path = to_bytes(f"{run_dir.rstrip('/')}/{team}{SUFFIX}")[:_SOCKET_PATH_MAX]
+        path = to_bytes(f"{run_dir.rstrip('/')}/{team}{SUFFIX}")[:SOCKET_PATH_MAX]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(timeout_s)
         try:

@@ -18,8 +18,8 @@ import trio
 
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.read_file import owned, read_file
+from pyteamd.model.limits import LONGEST_TRIAL_S
 
-LONGEST_S = 86400.0
 STALE_S = 3600.0
 """A daemon that comes back so long after the moment does not take anything back: things have moved on."""
 MAXIMUM_OCTETS = 1 << 22
@@ -95,7 +95,7 @@ class Unconfirmed:
         now = self._clock()
         here = boot_id()
         other_boot = bool(boot and here and boot != here)
-        if other_boot or not now - STALE_S <= until_s <= now + LONGEST_S:
+        if other_boot or not now - STALE_S <= until_s <= now + LONGEST_TRIAL_S:
             self._log.warning("%s is ignored: the time to confirm ended long ago", self._path)
             self.end()
             return

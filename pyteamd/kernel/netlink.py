@@ -17,9 +17,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 import time
-from array import array
 from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from typing import Final
@@ -32,7 +30,15 @@ from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.framing import Malformed, Message, messages
 from pyteamd.kernel.packet import PacketSocket
 from pyteamd.kernel.requests import Requests
-from pyteamd.kernel.sockets import ADD_MEMBERSHIP, DATAGRAM, GENERIC, ROUTE, SOL_NETLINK, set_receive_buffer
+from pyteamd.kernel.sockets import (
+    ADD_MEMBERSHIP,
+    DATAGRAM,
+    GENERIC,
+    ROUTE,
+    SOL_NETLINK,
+    attach_filter,
+    set_receive_buffer,
+)
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, PortGone, PortSeen, Resync
@@ -53,7 +59,6 @@ _FOREIGN_INTERVAL_S: Final = 0.05
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
 _MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
 _IFINDEX_AT: Final = 20
-_SO_ATTACH_FILTER: Final = 26
 
 Batch = list[tuple[int, KernelEvent]]
 
@@ -124,9 +129,7 @@ class EventSocket:
         self._attach(filter_of_links(links, False) if len(links) <= _MOST_IN_FILTER else _NOTHING)
 
     def _attach(self, octets: bytes) -> None:
-        program = array("B", octets)
-        address, size = program.buffer_info()
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+        attach_filter(self.socket, octets)
 
     def close(self) -> None:
         """Close the socket."""

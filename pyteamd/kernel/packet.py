@@ -12,7 +12,6 @@ A link that goes down gives one ENETDOWN, and the socket lives on; a link that i
 
 from __future__ import annotations
 
-import array
 import errno
 import fcntl
 import os
@@ -24,9 +23,11 @@ from typing import Final
 
 import trio
 
+from pyteamd.kernel.sockets import attach_filter
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import UNTOLD_VLAN, FrameSeen
+from pyteamd.wire.ethernet import HEADER_LENGTH, VLAN_ID_MASK
 from pyteamd.wire.frame_filter import ANY_VLAN
 
 LONGEST_FRAME: Final = 2048
@@ -34,15 +35,12 @@ LONGEST_FRAME: Final = 2048
 
 _FRAMES_PER_ROUND: Final = 16
 _BIND_ATTEMPTS: Final = 3
-_HEADER: Final = 14
 _ETH_P_ALL: Final = 0x0003
 _TAGS: Final = (0x8100, 0x88A8)
-_VLAN_ID: Final = 0x0FFF
 
 _SOCKADDR_LL: Final = struct.Struct("=HHiHBB8s")  # family, protocol, ifindex, …
 _SIOCGIFNAME: Final = 0x8910
 _IFREQ: Final = struct.Struct("=16si20x")  # name, ifindex
-_SO_ATTACH_FILTER: Final = 26
 _SOL_PACKET: Final = 263
 _ADD_MEMBERSHIP, _AUXDATA, _IGNORE_OUTGOING = 1, 8, 23
 _MR_MULTICAST, _MR_UNICAST = 0, 3
@@ -140,17 +138,17 @@ class PacketSocket:
 
 def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:
     """A received frame; `tag` is the VLAN TCI that came beside it. None when it is too short for its headers."""
-    if len(octets) < _HEADER:
+    if len(octets) < HEADER_LENGTH:
         return None
     ethertype = int.from_bytes(octets[12:14])
-    payload_at = _HEADER
+    payload_at = HEADER_LENGTH
     if tag is None and ethertype in _TAGS:
-        if len(octets) < _HEADER + 4:
+        if len(octets) < HEADER_LENGTH + 4:
             return None
         tag = int.from_bytes(octets[14:16])
         ethertype = int.from_bytes(octets[16:18])
         payload_at += 4
-    vlan = None if tag is None else tag & _VLAN_ID
+    vlan = None if tag is None else tag & VLAN_ID_MASK
     return FrameSeen(ifindex, octets[:6], octets[6:12], ethertype, vlan, octets[payload_at:])
 
 
@@ -158,7 +156,7 @@ def _prepare(sock: socket.socket, tap: Tap) -> None:
     """Filter and options of a socket that is still deaf."""
     from pyteamd.wire.bpf import filter_of  # not every team listens to frames
 
-    _attach(sock, filter_of(tap.frames))
+    attach_filter(sock, filter_of(tap.frames))
     sock.setsockopt(_SOL_PACKET, _AUXDATA, 1)
     try:
         sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
@@ -180,15 +178,9 @@ def _hold_udp_port(port: int) -> list[socket.socket]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            _attach(sock, _TAKE_NOTHING)
+            attach_filter(sock, _TAKE_NOTHING)
             sock.bind(("", port))
     return held
-
-
-def _attach(sock: socket.socket, program: bytes) -> None:
-    held = array.array("B", program)
-    address, size = held.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
 
 
 def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:

@@ -20,6 +20,7 @@ from pyteamd.kernel.sockets import GENERIC, ROUTE, NetlinkError, RequestSocket
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
+from pyteamd.model.limits import NAME_MAX
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
@@ -28,7 +29,7 @@ _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial us
 _HINTS: Final = {
     ("create", errno.EOPNOTSUPP): "the kernel has no team driver; is its module installed? try: modprobe team",
     ("create", errno.EEXIST): "a link of that name exists: -o takes it over, -r replaces it",
-    ("create", errno.EINVAL): f"a name has 1 to {rtnl.MAX_NAME} octets, without blanks and slashes",
+    ("create", errno.EINVAL): f"a name has 1 to {NAME_MAX} octets, without blanks and slashes",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
 }
 
@@ -76,7 +77,7 @@ class Requests:
         """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
         what = f"create team device {name}"
         octets = spellings(name)[-1]
-        if not 0 < len(octets) <= rtnl.MAX_NAME:
+        if not 0 < len(octets) <= NAME_MAX:
             raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
         try:
             self._links.request(rtnl.create(octets, "team"))

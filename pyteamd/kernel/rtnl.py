@@ -27,6 +27,7 @@ from pyteamd.kernel.framing import (
 )
 from pyteamd.kernel.pyroute2_codec import nla, nlmsg
 from pyteamd.model.events import LinkSeen
+from pyteamd.model.limits import NAME_MAX
 
 NEWLINK: Final = 16
 DELLINK: Final = 17
@@ -34,8 +35,6 @@ GETLINK: Final = 18
 GROUP_LINK: Final = 1
 """RTNLGRP_LINK."""
 
-MAX_NAME: Final = 15
-"""Octets of the name of an interface (IFNAMSIZ less the terminator)."""
 MAX_ALTNAME: Final = 127
 """Octets of an alternative name (ALTIFNAMSIZ less the terminator)."""
 
@@ -96,7 +95,7 @@ def get_link(ifindex: int) -> bytes:
 
 def find_link(name: bytes) -> bytes:
     """Ask for the link of a name, an alternative one or its own; the latter have at most 15 octets."""
-    kind = "IFLA_IFNAME" if len(name) <= MAX_NAME else "IFLA_ALT_IFNAME"
+    kind = "IFLA_IFNAME" if len(name) <= NAME_MAX else "IFLA_ALT_IFNAME"
     return _encode(GETLINK, F_REQUEST, 0, ("IFLA_EXT_MASK", _SKIP_STATISTICS), (kind, name))
 
 

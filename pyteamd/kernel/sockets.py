@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import struct
+from array import array
 from threading import Lock
 from typing import Final
 
@@ -40,6 +41,7 @@ DATAGRAM: Final = 65536
 """Room for the largest datagram: dumps come in pieces of at most 32 KiB."""
 
 _CAP_ACK, _EXT_ACK = 10, 11
+_SO_ATTACH_FILTER: Final = 26
 _SO_RCVBUFFORCE: Final = 33
 _REQUEST_BUFFER: Final = 1 << 21  # an answer of many messages is all made before the first is read
 _PATIENCE_S: Final = 10  # against a kernel that never answers: an error is better than a hang
@@ -55,6 +57,13 @@ class NetlinkError(Exception):
         super().__init__(reason + (f": {explanation}" if explanation else ""))
         self.errno = code
         self.explanation = explanation
+
+
+def attach_filter(sock: socket.socket, program: bytes) -> None:
+    """Let the kernel ask this program of every message or frame."""
+    held = array("B", program)
+    address, size = held.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
 
 
 def set_receive_buffer(sock: socket.socket, size: int) -> None:

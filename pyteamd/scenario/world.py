@@ -39,8 +39,47 @@ class Sent:
     text: str
 
 
-class World(ABC):
-    """Links, a kernel, a daemon and a clock. Interfaces are known by name. Methods raise CommandError.
+class Links(ABC):
+    """Links of a network namespace, and people and programs who change them behind the back of a daemon.
+
+    Interfaces are known by name. When a method returns, the change has been made.
+    """
+
+    @abstractmethod
+    def set_peer(self, name: str, up: bool) -> None:
+        """The far end of the link goes up or down, so the link gains or loses its carrier."""
+
+    @abstractmethod
+    def set_admin(self, name: str, up: bool) -> None:
+        """`ip link set … up|down`."""
+
+    @abstractmethod
+    def set_mac(self, name: str, mac: bytes) -> None:
+        """`ip link set … address …`."""
+
+    @abstractmethod
+    def rename(self, name: str, new: str) -> None:
+        """`ip link set … name …`, down and up again where the link is up."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """`ip link delete …`."""
+
+    @abstractmethod
+    def move_away(self, name: str) -> None:
+        """`ip link set … netns …`: the link goes to another name space."""
+
+    @abstractmethod
+    def set_master(self, name: str, team: str) -> None:
+        """`ip link set … master …`; "" for nomaster."""
+
+    @abstractmethod
+    def set_option(self, key: OptionKey, value: OptionValue) -> None:
+        """Another program sets an option of the team. Names: see `ifindex_of`."""
+
+
+class World(Links):
+    """Links, a kernel, a daemon and a clock. Methods raise CommandError.
 
     What only a simulation can do has a default that says so.
     """
@@ -65,39 +104,11 @@ class World(ABC):
     def make_port(self, name: str, speed_mbps: int, duplex: int) -> None:
         """A link, administratively down, wired to a peer that is up."""
 
-    @abstractmethod
-    def set_peer(self, name: str, up: bool) -> None:
-        """Carrier of the link, by its far end."""
-
-    @abstractmethod
-    def set_admin(self, name: str, up: bool) -> None:
-        """`ip link set … up|down`."""
-
-    @abstractmethod
-    def set_mac(self, name: str, mac: bytes) -> None:
-        """`ip link set … address …`."""
-
-    @abstractmethod
-    def rename(self, name: str, new: str) -> None:
-        """`ip link set … name …`, down and up again where the link is up."""
-
-    @abstractmethod
-    def delete(self, name: str) -> None:
-        """`ip link delete …`."""
-
     def remake(self, name: str, times: int) -> None:
         """The link is deleted and made again as `make_port` makes it, as fast as can be."""
         for _ in range(times):
             self.delete(name)
             self.make_port(name, 10000, 1)
-
-    @abstractmethod
-    def set_master(self, name: str, team: str) -> None:
-        """`ip link set … master …`; "" for nomaster."""
-
-    @abstractmethod
-    def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        """Another program sets an option of the team. Names: see `ifindex_of`."""
 
     @abstractmethod
     def ifindex_of(self, name: str) -> int:
@@ -153,10 +164,6 @@ class World(ABC):
 
     def switch_apart(self) -> None:
         """Before all else: the driver has `rx_enabled` and `tx_enabled`."""
-        raise CommandError("not in this world")
-
-    def move_away(self, name: str) -> None:
-        """The link goes to another name space."""
         raise CommandError("not in this world")
 
     def overrun(self) -> None:

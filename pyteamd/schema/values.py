@@ -9,13 +9,8 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from pyteamd.model.limits import NAME_MAX, SOCKET_PATH_MAX
 from pyteamd.wire.ethernet import parse_mac
-
-NAME_MAX = 15
-"""Bytes of an interface name (IFNAMSIZ less the terminator)."""
-
-SOCKET_PATH_MAX = 107
-"""Octets of a unix socket's path (sun_path less the terminator)."""
 
 MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*){5}$"
 """The usual ways to write a hardware address, for editors."""

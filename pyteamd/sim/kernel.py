@@ -18,6 +18,7 @@ from typing import ClassVar, TypeAlias
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import ETHERNET, CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, Refused, Resync
+from pyteamd.model.limits import NAME_MAX
 from pyteamd.sim.link import NO_HARDWARE, SimLink, link_seen
 from pyteamd.sim.net import SimNet, SimSocket
 from pyteamd.sim.team import Refusal, SimTeam
@@ -25,7 +26,6 @@ from pyteamd.sim.team import Refusal, SimTeam
 BRIDGE, BOND, TUN = "bridge", "bond", "tun"
 LINKS = "link"
 TEAMS = "team"
-IFNAME_MAX = 15
 
 Announced: TypeAlias = tuple[int, KernelEvent]
 
@@ -90,7 +90,7 @@ class SimKernel:
     def create_team(self, name: str) -> int:
         if self._by_name(name):
             raise KernelRefused(errno.EEXIST, f"create team device {name}")
-        if not 0 < len(name) <= IFNAME_MAX or "/" in name or any(c.isspace() for c in name) or name in (".", ".."):
+        if not 0 < len(name) <= NAME_MAX or "/" in name or any(c.isspace() for c in name) or name in (".", ".."):
             raise KernelRefused(errno.EINVAL, f"create team device {name}")
         ifindex = self._next_ifindex
         link = self._new_link(name, b"\x02\x7e\xa0\x00" + ifindex.to_bytes(2, "big"), "team")

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from pyteamd.core.port import SPEED_UNKNOWN, Port
 from pyteamd.core.team import Team
 from pyteamd.linkwatch.base import Watcher
-from pyteamd.model.errors import NOT_SUPPORTED, UserError
+from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import LinkSeen, UserSet
 
 Tree: TypeAlias = dict[str, Any]
@@ -23,7 +23,6 @@ SETTABLE = (
 )
 MALFORMED_PATH = "a path to an item of a port is ports.NAME.…, with the name in double quotes where it has dots"
 MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")
-MALFORMED_SET = ("ItemValueSetFail", "Failed to set item value.")
 
 
 def state(team: Team) -> Tree:
@@ -98,7 +97,7 @@ def get_item(team: Team, path: str) -> str:
 
 def set_request(team: Team, path: str, value: str) -> UserSet:
     """The event for a request to set an item. UserError: no such item, or nothing that can be set."""
-    keys = split_path(team, path, MALFORMED_SET)
+    keys = split_path(team, path, SET_FAILED)
     find(state(team), keys)
     match keys:
         case ["setup", "debug_level"] | ["runner", *_]:

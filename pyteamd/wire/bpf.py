@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pyteamd.wire.ethernet import VLAN_ID_MASK
+from pyteamd.wire.ethernet import HEADER_LENGTH, VLAN_ID_MASK
 from pyteamd.wire.frame_filter import ANY_VLAN, FrameFilter
 
 # Opcodes of include/uapi/linux/bpf_common.h, class, size, mode and source in one, as far as we write them.
@@ -101,7 +101,6 @@ def _distance(label: str, at: int, places: dict[str, int]) -> int:
 
 # Filters
 
-_HEADER: Final = 14
 _LOADS: Final = {1: LD_BYTE, 2: LD_HALF, 4: LD_WORD}
 
 
@@ -111,7 +110,7 @@ def filter_of(frames: FrameFilter) -> bytes:
     lines += [Op(LD_HALF, 12), Op(JEQ, frames.ethertype, "", "drop")]
     for number, field in enumerate(frames.fields):
         found = f"field {number}"
-        lines.append(Op(_LOADS[field.size], _HEADER + field.at))
+        lines.append(Op(_LOADS[field.size], HEADER_LENGTH + field.at))
         lines += [Op(AND, field.mask)] if field.mask else []
         lines += [*(Op(JEQ, value, found) for value in field.values), Op(JUMP, jt="drop"), found]
     if frames.vlan != ANY_VLAN:

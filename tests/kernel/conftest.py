@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from contract_world import World
-from sim_world import SimWorld
+from contract_world import ContractWorld
+from sim_world import SimContractWorld
 
 KIND = os.environ.get("LAB_KIND", "")
 PART = os.environ.get("PYTEAMD_KERNEL", "all")
@@ -43,13 +43,13 @@ def not_here(item: pytest.Item) -> str:
 
 
 @pytest.fixture(params=["sim", "sim-independent", pytest.param("real", marks=pytest.mark.kernel)])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[ContractWorld]:
     """One empty world. Each mode of the simulated driver has its real kernel."""
     if request.param == "real":
         from real_world import RealWorld
 
-        made: World = RealWorld()
+        made: ContractWorld = RealWorld()
     else:
-        made = SimWorld(independent=request.param == "sim-independent")
+        made = SimContractWorld(independent=request.param == "sim-independent")
     yield made
     made.close()

@@ -10,7 +10,7 @@ import random
 
 import pytest
 import trio
-from contract_world import World
+from contract_world import ContractWorld
 from facts import Facts
 
 from pyteamd.model.desired import OptionKey, SetCarrier, SetMac, SetMember, SetOption, Tap
@@ -32,7 +32,7 @@ from pyteamd.wire import slow
 MAC = bytes.fromhex("025e00000042")
 
 
-def team_of(world: World, mode: str = "activebackup", name: str = "team0", *ports: str) -> Facts:
+def team_of(world: ContractWorld, mode: str = "activebackup", name: str = "team0", *ports: str) -> Facts:
     """A watched team of `mode` with these links as ports."""
     team = world.kernel.create_team(name)
     world.kernel.watch_team(team)
@@ -42,7 +42,7 @@ def team_of(world: World, mode: str = "activebackup", name: str = "team0", *port
     return Facts(world.kernel, team)
 
 
-async def pair_of(world: World, mode: str = "activebackup") -> tuple[Facts, int, int]:
+async def pair_of(world: ContractWorld, mode: str = "activebackup") -> tuple[Facts, int, int]:
     """A settled team with two ports, eth1 and eth2, whose links are up."""
     facts = team_of(world, mode, "team0", "eth1", "eth2")
     first, second = (world.kernel.find_link(name) for name in ("eth1", "eth2"))
@@ -58,11 +58,11 @@ async def pair_of(world: World, mode: str = "activebackup") -> tuple[Facts, int,
 
 
 @pytest.mark.parametrize("name", ["nosuch", "", "a-name-of-more-than-15"])
-def test_no_such_link(world: World, name: str) -> None:
+def test_no_such_link(world: ContractWorld, name: str) -> None:
     assert world.kernel.find_link(name) is None
 
 
-def test_find_link(world: World) -> None:
+def test_find_link(world: ContractWorld) -> None:
     ifindex = world.make_link("eth1")
     link = world.kernel.find_link("eth1")
     assert link
@@ -73,7 +73,7 @@ def test_find_link(world: World) -> None:
     assert loopback.mac == bytes(6)
 
 
-def test_create_and_delete(world: World) -> None:
+def test_create_and_delete(world: ContractWorld) -> None:
     team = world.kernel.create_team("team0")
     link = world.kernel.find_link("team0")
     assert link
@@ -85,7 +85,7 @@ def test_create_and_delete(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["team0", "eth1"])
-def test_create_what_exists(world: World, name: str) -> None:
+def test_create_what_exists(world: ContractWorld, name: str) -> None:
     world.kernel.create_team("team0")
     world.make_link("eth1")
     with pytest.raises(KernelRefused) as refused:
@@ -94,13 +94,13 @@ def test_create_what_exists(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "a-name-of-more-than-15"])
-def test_create_with_a_bad_name(world: World, name: str) -> None:
+def test_create_with_a_bad_name(world: ContractWorld, name: str) -> None:
     with pytest.raises(KernelRefused) as refused:
         world.kernel.create_team(name)
     assert refused.value.errno == errno.EINVAL
 
 
-def test_delete_loopback(world: World) -> None:
+def test_delete_loopback(world: ContractWorld) -> None:
     loopback = world.kernel.find_link("lo")
     assert loopback
     with pytest.raises(KernelRefused) as refused:
@@ -108,7 +108,7 @@ def test_delete_loopback(world: World) -> None:
     assert refused.value.errno == errno.EOPNOTSUPP
 
 
-def test_no_team_device(world: World) -> None:
+def test_no_team_device(world: ContractWorld) -> None:
     link = world.make_link("eth1")
     with pytest.raises(KernelRefused) as refused:
         world.kernel.watch_team(link)
@@ -122,7 +122,7 @@ def test_no_team_device(world: World) -> None:
             world.kernel.apply(number, [SetCarrier(True)])
 
 
-async def test_adopt_a_team_with_ports(world: World) -> None:
+async def test_adopt_a_team_with_ports(world: ContractWorld) -> None:
     facts, first, second = await pair_of(world)
     dump = world.kernel.dump(facts.team)
     assert {port.ifindex for port in dump.ports} == {first, second}
@@ -133,7 +133,7 @@ async def test_adopt_a_team_with_ports(world: World) -> None:
 # WantedPorts
 
 
-async def test_enslave_and_release(world: World) -> None:
+async def test_enslave_and_release(world: ContractWorld) -> None:
     facts = team_of(world)
     port = world.make_link("eth1")
     assert world.kernel.apply(facts.team, [SetMember(port, True)]) == ()
@@ -151,10 +151,10 @@ async def test_enslave_and_release(world: World) -> None:
     assert OptionGone(OptionKey("enabled", port)) in facts.heard_of(OptionGone)
 
 
-async def test_enslave_refusals(world: World) -> None:
+async def test_enslave_refusals(world: ContractWorld) -> None:
     facts = team_of(world)
     up = world.make_link("eth1")
-    world.set_link("eth1", True)
+    world.set_admin("eth1", True)
     loopback = world.kernel.find_link("lo")
     assert loopback
     cases = [(up, errno.EBUSY), (loopback.ifindex, errno.EINVAL), (facts.team, errno.EINVAL), (999, errno.ENODEV)]
@@ -166,7 +166,7 @@ async def test_enslave_refusals(world: World) -> None:
     assert not facts.ports
 
 
-async def test_enslave_again_and_release_again_change_nothing(world: World) -> None:
+async def test_enslave_again_and_release_again_change_nothing(world: ContractWorld) -> None:
     facts, first, _ = await pair_of(world)
     assert world.kernel.apply(facts.team, [SetOption(OptionKey("priority", first), 7)]) == ()
     assert world.kernel.apply(facts.team, [SetMember(first, True)]) == ()
@@ -175,7 +175,7 @@ async def test_enslave_again_and_release_again_change_nothing(world: World) -> N
     assert world.kernel.apply(facts.team, [SetMember(first, False), SetMember(first, False)]) == ()
 
 
-async def test_move_between_teams(world: World) -> None:
+async def test_move_between_teams(world: ContractWorld) -> None:
     facts = team_of(world, "activebackup", "team0", "eth1")
     other = team_of(world, "broadcast", "team1")
     (port,) = facts.ports
@@ -188,7 +188,7 @@ async def test_move_between_teams(world: World) -> None:
     assert [seen.ifindex for seen in world.kernel.dump(other.team).ports] == [port]
 
 
-async def test_outsider_enslaves_and_releases(world: World) -> None:
+async def test_outsider_enslaves_and_releases(world: ContractWorld) -> None:
     facts = team_of(world)
     port = world.make_link("eth1")
     world.set_master("eth1", "team0")
@@ -200,7 +200,7 @@ async def test_outsider_enslaves_and_releases(world: World) -> None:
 # Addresses and carrier
 
 
-async def test_addresses(world: World) -> None:
+async def test_addresses(world: ContractWorld) -> None:
     facts, first, second = await pair_of(world)
     before = facts.links[second].mac
     assert world.kernel.apply(facts.team, [SetMac(first, MAC), SetMac(facts.team, MAC)]) == ()
@@ -214,14 +214,14 @@ async def test_addresses(world: World) -> None:
 
 
 @pytest.mark.parametrize("mode", ["broadcast", "roundrobin", "random"])
-async def test_the_driver_copies_the_team_address(world: World, mode: str) -> None:
+async def test_the_driver_copies_the_team_address(world: ContractWorld, mode: str) -> None:
     facts, first, second = await pair_of(world, mode)
     assert facts.links[first].mac == facts.links[second].mac == facts.links[facts.team].mac
     assert world.kernel.apply(facts.team, [SetMac(facts.team, MAC)]) == ()
     await facts.settle(lambda: {facts.links[link].mac for link in (facts.team, first, second)} == {MAC})
 
 
-async def test_port_gets_its_address_back(world: World) -> None:
+async def test_port_gets_its_address_back(world: ContractWorld) -> None:
     port = world.make_link("eth1")
     before = world.kernel.find_link("eth1")
     assert before
@@ -230,9 +230,9 @@ async def test_port_gets_its_address_back(world: World) -> None:
     await facts.settle(lambda: not facts.ports and facts.links[port].mac == before.mac)
 
 
-async def test_carrier(world: World) -> None:
+async def test_carrier(world: ContractWorld) -> None:
     facts, *_ = await pair_of(world)
-    world.set_link("team0", True)
+    world.set_admin("team0", True)
     await facts.settle(lambda: facts.links[facts.team].running)
     assert world.kernel.apply(facts.team, [SetCarrier(False)]) == ()
     await facts.settle(lambda: not facts.links[facts.team].running)
@@ -244,7 +244,7 @@ async def test_carrier(world: World) -> None:
 # Events
 
 
-async def test_peer_goes_down_and_comes_back(world: World) -> None:
+async def test_peer_goes_down_and_comes_back(world: ContractWorld) -> None:
     facts, first, second = await pair_of(world)
     world.set_peer("eth1", False)
     await facts.settle(lambda: not facts.ports[first].linkup and not facts.links[first].running)
@@ -261,7 +261,7 @@ async def test_peer_goes_down_and_comes_back(world: World) -> None:
     assert {event.running for event in about[about.index(CarrierSeen(first, True)) :]} == {True}
 
 
-async def test_rename(world: World) -> None:
+async def test_rename(world: ContractWorld) -> None:
     facts, first, _ = await pair_of(world)
     world.rename("eth1", "lan1")
     await facts.settle(lambda: facts.links[first].name == "lan1" and facts.links[first].running)
@@ -272,7 +272,7 @@ async def test_rename(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "move_away"])
-async def test_port_goes(world: World, how: str) -> None:
+async def test_port_goes(world: ContractWorld, how: str) -> None:
     facts, first, second = await pair_of(world)
     assert world.kernel.apply(facts.team, [SetOption(OptionKey("activeport"), first)]) == ()
     getattr(world, how)("eth1")
@@ -289,7 +289,7 @@ async def test_port_goes(world: World, how: str) -> None:
     await facts.settle(lambda: again in facts.links)
 
 
-async def test_team_goes(world: World) -> None:
+async def test_team_goes(world: ContractWorld) -> None:
     facts, first, _ = await pair_of(world)
     world.delete("team0")
     await facts.until(lambda: facts.team not in facts.links and facts.links[first].master == 0)
@@ -299,7 +299,7 @@ async def test_team_goes(world: World) -> None:
         world.kernel.apply(facts.team, [SetOption(OptionKey("notify_peers_count"), 1)])
 
 
-async def test_only_watched_teams_are_heard_of(world: World) -> None:
+async def test_only_watched_teams_are_heard_of(world: ContractWorld) -> None:
     facts = team_of(world, "activebackup", "team0")
     other = team_of(world, "activebackup", "team1")
     key = OptionKey("notify_peers_count")
@@ -315,10 +315,10 @@ async def test_only_watched_teams_are_heard_of(world: World) -> None:
     assert [team for team, event in facts.heard if isinstance(event, OptionSeen) and event.value == 2] == [facts.team]
 
 
-async def test_overrun(world: World) -> None:
+async def test_overrun(world: ContractWorld) -> None:
     facts, first, second = await pair_of(world)
     world.lose_events(facts.team)
-    world.set_option("team0", OptionKey("enabled", first), False)
+    world.set_option(OptionKey("enabled", first), False)
     world.delete("eth2")
     world.set_peer("eth1", False)
     await facts.until(lambda: bool(facts.heard_of(Overrun)))
@@ -332,7 +332,7 @@ async def test_overrun(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_events_and_dumps_tell_the_same(world: World, seed: int) -> None:
+async def test_events_and_dumps_tell_the_same(world: ContractWorld, seed: int) -> None:
     """Whatever happens in whatever order: who only listens knows what a fresh dump says."""
     facts = team_of(world, "activebackup", "team0", "eth0", "eth1", "eth2")
     dice = random.Random(seed)
@@ -358,9 +358,9 @@ async def test_events_and_dumps_tell_the_same(world: World, seed: int) -> None:
             case 5 if dice.random() < 0.3:
                 dice.choice([world.delete, world.move_away])(name)
             case 6:
-                world.set_link(name, dice.random() < 0.5)
+                world.set_admin(name, dice.random() < 0.5)
             case 7:
-                world.set_link("team0", dice.random() < 0.5)
+                world.set_admin("team0", dice.random() < 0.5)
     await facts.settle()
 
 
@@ -376,7 +376,7 @@ TAGS = {
 
 
 @pytest.mark.parametrize("kind", TAGS)
-async def test_slow_frames_in_a_vlan_are_told_apart(world: World, kind: str) -> None:
+async def test_slow_frames_in_a_vlan_are_told_apart(world: ContractWorld, kind: str) -> None:
     """The kernel takes the tag off for a socket of one EtherType; who listens must learn that there was a VLAN."""
     facts, port, _ = await pair_of(world)
     socket = world.kernel.open_port(port, Tap(slow.FRAMES, address=slow.GROUP))

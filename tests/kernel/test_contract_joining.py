@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from contract_world import World
+from contract_world import ContractWorld
 
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.events import LinkSeen
@@ -13,19 +13,19 @@ from pyteamd.model.events import LinkSeen
 OWNERS = ("bridge", "bond", "team")
 
 
-def team_of(world: World, name: str = "team0") -> int:
+def team_of(world: ContractWorld, name: str = "team0") -> int:
     team = world.kernel.create_team(name)
     assert world.kernel.apply(team, [SetOption(OptionKey("mode"), "activebackup")]) == ()
     return team
 
 
-def look(world: World, name: str) -> LinkSeen:
+def look(world: ContractWorld, name: str) -> LinkSeen:
     link = world.kernel.find_link(name)
     assert link is not None
     return link
 
 
-def owned(world: World, kind: str) -> LinkSeen:
+def owned(world: ContractWorld, kind: str) -> LinkSeen:
     """eth1 serves in "owner" and is up."""
     world.make_link("eth1")
     if kind == "team":
@@ -36,11 +36,11 @@ def owned(world: World, kind: str) -> LinkSeen:
         except LookupError:
             pytest.skip(f"this kernel has no {kind}")
     world.set_master("eth1", "owner")
-    world.set_link("eth1", True)
+    world.set_admin("eth1", True)
     return look(world, "eth1")
 
 
-def tunnel(world: World) -> int:
+def tunnel(world: ContractWorld) -> int:
     """A link that is no Ethernet."""
     try:
         return world.make_other("tun0", "tun")
@@ -49,7 +49,7 @@ def tunnel(world: World) -> int:
 
 
 @pytest.mark.parametrize("kind", OWNERS)
-def test_what_belongs_to_another_device_is_not_even_asked_for(world: World, kind: str) -> None:
+def test_what_belongs_to_another_device_is_not_even_asked_for(world: ContractWorld, kind: str) -> None:
     before, team = owned(world, kind), team_of(world)
     (refused,) = world.kernel.apply(team, [SetMember(before.ifindex, True)])
     assert (refused.errno, refused.explanation) == (errno.EBUSY, "eth1 belongs to owner")
@@ -58,14 +58,14 @@ def test_what_belongs_to_another_device_is_not_even_asked_for(world: World, kind
 
 
 @pytest.mark.parametrize("kind", OWNERS)
-def test_it_is_taken_on_demand(world: World, kind: str) -> None:
+def test_it_is_taken_on_demand(world: ContractWorld, kind: str) -> None:
     before, team = owned(world, kind), team_of(world)
     assert world.kernel.apply(team, [SetMember(before.ifindex, True, steal=True)]) == ()
     assert look(world, "eth1").master == team
 
 
 @pytest.mark.parametrize("kind", OWNERS)
-def test_it_is_given_back_when_it_was_taken_in_vain(world: World, kind: str) -> None:
+def test_it_is_given_back_when_it_was_taken_in_vain(world: ContractWorld, kind: str) -> None:
     before, team = owned(world, kind), team_of(world)
     assert world.kernel.apply(team, [SetMember(tunnel(world), True)]) == ()
     (refused,) = world.kernel.apply(team, [SetMember(before.ifindex, True, steal=True)])
@@ -74,9 +74,9 @@ def test_it_is_given_back_when_it_was_taken_in_vain(world: World, kind: str) -> 
     assert (after.master, after.up) == (before.master, before.up)
 
 
-def test_a_link_that_is_up(world: World) -> None:
+def test_a_link_that_is_up(world: ContractWorld) -> None:
     team, port = team_of(world), world.make_link("eth1")
-    world.set_link("eth1", True)
+    world.set_admin("eth1", True)
     (refused,) = world.kernel.apply(team, [SetMember(port, True)])
     assert (refused.errno, refused.explanation) == (
         errno.EBUSY,
@@ -87,20 +87,20 @@ def test_a_link_that_is_up(world: World) -> None:
     assert look(world, "eth1").master == team
 
 
-def test_a_link_of_another_type(world: World) -> None:
+def test_a_link_of_another_type(world: ContractWorld) -> None:
     team = team_of(world)
     assert world.kernel.apply(team, [SetMember(tunnel(world), True)]) == ()
     port = world.make_link("eth1")
     (refused,) = world.kernel.apply(team, [SetMember(port, True)])
     assert (refused.errno, refused.explanation) == (errno.EBUSY, "Device is of different type")
-    world.set_link("eth1", True)
+    world.set_admin("eth1", True)
     (refused,) = world.kernel.apply(team, [SetMember(port, True, set_down=True)])
     assert refused.errno == errno.EBUSY
     assert look(world, "eth1").up
     assert look(world, "eth1").master == 0
 
 
-def test_loopback_and_the_team_itself(world: World) -> None:
+def test_loopback_and_the_team_itself(world: ContractWorld) -> None:
     team = team_of(world)
     (refused,) = world.kernel.apply(team, [SetMember(look(world, "lo").ifindex, True)])
     assert (refused.errno, refused.explanation) == (
@@ -112,7 +112,7 @@ def test_loopback_and_the_team_itself(world: World) -> None:
 
 
 @pytest.mark.parametrize("other", ["enp3s0f0", "x" * 127])
-def test_all_names(world: World, other: str) -> None:
+def test_all_names(world: ContractWorld, other: str) -> None:
     team, port = team_of(world), world.make_link("eth1")
     world.set_altname("eth1", other)
     for name in ("eth1", other):

@@ -7,7 +7,7 @@ import random
 import struct
 
 import pytest
-from contract_world import World
+from contract_world import ContractWorld
 from facts import Facts
 
 from pyteamd.kernel.option_table import OPTIONS, TeamOption
@@ -51,7 +51,7 @@ def instances(option: TeamOption, ports: list[int]) -> set[OptionKey]:
     return {OptionKey(option.name, port, index) for port in places for index in range(option.array_size or 1)}
 
 
-def team_of(world: World, mode: str, *ports: str) -> tuple[Facts, list[int]]:
+def team_of(world: ContractWorld, mode: str, *ports: str) -> tuple[Facts, list[int]]:
     """A watched team, and the ifindexes of its ports."""
     team = world.kernel.create_team("team0")
     world.kernel.watch_team(team)
@@ -62,7 +62,7 @@ def team_of(world: World, mode: str, *ports: str) -> tuple[Facts, list[int]]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_every_option_of_a_mode(world: World, mode: str) -> None:
+async def test_every_option_of_a_mode(world: ContractWorld, mode: str) -> None:
     """The table against the kernel: every option is there, and can be written and read, by us and by others."""
     facts, ports = team_of(world, mode, "eth1", "eth2")
     await facts.settle()
@@ -80,13 +80,13 @@ async def test_every_option_of_a_mode(world: World, mode: str) -> None:
             wanted = ports[0] if value == PORT else value
             assert world.kernel.apply(facts.team, [SetOption(key, wanted)]) == (), key
             await facts.until(lambda key=key, wanted=wanted: facts.options[key] == wanted)  # type: ignore[misc]
-            assert world.get_option("team0", key) == wanted
+            assert world.get_option(key) == wanted
             assert (facts.team, OptionSeen(key, wanted)) in facts.heard
     await facts.settle()
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_options_of_other_modes_are_missing(world: World, mode: str) -> None:
+async def test_options_of_other_modes_are_missing(world: ContractWorld, mode: str) -> None:
     facts, _ = team_of(world, mode)
     foreign = [option for option in OPTIONS.values() if not offered(option, mode) and not option.read_only]
     for option in foreign:
@@ -95,7 +95,7 @@ async def test_options_of_other_modes_are_missing(world: World, mode: str) -> No
         assert world.kernel.apply(facts.team, [write]) == (Refused(write, errno.ENOENT),)
 
 
-async def test_mode(world: World) -> None:
+async def test_mode(world: ContractWorld) -> None:
     facts, _ = team_of(world, "")
     mode = OptionKey("mode")
     assert facts.options[mode] == "*NOMODE*"
@@ -125,7 +125,7 @@ async def test_mode(world: World) -> None:
         ("loadbalance", "bpf_hash_func", b"123", errno.EINVAL),
     ],
 )
-async def test_refusals(world: World, mode: str, name: str, value: OptionValue, code: int) -> None:
+async def test_refusals(world: ContractWorld, mode: str, name: str, value: OptionValue, code: int) -> None:
     facts, _ = team_of(world, mode, "eth1")
     write = SetOption(OptionKey(name), value)
     assert world.kernel.apply(facts.team, [write]) == (Refused(write, code),)
@@ -136,14 +136,14 @@ async def test_refusals(world: World, mode: str, name: str, value: OptionValue, 
     ("name", "value", "code"),
     [("queue_id", 16, errno.EINVAL), ("lb_port_stats", bytes(8), errno.EOPNOTSUPP), ("activeport", 1, errno.ENOENT)],
 )
-async def test_refusals_of_port_options(world: World, name: str, value: OptionValue, code: int) -> None:
+async def test_refusals_of_port_options(world: ContractWorld, name: str, value: OptionValue, code: int) -> None:
     facts, (port,) = team_of(world, "loadbalance", "eth1")
     write = SetOption(OptionKey(name, port), value)
     assert world.kernel.apply(facts.team, [write]) == (Refused(write, code),)
     await facts.settle()
 
 
-async def test_one_of_several_is_refused(world: World) -> None:
+async def test_one_of_several_is_refused(world: ContractWorld) -> None:
     """The others are applied, before and behind it, and exactly the bad ones are named."""
     facts, (first, second) = team_of(world, "activebackup", "eth1", "eth2")
     bad = SetOption(OptionKey("activeport"), 999)
@@ -162,7 +162,7 @@ async def test_one_of_several_is_refused(world: World) -> None:
     assert facts.options[OptionKey("priority", second)] == 8
 
 
-async def test_mode_with_other_options_around_it(world: World) -> None:
+async def test_mode_with_other_options_around_it(world: ContractWorld) -> None:
     facts, _ = team_of(world, "")
     bad = SetOption(OptionKey("nosuchoption"), 1)
     writes = [
@@ -177,7 +177,7 @@ async def test_mode_with_other_options_around_it(world: World) -> None:
     assert facts.options[OptionKey("lb_tx_method")] == "hash_to_port_mapping"
 
 
-async def test_a_whole_array_at_once(world: World) -> None:
+async def test_a_whole_array_at_once(world: ContractWorld) -> None:
     """256 hash values in one call, and back: split over as many messages as the kernel likes."""
     facts, (first, second) = team_of(world, "loadbalance", "eth1", "eth2")
     keys = [OptionKey("lb_tx_hash_to_port_mapping", 0, index) for index in range(256)]
@@ -189,12 +189,12 @@ async def test_a_whole_array_at_once(world: World) -> None:
     assert {facts.options[key] for key in keys} == {first, 0}
 
 
-async def test_others_change_options(world: World) -> None:
+async def test_others_change_options(world: ContractWorld) -> None:
     facts, (port,) = team_of(world, "activebackup", "eth1")
     for name, value in (("enabled", False), ("priority", -3), ("user_linkup", True), ("queue_id", 2)):
-        world.set_option("team0", OptionKey(name, port), value)
+        world.set_option(OptionKey(name, port), value)
         await facts.until(lambda name=name, value=value: facts.options[OptionKey(name, port)] == value)  # type: ignore[misc]
-    world.set_option("team0", OptionKey("activeport"), port)
+    world.set_option(OptionKey("activeport"), port)
     await facts.settle(lambda: facts.options[OptionKey("activeport")] == port)
 
 
@@ -202,7 +202,7 @@ SWITCHES = ("enabled", "rx_enabled", "tx_enabled")
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_switches_of_a_port(world: World, seed: int) -> None:
+async def test_switches_of_a_port(world: ContractWorld, seed: int) -> None:
     """What each write does to the others, which of them is announced, and who may be given a hash afterwards.
 
     Where there is only `enabled` (before Linux 7.1) it is the only one written.
@@ -221,7 +221,7 @@ async def test_switches_of_a_port(world: World, seed: int) -> None:
         assert [event.key.name for event in heard if event.key.name in SWITCHES] == [name]
         expected = dict(zip(SWITCHES, (receives and transmits, receives, transmits), strict=True))
         for switch in here:
-            assert world.get_option("team0", OptionKey(switch, port)) == expected[switch], (name, value, switch)
+            assert world.get_option(OptionKey(switch, port)) == expected[switch], (name, value, switch)
         slot = SetOption(OptionKey("lb_tx_hash_to_port_mapping", 0, 7), port)
         assert world.kernel.apply(facts.team, [slot]) == (() if transmits else (Refused(slot, errno.ENODEV),))
 
@@ -236,7 +236,7 @@ async def announced_by(facts: Facts, write: Write, turn: int) -> list[OptionSeen
     return [event for event in facts.heard_of(OptionSeen) if isinstance(event, OptionSeen)]
 
 
-def test_nobody_listens(world: World) -> None:
+def test_nobody_listens(world: ContractWorld) -> None:
     """The driver reports ESRCH for options it has set when no program listens: they count as set."""
     team = world.kernel.create_team("team0")
     writes = [
@@ -250,7 +250,7 @@ def test_nobody_listens(world: World) -> None:
     assert dumped.items() >= {(write.key, write.value) for write in writes}
 
 
-async def test_prepared_writes_are_only_prepared(world: World) -> None:
+async def test_prepared_writes_are_only_prepared(world: ContractWorld) -> None:
     facts, (port,) = team_of(world, "activebackup", "eth1")
     await facts.settle(lambda: facts.ports[port].linkup and facts.links[port].running)
     writes: list[Write] = [SetOption(OptionKey("enabled", port), False), SetOption(OptionKey("nosuchoption"), 1)]

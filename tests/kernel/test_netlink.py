@@ -94,7 +94,7 @@ def test_a_port_that_went_to_a_bridge_stays_there(real: RealWorld) -> None:
     facts = team_of(real, "eth1")
     (port,) = facts.ports
     run("ip", "link", "add", "bridge0", "type", "bridge")
-    real.set_link("eth1", False)
+    real.set_admin("eth1", False)
     real.set_master("eth1", "bridge0")
     assert real.kernel.apply(facts.team, [SetMember(port, False)]) == ()
     link = real.kernel.find_link("eth1")
@@ -279,7 +279,7 @@ async def test_the_module_is_loaded_again(real: RealWorld) -> None:
         run("modprobe", "-a", "team", *[f"team_mode_{mode}" for mode in modes])
         again = team_of(real, "eth1")
         key = OptionKey("notify_peers_count")
-        real.set_option("team0", key, 5)
+        real.set_option(key, 5)
         await again.settle(lambda: again.options[key] == 5 and len(again.ports) == 1)
         assert real.kernel.family() != before
     finally:

@@ -212,7 +212,7 @@ async def test_a_further_address_of_its_own(bench: Bench) -> None:
 
 async def test_link_down_and_up_again(bench: Bench) -> None:
     tap = bench.tap(arp.frames(None))
-    bench.world.set_link("eth1", False)
+    bench.world.set_admin("eth1", False)
     with pytest.raises(OSError, match="Network is down"):
         tap.send(ARP)
     async with trio.open_nursery() as nursery:
@@ -223,7 +223,7 @@ async def test_link_down_and_up_again(bench: Bench) -> None:
 
         nursery.start_soon(listen)
         await trio.testing.wait_all_tasks_blocked()
-        bench.world.set_link("eth1", True)
+        bench.world.set_admin("eth1", True)
         bench.world.set_peer("eth1", True)
         bench.send(ARP)
     assert len(got) == 1

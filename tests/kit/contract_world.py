@@ -1,20 +1,20 @@
-"""What the contract suite of the Kernel interface needs of a world: links with peers, and people who change things.
+"""What the contract suite of the Kernel interface needs of a world beside links and people who change them.
 
 One suite (test_contract.py) runs against the simulated kernel (sim_world.py) and, inside the lab, against the real team
-driver (real_world.py). A World owns the kernel under test, and does behind its back what administrators, switches and other
-programs do. Everything here is synchronous: when a method returns, the change has been made; its events may still be
-on their way.
+driver (real_world.py). A ContractWorld owns the kernel under test, and does behind its back what administrators, switches and other
+programs do. When a method returns, the change has been made; its events may still be on their way.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import OptionKey, OptionValue
+from pyteamd.scenario.world import Links
 
 
-class World(ABC):
+class ContractWorld(Links):
     """One network namespace, empty but for a loopback link "lo", and the kernel under test in it."""
 
     kernel: Kernel
@@ -23,41 +23,13 @@ class World(ABC):
     def make_link(self, name: str) -> int:
         """Make a link, administratively down, wired to a peer that is up. Returns its ifindex.
 
-        So it has IFF_RUNNING as soon as `set_link(name, True)` was called or a team opened it. The peer is in no
+        So it has IFF_RUNNING as soon as `set_admin(name, True)` was called or a team opened it. The peer is in no
         dump: it lives in another network namespace. The link's own address is unicast and different from all others.
         """
 
     @abstractmethod
-    def set_link(self, name: str, up: bool) -> None:
-        """`ip link set NAME up|down`: also for team devices."""
-
-    @abstractmethod
-    def set_peer(self, name: str, up: bool) -> None:
-        """Set the other end of the link `name` (its name now) up or down: the link gains or loses its carrier."""
-
-    @abstractmethod
     def say(self, name: str, octets: bytes) -> None:
         """The other end of the link `name` sends this frame."""
-
-    @abstractmethod
-    def set_mac(self, name: str, mac: bytes) -> None:
-        """`ip link set NAME address MAC`."""
-
-    @abstractmethod
-    def rename(self, name: str, new: str) -> None:
-        """`ip link set NAME name NEW`. A link that is up goes down for it and up again."""
-
-    @abstractmethod
-    def delete(self, name: str) -> None:
-        """`ip link delete NAME`: links and team devices."""
-
-    @abstractmethod
-    def move_away(self, name: str) -> None:
-        """`ip link set NAME netns OTHER`: the link leaves this namespace, and with it any team."""
-
-    @abstractmethod
-    def set_master(self, name: str, team: str) -> None:
-        """`ip link set NAME master TEAM`, or `nomaster` when `team` is "". The link must be down to be enslaved."""
 
     @abstractmethod
     def make_other(self, name: str, kind: str) -> int:
@@ -68,12 +40,8 @@ class World(ABC):
         """`ip link property add dev NAME altname OTHER`."""
 
     @abstractmethod
-    def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
-        """`teamnl TEAM setoption …`: another program changes an option."""
-
-    @abstractmethod
-    def get_option(self, team: str, key: OptionKey) -> OptionValue:
-        """`teamnl TEAM getoption …`: the option as another program sees it. LookupError when there is none."""
+    def get_option(self, key: OptionKey) -> OptionValue:
+        """`teamnl team0 getoption …`: the option as another program sees it. LookupError when there is none."""
 
     @abstractmethod
     def lose_events(self, team: int) -> None:

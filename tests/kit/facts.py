@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import trio
-from contract_world import World
+from contract_world import ContractWorld
 
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import OptionKey, OptionValue, SetOption
@@ -94,7 +94,7 @@ class Facts:
         """Until `condition` holds and everything heard agrees with a dump."""
         await self.until(lambda: condition() and self.agree())
 
-    async def catch_up(self, world: World) -> None:
+    async def catch_up(self, world: ContractWorld) -> None:
         """Take everything that was said until now, on both sockets: until marks of our own have come back."""
         key = OptionKey("mcast_rejoin_interval")
         value = self.options[key]

@@ -1,4 +1,4 @@
-"""The World of the contract suite on the real kernel: veth pairs, `ip`, C teamnl.
+"""The world of the contract suite on the real kernel: veth pairs, `ip`, C teamnl.
 
 For the lab's guests only: it works in the network namespace it finds. What the outsiders do is done with other people's
 programs, so that our own netlink code is not its own witness.
@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from contract_world import World
+from contract_world import ContractWorld
 
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.option_table import OPTIONS, Kind
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import OptionKey, OptionValue, SetOption
+from pyteamd.scenario.simulated import DEVICE
 
 EVENT_BUFFER = 1 << 17
 STORM = 200
@@ -33,7 +34,7 @@ def run(*command: str, text: str = "") -> str:
     return done.stdout
 
 
-class RealWorld(World):
+class RealWorld(ContractWorld):
     """Links named like the test wants, their peers ("p" and a number) in a namespace of their own."""
 
     kernel: NetlinkKernel
@@ -55,7 +56,7 @@ class RealWorld(World):
         self._peers[ifindex] = peer
         return ifindex
 
-    def set_link(self, name: str, up: bool) -> None:
+    def set_admin(self, name: str, up: bool) -> None:
         run("ip", "link", "set", name, "up" if up else "down")
 
     def set_peer(self, name: str, up: bool) -> None:
@@ -88,21 +89,21 @@ class RealWorld(World):
         run("ip", "link", "set", name, *(["master", team] if team else ["nomaster"]))
 
     def make_other(self, name: str, kind: str) -> int:
-        """See World."""
+        """See ContractWorld."""
         words = ["tuntap", "add", "dev", name, "mode", "tun"] if kind == "tun" else ["link", "add", name, "type", kind]
         if subprocess.run(["ip", *words], capture_output=True).returncode:
             raise LookupError(kind)
         return socket.if_nametoindex(name)
 
     def set_altname(self, name: str, other: str) -> None:
-        """See World."""
+        """See ContractWorld."""
         run("ip", "link", "property", "add", "dev", name, "altname", other)
 
-    def set_option(self, team: str, key: OptionKey, value: OptionValue) -> None:
-        run("teamnl", *_where(key), "--", team, "setoption", key.name, _text(value))
+    def set_option(self, key: OptionKey, value: OptionValue) -> None:
+        run("teamnl", *_where(key), "--", DEVICE, "setoption", key.name, _text(value))
 
-    def get_option(self, team: str, key: OptionKey) -> OptionValue:
-        command = ["teamnl", *_where(key), team, "getoption", key.name]
+    def get_option(self, key: OptionKey) -> OptionValue:
+        command = ["teamnl", *_where(key), DEVICE, "getoption", key.name]
         done = subprocess.run(command, capture_output=True, encoding="latin-1")
         if done.returncode:
             raise LookupError(done.stderr)

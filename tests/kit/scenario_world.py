@@ -24,13 +24,10 @@ from real_world import RealWorld, run
 
 from pyteamd.client.client import Client
 from pyteamd.client.transport import ClientError, DaemonError
-from pyteamd.kernel.requests import Requests
-from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.words import shorten
+from pyteamd.scenario.simulated import DEVICE, MAC, UNINTERESTING
 from pyteamd.scenario.world import CommandError, Happened, World
 
-DEVICE = "team0"
-MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 WEIGHED = re.compile(r"<(\d)>(.*)")
 LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
 FRAMEWORK = re.compile(
@@ -43,15 +40,13 @@ PATIENCE_S = 10.0
 QUIET_S = 3.0
 STUCK_S = 1.5
 ANSWERED_BY_A_NOTE = ("PortAddFail",)
-UNINTERESTING = (False, 0, b"", bytes(8))
 
 
-class RealScenarioWorld(World):
+class RealScenarioWorld(RealWorld, World):
     """One network namespace, empty but for "lo", and the directory /run/teamd."""
 
     def __init__(self) -> None:
-        self._links = RealWorld()
-        self._kernel = Requests()
+        super().__init__()
         self._began = time.monotonic()
         self._directory = tempfile.TemporaryDirectory(prefix="pyteamd-scenario-")
         self._log = Path(self._directory.name, "log")
@@ -121,50 +116,29 @@ class RealScenarioWorld(World):
         """See World; veth pairs have one speed."""
         if (speed_mbps, duplex) != (10000, 1):
             raise CommandError("a veth has 10000 Mbit/s")
-        if self._kernel.find_link(name):
+        if self._outsider.find_link(name):
             raise CommandError(f"{name} exists")
         # For up to a second after it was made the kernel takes a veth for running whether it is or not.
-        ifindex = self._links.make_link(UNFINISHED)
+        ifindex = self.make_link(UNFINISHED)
         state = Path(f"/sys/class/net/{UNFINISHED}/operstate")
         while state.read_text().strip() == "unknown":
             time.sleep(0.02)
-        self._links.rename(UNFINISHED, name)
+        super().rename(UNFINISHED, name)
         self._names[ifindex] = name
         self._macs.setdefault(self._address(name), name)
 
-    def set_peer(self, name: str, up: bool) -> None:
-        self._links.set_peer(name, up)
-
-    def set_admin(self, name: str, up: bool) -> None:
-        self._links.set_link(name, up)
-
-    def set_mac(self, name: str, mac: bytes) -> None:
-        self._links.set_mac(name, mac)
-
     def rename(self, name: str, new: str) -> None:
         self._names[self.ifindex_of(name)] = new
-        self._links.rename(name, new)
-
-    def delete(self, name: str) -> None:
-        self._links.delete(name)
-
-    def move_away(self, name: str) -> None:
-        self._links.move_away(name)
-
-    def set_master(self, name: str, team: str) -> None:
-        self._links.set_master(name, team)
-
-    def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        self._links.set_option(DEVICE, key, value)
+        super().rename(name, new)
 
     def ifindex_of(self, name: str) -> int:
-        link = self._kernel.find_link(name)
+        link = self._outsider.find_link(name)
         if link is None:
             raise CommandError(f"there is no interface {name!r}")
         return link.ifindex
 
     def carrier(self) -> bool:
-        link = self._kernel.find_link(DEVICE)
+        link = self._outsider.find_link(DEVICE)
         return link is not None and link.carrier is True
 
     def _address(self, name: str) -> str:
@@ -177,7 +151,7 @@ class RealScenarioWorld(World):
             raise CommandError("only partners of LACP are played on a real wire")
         if name not in self._partners:
             number = int(changes.get("number", self.ifindex_of(name)))
-            self._partners[name] = WirePartner(self._links.others, self._links.peer(name), number)
+            self._partners[name] = WirePartner(self.others, self.peer(name), number)
         self._partners[name].instruct(changes)
 
     # The daemon
@@ -196,7 +170,7 @@ class RealScenarioWorld(World):
             if time.monotonic() > deadline:
                 raise CommandError(f"the daemon is not ready after {PATIENCE_S:.0f} s")
             time.sleep(0.02)
-        link = self._kernel.find_link(DEVICE)
+        link = self._outsider.find_link(DEVICE)
         if link is not None:
             self._names[link.ifindex] = DEVICE
             if link.mac.hex(":") not in config:
@@ -259,7 +233,7 @@ class RealScenarioWorld(World):
         return [f"{row['port']}: {row['reason']}" + (f" ({row['hint']})" if row["hint"] else "") for row in rows]
 
     def options(self) -> Mapping[tuple[str, str, int], str]:
-        dump = self._kernel.dump(self.ifindex_of(DEVICE))
+        dump = self._outsider.dump(self.ifindex_of(DEVICE))
         names = {link.ifindex: link.name for link in dump.links} | {0: "none"}
         found = {}
         for seen in dump.options:
@@ -307,10 +281,9 @@ class RealScenarioWorld(World):
             self._process.wait()
         for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
             leftover.unlink()
-        if self._kernel.find_link(DEVICE):
+        if self._outsider.find_link(DEVICE):
             run("ip", "link", "delete", DEVICE)
         for partner in self._partners.values():
             partner.close()
-        self._kernel.close()
-        self._links.close()
+        super().close()
         self._directory.cleanup()

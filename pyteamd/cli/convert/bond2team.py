@@ -20,9 +20,9 @@ from pyteamd import __version__
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team
 from pyteamd.cli.convert.ifcfg import NEEDED, Files, options_of, read_ifcfg
 from pyteamd.cli.convert.shell import assignments, quoted
+from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.schema import json_text
 
-OK, BAD = 0, 1
 CONFIG_DIR = "/etc/sysconfig/network-scripts"
 NO_NAME = "<interface name>"
 EXAMPLES = """\
@@ -42,19 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(words)
     except SystemExit as ended:
-        return BAD if ended.code else OK
+        return FAILED if ended.code else OK
     if options.examples:
         print(EXAMPLES, end="")
         return OK
     if options.master is None and options.bonding_opts is None:
         parser.print_help()
-        return BAD
+        return FAILED
     try:
         return _convert(options)
     except (ConvertError, OSError) as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         print(f"ERROR:  {text}", file=sys.stderr)
-        return BAD
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyteamd.cli.exit_status import FAILED, OK, USAGE
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.printable import printable
@@ -17,7 +18,6 @@ from pyteamd.runners import RUNNERS
 if TYPE_CHECKING:
     from pyteamd.schema.problems import Problem
 
-OK, BAD, USAGE = 0, 1, 2
 CHECK_STATUS = "status: 0 no errors; 1 an error, a file that cannot be read, or with -s a warning; 2 usage"
 WRITTEN_BY = "a trace is written by: pyteamdctl team0 trace save FILE"
 
@@ -45,7 +45,7 @@ def check(arguments: Sequence[str], program: str) -> int:
         except OSError as error:
             advice = f"; begin one with: {beginning}" if error.errno == errno.ENOENT else ""
             print(f"{printable(name)}: cannot be read: {error.strerror}{advice}", file=sys.stderr)
-            status = BAD
+            status = FAILED
             continue
         if options.json:
             documents.append(_document(name, problems))
@@ -54,7 +54,7 @@ def check(arguments: Sequence[str], program: str) -> int:
                 print(problem.told(name))
             print(f"{printable(name)}: {verdict(problems)}")
         if any(problem.weight == ERROR or options.strict for problem in problems):
-            status = BAD
+            status = FAILED
     if options.json:
         print(json.dumps({"files": documents}, indent=2))
     return status
@@ -164,7 +164,7 @@ def replay(arguments: Sequence[str], program: str) -> int:
         print(f"{options.trace}: {steps} steps, the same decisions")
         return OK
     print(f"{options.trace}: {steps} steps the same, then a difference\n{difference.text()}")
-    return BAD
+    return FAILED
 
 
 def _read(name: str) -> bytes:

@@ -21,10 +21,9 @@ from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_t
 from pyteamd.cli.convert.formats import FORMATS, WRITABLE, joined
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.reading import Team
+from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.schema import json_text
-
-OK, BAD = 0, 1
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -45,13 +44,13 @@ def main(arguments: Sequence[str], program: str) -> int:
             sys.stdout.write(joined(files))
     except ConvertError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return BAD
+        return FAILED
     except OSError as error:
         print(f"{program}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return BAD
+        return FAILED
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    return BAD if notes and options.strict else OK
+    return FAILED if notes and options.strict else OK
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from pyteamd.cli.exit_status import USAGE
+
 COLUMNS = 79
-USAGE = 2
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.model.printable import printable
 from pyteamd.scenario import script as scenario
@@ -18,26 +19,24 @@ from pyteamd.scenario.script import ScriptError
 from pyteamd.scenario.simulated import SimulatedWorld
 from pyteamd.schema.problems import ConfigError
 
-EXIT_OK, EXIT_FAILED = 0, 1
-
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Returns the exit code: 1 when a script cannot be run, differs from its output, or a random run fails."""
     options = parse(arguments, program)
     if options.commands:
         print(describe_commands())
-        return EXIT_OK
+        return OK
     try:
         if options.random is not None:
             return run_random(options)
-        return max([run_file(path, options) for path in options.files], default=EXIT_OK)
+        return max([run_file(path, options) for path in options.files], default=OK)
     except OSError as problem:
         hint = f"what a script can say: {program} --commands"
         print(f"{program}: {printable(str(problem.filename))}: {problem.strerror}; {hint}", file=sys.stderr)
-        return EXIT_FAILED
+        return FAILED
     except UnicodeDecodeError as problem:
         print(f"{program}: {problem}", file=sys.stderr)
-        return EXIT_FAILED
+        return FAILED
 
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
@@ -94,11 +93,11 @@ def run_file(path: str, options: argparse.Namespace) -> int:
             differences = scenario.check(text, world)
             if differences:
                 print(f"{path}:", *differences, sep="\n")
-            return max(draw(worlds, options.timeline), EXIT_FAILED if differences else EXIT_OK)
+            return max(draw(worlds, options.timeline), FAILED if differences else OK)
         transcript = scenario.run(text, world)
     except ScriptError as problem:
         print(f"{path}: {problem}", file=sys.stderr)
-        return EXIT_FAILED
+        return FAILED
     if not options.rewrite:
         print(transcript, end="")
     elif transcript != text:
@@ -110,7 +109,7 @@ def run_file(path: str, options: argparse.Namespace) -> int:
 def draw(worlds: Sequence[SimulatedWorld], path: str | None) -> int:
     """The picture of what the daemons of a world did, where one is wanted. Returns the exit code."""
     if path is None:
-        return EXIT_OK
+        return OK
     from pyteamd.cli.pyteamd.timeline import write
     from pyteamd.scenario.replay import retell
     from pyteamd.views.timeline import joined, timeline
@@ -120,7 +119,7 @@ def draw(worlds: Sequence[SimulatedWorld], path: str | None) -> int:
     ]
     if not parts:
         print("no daemon was started: there is nothing to draw", file=sys.stderr)
-        return EXIT_FAILED
+        return FAILED
     return write(joined(parts), path)
 
 
@@ -135,11 +134,11 @@ def run_random(options: argparse.Namespace) -> int:
             print(failure, end="\n\n", flush=True)
     except ConfigError as problem:
         print(problem, file=sys.stderr)
-        return EXIT_FAILED
+        return FAILED
     print(
         f"{len(seeds)} random runs of {options.steps} steps (seeds {seeds[0]} to {seeds[-1]}): {failed or 'none'} failed"
     )
-    return EXIT_FAILED if failed else EXIT_OK
+    return FAILED if failed else OK
 
 
 def describe_commands() -> str:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyteamd.cli.exit_status import FAILED, OK, USAGE
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.model.printable import printable
 from pyteamd.scenario.replay import retell
 from pyteamd.views.timeline import Timeline, plain, timeline
 
-OK, BAD, USAGE = 0, 1, 2
 TEMPLATE = Path(__file__).with_name("timeline.html")
 IN_A_SCRIPT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 """What could end the element that the data stand in, as JSON may write it in strings, the only place where it has them."""
@@ -51,7 +51,7 @@ def write(drawn: Timeline, path: str) -> int:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
-        return BAD
+        return FAILED
     print(f"{len(drawn.marks)} events and writes drawn; open {path} in a browser")
     return OK
 

@@ -6,10 +6,10 @@ import errno
 import json
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
+from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.printable import printable, printable_tree
 
 DRY_RUN, DRY_RUN_OPTION, CONFIRM_OPTION = "dry-run", "--dry-run", "--confirm"
-LONGEST_S = 86400.0
 UNCHANGED = "nothing was changed; look at the file with: pyteamd check"
 USAGE = (
     "usage: config apply FILE [--dry-run | --confirm SECONDS]   "
@@ -78,8 +78,10 @@ def seconds_of(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= LONGEST_S:
-        raise VerbError(errno.EINVAL, f"--confirm {text}: must be seconds, more than 0 and at most {LONGEST_S:.0f}")
+    if not 0 < seconds <= LONGEST_TRIAL_S:
+        raise VerbError(
+            errno.EINVAL, f"--confirm {text}: must be seconds, more than 0 and at most {LONGEST_TRIAL_S:.0f}"
+        )
     return seconds
 
 

@@ -15,7 +15,8 @@ import errno
 import os
 import sys
 
-from pyteamd.cli.getopt_long import OptionReader
+from pyteamd.cli.exit_status import FAILED, OK
+from pyteamd.cli.getopt_long import UNKNOWN_OPTION, OptionReader
 from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_json
 from pyteamd.cli.pyteamdctl.words import (
     JSON,
@@ -29,6 +30,7 @@ from pyteamd.cli.pyteamdctl.words import (
 from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
+from pyteamd.model.limits import NAME_MAX
 from pyteamd.model.printable import printable
 
 TYPE_CHECKING = False
@@ -36,11 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
 
-OK, FAILURE = 0, 1
 TEAMDCTL = "teamdctl"
 AHEAD = ("-H", "--host", "--all", "--complete")
 """What stands before the team's name, in its place, or instead of everything."""
-UNKNOWN_OPTION = "unknown option."
 NOT_RUNNING = (
     "is its daemon running? pyteamdctl list shows those that are; start one with: pyteamd -d -o -t {team} -f FILE"
 )
@@ -113,7 +113,7 @@ def main() -> int:
         err.write(f"{program}: cannot write the output: {error.strerror}\n")
         # Python tries to write the rest again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        return FAILURE
+        return FAILED
     return code
 
 
@@ -153,7 +153,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         return _misunderstood(program, verbs, error, operands, own, out, err)
     except CannotGoOn as error:
         err.write(f"{error}\n")
-        return FAILURE
+        return FAILED
     if own and tail and JSON in tail:
         options.json = True
         tail = [word for word in tail if word != JSON]
@@ -173,13 +173,13 @@ def _misunderstood(
     if not own:
         err.write(f"{error}\n")
         out.write(_help(program, verbs))
-        return FAILURE
+        return FAILED
     from pyteamd.cli.pyteamdctl.hints import instead
 
     if str(error) != UNKNOWN_OPTION:  # which was named already
         err.write(f"{error}\n")
     err.write(f"{instead(program, verbs, operands)}\n")
-    return FAILURE
+    return FAILED
 
 
 class _Options:
@@ -251,7 +251,7 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
         err.write(f"{error}\n")
         if error.hint and options.own:
             err.write(f"{error.hint}\n")
-        return FAILURE
+        return FAILED
     return OK
 
 
@@ -306,7 +306,7 @@ def _check_device(name: str) -> None:
     try:
         # The kind of socket teamdctl uses, so that a user without privileges is told the same.
         with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as packet_socket:
-            fcntl.ioctl(packet_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:15]))
+            fcntl.ioctl(packet_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:NAME_MAX]))
     except OSError as error:
         if error.errno == errno.ENODEV:
             hint = f"pyteamdctl list shows the teams there are; start this one with: pyteamd -d -t {name} -f FILE"

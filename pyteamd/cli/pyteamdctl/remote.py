@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 
+from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.pyteamdctl.words import JSON
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
-OK, FAILURE = 0, 1
 SSH = "ssh"
 HOST = re.compile(r"(?:[\w.][\w.+-]*@)?[\w.:\[][\w.:%\[\]-]*", re.ASCII)
 """[USER@]HOST: a name, an address or one of ssh's aliases. ssh hands it to a shell where a ProxyCommand says so."""
@@ -32,7 +32,7 @@ def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) ->
     for host in hosts:
         if not HOST.fullmatch(host):
             err.write(f"{host!r} is no host; allowed is [USER@]HOST, as ssh takes it\n")
-            return FAILURE
+            return FAILED
     try:
         if len(hosts) == 1:
             out.flush()
@@ -40,11 +40,11 @@ def run(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO) ->
             return subprocess.call(command(hosts[0], words, terminal))
         if any(word in ENDLESS for word in words):
             err.write(f"{' and '.join(ENDLESS)} look at one host at a time\n")
-            return FAILURE
+            return FAILED
         return several(hosts, words, out, err)
     except FileNotFoundError:
         err.write(f"{SSH} is not installed\n")
-        return FAILURE
+        return FAILED
 
 
 def command(host: str, words: Sequence[str], *options: str) -> list[str]:
@@ -76,7 +76,7 @@ def several(hosts: Sequence[str], words: Sequence[str], out: TextIO, err: TextIO
                 told[host] = json.loads(answer)
             except ValueError:
                 errors[host] = complaint.strip() or "no JSON came"
-                worst = max(worst, FAILURE)
+                worst = max(worst, FAILED)
             continue
         out.write(f"== {host}\n{answer}")
         out.flush()

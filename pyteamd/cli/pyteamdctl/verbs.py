@@ -11,14 +11,13 @@ import errno
 
 from pyteamd.client.client import Client
 from pyteamd.client.connection import to_bytes
+from pyteamd.model.limits import NAME_MAX
 from pyteamd.model.printable import printable_tree, shown, spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
-
-_IFNAME_BYTES = 16
 
 
 class VerbError(Exception):
@@ -202,7 +201,7 @@ def _index_of(name: str) -> int:
     import socket
 
     try:
-        if len(to_bytes(name)) < _IFNAME_BYTES:
+        if len(to_bytes(name)) <= NAME_MAX:
             return socket.if_nametoindex(name)
     except OSError:
         return -1
@@ -250,7 +249,7 @@ def _remarks(session: Session) -> list[str]:
 
 
 def _port_config_dump(session: Session) -> None:
-    if len(to_bytes(session.args[0])) > _IFNAME_BYTES:
+    if len(to_bytes(session.args[0])) > NAME_MAX + 1:
         raise VerbError(errno.EINVAL)
     config = load_json(session.client.fetch("PortConfigDump", *session.args))
     if session.json:

@@ -13,7 +13,8 @@ import errno
 import os
 import sys
 
-from pyteamd.cli.getopt_long import UNKNOWN, OptionReader
+from pyteamd.cli.exit_status import FAILED, OK
+from pyteamd.cli.getopt_long import UNKNOWN, UNKNOWN_OPTION, OptionReader
 from pyteamd.cli.pyteamnl.device import Device, Failed, option_line, port_line, value_of, value_text
 from pyteamd.cli.pyteamnl.words import COMMANDS, OPTION_HELP
 from pyteamd.model.printable import shown
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
-OK, FAILURE = 0, 1
 TEAMNL = "teamnl"
-UNKNOWN_OPTION = "unknown option."
 
 OPTIONS = {"help": ("h", False), "port_name": ("p", True), "array_index": ("a", True)}
 EXAMPLES = ("ports", "getoption activeport", "setoption -p eth1 priority 10", "monitor changed")
@@ -84,14 +83,14 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
             err.write(f"{error}\n{help_text(program)}")
         else:
             err.write(f"{str(error).removeprefix(UNKNOWN_OPTION)}{program} -h lists the commands\n")
-        return FAILURE
+        return FAILED
     try:
         command(Device(team, arguments.port, arguments.index_text), rest, out)
     except Failed as failure:
         if str(failure):
             err.write(f"{failure}\n")
         err.write(f"Command failed: {os.strerror(failure.errno)}\n")
-        return FAILURE
+        return FAILED
     out.flush()
     return OK
 

@@ -19,13 +19,12 @@ from pyteamd.daemon.control import inspection, reconfigure
 from pyteamd.daemon.control import spread as balance
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.desired import Level, Note, SetMember
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import NO_DEVICE, UserError
 from pyteamd.model.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
 from pyteamd.views import state as statetree
 
-NO_DEVICE = ("NoSuchDev", "No such device.")
 CONFIG_DUMP_FAILED = ("ConfigDumpFail", "Failed to dump config.")
 CONFIG_UPDATE_FAILED = ("ConfigUpdateFail", "Failed to update config.")
 PORT_ADD_FAILED = ("PortAddFail", "Failed to add port.")

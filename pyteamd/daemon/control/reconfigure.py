@@ -15,11 +15,12 @@ from typing import Any
 from pyteamd.core import reload
 from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.unconfirmed import LONGEST_S, Before, Unconfirmed
+from pyteamd.daemon.unconfirmed import Before, Unconfirmed
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import ConfigApply, Refused
 from pyteamd.model.incidents import Incident
+from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.words import VANISHED, describe
 from pyteamd.schema import json_text
 
@@ -49,7 +50,7 @@ def seconds_of(how: str) -> float | None:
     """The N of "confirm N"; None when it is no time that can be waited for."""
     with suppress(ValueError):
         seconds = float(how.removeprefix(CONFIRM))
-        if 0 < seconds <= LONGEST_S:
+        if 0 < seconds <= LONGEST_TRIAL_S:
             return seconds
     return None
 
