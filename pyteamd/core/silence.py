@@ -19,6 +19,8 @@ HEARD = 3
 """Frames that another port has to have received meanwhile."""
 ERRORS_S = 60.0
 """Errors are told for so long after the last one."""
+ERRORS_TOLD_S = 3600.0
+"""The log has one line for so long, however many errors follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Watched:
     errors: int = 0
     """In the last run of errors, and when the last one was seen."""
     told: bool = False
+    errors_told_at: float | None = None
 
 
 class Silence:
@@ -62,7 +65,9 @@ class Silence:
         for ifindex, seen in counters.items():
             self._see(ifindex, seen, counters, now)
         news = [ifindex for ifindex in names if self._is_news(ifindex, now) and carries(ifindex)]
-        return [self._tell(ifindex, names[ifindex], now) for ifindex in news]
+        bad = [ifindex for ifindex in names if self._are_news(ifindex, now)]
+        silent = [self._tell(ifindex, names[ifindex], now) for ifindex in news]
+        return silent + [self._tell_errors(ifindex, names[ifindex], now) for ifindex in bad]
 
     def silent_since(self, ifindex: int, now: float) -> float | None:
         """Since when a port has received nothing while another one did; None when it is not so."""
@@ -115,3 +120,16 @@ class Silence:
             text = f"{name}: carries traffic and has received nothing for {now - port.heard_at:.0f} s, while other ports receive."
             return Note(Level.WARNING, text, name, Incident.SILENCE)
         return Note(Level.INFO, f"{name}: receives again.", name)
+
+    def _are_news(self, ifindex: int, now: float) -> bool:
+        """Whether there are errors of which the log has not told lately."""
+        port = self._ports.get(ifindex)
+        told_at = None if port is None else port.errors_told_at
+        return bool(self.errors(ifindex, now)) and (told_at is None or now - told_at >= ERRORS_TOLD_S)
+
+    def _tell_errors(self, ifindex: int, name: str, now: float) -> Note:
+        port = self._ports[ifindex]
+        port.errors_told_at = now
+        count = f"{port.errors} error{'' if port.errors == 1 else 's'}"
+        text = f"{name}: its driver counted {count} (check cable and transceiver: ethtool -S {name})."
+        return Note(Level.WARNING, text, name, Incident.ERRORS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from explain_kit import Told, backup, told
 
-from pyteamd.core.silence import ERRORS_S, SILENT_S, Counters, Silence
+from pyteamd.core.silence import ERRORS_S, ERRORS_TOLD_S, SILENT_S, Counters, Silence
 from pyteamd.core.trace import Trace
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.incidents import Incident
@@ -75,10 +75,15 @@ def test_errors_are_told_for_a_while() -> None:
     silence = Silence()
     look(silence, counted(1, 1), {}, 0.0)
     assert silence.errors(ONE, 0.0) == 0
-    look(silence, counted(2, 2, errors=3), {}, 5.0)
-    look(silence, counted(3, 3, errors=4), {}, 10.0)
+    (note,) = look(silence, counted(2, 2, errors=3), {}, 5.0)
+    assert (note.level, note.incident, note.port) == (Level.WARNING, Incident.ERRORS, "eth1")
+    assert note.text == "eth1: its driver counted 3 errors (check cable and transceiver: ethtool -S eth1)."
+    assert look(silence, counted(3, 3, errors=4), {}, 10.0) == [], "once"
     assert silence.errors(ONE, 10.0) == 4
     assert silence.errors(ONE, 10.0 + ERRORS_S) == 0
+    assert look(silence, counted(3, 3, errors=4), {}, 5.0 + ERRORS_TOLD_S) == []
+    (note,) = look(silence, counted(3, 3, errors=5), {}, 6.0 + ERRORS_TOLD_S)
+    assert note.text.startswith("eth1: its driver counted 1 error (")
 
 
 def test_a_port_that_left_is_forgotten() -> None:

@@ -15,16 +15,21 @@ TABLE = """\
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo:  100       2    0    0    0     0          0         0      100       2    0    0    0     0       0          0
-  eth1: 1000      10    1    0    0     0          0         0     2000      20    2    0    0     0       0          0
+  eth1: 1000      10    1    9    9     1          0         0     2000      20    2    9    9     9       0          0
+  tap1: 1000      10    0    9    9     4          0         0     2000      20    0    9    9     9       3          0
 """
 
 
 def test_the_kernels_table(tmp_path: Path) -> None:
     path = tmp_path / "dev"
     path.write_text(TABLE)
-    assert link_counters.read(str(path)) == {"lo": Counters(2, 2, 0), "eth1": Counters(10, 20, 3)}
-    path.write_bytes(b"\xff\x1b[31m: 1 2 3 4 5 6 7 8 9 10 11\nshort: 1 2\nno colon\n")
-    assert list(link_counters.read(str(path)).values()) == [Counters(2, 10, 14)]
+    assert link_counters.read(str(path)) == {
+        "lo": Counters(2, 2, 0),
+        "eth1": Counters(10, 20, 3),
+        "tap1": Counters(10, 20, 7),
+    }
+    path.write_bytes(b"\xff\x1b[31m: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nshort: 1 2\nno colon\n")
+    assert list(link_counters.read(str(path)).values()) == [Counters(2, 10, 6 + 15)]
     assert link_counters.read(str(tmp_path / "none")) == {}
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, bench, dump, state, wait_for
+from wire_kit import IFF_VNET_HDR, Tap
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="counters of links, and control")]
 
 BACKUP = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 100}, "em2": {}}}
+BROKEN = b"\x00\x7f" + bytes(8) + bytes(60)
+"""A frame behind a header whose kind nobody knows: tun counts it as one with a framing error, and nowhere else."""
 SILENT_FOR_S = 40.0
 """Ten seconds of silence are told, and looked for every five."""
 
@@ -48,10 +51,22 @@ def logged(on: Bench, place: Path) -> Iterator[Path]:
             process.terminate()
 
 
-def test_a_switch_port_out_of_its_vlan_is_told_and_nothing_is_done(tmp_path: Path) -> None:
-    with bench() as on, logged(on, tmp_path) as log:
+def test_what_the_drivers_count_is_told_and_nothing_is_done(tmp_path: Path) -> None:
+    """A switch port out of its VLAN: nothing is received. A port whose driver counts errors."""
+    with bench() as on, Tap(on.host, "em3", 1000, IFF_VNET_HDR) as tap, logged(on, tmp_path) as log:
         told = lambda text: log.read_text().count(text)  # noqa: E731
         with_a_bridge(on, "vlan_filtering 1")
+        assert on.pyteamdctl("team0 port add em3").status == 0
+        wait_for(
+            lambda: 'pyteamd_port_errors_total{team="team0",port="em3"} 0' in dump("Metrics"), SILENT_FOR_S, "a look"
+        )
+        with pytest.raises(OSError, match="Invalid argument"):
+            tap.say(BROKEN)
+        bad = lambda: next(row for row in json.loads(dump("Explain")) if row["port"] == "em3")  # noqa: E731
+        wait_for(lambda: "and its driver counted 1 error lately" in bad()["text"], SILENT_FOR_S, "errors")
+        assert "ethtool -S em3" in bad()["hint"]
+        assert 'pyteamd_port_errors_total{team="team0",port="em3"} 1' in dump("Metrics")
+        wait_for(lambda: told("em3: its driver counted 1 error (check cable") == 1, 10.0)
         on.on_switch("bridge vlan del dev p1 vid 1")
         on.on_switch("ping -q -i 0.5 -c 200 192.0.2.77 >/dev/null 2>&1 &")  # whose ARP every other port hears
         explained = lambda: next(row for row in json.loads(dump("Explain")) if row["port"] == "em1")  # noqa: E731
@@ -66,6 +81,7 @@ def test_a_switch_port_out_of_its_vlan_is_told_and_nothing_is_done(tmp_path: Pat
         on.on_switch("bridge vlan add dev p1 vid 1 pvid untagged")
         wait_for(lambda: told("em1: receives again."), SILENT_FOR_S, "the end of it")
         assert told("has received nothing for") == 1
+        assert told("its driver counted") == 1
         assert explained()["doubt"] == ""
 
 
