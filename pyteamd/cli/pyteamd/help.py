@@ -23,11 +23,20 @@ class Parser(argparse.ArgumentParser):
         """See argparse, whose other ways to parse go through here."""
         if Parser.capture:
             raise Captured(self)
+        self._given = [str(word) for word in args or ()]
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """See argparse."""
+        """See argparse, which misses an argument before it minds an option that it does not know."""
+        if message.startswith("the following arguments are required"):
+            unknown = [
+                word for word in self._given if word.startswith("--") and not self._known(word.partition("=")[0])
+            ]
+            message = f"unrecognized arguments: {' '.join(unknown)}" if unknown else message
         self.exit(USAGE, f"{self.prog}: {message}\n{self.prog} -h explains the options\n")
+
+    def _known(self, option: str) -> bool:
+        return any(known.startswith(option) for known in self._option_string_actions)
 
 
 class Captured(Exception):

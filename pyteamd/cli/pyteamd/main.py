@@ -33,10 +33,10 @@ def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
     try:
         code = obey(program_name(argv[0]), argv, run_dir)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has seen enough; Python would try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_START
+    except OSError as error:
+        from pyteamd.cli.output import undelivered
+
+        return undelivered(program_name(argv[0]), error, sys.stdout, sys.stderr)
     return code
 
 

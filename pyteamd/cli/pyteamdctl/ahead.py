@@ -21,11 +21,15 @@ def run(program: str, args: Sequence[str], run: Run, out: TextIO, err: TextIO) -
 
         return tell(program, args, out)
     hosts, every, rest = read(args)
+    if (hosts or every) and not rest:
+        raise UsageError("None or incomplete command" if every else "No team device specified.")
     if hosts:
         from pyteamd.cli.pyteamdctl import remote
 
         return remote.run(hosts, (["--all"] if every else []) + rest, out, err)
     as_json = any(word in (JSON, "-J") for word in rest)
+    if every and any(word in ("-h", "--help", "-V", "--version") for word in rest):
+        return run(rest, out)
     if every:
         from pyteamd.cli.pyteamdctl import many_teams
 
@@ -59,12 +63,9 @@ def read(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     return hosts, every, kept + words
 
 
-def verb_of(words: Sequence[str]) -> Verb | None:
-    """The verb that words without a team's name call; None when they call none."""
+def verb_of(words: Sequence[str]) -> Verb:
+    """The verb that words without a team's name call. Raises UsageError."""
     args, tail = split_tail(VERBS, ["team", *words])
     operands = [arg for arg in args if not arg.startswith("-")]
-    try:
-        verb, _ = find_verb(VERBS, operands[1:])
-    except UsageError:
-        return None
+    verb, _ = find_verb(VERBS, operands[1:])
     return next((other for other in VERBS if other.words == verb.words and other.tail), verb) if tail else verb

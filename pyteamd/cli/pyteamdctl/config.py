@@ -25,6 +25,9 @@ def config_apply(session: Session) -> None:
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot read {path}: {error.strerror}") from None
+    if not text.strip():
+        what = "standard input had nothing in it" if path == "-" else f"{path}: there is nothing in it"
+        raise VerbError(errno.EINVAL, f"{what}; nothing was changed")
     if path.lower().endswith(".json") and text.lstrip()[:1] != "{":
         from pyteamd.schema.slips import NAMED_JSON  # the daemon does not hear the name
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from pyteamd.cli.pyteamdctl.words import LIST, UsageError, find_verb
 from pyteamd.client.client import Client
 from pyteamd.client.transport import ClientError, DaemonError
+from pyteamd.model.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +35,14 @@ def instead(program: str, verbs: Sequence[Verb], operands: Sequence[str]) -> str
     for verb in verbs:
         if tuple(operands[1:]) == verb.words and verb.params:
             return f"usage: {program} {operands[0]} {' '.join((*verb.words, *verb.params))}"
+    if after := what_may_follow(verbs, operands[1:], len(operands) - 1):
+        return f"what may follow: {after}"
     if len(operands) > 1 and (near := near_miss(verbs, operands[1:])):
         return f"did you mean: {program} {operands[0]} {near}?"
     if operands and complete(verbs, operands):
         return f"which team? {program} TEAM {' '.join(operands)}; {program} {LIST} shows them"
+    if after := what_may_follow(verbs, operands[1:], 1):
+        return f"what may follow: {after}"
     return f"{program} -h lists the commands"
 
 
@@ -73,6 +79,15 @@ def complete(verbs: Sequence[Verb], words: Sequence[str]) -> bool:
     return True
 
 
+def what_may_follow(verbs: Sequence[Verb], words: Sequence[str], least: int) -> str:
+    """The rest of each verb that begins with these words, or with as many of them, `least` or more, as there is one for; "" for none."""
+    for count in range(len(words), max(least, 1) - 1, -1):
+        begin = tuple(words[:count])
+        if found := [verb for verb in verbs if verb.words[:count] == begin and len(verb.words) > count]:
+            return ", ".join(" ".join((*verb.words[count:], *verb.params, verb.tail)).rstrip() for verb in found)
+    return ""
+
+
 def near_miss(verbs: Sequence[Verb], words: Sequence[str]) -> str:
     """The verb that these words are nearly; "" for none."""
     from difflib import get_close_matches
@@ -88,10 +103,28 @@ def reason(session: Session, verb: Verb, error: VerbError | ClientError) -> str:
     if not isinstance(error, DaemonError):
         return ""
     method = EXPLAINED.get(verb.words)
-    if method is None:
-        return error.message
+    told = _told(session, method) if method is not None else ""
+    return told or (no_such_device(session, verb) if error.code == "NoSuchDev" else "") or error.message
+
+
+def _told(session: Session, method: str) -> str:
+    """What the daemon says when it is asked; "" for nothing."""
     try:
         with Client.connect(session.client.team, session.client.transport, timeout_s=REASON_S) as client:
-            return str(json.loads(client.fetch("Reason", method, session.args[0]))["reason"]) or error.message
+            return str(json.loads(client.fetch("Reason", method, session.args[0]))["reason"])
     except (ClientError, ValueError, KeyError, TypeError):
-        return error.message
+        return ""
+
+
+def no_such_device(session: Session, verb: Verb) -> str:
+    """teamd's "No such device." with the name of it; "" where the verb names none."""
+    if "PORTDEV" not in verb.params or not session.args:
+        return ""
+    name = printable(session.args[0])
+    if verb.words == ("port", "add"):
+        return f"there is no link {name}; ip link shows those that there are"
+    with suppress(ClientError, ValueError, AttributeError):
+        return (
+            f"{name} is no port of this team; its ports: {', '.join(map(printable, session.client.ports())) or 'none'}"
+        )
+    return f"{name} is no port of this team"

@@ -21,6 +21,7 @@ from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_j
 from pyteamd.cli.pyteamdctl.words import (
     JSON,
     LIST,
+    NOT_PERMITTED,
     OPTIONS_HELP,
     OWN_OPTIONS_HELP,
     UsageError,
@@ -105,15 +106,14 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     name = os.path.basename(sys.argv[0])
     program = "pyteamdctl" if name.endswith(".py") else name
-    out, err = _byte_exact(sys.stdout), _byte_exact(sys.stderr)
-    code = run(program, sys.argv[1:], out, err)
+    out, err = sys.stdout, sys.stderr = _byte_exact(sys.stdout), _byte_exact(sys.stderr)
     try:
+        code = run(program, sys.argv[1:], out, err)
         out.flush()
     except OSError as error:
-        err.write(f"{program}: cannot write the output: {error.strerror}\n")
-        # Python tries to write the rest again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        return FAILED
+        from pyteamd.cli.output import undelivered
+
+        return undelivered(program, error, out, err)
     return code
 
 
@@ -231,7 +231,7 @@ class _Options:
 def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, out: TextIO, err: TextIO) -> int:
     try:
         if "PYTEAMD_RUN_DIR" not in os.environ:
-            _check_device(team)
+            _check_device(team, options.own)
         with _connect(team, options, err) as client:
             _check_team(client)
             session = Session(client, params, options.oneline, options.verbosity, out, options.own, options.json)
@@ -291,22 +291,24 @@ def _connect(team: str, options: _Options, err: TextIO) -> Client:
                 _log(failure, err)
         if options.own:
             first = next(iter(failures), error)
+            if first.errno in (errno.EACCES, errno.EPERM):
+                raise CannotGoOn(f"the daemon of {team} may not be asked ({first})", NOT_PERMITTED) from None
             raise CannotGoOn(f"no daemon answers for {team} ({first})", NOT_RUNNING.format(team=team)) from None
         _log(error, err)
         raise CannotGoOn(f"teamdctl_connect failed ({os.strerror(error.errno)})") from None
     return client
 
 
-def _check_device(name: str) -> None:
+def _check_device(name: str, own: bool) -> None:
     """There must be a network device of that name, as the kernel reads it. Raises CannotGoOn."""
     import fcntl
     import socket
     import struct
 
     try:
-        # The kind of socket teamdctl uses, so that a user without privileges is told the same.
-        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as packet_socket:
-            fcntl.ioctl(packet_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:NAME_MAX]))
+        # The kind of socket teamdctl uses, so that a user without privileges is told the same; ours is told what is not permitted.
+        with socket.socket(socket.AF_INET if own else socket.AF_PACKET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:NAME_MAX]))
     except OSError as error:
         if error.errno == errno.ENODEV:
             hint = f"pyteamdctl list shows the teams there are; start this one with: pyteamd -d -t {name} -f FILE"

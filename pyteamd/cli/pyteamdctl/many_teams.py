@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from contextlib import suppress
 
 from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
+from pyteamd.cli.pyteamdctl.words import NOT_PERMITTED
 from pyteamd.client.client import Client
 from pyteamd.client.connection import default_run_dir, teams
 from pyteamd.client.transport import ClientError
@@ -41,6 +43,7 @@ def list_teams(as_json: bool, out: TextIO, err: TextIO) -> int:
     """One line for each team: runner, carrier of its ports, active port. Returns the exit code."""
     known: dict[str, dict[str, object]] = {}
     errors: dict[str, str] = {}
+    denied = False
     for team in found(err):
         try:
             with Client.connect(team, "usock") as client:
@@ -49,10 +52,13 @@ def list_teams(as_json: bool, out: TextIO, err: TextIO) -> int:
                     out.write(f"{printable(in_a_line(team, known[team]))}\n")
         except ClientError as error:
             errors[team] = str(error)
+            denied = denied or error.errno in (errno.EACCES, errno.EPERM)
         except (ValueError, KeyError, TypeError, AttributeError):
             errors[team] = "its daemon answers with what is no state"
     for team, text in errors.items():
-        err.write(f"{team}: {text}\n")
+        err.write(f"{printable(team)}: {text}\n")
+    if denied:
+        err.write(f"{NOT_PERMITTED}\n")
     if as_json:
         merged(known, errors, out)
     return 1 if errors else 0
@@ -65,12 +71,12 @@ def merged(teams: Mapping[str, object], errors: Mapping[str, str], out: TextIO) 
     out.write(text({**moment(0.0), "teams": teams, "errors": errors}, oneline=False) + "\n")
 
 
-def each_team(verb: Verb | None, args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: TextIO) -> int:
+def each_team(verb: Verb, args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: TextIO) -> int:
     """Do the same for every team. Returns the worst exit code: 0 when there is no team.
 
     What is for programs becomes one document, one OpenMetrics text, one stream; else each answer stands under the team's name.
     """
-    words = verb.words if verb else ()
+    words = verb.words
     if words == ("metrics",):
         return all_metrics(args, run, out, err)
     if words == ("monitor",):

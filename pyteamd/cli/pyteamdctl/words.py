@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     """Do what these words say, and write the answer there."""
 
 LIST, JSON = "list", "--json"
+NOT_PERMITTED = "only root may ask a team's daemon; try it with sudo"
 OPTIONS_HELP = """\
     -h --help                Show this help
     -v --verbose             Increase output verbosity

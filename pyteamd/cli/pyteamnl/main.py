@@ -50,8 +50,17 @@ def main() -> int:
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pyteamd.cli.output import standard, undelivered
+
     program = os.path.basename(sys.argv[0])
-    return run("pyteamnl" if program.endswith(".py") else program, sys.argv[1:], sys.stdout, sys.stderr)
+    program = "pyteamnl" if program.endswith(".py") else program
+    out, err = standard()
+    try:
+        code = run(program, sys.argv[1:], out, err)
+        out.flush()
+    except OSError as error:
+        return undelivered(program, error, out, err)
+    return code
 
 
 def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
