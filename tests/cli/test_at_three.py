@@ -1,4 +1,4 @@
-"""The programs as somebody meets them who is tired and in a hurry: half a command, a wrong word, no permission, an output that is gone.
+"""The programs as a user meets them who is tired and in a hurry: half a command, a wrong word, no permission, an output that is gone.
 
 Each answer is short, says what to type next, and is never a traceback.
 """
@@ -110,7 +110,7 @@ def test_an_output_that_is_full_closed_or_gone_is_no_fault_of_ours(
 
 
 PYTHON = "/usr/bin/python3"
-"""One that everybody may run; that of the tests is perhaps in somebody's home."""
+"""One that everybody may run; that of the tests may be in a home directory."""
 
 
 def usable() -> bool:
