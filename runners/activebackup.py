@@ -18,7 +18,7 @@ from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
 from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
-from pyteamd.model.events import Event
+from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
 from pyteamd.schema.option import OnBad, option
@@ -85,20 +85,23 @@ class ActiveBackup(Runner):
             if isinstance(section, dict):
                 section.setdefault("count", 1)
 
-    def handle(self, event: Event, team: TeamView, now: float) -> None:
+    def handle(self, event: Event, team: TeamView, now: float) -> bool | None:
         if self.config.hwaddr_policy == "only_active":
             self._learn_macs(team)
         elif self._own_macs:
             self._drop_returned(team)
         facts = self._facts(team)
-        if self._awaits(team) or self._settling(team, now) or facts == self._judged:
-            return
+        if self._awaits(team) or self._settling(team, now):
+            return None
+        if facts == self._judged:
+            return type(event) is not PortSeen  # speed and duplex count for nothing else
         if not self._judged and team.adopted:
             self._take_over(team)
         self._judged = facts
         for ifindex in self._media.keys() - team.ports.keys():
             del self._media[ifindex]
         self._choose(team, now)
+        return True
 
     def _facts(self, team: TeamView) -> tuple[tuple[int, ...], ...]:
         """All that a choice depends on."""

@@ -1,6 +1,12 @@
-"""Who waits for a pump: its clock, for the moment when something is due, and others, for something to have been fed."""
+"""Who waits for a pump: its clock, for the moment when something is due, and others, for something to hold after a feed.
+
+A condition is looked at here, after each feed, and who waits for it is woken when it holds: looking costs a fraction of a turn of the
+event loop, and nearly all feeds are nothing to those who wait.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import trio
 
@@ -9,22 +15,30 @@ class Bell:
     """Owned by one pump. Only waiting needs an event loop."""
 
     def __init__(self) -> None:
-        self._fed = trio.lowlevel.ParkingLot()
+        self._waiting: dict[trio.Event, Callable[[], bool]] = {}
         self._alarm: trio.CancelScope | None = None
 
     def ring(self, wake_at: float) -> None:
         """Something has been fed; the clock is to wake at that moment."""
         if self._alarm is not None and wake_at != self._alarm.deadline:
             self._alarm.deadline = wake_at
-        self._fed.unpark_all()
+        for event, condition in self._waiting.items():
+            if condition():
+                event.set()
 
     def waiting(self) -> int:
         """How many wait for something to be fed."""
-        return len(self._fed)
+        return len(self._waiting)
 
-    async def fed(self) -> None:
-        """Wait until something has been fed."""
-        await self._fed.park()
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds: it is looked at now and after each feed, so it must be cheap and must not fail."""
+        while not condition():
+            event = trio.Event()
+            self._waiting[event] = condition
+            try:
+                await event.wait()
+            finally:
+                del self._waiting[event]
 
     async def moment(self, wake_at: float) -> float:
         """Wait until then, or until the moment that `ring` named meanwhile. Returns the moment that came."""

@@ -151,14 +151,15 @@ def _find(thing: Any, copies: dict[int, Any]) -> Any:
 def _copy_dict(thing: Any, copies: dict[int, Any]) -> Any:
     if (made := copies.get(id(thing))) is None:
         made = copies[id(thing)] = thing.copy()
-        _renew(made, copies)
+        if made:
+            _renew(made, copies)
     return made
 
 
 def _copy_list(thing: Any, copies: dict[int, Any]) -> Any:
     if (made := copies.get(id(thing))) is None:
         made = copies[id(thing)] = thing.copy()
-        if made:
+        if made and not _all_shared(made):
             made[:] = [twin(element, copies) for element in made]
     return made
 
@@ -170,6 +171,8 @@ def _copy_set(thing: Any, copies: dict[int, Any]) -> Any:
 
 
 def _copy_tuple(thing: Any, copies: dict[int, Any]) -> Any:
+    if _all_shared(thing):
+        return thing
     made = tuple([twin(element, copies) for element in thing])
     return thing if all(map(is_, made, thing)) else made
 
@@ -195,18 +198,27 @@ def _copier_of(cls: Any) -> Copier:
                 copier = COPIERS.get(type(value), _find)
                 setattr(made, name, value if copier is None else copier(value, copies))
         if has_dict:
-            made.__dict__.update(thing.__dict__)
-            _renew(made.__dict__, copies)
+            own = made.__dict__
+            for name, value in thing.__dict__.items():
+                copier = COPIERS.get(type(value), _find)
+                own[name] = value if copier is None else copier(value, copies)
         return made
 
     return copy_ours
 
 
 def _renew(owner: dict[Any, Any], copies: dict[int, Any]) -> None:
-    """The values of a dictionary that was copied as a whole. Most are shared."""
+    """The values of a dictionary that was copied as a whole."""
+    if _all_shared(owner.values()):
+        return
     for key, value in owner.items():
         if (copier := COPIERS.get(type(value), _find)) is not None:
             owner[key] = copier(value, copies)
+
+
+def _all_shared(things: Iterable[Any]) -> bool:
+    """Whether none of them is ever changed. Of most collections that is so, and their elements are of few classes."""
+    return {COPIERS.get(kind, _find) for kind in set(map(type, things))} <= {None}
 
 
 COPIERS: dict[Any, Copier | None] = {

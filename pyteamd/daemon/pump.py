@@ -162,15 +162,13 @@ class Pump:
         """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""
         with self._writing.refusals() as refused:
             self.feed((event,), self._time_s())
-            while self._writing.busy:
-                await self._bell.fed()
+            await self._bell.until(lambda: not self._writing.busy)
         return tuple(refused)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until the condition holds after some feed, or the time is up. Returns whether it holds."""
         with trio.move_on_after(timeout_s):
-            while not condition():
-                await self._bell.fed()
+            await self._bell.until(condition)
         return condition()
 
     async def clock(self) -> None:

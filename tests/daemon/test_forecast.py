@@ -108,6 +108,16 @@ def test_a_twin_lives_its_own_life(runner: str) -> None:
     assert statetree.state(other) != statetree.state(world.team)
 
 
+@pytest.mark.parametrize("holder", [dict, list, tuple])
+def test_a_twin_copies_what_is_changed_beside_what_is_not(holder: type) -> None:
+    mixed: list[object] = [1, "a", [2], None]
+    thing = holder(enumerate(mixed)) if holder is dict else holder(mixed)
+    other = twin(thing, {})
+    assert other == thing
+    thing[2].append(3)
+    assert other != thing
+
+
 def test_what_ends_a_forecast() -> None:
     world = World("activebackup")
     port = world.team.facts.links[next(iter(world.team.ports))]

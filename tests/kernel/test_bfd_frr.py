@@ -76,7 +76,8 @@ class Frr:
     def hurry(self) -> None:
         """The switch is another machine: what our processor does is nothing to it."""
         pid = int((self.place / "bfdd.pid").read_text())
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(3))
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(3))
 
     def type(self, *lines: str) -> str:
         words = " ".join(f"-c '{line}'" for line in lines)

@@ -9,7 +9,7 @@ import pytest
 
 from pyteamd.model.desired import Observed, OptionKey
 from pyteamd.model.errors import UserError
-from pyteamd.model.events import Tick
+from pyteamd.model.events import PortSeen, Tick
 from pyteamd.runners.activebackup import ActiveBackup, ActiveBackupConfig, ActiveBackupPortConfig
 from pyteamd.runners.base import TeamView
 
@@ -223,6 +223,17 @@ def test_what_was_judged_is_only_what_counts() -> None:
     bench.runner.take()
     bench.change(2, mac=b"\x02\0\0\0\0\x77")
     assert bench.runner.take() == ([], [])
+
+
+def test_speed_leads_to_nothing_unless_the_choice_changes() -> None:
+    bench = Bench()
+    bench.put(FakePort(1, speed_mbps=1000), FakePort(2, speed_mbps=100))
+    seen = PortSeen(2, True, 100, 1)
+    assert bench.runner.handle(seen, bench.view, 0.0) is False
+    assert bench.runner.handle(Tick(), bench.view, 0.0) is not False, "anything else may have moved an address"
+    bench.ports[2] = replace(bench.ports[2], speed_mbps=10_000)
+    assert bench.runner.handle(replace(seen, speed_mbps=10_000), bench.view, 0.0) is not False
+    assert bench.runner.active == 2
 
 
 @pytest.mark.parametrize(("order", "wanted"), [(("eth1", "eth2"), 1), (("eth2", "eth1"), 2)])
