@@ -12,7 +12,7 @@ after they were opened), so that choice waits for those that have a carrier alre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +169,7 @@ class ActiveBackup(Runner):
         self.chosen_by_user = True
         self._settled, self._judged = True, self._facts(team)
 
-    def disruption(self, name: str, config: ActiveBackupConfig, team: TeamView) -> str:
+    def disruption(self, name: str, config: ActiveBackupConfig, ports: Mapping[int, Any], team: TeamView) -> str:
         return "team"  # the only field is hwaddr_policy, and peers have to learn another address
 
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:

@@ -231,8 +231,6 @@ class Runner:
     """The carrier of the team is ours, not the driver's."""
     faults_are_fatal: ClassVar[bool] = False
     """Of tests and simulations: a fault of ours is raised, not survived."""
-    port_interruptions: ClassVar[frozenset[str]] = frozenset()
-    """Fields of PortConfig that take a port out of service for a moment when they change."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -333,8 +331,15 @@ class Runner:
         """Queue a frame."""
         self._frames.append(Frame(port, octets))
 
-    def disruption(self, name: str, config: Any, team: TeamView) -> str:
-        """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team"."""
+    def disruption(self, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
+        """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team".
+
+        `ports`: the settings they will have, by ifindex.
+        """
+        return "none"
+
+    def port_disruption(self, ifindex: int, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
+        """What is interrupted when this field of a port's settings becomes that of `ports`: "none", "port", or "team"."""
         return "none"
 
     def reconfigure(self, config: Any, team: TeamView, now: float) -> None:

@@ -10,7 +10,7 @@ warnings, at the start and later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -116,13 +116,15 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
 def differences(team: Running, new: Config, links: Links | None) -> Iterator[Change]:
     """Every difference that means something, in the order of the configuration."""
     old = team.config
+    setups = list(staying(team, new))
+    settings = {port.link.ifindex: setup.config for port, setup in setups}
     for path, name, before, after in values(old.team, new.team):
         yield of_team(team, path, name, before, after)
     if new.runner_class is not old.runner_class:
         yield Change("runner.name", old.runner_name, new.runner_name, Disruption.TEAM)
     else:
         for path, name, before, after in values(old.runner, new.runner):
-            disruption = Disruption(team.runner.disruption(name, new.runner, team.view))
+            disruption = Disruption(team.runner.disruption(name, new.runner, settings, team.view))
             yield Change(f"runner.{path}", before, after, disruption)
     for name in new.written:
         if name not in old.written:
@@ -130,8 +132,8 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
     for name in old.written:
         if name not in new.written:
             yield Change(f"ports.{name}", "a port", None, Disruption.PORT, name, "removed")
-    for port, setup in staying(team, new):
-        yield from of_port(team, port, setup)
+    for port, setup in setups:
+        yield from of_port(team, new, port, setup, settings)
 
 
 def prospects(team: Running, new: Config, name: str, links: Links | None) -> str:
@@ -159,12 +161,14 @@ def of_team(team: Running, path: str, name: str, before: Any, after: Any) -> Cha
     return Change(path, before, after)
 
 
-def of_port(team: Running, port: Port, after: PortSetup) -> Iterator[Change]:
-    """Settings of a port that stays."""
+def of_port(team: Running, new: Config, port: Port, after: PortSetup, settings: Mapping[int, Any]) -> Iterator[Change]:
+    """Settings of a port that stays. `settings`: those all ports will have."""
     at = f"ports.{port.name}"
-    for path, name, old, new in values(port.config, after.config):
-        interrupts = name in team.runner.port_interruptions
-        yield Change(f"{at}.{path}", old, new, Disruption.PORT if interrupts else Disruption.NONE, port.name)
+    for path, name, was, becomes in values(port.config, after.config):
+        same_runner = new.runner_class is team.config.runner_class
+        ifindex, runner = port.link.ifindex, team.runner
+        told = runner.port_disruption(ifindex, name, new.runner, settings, team.view) if same_runner else "none"
+        yield Change(f"{at}.{path}", was, becomes, Disruption(told), port.name)
     before = tuple((watcher.kind, watcher.config) for watcher in port.voters())
     if before == after.watchers:
         return

@@ -71,6 +71,7 @@ class Choice:
     def __init__(self, policy_name: str) -> None:
         self.lag: LagId | None = None
         """The aggregate in use."""
+        self.policy_name = ""
         self.set_policy(policy_name)
         self.gives_way_at: float | None = None
         """When it is replaced by an able one if nothing changes; None for never."""
@@ -87,7 +88,9 @@ class Choice:
         """What there was when a user chose; while that is so, the choice stands."""
 
     def set_policy(self, name: str) -> None:
-        """How to choose from now on."""
+        """How to choose from now on. What was learned of aggregates under another policy is forgotten."""
+        if name == self.policy_name:
+            return
         self.policy_name = name
         self.policy = POLICIES[name]
         self._disproved, self._tried = {}, ()

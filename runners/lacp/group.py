@@ -7,11 +7,15 @@ machine, not the choice of the aggregate, not the choice of its ports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
+from typing import Any
 
+from pyteamd.runners.base import PortView
 from pyteamd.runners.lacp.blocked import Place
 from pyteamd.runners.lacp.choice import Candidate, Choice
+from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.machines import (
     COUPLED,
     INDEPENDENT,
@@ -42,6 +46,21 @@ class PortFault(AssertionError):
         self.ports = ports
 
 
+class Supposed:
+    """A port as the team has it, but for its settings."""
+
+    def __init__(self, view: PortView, config: LacpPortConfig) -> None:
+        self._view, self.config = view, config
+
+    @property
+    def priority(self) -> int:
+        """What is configured, where that changes, else what the port has."""
+        return self._view.priority if self.config.prio == self._view.config.prio else self.config.prio
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+
 class Group:
     """Owned by one runner. `ports` is in ifindex order."""
 
@@ -50,6 +69,8 @@ class Group:
         self.ports: dict[int, LacpPort] = {}
         self.choice = Choice(policy_name)
         self.max_ports = max_ports
+        self.gated: frozenset[int] = frozenset()
+        """Ports that a watcher (bfd) keeps from carrying traffic, whatever LACP says."""
         self._usable: frozenset[int] = frozenset()
         """Ports of the aggregate in use that may attach."""
 
@@ -88,12 +109,35 @@ class Group:
             self.choice.pin(lag, self._candidates(now))
         return lag is not None
 
-    def would_leave(self, policy_name: str, now: float) -> bool:
-        """With another policy the aggregate in use would not stay."""
-        other = copy(self.choice)
-        other.set_policy(policy_name)
-        other.update(self._candidates(now), now)
-        return other.lag != self.chosen
+    def would_lose(self, config: LacpConfig, settings: Mapping[int, LacpPortConfig], now: float) -> set[int]:
+        """Ports in service that would no longer be, with another policy and limit, and ports set up in another way.
+
+        All of them where another aggregate would be used.
+        """
+        other = copy(self)
+        other.choice = copy(self.choice)
+        other.choice.set_policy(config.agg_select_policy)
+        other.max_ports = config.max_ports
+        other.ports = self.set_up_as(settings)
+        other._select(now)
+        stay = other._usable if other.chosen == self.chosen else ()
+        return {ifindex for ifindex, port in self.ports.items() if port.mux.distributing and ifindex not in stay}
+
+    def set_up_as(self, settings: Mapping[int, LacpPortConfig]) -> dict[int, LacpPort]:
+        """The ports as they would be with these settings and a partner that has heard of them; to look at, and no more."""
+        return {
+            ifindex: self._set_up(port, settings[ifindex]) if ifindex in settings else port
+            for ifindex, port in self.ports.items()
+        }
+
+    def _set_up(self, port: LacpPort, config: LacpPortConfig) -> LacpPort:
+        supposed = replace(port, view=Supposed(port.view, config))
+        lag = supposed.lag_id(self.local)
+        if lag is not None and lag != port.lag_id(self.local):
+            supposed.standing = Waiting(lag, LONG_AGO, LONG_AGO)
+        if port.matched(self.local):
+            supposed.told = supposed.actor(self.local)
+        return supposed
 
     def choice_in_words(self) -> str:
         """The ports of the aggregate in use, and whether a user chose it; "" when there is none."""
@@ -135,7 +179,7 @@ class Group:
     def _candidate(self, aggregate: Aggregate, now: float) -> Candidate:
         ports = [self.ports[member.ifindex] for member in aggregate.members]
         ready = {port.ifindex for port in ports if self._done_waiting(port, now)}
-        in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)}
+        in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)} - self.gated
         return Candidate(
             aggregate,
             able=tuple(member for member in aggregate.members if member.ifindex in ready & in_sync),
@@ -166,16 +210,16 @@ class Group:
         return port.mux.in_sync or (isinstance(port.receive, Current) and now >= self.ready_at(port))
 
     def _partner_ready(self, port: LacpPort) -> bool:
-        """Once attached, it is in service."""
-        return port.partner_sync(self.local) and (port.partner_collecting() or not port.independent)
+        """Once attached, it carries traffic."""
+        collects = port.partner_collecting() or not port.independent
+        return collects and port.partner_sync(self.local) and port.ifindex not in self.gated
 
     def _held_back(self, port: LacpPort, now: float) -> bool:
         """wait_to_restore keeps it out; a port that is needed need not wait."""
         if not port.restoring(now):
             return False
-        return any(
-            other.mux.distributing for other in self.ports.values() if other.lag == port.lag and other is not port
-        )
+        others = [other for other in self.ports.values() if other.lag == port.lag and other is not port]
+        return any(other.mux.distributing and other.ifindex not in self.gated for other in others)
 
     def ready_at(self, port: LacpPort) -> float:
         """When waiting is over, for this port and those it waits for; long ago for one that does not wait."""
@@ -233,7 +277,8 @@ class Group:
                 found.append(f"{port.name}: in service, and the partner is not in sync")
             if port.lag != self.chosen:
                 found.append(f"{port.name}: in service in an aggregate that is not in use")
-        serving = [port.name for port in self.ports.values() if port.mux.distributing]
+        sending = [port for port in self.ports.values() if port.mux.distributing]
+        serving = [port.name for port in sending if port.ifindex not in self.gated]
         if self.max_ports is not None and len(serving) > self.max_ports:
             found.append(f"{', '.join(serving)} in service, max_ports is {self.max_ports}")
         if len(partners) > 1:

@@ -56,7 +56,7 @@ GRACE_S = 0.1
 DISABLED = Disabled()
 DETACHED = Detached()
 FAILED = float("inf")
-"""As `restore_at`: it was in use and went bad, and was not heard since; the wait is to begin with the next LACPDU."""
+"""As `well_since` and `restore_at`: it was in use and went bad, and was not heard since; the wait is to begin with the next LACPDU."""
 
 MUX_BITS = {
     mux: (lacpdu.SYNCHRONIZATION if mux.in_sync else 0)
@@ -94,8 +94,8 @@ class LacpPort:
     heard_from: bytes = b""
     """Source address of the last LACPDU."""
     standing: Standing = DETACHED
-    restore_at: float | None = None
-    """End of wait_to_restore, FAILED before that has begun."""
+    well_since: float | None = None
+    """Beginning of wait_to_restore, FAILED before that; None when it does not wait."""
     served_since: float | None = None
     """When it last went in or out of service, or joined."""
     transmitter: Transmitter = field(default_factory=Transmitter)
@@ -204,6 +204,11 @@ class LacpPort:
         attached = isinstance(self.receive, Expired) and self.mux.in_sync
         return self.lag_id(local) if attached or isinstance(self.receive, Current) else None
 
+    @property
+    def restore_at(self) -> float | None:
+        """End of wait_to_restore, as long as it is configured now; FAILED before it has begun."""
+        return None if self.well_since is None else self.well_since + self.view.config.wait_to_restore
+
     def restoring(self, now: float) -> bool:
         """It is well again after a failure, but not for long enough."""
         return self.restore_at is not None and now < self.restore_at < FAILED
@@ -223,7 +228,7 @@ class LacpPort:
     def deadline(self, local: LocalSystem) -> float | None:
         """Next moment at which time alone changes something, but for the end of wait_while, which others decide with it."""
         moments = [self.due(local), self.hold_until, self.churn.deadline()]
-        if self.restore_at != FAILED:
+        if self.well_since != FAILED:
             moments.append(self.restore_at)
         if isinstance(self.receive, Current | Expired):
             moments.append(self.receive.until)
@@ -244,7 +249,7 @@ class LacpPort:
     def begin_again(self, link: Link) -> None:
         """Forget all that was heard; the link is of no use for this reason."""
         self.counters.flaps += self.mux.distributing
-        self.receive, self.standing, self.restore_at = Disabled(link), DETACHED, None
+        self.receive, self.standing, self.well_since = Disabled(link), DETACHED, None
         self.partner, self.told, self.heard_from = NO_PARTNER, None, b""
         self.transmitter.forget()
         self.churn.stop()
@@ -261,8 +266,8 @@ class LacpPort:
             self.transmitter.ntt = True
         self.partner = pdu.actor
         self.heard_from = source
-        if self.restore_at == FAILED:
-            self.restore_at = now + self.view.config.wait_to_restore
+        if self.well_since == FAILED:
+            self.well_since = now
         return self.happen(Happening.PDU, local, now)
 
     def happen(self, what: Happening, local: LocalSystem, now: float) -> bool:
@@ -298,8 +303,8 @@ class LacpPort:
             self.receive = Current(max(self.receive.until, now + local.timeout_s))
 
     def _fail(self) -> None:
-        if self.view.config.wait_to_restore and (self.mux.in_sync or self.restore_at is not None):
-            self.restore_at = FAILED
+        if self.view.config.wait_to_restore and (self.mux.in_sync or self.well_since is not None):
+            self.well_since = FAILED
             self.unselect()
 
     # -- mux machine ---------------------------------------------------------------------------------------------------
@@ -324,7 +329,7 @@ class LacpPort:
             self.standing = Waiting(lag, at, at + AGGREGATE_WAIT_S)
         else:
             if target is Mux.ATTACHED:
-                self.restore_at = None
+                self.well_since = None
             self.standing = Attached(self.lag, target)
         return True
 
@@ -340,7 +345,7 @@ class LacpPort:
         if self.hold_until is not None and now >= self.hold_until:
             self.standing = DETACHED
         if self.restore_at is not None and now >= self.restore_at:
-            self.restore_at = None
+            self.well_since = None
         if not isinstance(self.receive, Current | Expired) or now < self.receive.until:
             return False
         if now > self.receive.until + STALL_S:

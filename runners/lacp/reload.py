@@ -7,34 +7,70 @@ do not keep a link alive, another policy may prefer another aggregate, another f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.group import Group
 from pyteamd.runners.lacp.joining import Joining
-from pyteamd.runners.lacp.keys import LacpConfig
+from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.wire import lacpdu
 
 PORT_IDENTITY = frozenset(("lacp_prio", "lacp_key"))
 """The partner compares these with what it knew (update_Selected, IEEE 802.1AX-2014, 6.4.9)."""
+CHOOSING = PORT_IDENTITY | {"prio", "sticky"}
+"""Policies, and the individual fallback, look at these."""
 
 
-def disruption(name: str, config: LacpConfig, group: Group, fallback: Fallback, team: TeamView, now: float) -> str:
-    """What a change of this field interrupts: "none", or "team"."""
+def disruption(
+    name: str,
+    config: LacpConfig,
+    settings: Mapping[int, LacpPortConfig],
+    group: Group,
+    fallback: Fallback,
+    team: TeamView,
+    now: float,
+) -> str:
+    """What a change of this field interrupts: "none", or "team". `settings`: those the ports will have."""
     serving = [port for port in group.ports.values() if port.mux.distributing]
     interrupts = {
         "sys_prio": True,
         "key_policy": True,
         "system_id": (config.system_id or team.mac) != group.local.mac,
-        "min_ports": len(serving) < config.min_ports,
-        "max_ports": config.max_ports is not None and len(serving) > config.max_ports,
         "active": not config.active and any(not port.partner.state & lacpdu.ACTIVITY for port in serving),
-        "agg_select_policy": group.would_leave(config.agg_select_policy, now),
-        "fallback": fallback.would_end(config.fallback, config.fallback_delay / 1000, group.ports.values(), now),
-        "fallback_delay": fallback.would_end(config.fallback, config.fallback_delay / 1000, group.ports.values(), now),
+        "max_ports": bool(group.would_lose(config, settings, now)),
+        "agg_select_policy": bool(group.would_lose(config, settings, now)),
+        "fallback": falls_back_otherwise(config, settings, group, fallback, now),
+        "fallback_delay": falls_back_otherwise(config, settings, group, fallback, now),
     }
     return "team" if interrupts.get(name, False) else "none"
+
+
+def port_disruption(
+    ifindex: int,
+    name: str,
+    config: LacpConfig,
+    settings: Mapping[int, LacpPortConfig],
+    group: Group,
+    fallback: Fallback,
+    now: float,
+) -> str:
+    """What a change of this field of a port interrupts: "none", "port", or "team" where others are used from then on."""
+    itself = {ifindex} if name in PORT_IDENTITY else set()
+    if name in CHOOSING and (
+        group.would_lose(config, settings, now) - itself or falls_back_otherwise(config, settings, group, fallback, now)
+    ):
+        return "team"
+    return "port" if itself else "none"
+
+
+def falls_back_otherwise(
+    config: LacpConfig, settings: Mapping[int, LacpPortConfig], group: Group, fallback: Fallback, now: float
+) -> bool:
+    """A port that carries traffic without a partner would not."""
+    ports = group.set_up_as(settings).values()
+    return fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, now)
 
 
 def take_over(config: LacpConfig, group: Group, joining: Joining, fallback: Fallback, now: float) -> None:

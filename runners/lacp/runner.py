@@ -37,7 +37,7 @@ from pyteamd.runners.lacp.log_lines import (
 )
 from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
-from pyteamd.runners.lacp.reload import PORT_IDENTITY, disruption, take_over
+from pyteamd.runners.lacp.reload import disruption, port_disruption, take_over
 from pyteamd.runners.lacp.snapshot import save
 from pyteamd.runners.lacp.system import LocalSystem, link_of
 from pyteamd.runners.lacp.words import in_fallback, in_service, out_of_service
@@ -61,7 +61,6 @@ class Lacp(Runner):
     Config = LacpConfig
     PortConfig = LacpPortConfig
     heeds_watchers = False
-    port_interruptions = PORT_IDENTITY
     summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
 
     def __init__(self, config: LacpConfig) -> None:
@@ -141,7 +140,9 @@ class Lacp(Runner):
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
         self._refresh(touched, team, now)
-        settle = settle or self._unsettled or self._able(team) != self._serving
+        gated = frozenset([ifindex for ifindex in ports if team.ports[ifindex].gated])
+        settle = settle or self._unsettled or gated != self._group.gated
+        self._group.gated = gated
         if settle or any(self._picture(ports[i], now) != was for i, was in known.items()):
             self._settle(team, now)
             touched = list(ports)
@@ -276,7 +277,7 @@ class Lacp(Runner):
             at >= self._group.ready_at(port),
             port.speed_mbps,
             port.independent,
-            port.restore_at == FAILED,
+            port.well_since == FAILED,
             port.restoring(at),
         )
 
@@ -289,7 +290,7 @@ class Lacp(Runner):
         if (news := self._group.choice.news()) is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), news))
         self._fallback.update(ports, now)
-        serving = self._able(team)
+        serving = self._able()
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)
             if one is not None:
@@ -304,14 +305,16 @@ class Lacp(Runner):
         self._serving = serving
         self._note_speeds()
         holding = any(port.hold_until is not None for port in ports)
-        needed = self._fallback.needed(self.config.min_ports) if self._fallback.ports else self.config.min_ports
-        self._set_carrier(None if holding else len(serving) >= needed, team)
+        self._set_carrier(None if holding else len(serving) >= self._needed(self.config), team)
 
-    def _able(self, team: TeamView) -> frozenset[int]:
+    def _able(self) -> frozenset[int]:
         """Ports that may carry traffic. A watcher (bfd) may keep one from it; the mux machines know nothing of that (RFC 7130, 3)."""
         alone, ports = self._fallback.ports, self._group.ports
-        ready = [ifindex for ifindex, port in ports.items() if port.mux.distributing or ifindex in alone]
-        return frozenset(ifindex for ifindex in ready if not team.ports[ifindex].gated)
+        return frozenset(i for i, port in ports.items() if port.mux.distributing or i in alone) - self._group.gated
+
+    def _needed(self, config: LacpConfig) -> int:
+        """How many ports must be in service for the team to have carrier."""
+        return self._fallback.needed(config.min_ports) if self._fallback.ports else config.min_ports
 
     def _weights(self, team: TeamView) -> dict[int, float]:
         """Ports the kernel may send through, for the balancer."""
@@ -391,7 +394,8 @@ class Lacp(Runner):
         return in_service(known, since) if blocked is None else out_of_service(known, blocked, now, since)
 
     def explain_carrier(self) -> str:
-        return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}"
+        alone = " (fallback individual: one is enough)" if self._needed(self.config) < self.config.min_ports else ""
+        return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}{alone}"
 
     def broken(self, team: TeamView) -> list[str]:
         found = self._group.broken() + ([] if self._unsettled else self._group.stuck(self._now))
@@ -425,8 +429,15 @@ class Lacp(Runner):
         self._unsettled = True
         self._note_state(port, before)
 
-    def disruption(self, name: str, config: LacpConfig, team: TeamView) -> str:
-        return disruption(name, config, self._group, self._fallback, team, self._now)
+    def disruption(self, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
+        if name == "min_ports":
+            return "team" if self._carrier is not False and len(self._serving) < self._needed(config) else "none"
+        return disruption(name, config, ports, self._group, self._fallback, team, self._now)
+
+    def port_disruption(
+        self, ifindex: int, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView
+    ) -> str:
+        return port_disruption(ifindex, name, config, ports, self._group, self._fallback, self._now)
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True

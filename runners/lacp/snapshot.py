@@ -80,7 +80,10 @@ def restore(port: LacpPort, saved: SavedPort, local: LocalSystem, now: float) ->
     port.partner, port.told, port.heard_from = saved.partner, saved.told, saved.heard_from
     port.independent = saved.mux in (Mux.COLLECTING, Mux.DISTRIBUTING)
     port.speed_mbps = saved.speed_mbps
-    port.restore_at = FAILED if saved.failed else None if saved.restore_s is None else now + saved.restore_s
+    if saved.failed:
+        port.well_since = FAILED
+    elif saved.restore_s is not None:
+        port.well_since = now - max(0.0, port.view.config.wait_to_restore - saved.restore_s)
     match saved.state:
         case Current.name:
             port.receive = Current(now + local.timeout_s)
@@ -107,7 +110,7 @@ def _save_port(port: LacpPort, chosen: LagId | None, now: float) -> dict[str, An
         "mux": port.mux.value,
         "selected": port.lag is not None and port.lag == chosen,
         "speed_mbps": port.speed_mbps,
-        "failed": port.restore_at == FAILED,
+        "failed": port.well_since == FAILED,
         "restore_s": _left_s(port.restore_at, now),
     }
 

@@ -22,6 +22,7 @@ from pyteamd.runners.lacp.runner import Lacp
 TEAM = 9
 LIMIT = 3
 EPSILON = 1e-6
+NEVER = float("inf")
 
 
 @dataclass
@@ -89,14 +90,17 @@ class World:
         """Let time pass."""
         until = self.now + seconds
         while True:
-            moment = self._heap[0][0] if self._heap else float("inf")
-            deadlines = [(node.deadline(), index) for index, node in enumerate(self.nodes)]
-            earliest, index = min(((due, i) for due, i in deadlines if due is not None), default=(float("inf"), -1))
-            if min(moment, earliest) > until:
+            moment = self._heap[0][0] if self._heap else NEVER
+            earliest, first = NEVER, None
+            for node in self.nodes:
+                due = node.deadline()
+                if due is not None and due < earliest:
+                    earliest, first = due, node
+            if moment > until and earliest > until:
                 break
             self.now = max(self.now, min(moment, earliest))
-            if earliest < moment:
-                self.nodes[index].tick()
+            if first is not None and earliest < moment:
+                first.tick()
             else:
                 heapq.heappop(self._heap)[2]()
         self.now = until
@@ -183,7 +187,7 @@ class Box:
         self.writes: list[tuple[float, OptionKey | str, Any]] = []
         self.file: tuple[dict[str, Any], float] | None = None
         self.checks: list[Callable[[Box], None]] = []
-        self._revision = -1
+        self._deadline: float | None = None
         world.nodes.append(self)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -195,7 +199,6 @@ class Box:
         if resume and self.file is not None:
             snapshot, alive_at = self.file
             self.runner.resume(snapshot, self.world.now - alive_at, self.world.now)
-        self._revision = -1
         self.handle(Resync((), (), ()))
 
     def kill(self) -> None:
@@ -215,18 +218,15 @@ class Box:
         """What the Team does with an event, in short."""
         if self.runner is None:
             return
-        self.runner.handle(event, self.view, self.world.now)
-        self._apply()
+        if self.runner.handle(event, self.view, self.world.now) is not False:
+            self._apply()
         frames, notes = self.runner.take()
         self.notes += [(self.world.now, note.text) for note in notes]
         for frame in frames:
             self.world.transmit(self, frame.port, frame.octets)
-        if self.runner.revision != self._revision:
-            self._revision = self.runner.revision
-            self.file = (self.runner.snapshot(self.world.now), self.world.now)
         for check in self.checks:
             check(self)
-        deadline = self.runner.deadline()
+        deadline = self._deadline = self.runner.deadline()
         assert deadline is None or deadline > self.world.now, f"{self.name}: deadline in the past after {event}"
 
     def _apply(self) -> None:
@@ -285,17 +285,23 @@ class Box:
         """`config apply` with these keys changed. Returns what is said beforehand to be interrupted: "none", "port" or "team"."""
         told = set()
         new = replace(self.config, **changes)
+        future = {i: replace(port.config, **(ports or {}).get(i, {})) for i, port in self.view.ports.items()}
         if self.runner is not None:
             told = {
-                self.runner.disruption(name, new, self.view)
+                self.runner.disruption(name, new, future, self.view)
                 for name in changes
                 if getattr(self.config, name) != changes[name]
             }
         for ifindex, settings in (ports or {}).items():
             port = self.ports[ifindex]
-            before, port.config = port.config, replace(port.config, **settings)
-            if any(getattr(before, name) != settings[name] for name in settings if name in Lacp.port_interruptions):
-                told.add("port")
+            if self.runner is not None:
+                told |= {
+                    self.runner.port_disruption(ifindex, name, new, future, self.view)
+                    for name in settings
+                    if getattr(port.config, name) != settings[name]
+                }
+        for ifindex, settings in (ports or {}).items():
+            self.ports[ifindex].config = replace(self.ports[ifindex].config, **settings)
         self.config = new
         if self.runner is not None:
             self.runner.reconfigure(new, self.view, self.world.now)
@@ -303,7 +309,7 @@ class Box:
         return "team" if "team" in told else "port" if "port" in told else "none"
 
     def deadline(self) -> float | None:
-        return self.runner.deadline() if self.runner else None
+        return self._deadline if self.runner else None
 
     def tick(self) -> None:
         self.handle(Tick())

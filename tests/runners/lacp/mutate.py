@@ -217,8 +217,7 @@ FAULTS = (
     Fault("a port that failed is used at once", "port",
           "return self.restore_at is not None and now < self.restore_at < FAILED", "return False"),
     Fault("wait_to_restore also keeps the last port out", "group",
-          "other.mux.distributing for other in self.ports.values() if other.lag == port.lag and other is not port",
-          "other is not port for other in self.ports.values()"),
+          "return any(other.mux.distributing and other.ifindex not in self.gated for other in others)", "return bool(others)"),
     Fault("one number for two ports", "selection", "if number and number not in used:", "if number:"),
     # the rest
     Fault("churn after ten minutes", "machines", "CHURN_DETECTION_S = 60.0", "CHURN_DETECTION_S = 600.0"),
@@ -228,7 +227,23 @@ FAULTS = (
     Fault("a picture is believed however old", "joining",
           "if saved is not None and now - self._saved_at < saved.believed_for_s():", "if saved is not None:"),
     Fault("fallback beside a partner", "fallback", "            case Current():\n                return []\n", ""),
-    Fault("min_ports is not looked at", "runner", "else len(serving) >= needed, team)", "else len(serving) >= 1, team)"),
+    Fault("min_ports is not looked at", "runner",
+          "None if holding else len(serving) >= self._needed(self.config)", "None if holding else len(serving) >= 1"),
+    # a watcher keeps a port out; what a change interrupts
+    Fault("an aggregate whose ports are kept out counts as able", "group",
+          "if port.partner_sync(self.local)} - self.gated", "if port.partner_sync(self.local)}"),
+    Fault("a port that is kept out does not lend its place", "group",
+          "port.partner_sync(self.local) and port.ifindex not in self.gated", "port.partner_sync(self.local)"),
+    Fault("nobody looks again when a watcher lets a port in", "runner",
+          "settle = settle or self._unsettled or gated != self._group.gated", "settle = settle or self._unsettled"),
+    Fault("a carrier that a limit costs is not told", "runner",
+          "self._carrier is not False and len(self._serving) < self._needed(config)", "False"),
+    Fault("settings of ports never lead to another aggregate", "reload",
+          "group.would_lose(config, settings, now) - itself or", "False or"),
+    Fault("a configuration brings back what was given up", "choice",
+          "        if name == self.policy_name:\n            return\n", ""),
+    Fault("wait_to_restore is as long as when it began", "port",
+          "self.well_since + self.view.config.wait_to_restore", "self.well_since + 100"),
 )  # fmt: skip
 
 

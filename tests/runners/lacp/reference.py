@@ -81,14 +81,17 @@ class Station:
 
     def actor(self, port: Port) -> Info:
         """Our end of the link as the next LACPDU tells it."""
+        return Info(self.priority, self.system, port.key(), port.priority(), port.number, self.state(port))
+
+    def state(self, port: Port) -> int:
+        """The state octet of that."""
         mux = port.states.get("MUX", "DETACHED")
         state = AGG | (ACT if self.active else 0) | (TMO if self.fast else 0) | (SYN if port.actor_sync else 0)
         state |= COL if mux in ("COLLECTING", "DISTRIBUTING", "COLLECTING_DISTRIBUTING") else 0
         state |= DIS if mux in ("DISTRIBUTING", "COLLECTING_DISTRIBUTING") else 0
         if port.port_enabled and port.states.get("RECEIVE") != "CURRENT" and port.partner_admin:
             state |= DEF
-        state |= EXP if port.expired and port.port_enabled else 0
-        return Info(self.priority, self.system, port.key(), port.priority(), port.number, state)
+        return state | (EXP if port.expired and port.port_enabled else 0)
 
     def lag_id(self, port: Port) -> Any:
         """6.3.6; None for a port that can be in no aggregate: without a partner (DIFFERENCE 3), or looped."""
@@ -125,8 +128,7 @@ class Station:
     def _timers(self) -> list[float]:
         found = []
         for port in self.ports.values():
-            found.append(port.current_while)
-            found += list(port.churn_timer.values())
+            found += (port.current_while, *port.churn_timer.values())
             if port.states.get("MUX") == "WAITING":
                 found.append(self._ready_at(port))
         return [moment for moment in found if moment > self.now]

@@ -173,16 +173,15 @@ class ShadowedBox(Box):
         assert self.runner is not None
         group = self.runner._group
         for ifindex, port in station.ports.items():
-            known = group.ports[ifindex]
+            known, states = group.ports[ifindex], port.states
             actor = known.actor(group.local)
             product = (
-                known.receive.name, known.mux.name, hex(actor.state), known.partner_sync(group.local),
+                known.receive.name, known.mux.name, actor.state, known.partner_sync(group.local),
                 known.churn.actor.name, known.churn.partner.name, actor.key,
             )  # fmt: skip
             reference = (
-                NAMES[port.states["RECEIVE"]], port.states["MUX"], hex(station.actor(port).state),
-                port.partner_sync and port.states["RECEIVE"] == "CURRENT",
-                port.states["actor"], port.states["partner"], port.key(),
+                NAMES[states["RECEIVE"]], states["MUX"], station.state(port),
+                port.partner_sync and states["RECEIVE"] == "CURRENT", states["actor"], states["partner"], port.key(),
             )  # fmt: skip
             assert product == reference, (
                 f"{self.world.now:.3f} s, {self.name} port {ifindex}, {event}: product {product}, reference {reference}"

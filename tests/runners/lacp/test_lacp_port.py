@@ -288,11 +288,11 @@ def test_the_deadline_is_the_first_of_all_timers() -> None:
     assert made.deadline(SLOW) == NOW + 20
     made.churn.partner = Monitor(NOW + 15)
     assert made.deadline(SLOW) == NOW + 15
-    made.restore_at = NOW + 10
+    made.well_since = NOW + 10
     assert made.deadline(SLOW) == NOW + 10
     made.receive = Current(NOW + 5)
     assert made.deadline(SLOW) == NOW + 5
-    made.restore_at = FAILED
+    made.well_since = FAILED
     assert made.deadline(SLOW) == NOW + 5
 
 
@@ -358,9 +358,9 @@ def test_entering_wait_and_leaving_it() -> None:
     assert made.step_mux(selected, NOW, lag)
     assert (made.mux, made.standing) == (Mux.WAITING, Waiting(lag, NOW, NOW + 2.0))
     assert not made.step_mux(selected, NOW + 1, lag)
-    made.restore_at = NOW + 99
+    made.well_since = NOW + 99
     assert made.step_mux(replace(selected, ready=True), NOW + 2, lag)
-    assert (made.mux, made.restore_at) == (Mux.ATTACHED, None)
+    assert (made.mux, made.well_since) == (Mux.ATTACHED, None)
     assert made.step_mux(selected, NOW + 2, lag)
     assert made.mux is SERVING
     assert made.step_mux(replace(selected, partner_sync=False), NOW + 3, lag)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from lacp_pair import Box, World
 
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.events import ConfigApply
 from pyteamd.runners import RUNNERS
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.schema.option import options_of
@@ -94,9 +98,198 @@ def test_changes_of_a_port(settings: dict[str, Any], policy: str) -> None:
     box.checks.append(lambda box: least.append(box.serving()))
     told = box.configure({3: settings})
     world.run(LONGEST_S)
-    assert told == ("port" if set(settings) & {"lacp_prio", "lacp_key"} else "none")
-    assert told == "port" or all(before <= now for now in least)
+    alone_and_better = "lacp_key" in settings and policy == "lacp_prio"
+    assert told == ("team" if alone_and_better else "port" if {"lacp_prio", "lacp_key"} & set(settings) else "none")
+    assert told != "none" or all(before <= now for now in least)
+    assert told != "port" or all(before - {3} <= now for now in least)
     assert box.serving() == far.serving() != set()
+
+
+PARTNERS = (b"\x02\xaa\0\0\0\x01", b"\x02\xcc\0\0\0\x01")
+RUNNER_CHANGES: dict[str, tuple[Any, ...]] = {
+    "active": (True, False),
+    "fast_rate": (True, False),
+    "min_ports": (1, 2, 3),
+    "max_ports": (None, 1, 2),
+    "agg_select_policy": ("lacp_prio", "lacp_prio_stable", "bandwidth", "count", "port_config"),
+    "fallback": ("off", "static", "individual"),
+    "fallback_delay": (0, 1500),
+}
+PORT_CHANGES: dict[str, tuple[Any, ...]] = {
+    "lacp_prio": (1, 255, 256),
+    "lacp_key": (0, 5),
+    "wait_to_restore": (0, 3),
+    "sticky": (True, False),
+    "prio": (0, 1, 5),
+}
+
+
+class Scene:
+    """Ports whose partners, one or two, are in sync whatever is asked of them, or say nothing at all; and one `config apply`."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random = Random(seed)
+        ports = [FakePort(i, config=self._settings(), speed_mbps=random.choice((1000, 10_000))) for i in (3, 4, 5)]
+        for port in ports:
+            port.priority = port.config.prio
+        runner = {name: random.choice(values) for name, values in RUNNER_CHANGES.items()} | {"min_ports": 1}
+        self.bench = Bench(*ports, sys_prio=1, **(runner | {"active": True, "fast_rate": True}))
+        silent = random.random() < 0.15
+        self.partners = {} if silent else {i: random.choice(PARTNERS) for i in (3, 4, 5)}
+
+    def _settings(self) -> LacpPortConfig:
+        return LacpPortConfig(**{name: self.random.choice(values) for name, values in PORT_CHANGES.items()})
+
+    def live(self, seconds: int) -> list[tuple[set[int], bool | None]]:
+        """So many seconds. Returns what served, and the carrier, after each event of them."""
+        seen = []
+        for _ in range(seconds):
+            for ifindex, mac in self.partners.items():
+                self.bench.hear(ifindex, mac=mac)
+                seen.append(self.now())
+            self.bench.wait(1.0)
+            seen.append(self.now())
+        return seen
+
+    def now(self) -> tuple[set[int], bool | None]:
+        return self.bench.enabled(), self.bench.runner.desired(self.bench.view).carrier
+
+    def apply(self) -> tuple[str, int]:
+        """Something of the runner or of one port changes. Returns what is said beforehand, and the port it is about."""
+        random, bench = self.random, self.bench
+        config, settings = bench.runner.config, {i: port.config for i, port in bench.ports.items()}
+        ifindex = random.choice(list(settings))
+        if random.random() < 0.5:
+            name, values = random.choice(list(RUNNER_CHANGES.items()))
+            config = replace(config, **{name: random.choice(values)})
+            told = bench.runner.disruption(name, config, settings, bench.view)
+        else:
+            name, values = random.choice(list(PORT_CHANGES.items()))
+            settings[ifindex] = replace(settings[ifindex], **{name: random.choice(values)})
+            told = bench.runner.port_disruption(ifindex, name, config, settings, bench.view)
+        for port in bench.ports.values():
+            port.config = settings[port.ifindex]
+            port.priority = port.config.prio
+        bench.runner.reconfigure(config, bench.view, bench.now)
+        bench.handle(ConfigApply(""))
+        return told, ifindex
+
+
+def promised(seed: int) -> None:
+    scene = Scene(seed)
+    scene.live(12)
+    ports, carrier = scene.now()
+    told, ifindex = scene.apply()
+    after = [scene.now(), *scene.live(12)]
+    lost = set().union(*(ports - now for now, _ in after))
+    carriers = {now for _, now in after}
+    seen = (
+        f"seed {seed}: {told} was said, and {sorted(lost)} of {sorted(ports)} went, carrier {carrier} became {carriers}"
+    )
+    if told == "none":
+        assert not lost, seen
+        assert not carrier or carriers == {True}, seen
+    elif told == "port":
+        assert lost <= {ifindex}, seen
+
+
+SOME = [range(4), pytest.param(range(4, 2000 if os.environ.get("PYTEAMD_LONG") else 100), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("some", SOME)
+def test_no_change_of_anything_interrupts_more_than_is_said(some: range) -> None:
+    for seed in some:
+        promised(seed)
+
+
+def two_partners(*, agg_select_policy: str, **better: Any) -> Bench:
+    """Port 3 is in service, and what it could be left for is in sync on ports 4 and 5."""
+    ports = [FakePort(3, config=LacpPortConfig(**better)), *(FakePort(i) for i in (4, 5))]
+    ports[0].priority = ports[0].config.prio
+    bench = Bench(*ports, sys_prio=1, agg_select_policy=agg_select_policy)
+    meet(bench, 3)
+    meet(bench, 3, 4, 5)
+    assert bench.enabled() == {3}
+    return bench
+
+
+def meet(bench: Bench, *ports: int, seconds: int = 5) -> None:
+    for _ in range(seconds):
+        for ifindex in ports:
+            bench.hear(ifindex, mac=PARTNERS[ifindex != 3])
+        bench.wait(1.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "was", "ifindex", "becomes"),
+    [
+        ("port_config", {"sticky": True}, 3, {"sticky": False}),
+        ("port_config", {"prio": 1}, 4, {"prio": 9}),
+        ("lacp_prio", {"lacp_prio": 10}, 4, {"lacp_prio": 1}),
+    ],
+)
+def test_settings_of_a_port_that_lead_to_another_aggregate_interrupt_the_team(
+    policy: str, was: dict[str, Any], ifindex: int, becomes: dict[str, Any]
+) -> None:
+    bench = two_partners(agg_select_policy=policy, **was)
+    if "sticky" in was:
+        bench.ports[4].config = replace(bench.ports[4].config, prio=9)
+        bench.ports[4].priority = 9
+        meet(bench, 3, 4, 5)
+        assert bench.enabled() == {3}, "it is sticky"
+    settings = {i: replace(port.config, **(becomes if i == ifindex else {})) for i, port in bench.ports.items()}
+    (name,) = becomes
+    assert bench.runner.port_disruption(ifindex, name, bench.runner.config, settings, bench.view) == "team"
+    assert bench.runner.port_disruption(ifindex, "weight", bench.runner.config, settings, bench.view) == "none"
+    bench.ports[ifindex].config = settings[ifindex]
+    bench.ports[ifindex].priority = settings[ifindex].prio
+    bench.runner.reconfigure(bench.runner.config, bench.view, bench.now)
+    bench.handle(ConfigApply(""))
+    meet(bench, 3, 4, 5)
+    assert 3 not in bench.enabled()
+
+
+def test_a_change_of_something_else_does_not_bring_back_what_was_given_up() -> None:
+    """An aggregate that was in sync and never carried was tried again, at the cost of the one in service, after any `config apply`."""
+    bench = Bench(FakePort(3), FakePort(4), sys_prio=1)
+    for second in range(60):
+        bench.hear(3, state=0x0F)
+        bench.hear(4, mac=PARTNERS[1])
+        bench.wait(1.0)
+        if second == 30:
+            config = replace(bench.runner.config, fallback_delay=5)
+            assert bench.enabled() == {4}
+            assert bench.runner.disruption("fallback_delay", config, {}, bench.view) == "none"
+            bench.runner.reconfigure(config, bench.view, bench.now)
+            bench.handle(ConfigApply(""))
+        assert second < 30 or bench.enabled() == {4}
+
+
+@pytest.mark.parametrize(("becomes_s", "back_after_s"), [(0, 0), (20, 20), (300, 300)])
+def test_wait_to_restore_is_as_long_as_it_is_configured_now(becomes_s: int, back_after_s: int) -> None:
+    bench = Bench(FakePort(3), FakePort(4, config=LacpPortConfig(wait_to_restore=100)))
+    bench.serve()
+    for running in (False, True):
+        bench.ports[4].running = running
+        bench.changed(4)
+
+    def second() -> None:
+        for ifindex in (3, 4):
+            bench.hear(ifindex)
+        bench.wait(1.0)
+
+    for _ in range(10):
+        second()
+    assert bench.enabled() == {3}
+    bench.ports[4].config = LacpPortConfig(wait_to_restore=becomes_s)
+    bench.runner.reconfigure(bench.runner.config, bench.view, bench.now)
+    bench.handle(ConfigApply(""))
+    for _ in range(max(0, back_after_s - 12)):
+        second()
+        assert bench.enabled() == {3}
+    for _ in range(5):
+        second()
+    assert bench.enabled() == {3, 4}
 
 
 @pytest.mark.parametrize(("was_fast", "heard_s_ago"), list(itertools.product((True, False), (0.0, 0.9, 2.9))))
@@ -106,7 +299,7 @@ def test_a_slower_rate_lengthens_the_patience_that_runs(was_fast: bool, heard_s_
     bench.hear(3)
     bench.wait(heard_s_ago)
     config = LacpConfig(fast_rate=False)
-    assert bench.runner.disruption("fast_rate", config, bench.view) == "none"
+    assert bench.runner.disruption("fast_rate", config, {}, bench.view) == "none"
     bench.runner.reconfigure(config, bench.view, bench.now)
     bench.changed(3)
     assert bench.said(3)[-1].actor.state & 0x02 == 0
@@ -123,8 +316,8 @@ def test_passive_beside_a_passive_partner_is_an_interruption(partner_state: int,
         bench.hear(3, state=partner_state)
         bench.wait(1.0)
     assert bench.enabled() == {3}
-    assert bench.runner.disruption("active", LacpConfig(fast_rate=True, active=False), bench.view) == told
-    assert bench.runner.disruption("active", LacpConfig(fast_rate=True), bench.view) == "none"
+    assert bench.runner.disruption("active", LacpConfig(fast_rate=True, active=False), {}, bench.view) == told
+    assert bench.runner.disruption("active", LacpConfig(fast_rate=True), {}, bench.view) == "none"
 
 
 def test_a_passive_end_says_a_last_word_before_it_falls_silent() -> None:
