@@ -30,6 +30,7 @@ COPIED = (
     "pyproject.toml",
 )
 UNIT = (
+    "gated",
     "machines",
     "port",
     "selection",
