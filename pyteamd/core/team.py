@@ -158,6 +158,8 @@ class Team:
                 self._dirty = self._dirty or moved or (stirred and self._others_wait())
                 if self.view.adopted and not self.runner.sets_carrier:
                     self.carrier.look(now)
+                    follows_links = self.carrier.desired() is not None  # which may mean nothing to the runner
+                    self._dirty = self._dirty or follows_links
             if self._writable():
                 self.once.forget_done(self.facts.observed, self.view.ifindex)
             self._set_alarm(now)
