@@ -27,7 +27,8 @@ INTERVAL_NS = 200_000
 BEFORE = 10
 """Frames each way before the cut."""
 LOOK_EVERY = 10
-LONGEST_S = 3.0
+LONGEST_S, INWARD_S = 10.0, 3.0
+"""How long the first frame out by the other port is waited for, and how much longer the first one in."""
 FLOWS = 32
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
@@ -132,11 +133,15 @@ class Prober:
             elif number > BEFORE and number % LOOK_EVERY == 0:
                 out += numbers(self._heard_out[other])
                 into += numbers(self._heard_in)
-                if out and into and out[-1] > BEFORE and into[-1] > BEFORE:
-                    break
+                if out and out[-1] > BEFORE:
+                    if into and into[-1] > BEFORE:
+                        break
+                    end = min(end, at + int(INWARD_S * 1e9))
             at += INTERVAL_NS
-            if (left := at - clock()) > 0:
-                time.sleep(left / 1e9)
+            now = clock()
+            if at <= now:  # too fast for this machine: as a real-time process it would leave the daemon no time
+                at = now + INTERVAL_NS
+            time.sleep((at - now) / 1e9)
         # What left by the victim or came in before the cut was heard elsewhere, or has a number too low to count.
         return sent_ns, out, into
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, runs, wait_for
+from lab_kit import PYTEAMD, Bench, Daemon, Stream, bench, daemon, runs, wait_for, wait_to_be
 
 pytestmark = pytest.mark.kernel
 
@@ -50,7 +50,7 @@ def with_addresses(on: Bench) -> None:
 def shows(on: Bench, active: str, em1: str = "up", em2: str = "up", em1_downs: int = 0, em2_downs: int = 0) -> None:
     """The state becomes exactly this."""
     wanted = STATE.format(active=active, em1=em1, em2=em2, em1_downs=em1_downs, em2_downs=em2_downs)
-    wait_for(lambda: on.on_host("teamdctl team0 state").out == wanted, 5.0, wanted)
+    wait_to_be(lambda: on.on_host("teamdctl team0 state").out, wanted)
 
 
 def test_fail_over_and_stay() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import difflib
+import inspect
 import itertools
 import os
 import re
@@ -14,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nursery import PATIENCE_S, Nursery
 
-from pyteamd.client.client import Client
+from pyteamd.client.client import Client, ClientError
 from pyteamd.schema import json_text
 
 PYTEAMD = f"{sys.executable} -B -m pyteamd"
@@ -126,13 +128,55 @@ def must(command: str, *, namespace: str = "") -> str:
     return result.out
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 5.0, what: str = "") -> float:
-    """Poll until the condition holds; returns the seconds it took."""
+USUAL_PATIENCE_S = 15.0
+"""What is waited for comes at once when all is well; on a machine with three guests at once it may take seconds."""
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = USUAL_PATIENCE_S, what: str = "") -> float:
+    """Poll until the condition holds; returns the seconds it took. When they are over, says what it saw last."""
     began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < timeout_s, f"not within {timeout_s} s: {what or condition}"
+    while not (last := condition()):
+        if time.monotonic() - began > timeout_s:
+            words = what or words_of(condition)
+            raise AssertionError(f"not within {timeout_s} s: {words}; last: {last!r}\n{told_by_daemons()}")
         time.sleep(0.01)
     return time.monotonic() - began
+
+
+def wait_to_be(look: Callable[[], str], wanted: str, timeout_s: float = USUAL_PATIENCE_S) -> float:
+    """Poll until this text is there; the difference is told when it does not come."""
+    seen = [""]
+
+    def same() -> bool:
+        seen[0] = look()
+        return seen[0] == wanted
+
+    try:
+        return wait_for(same, timeout_s, "the text")
+    except AssertionError as failed:
+        lines = difflib.unified_diff(wanted.splitlines(), seen[0].splitlines(), "wanted", "seen", lineterm="", n=1)
+        raise AssertionError("\n".join((str(failed), *lines))) from None
+
+
+def words_of(condition: Callable[[], object]) -> str:
+    """How a condition is written."""
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)
+
+
+def told_by_daemons() -> str:
+    """What our daemons say of their ports and what happened last, for the message of a test that failed."""
+    said = []
+    for path in sorted(RUN_DIR.glob("*.sock")):
+        with (
+            suppress(ClientError, OSError, ValueError, KeyError),
+            Client.connect(path.stem, "usock", timeout_s=2.0) as asked,
+        ):
+            said += [row["text"] for row in json_text.loads(asked.fetch("Explain"))]
+            said += [f"{row['age_s']} s ago: {row['text']}" for row in json_text.loads(asked.fetch("History"))[-8:]]
+    return "\n".join(said)
 
 
 @dataclass
