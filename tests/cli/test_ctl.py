@@ -35,7 +35,7 @@ def answer(case: Case, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     if case.world.startswith("silent"):
-        monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.01)
+        monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.3)
     if case.world == DEAD_SOCKET:
         with MockDaemon(path, {}):
             pass
@@ -165,7 +165,7 @@ def test_a_daemon_that_does_not_know_our_verbs_is_named_as_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
-    monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.3)
     err = io.StringIO()
     with MockDaemon(str(tmp_path / f"{TEAM}.sock"), {**replies("lacp"), "Explain": SILENT}):
         assert ctl.run("pyteamdctl", [TEAM, "explain"], io.StringIO(), err) == 1

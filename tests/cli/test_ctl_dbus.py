@@ -43,7 +43,7 @@ def answer(case: Case, bus: PrivateBus, run_dir: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("TEAMDCTL_LOG", raising=False)
     monkeypatch.delenv("POSIXLY_CORRECT", raising=False)
     if case.world.startswith("silent"):
-        monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(client, "REPLY_TIMEOUT_S", 0.5)
     out, err = io.StringIO(), io.StringIO()
     with ExitStack() as stack:
         if BUS_DIES in BUS_WORLDS.get(case.world, {}).values():
