@@ -7,7 +7,8 @@ through `runner.active_port` stands until then. A port that has lost its carrier
 
 The first choice is made as if the ports came up in the order of the configuration: of equal ports the first, and a sticky one stays
 before a better one. The kernel names ports operational in any order (a link that it made just now at once, others a few milliseconds
-after they were opened), so that choice waits for those that have a carrier already.
+after they were opened), so that choice waits for those that have a carrier already; and of several that are up it wants to know how
+fast each is, which the driver tells after the link has told that it is up.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pyteamd.schema.option import OnBad, option
 
 ACTIVEPORT = OptionKey("activeport")
 SETTLE_S = 0.5
-"""How long the first choice waits at most for ports that have a carrier and are not operational."""
+"""How long the first choice waits at most for ports that have a carrier and are not operational, or whose speed is not told."""
 POLICIES = ("same_all", "by_active", "only_active")
 
 
@@ -207,10 +208,12 @@ class ActiveBackup(Runner):
         return isinstance(active, int) and active in team.awaited and team.observed.serves(active)
 
     def _settling(self, team: TeamView, now: float) -> bool:
-        """Whether the first choice has to wait for a port that has a carrier already."""
-        if not self._settled and not team.adopted and any(port.up for port in team.ports.values()):
+        """Whether the first choice has to wait for a port that has a carrier already, or for what to compare ports by."""
+        if not self._settled and not team.adopted and (up := [port for port in team.ports.values() if port.up]):
             self._settle_until = self._settle_until or now + SETTLE_S
-            self._settled = now >= self._settle_until or not any(port.settling for port in team.ports.values())
+            waits = any(port.settling for port in team.ports.values())
+            waits = waits or (len(up) > 1 and any(port.unmeasured for port in up))
+            self._settled = now >= self._settle_until or not waits
             return not self._settled
         self._settle_until = None
         return False

@@ -131,6 +131,11 @@ class PortView(Protocol):
         ...
 
     @property
+    def unmeasured(self) -> bool:
+        """It is operational, and its speed and duplex are told in a moment."""
+        ...
+
+    @property
     def up(self) -> bool:
         """The link watchers' combined verdict."""
         ...

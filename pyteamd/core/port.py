@@ -66,6 +66,11 @@ class Port:
         return self.link.up and self.link.carrier is True and not self.link.running
 
     @property
+    def unmeasured(self) -> bool:
+        """See PortView. The driver hears of a link after others do, and reads its speed then."""
+        return self.link.running and not self.seen.linkup
+
+    @property
     def name(self) -> str:
         """Interface name now."""
         return self.link.name

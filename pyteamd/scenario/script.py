@@ -183,7 +183,13 @@ def story(lines: Sequence[str]) -> tuple[str, ...]:
             told.append(line)
         elif stamped is not None and stamped[1] in NOTE_KINDS:
             told.append(f"{stamped[1]} {stamped[2]}")
-    return tuple(line for _, lines in groupby(told, key=is_info) for line in sorted(lines, key=is_choice))
+    told = [line for _, lines in groupby(told, key=is_info) for line in sorted(lines, key=is_choice)]
+    return tuple(line for _, lines in groupby(told, key=about_any_port) for line in sorted(lines))
+
+
+def about_any_port(line: str) -> str:
+    """The line without the name of its port: which of several ports is first in the same moment is up to the kernel too."""
+    return re.sub(r"^(\w+) [^ :]+: ", r"\1 PORT: ", line)
 
 
 def is_info(line: str) -> bool:

@@ -13,7 +13,7 @@ from pyteamd.core.reload import unknown_hosts
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.errors import UserError
-from pyteamd.model.events import HostsResolved, LinkGone, LinkSeen, Resync, UserSet
+from pyteamd.model.events import CarrierSeen, HostsResolved, KernelEvent, LinkGone, LinkSeen, PortSeen, Resync, UserSet
 from pyteamd.model.setup import Setup
 from pyteamd.views import state as statetree
 
@@ -283,3 +283,23 @@ def test_a_new_configuration_takes_back_a_priority_that_was_stored_live() -> Non
     assert made.line("eth2").startswith("eth2: carries traffic")
     apply(made, backup())
     assert [port.priority for port in made.team.ports.values()] == [0, 0]
+
+
+def test_the_first_choice_waits_until_the_driver_has_told_how_fast_a_link_is() -> None:
+    made = told(backup(), start=False)
+    for name in ("eth1", "eth2"):
+        made.world.set_peer(name, False)
+    begin(made, backup())
+    one, two = (made.team.ports[made.world.ifindex_of(name)].link for name in ("eth1", "eth2"))
+
+    def say(*events: KernelEvent) -> str:
+        for event in events:
+            made.world.running().feed(event, made.world.clock)
+        return statetree.get_item(made.team, "runner.active_port")
+
+    # As seen on a busy machine: eth2 first, whole; of eth1 the early word, and the driver's last.
+    opened = (replace(link, up=True, carrier=True) for link in (one, two))
+    assert say(*opened) == ""
+    assert say(CarrierSeen(two.ifindex, True), PortSeen(two.ifindex, True, 10_000, 1)) == ""
+    assert say(CarrierSeen(one.ifindex, True)) == ""
+    assert say(PortSeen(one.ifindex, True, 10_000, 1)) == "eth1"

@@ -31,6 +31,7 @@ class FakePort:
     name: str = ""
     config: LacpPortConfig = field(default_factory=LacpPortConfig)
     settling: bool = False
+    unmeasured: bool = False
     gated: bool = False
     damped: bool = False
 

@@ -39,6 +39,7 @@ class FakePort:
     up: bool = True
     name: str = ""
     settling: bool = False
+    unmeasured: bool = False
     gated: bool = False
     damped: bool = False
 

@@ -34,6 +34,7 @@ class FakePort:
     gated: bool = False
     damped: bool = False
     settling: bool = False
+    unmeasured: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -260,6 +261,14 @@ def test_first_choice_does_not_wait_for_a_cable_nor_long() -> None:
     assert made.put(now=until - 0.001) is None
     assert made.put(now=until) == 2
     assert made.put(FakePort(1)) == 2, "the active port stays"
+
+
+def test_first_choice_wants_to_know_how_fast_ports_are_only_where_there_are_several() -> None:
+    untold = FakePort(1, speed_mbps=0, duplex=0, unmeasured=True)
+    assert Bench().put(untold) == 1
+    made = Bench(order=("eth1", "eth2"))
+    assert made.put(FakePort(2), untold) is None
+    assert made.put(FakePort(1)) == 1
 
 
 def test_nothing_is_awaited_when_a_team_is_taken_over() -> None:
