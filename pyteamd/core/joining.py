@@ -163,12 +163,23 @@ class Joining:
             self.notes += port.notes
         return port
 
-    def taken(self, port: Port, master: int) -> None:
+    def taken(self, link: LinkSeen, master: int) -> None:
         """Another program took a port out; it is no longer wanted. `master`: to whom it belongs now, 0 for nobody."""
         owner = self._facts.name_of(master) if master else ""
         what = f"{owner} took it out of the team" if owner else "is no port of the team any more"
-        self.notes.append(Note(Level.WARNING, f"{port.name}: {what}", port.name, Incident.PORT_LOST))
-        self.members.forget((*port.link.names, *self._names(port.ifindex)), port.ifindex, TAKEN)
+        self.notes.append(Note(Level.WARNING, f"{link.name}: {what}", link.name, Incident.PORT_LOST))
+        self.members.forget((*link.names, *self._names(link.ifindex)), link.ifindex, TAKEN)
+
+    def is_taken(self, before: LinkSeen, link: LinkSeen) -> bool:
+        """Whether another program took out this link, of which we have no port: not yet, or no more.
+
+        Of a port that leaves, the team family may tell first. What we released ourselves is out already, and what the kernel refused
+        in the midst of adding it was never in.
+        """
+        ours = self._facts.team.ifindex
+        if before.master != ours or link.master == ours:
+            return False
+        return link.ifindex not in self.members.out and link.ifindex not in self.refusals
 
     def refused(self, write: SetMember, why: str) -> bool:
         """The kernel refused to add a link. Returns whether it stays wanted, and is to be tried again.

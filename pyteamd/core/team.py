@@ -260,6 +260,8 @@ class Team:
         wanted = self.members.wants(event)
         before = self.facts.link_seen(event, keep=port is not None or self._named(event), now=now)
         if port is None:
+            if self.phase <= Phase.RUNNING and before is not None and self.joining.is_taken(before, event):
+                self.joining.taken(before, event.master)
             if before is None or (before.up and not event.up):
                 self.backoff.forgive_port(ifindex, now)
             if wanted:
@@ -268,7 +270,7 @@ class Team:
             return self._join(ifindex, now) or matters
         if event.master != self.view.ifindex:
             if self.phase <= Phase.RUNNING:
-                self.joining.taken(port, event.master)
+                self.joining.taken(port.link, event.master)
             self._leave(ifindex)
             return True
         changed = port.running != event.running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,11 +18,14 @@ from pyteamd.model.events import HostName, PortAdd
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.kernel import SimKernel
 
+TWO_PORTS: Mapping[str, object] = {"eth1": {}, "eth2": {}}
+
 
 class Alone:
     """Surroundings that do nothing, a clock that is set, and a performer that keeps what it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, ports: Mapping[str, object] = TWO_PORTS) -> None:
+        """`ports`: their settings."""
         self.now = 100.0
         self.kernel = SimKernel()
         self.links = [self.kernel.add_pair(name, f"{name}-peer").ifindex for name in ("eth1", "eth2")]
@@ -30,7 +34,7 @@ class Alone:
         self.kernel.watch_team(ifindex)
         link = self.kernel.find_link("team0")
         assert link is not None
-        text = '{"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}'
+        text = json.dumps({"runner": {"name": "activebackup"}, "ports": ports})
         team = Team(Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0"), link)
         self.pump = Pump(team, self.kernel, self, Trace({}), logging.getLogger("alone"), lambda: self.now)
         self.pump.perform = self.perform
