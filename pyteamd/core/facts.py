@@ -32,6 +32,10 @@ from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen
 
 MASTER_KINDS = frozenset(("bond", "bridge", "hsr", "openvswitch", "team", "vrf"))
 """Kinds of links that others belong to: known by name, so that it can be told who has a link."""
+HANDLERS = frozenset(("ipvlan", "ipvtap", "macsec", "macvlan", "macvtap"))
+"""Kinds that take all frames of the link they stand on, which a team would have to take: the driver's `rx_handler` is one for each link."""
+KEPT = MASTER_KINDS | HANDLERS
+"""Kinds that are known whatever they belong to."""
 
 ECHO_WAIT_S = 1.0
 """Our own change is announced within milliseconds; if it never is, the next announcement of anything else is believed."""
@@ -51,7 +55,7 @@ class Facts:
     def __init__(self, team: LinkSeen) -> None:
         self.team = team
         self.links: dict[int, LinkSeen] = {}
-        """Ports of ours, links without a master (they may become ports), masters, and links the team is told to watch for."""
+        """Ports of ours, links without a master (they may become ports), those of KEPT kinds, and links the team is told to watch for."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self.silence = Silence()
@@ -78,7 +82,7 @@ class Facts:
         match event:
             case LinkSeen(ifindex=ifindex, master=master, kind=kind):
                 known = ifindex in self.links or ifindex == self.team.ifindex
-                return known or master in (0, self.team.ifindex) or kind in MASTER_KINDS
+                return known or master in (0, self.team.ifindex) or kind in KEPT
             case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
                 return ifindex in self.observed.members or ifindex == self.team.ifindex
         return True
@@ -137,7 +141,7 @@ class Facts:
     def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
         """Any other link; `keep` it even if another device is its master. Returns what was known before."""
         before = self.links.get(link.ifindex)
-        kept = keep or link.master in (0, self.team.ifindex) or link.kind in MASTER_KINDS
+        kept = keep or link.master in (0, self.team.ifindex) or link.kind in KEPT
         if kept:
             self.links[link.ifindex] = link
         else:

@@ -7,17 +7,18 @@ So a link is looked at first, and what cannot be had is left as it is. What is n
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import HANDLERS, Facts
 from pyteamd.model.events import LOOPBACK, LinkSeen
 
-HANDLERS = frozenset(("ipvlan", "ipvtap", "macvlan", "macvtap"))
-"""Kinds that take all frames of the link they stand on, which a team would have to take: the driver's `rx_handler` is one for each link."""
-NARROW = HANDLERS | {"vlan"}
-"""Kinds whose MTU is at most that of the link they stand on."""
+UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "openvswitch", "vrf"))
+"""Kinds whose frames nobody else may take, which a team would have to do."""
+NARROW = frozenset(("macsec", "macvlan", "vlan"))
+"""Kinds whose MTU is limited by that of the link they stand on."""
+VLAN_TAG = 4
 FRESH_MTU = 1500
 """Of a team device that was just made, in octets."""
 DEEPEST = 8
@@ -81,10 +82,17 @@ def hindrance(
 
     if link.hardware == LOOPBACK:
         return Hindrance("is the loopback device, which cannot be a port", errno=errno.EINVAL)
-    if stands_on(link, facts.team.ifindex, known):
-        return Hindrance(f"stands on {facts.team.name} itself")
-    if link.ifindex == facts.team.master:
+    owners = owners_of(facts.team, known)
+    if base := stands_on(link, (facts.team.ifindex, *owners), known):
+        itself = base == facts.team.ifindex
+        named = (
+            f"{facts.team.name} itself" if itself else f"{name_of(base, known)}, which has {facts.team.name} as a port"
+        )
+        return Hindrance(f"stands on {named}")
+    if link.ifindex in owners:
         return Hindrance(f"has {facts.team.name} as a port of its own")
+    if link.kind in UNFIT:
+        return Hindrance(f"is of the kind {link.kind}, which cannot be a port", half_way=True, errno=errno.EINVAL)
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
     if link.up and not (liberties.set_down or liberties.steal):
@@ -103,7 +111,7 @@ def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen
                 f"has {upper.kind} {upper.name} standing on it", "it joins when that is gone", half_way=True
             )
     lower = known(link.lower) if link.kind == "vlan" else None
-    if lower is not None and not lower.up:
+    if lower is not None and not lower.up and not link.loose_binding:
         text = f"stands on {lower.name}, which is down"
         # The kernel sets a VLAN up with the link it stands on.
         hint = f"ip link set {lower.name} up; ip link set {link.name} down"
@@ -113,8 +121,13 @@ def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen
 
 def of_mtu(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
     """A port gets the team's MTU, which its driver, or the link it stands on, may not have."""
+    if link.hardware != facts.team.hardware:
+        return None  # the first port: the team gets its type, and with that its MTU
     lower = known(link.lower) if link.kind in NARROW else None
-    limits = [limit for limit in (link.max_mtu, lower.mtu if lower is not None else 0) if limit]
+    limits = [link.max_mtu] if link.max_mtu else []
+    if lower is not None and lower.mtu:
+        narrower = VLAN_TAG if (link.kind, lower.kind) == ("vlan", "macsec") else link.overhead
+        limits.append(lower.mtu - narrower)
     if limits and facts.team.mtu > min(limits):
         why = f"can have an MTU of at most {min(limits)}, and that of {facts.team.name} is {facts.team.mtu}"
         hint = f"ip link set {facts.team.name} mtu {min(limits)}"
@@ -122,16 +135,26 @@ def of_mtu(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]
     return None
 
 
-def stands_on(link: LinkSeen, ifindex: int, known: Callable[[int], LinkSeen | None]) -> bool:
-    """Whether a link is made on top of another one, or on what is on top of that."""
+def owners_of(team: LinkSeen, known: Callable[[int], LinkSeen | None]) -> list[int]:
+    """To whom the team belongs, and to whom that one does."""
+    owners: list[int] = []
+    link: LinkSeen | None = team
+    while link is not None and link.master and len(owners) < DEEPEST:
+        owners.append(link.master)
+        link = known(link.master)
+    return owners
+
+
+def stands_on(link: LinkSeen, those: Container[int], known: Callable[[int], LinkSeen | None]) -> int:
+    """The one of those that a link is made on top of, or on what is on top of that; 0 for none."""
     lower: LinkSeen | None = link
     for _ in range(DEEPEST):
         if lower is None or not lower.lower:
-            return False
-        if lower.lower == ifindex:
-            return True
+            return 0
+        if lower.lower in those:
+            return lower.lower
         lower = known(lower.lower)
-    return False
+    return 0
 
 
 def name_of(ifindex: int, known: Callable[[int], LinkSeen | None]) -> str:

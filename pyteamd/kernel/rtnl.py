@@ -9,6 +9,7 @@ flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -54,7 +55,10 @@ _WANTED: Final = (
     *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU),
 )
 _KEPT: Final = 512
-_INFO_KIND: Final = 1
+_INFO_KIND, _INFO_DATA = 1, 2
+_DETAILS: Final = {"vlan": 2, "macsec": 3}  # IFLA_VLAN_FLAGS: flags and a mask; IFLA_MACSEC_ICV_LEN: an octet
+_LOOSE_BINDING: Final = 0x4  # VLAN_FLAG_LOOSE_BINDING
+_SECTAG: Final = 16  # octets, with the channel's identifier
 _SKIP_STATISTICS: Final = 8  # RTEXT_FILTER_SKIP_STATS
 _NESTED: Final = 0x8000
 
@@ -179,9 +183,17 @@ def decode(octets: bytes) -> LinkSeen:
         raise Malformed("a link without name or number")
     return _link(
         ifindex, bool(flags & IFF_UP), bool(flags & IFF_RUNNING),
-        name, mac or b"", master, _kind(about) if about else "", carrier, properties or b"", permanent_mac or b"",
+        name, mac or b"", master, _about(about or b""), carrier, properties or b"", permanent_mac or b"",
         lower if namespace is None else None, *_TYPE.unpack_from(octets), mtu, max_mtu,
     )  # fmt: skip
+
+
+class About(NamedTuple):
+    """What is particular to a kind of links."""
+
+    kind: str = ""
+    overhead: int = 0
+    loose_binding: bool = False
 
 
 class Layout(NamedTuple):
@@ -206,7 +218,7 @@ def _layout(octets: bytes) -> Layout:
 
 @lru_cache(maxsize=_KEPT)
 def _link(
-    ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, kind: str, carrier: bytes | None,
+    ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, about: About, carrier: bytes | None,
     properties: bytes, permanent_mac: bytes, lower: bytes | None, hardware: int, mtu: bytes | None, max_mtu: bytes | None,
 ) -> LinkSeen:  # fmt: skip
     return LinkSeen(
@@ -217,13 +229,15 @@ def _link(
         up=up,
         running=running,
         permanent_mac=permanent_mac,
-        kind=kind,
+        kind=about.kind,
         carrier=None if carrier is None else any(carrier),
         altnames=_altnames(properties),
-        lower=0 if kind in PAIRED else _number(lower),
+        lower=0 if about.kind in PAIRED else _number(lower),
         hardware=hardware,
         mtu=_number(mtu),
         max_mtu=_number(max_mtu),
+        overhead=about.overhead,
+        loose_binding=about.loose_binding,
     )
 
 
@@ -237,8 +251,19 @@ def _altnames(octets: bytes) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=_KEPT)
-def _kind(octets: bytes) -> str:
-    for kind, begin, end in attributes(octets, 0, len(octets)):
-        if kind == _INFO_KIND:
-            return text(octets, begin, end)
-    return ""
+def _about(octets: bytes) -> About:
+    """What IFLA_LINKINFO says."""
+    parts = by_type(octets, 0)
+    kind = text(octets, *parts[_INFO_KIND]) if _INFO_KIND in parts else ""
+    wanted = _DETAILS.get(kind)
+    if wanted is None or _INFO_DATA not in parts:
+        return About(kind)
+    details = by_type(octets, *parts[_INFO_DATA])
+    if wanted not in details:
+        return About(kind)
+    begin, end = details[wanted]
+    if kind == "macsec":
+        return About(kind, overhead=_SECTAG + int.from_bytes(octets[begin:end], sys.byteorder))
+    return About(
+        kind, loose_binding=bool(int.from_bytes(octets[begin : min(end, begin + 4)], sys.byteorder) & _LOOSE_BINDING)
+    )

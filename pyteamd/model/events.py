@@ -47,6 +47,10 @@ class LinkSeen:
     """Octets; 0 when the kernel did not say."""
     max_mtu: int = 0
     """The largest that the driver takes, in octets; 0 when the kernel did not say, or any."""
+    overhead: int = 0
+    """Octets by which its MTU must be below that of the link it stands on (MACsec)."""
+    loose_binding: bool = False
+    """A VLAN that may be up while the link it stands on is down (VLAN_FLAG_LOOSE_BINDING)."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -34,6 +34,10 @@ class SimLink:
     altnames: tuple[str, ...] = ()
     lower: int = 0
     """The link it stands on."""
+    overhead: int = 0
+    """Octets by which its MTU is below that of the link it stands on."""
+    loose_binding: bool = False
+    """A VLAN that may be up while the link it stands on is down."""
     mtu: int = 1500
     max_mtu: int = 65535
     peer: SimLink | None = None
@@ -65,4 +69,6 @@ def link_seen(link: SimLink) -> LinkSeen:
         hardware=LOOPBACK if link.loopback else link.hardware,
         mtu=link.mtu,
         max_mtu=link.max_mtu,
+        overhead=link.overhead,
+        loose_binding=link.loose_binding,
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pyteamd.core.hindrance import HANDLERS
+from pyteamd.core.facts import HANDLERS
 from pyteamd.kernel.option_table import OPTIONS, Kind, TeamOption, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
@@ -267,8 +267,9 @@ class SimTeam:
             raise Refusal(errno.EBUSY, "Device is up. Set it down before adding it as a team port")
         if self.ports and link.hardware != self.link.hardware:
             raise Refusal(errno.EBUSY, "Device is of different type")
+        if link.hardware != self.link.hardware:
+            self.link.hardware, self.link.mtu = link.hardware, link.mtu
         self._stack_port(link)
-        self.link.hardware = link.hardware
         port = SimPort(link, link.mac)
         if self.mode in FOLLOWS_TEAM_MAC:
             self.kernel.change_mac(link, self.link.mac)
@@ -286,9 +287,9 @@ class SimTeam:
         lower = self.kernel.links.get(link.lower)
         if self.link.mtu > (link.max_mtu or self.link.mtu):
             raise Refusal(errno.EINVAL)
-        if lower is not None and lower.mtu < self.link.mtu:
+        if lower is not None and lower.mtu - link.overhead < self.link.mtu:
             raise Refusal(errno.ERANGE)
-        if lower is not None and not lower.up:
+        if lower is not None and not lower.up and link.kind == "vlan" and not link.loose_binding:
             raise Refusal(errno.ENETDOWN)
         if any(other.lower == link.ifindex and other.kind in HANDLERS for other in self.kernel.links.values()):
             raise Refusal(errno.EBUSY)

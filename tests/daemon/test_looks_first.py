@@ -237,10 +237,19 @@ INFINIBAND = 32
 
 
 def odd_links(lab: Lab) -> None:
-    """A VLAN over a link that is down, a link below a macvlan, and one of another type."""
+    """A VLAN over a link that is down, links below a macvlan or MACsec (of a bridge, too), one of another type, and some for no team."""
     lab.kernel.add_other("vlan5", "vlan", lab.kernel.add_pair("eth5", "peer5").ifindex)
     lab.kernel.add_other("mv6", "macvlan", lab.kernel.add_pair("eth6", "peer6").ifindex)
+    upper = lab.kernel.add_other("ms7", "macsec", lab.kernel.add_pair("eth7", "peer7").ifindex)
+    upper.overhead = 32
+    lab.kernel.set_mtu(upper.ifindex, 1468)
+    lab.kernel.set_master(
+        lab.kernel.add_other("mv8", "macvlan", lab.kernel.add_pair("eth8", "peer8").ifindex).ifindex,
+        lab.kernel.add_other("br8", "bridge").ifindex,
+    )
+    lab.kernel.add_other("iv0", "ipvlan")
     lab.kernel.add_other("tun0", "tun")
+    lab.kernel.take_events()
 
 
 @pytest.mark.parametrize(
@@ -248,6 +257,14 @@ def odd_links(lab: Lab) -> None:
     [
         ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up; ip link set vlan5 down."),
         ("eth6", errno.EBUSY, "it has macvlan mv6 standing on it."),
+        ("eth7", errno.EBUSY, "it has macsec ms7 standing on it."),
+        ("eth8", errno.EBUSY, "it has macvlan mv8 standing on it."),
+        (
+            "ms7",
+            errno.EINVAL,
+            "it can have an MTU of at most 1468, and that of team0 is 1500; ip link set team0 mtu 1468.",
+        ),
+        ("iv0", errno.EINVAL, "it is of the kind ipvlan, which cannot be a port."),
         ("tun0", errno.EBUSY, "it is of another type than the ports there are."),
         ("lo", errno.EINVAL, "it is the loopback device, which cannot be a port."),
     ],
@@ -264,7 +281,7 @@ async def test_a_start_as_teamd_fails_before_the_kernel_finds_out_half_way(
     assert lab.kernel.performed == []
 
 
-@pytest.mark.parametrize("port", ["vlan5", "eth6", "tun0", "lo"])
+@pytest.mark.parametrize("port", ["vlan5", "eth6", "eth7", "eth8", "ms7", "iv0", "tun0", "lo"])
 async def test_what_the_kernel_would_find_half_way_is_not_asked_of_it(lab: Lab, port: str) -> None:
     odd_links(lab)
     before = link_seen(lab.link(port))
@@ -304,3 +321,34 @@ async def test_a_team_of_another_type_than_ethernet_starts_as_with_teamd(lab: La
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"ib0": {}, "ib1": {}}}, strict=True))
     assert daemon.failure is None
     assert list((await daemon.state())["ports"]) == ["ib0", "ib1"]
+
+
+async def test_a_vlan_that_is_bound_loosely_joins_over_a_link_that_is_down(lab: Lab) -> None:
+    odd_links(lab)
+    lab.kernel.add_other("vlan9", "vlan", lab.link("eth5").ifindex).loose_binding = True
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"vlan9": {}, "vlan5": {}}}))
+    assert list((await daemon.state())["ports"]) == ["vlan9"]
+
+
+async def test_what_stands_on_the_owner_of_the_team_cannot_be_its_port(lab: Lab) -> None:
+    """A take-over of a team that serves in a bridge."""
+    team, bridge = lab.kernel.create_team("team0"), lab.kernel.add_other("br0", "bridge").ifindex
+    lab.kernel.set_master(team, bridge)
+    lab.kernel.add_other("br0.5", "vlan", bridge)
+    lab.kernel.take_events()
+    config = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "br0": {}, "br0.5": {}}}
+    await lab.start(lab.plan(config, take_over=True))
+    await quiet()
+    told = await explained(lab)
+    assert told["br0"] == "br0: has team0 as a port of its own"
+    assert told["br0.5"] == "br0.5: stands on br0, which has team0 as a port"
+    assert (lab.link("team0").master, lab.link("eth1").master) == (bridge, team)
+
+
+async def test_the_first_port_brings_its_type_and_its_mtu(lab: Lab) -> None:
+    """InfiniBand's largest MTU is below that of a team for large frames; the team takes that of the link then."""
+    link = lab.kernel.add_pair("ib0", "far-ib0")
+    link.hardware, link.max_mtu = INFINIBAND, 4092
+    lab.kernel.set_mtu(lab.kernel.create_team("team0"), 9000)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"ib0": {}}}, take_over=True))
+    assert list((await daemon.state())["ports"]) == ["ib0"]

@@ -123,3 +123,39 @@ def test_all_names(world: ContractWorld, other: str) -> None:
     assert world.kernel.get_link(port) == look(world, "eth1")
     assert world.kernel.find_link("y" * 127) is None
     assert world.kernel.find_link("y" * 128) is None
+
+
+def upper(world: World, kind: str) -> LinkSeen:
+    """Something on top of eth1."""
+    world.make_link("eth1")
+    try:
+        world.make_upper("up1", "eth1", kind)
+    except LookupError:
+        pytest.skip(f"this kernel has no {kind}")
+    return look(world, "up1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("vlan", errno.ENETDOWN), ("loose vlan", 0), ("macvlan", 0), ("macsec", errno.ERANGE)]
+)
+def test_links_over_one_that_is_down(world: World, kind: str, number: int) -> None:
+    """A VLAN needs it up, unless it is bound loosely; the frames of MACsec must fit into those of the link below."""
+    link, team = upper(world, kind), team_of(world)
+    assert (link.lower, link.kind, link.loose_binding) == (
+        look(world, "eth1").ifindex,
+        kind.split()[-1],
+        "loose" in kind,
+    )
+    assert (link.overhead, link.mtu) == ((32, 1468) if kind == "macsec" else (0, 1500))
+    assert [refused.errno for refused in world.kernel.apply(team, [SetMember(link.ifindex, True)])] == [number] * bool(
+        number
+    )
+    assert look(world, "up1").master == (0 if number else team)
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "macsec"])
+def test_what_takes_all_frames_of_a_link_keeps_it_from_a_team(world: World, kind: str) -> None:
+    link, team = upper(world, kind), team_of(world)
+    (refused,) = world.kernel.apply(team, [SetMember(link.lower, True)])
+    assert refused.errno == errno.EBUSY
+    assert not look(world, "eth1").up

@@ -95,6 +95,15 @@ class RealWorld(ContractWorld):
             raise LookupError(kind)
         return socket.if_nametoindex(name)
 
+    def make_upper(self, name: str, lower: str, kind: str) -> int:
+        """See World."""
+        words = {"vlan": "vlan id 5", "loose vlan": "vlan id 5 loose_binding on"}.get(kind, kind)
+        if subprocess.run(
+            ["ip", "link", "add", "link", lower, "name", name, "type", *words.split()], capture_output=True
+        ).returncode:
+            raise LookupError(kind)
+        return socket.if_nametoindex(name)
+
     def set_altname(self, name: str, other: str) -> None:
         """See ContractWorld."""
         run("ip", "link", "property", "add", "dev", name, "altname", other)

@@ -29,6 +29,15 @@ class SimContractWorld(SimulatedWorld, ContractWorld):
         """See ContractWorld."""
         return self.kernel.add_other(name, kind).ifindex
 
+    def make_upper(self, name: str, lower: str, kind: str) -> int:
+        """See World."""
+        base = self._link(lower)
+        made = self.kernel.add_other(name, kind.removeprefix("loose "), base.ifindex)
+        made.loose_binding = kind.startswith("loose")
+        made.overhead = 32 if kind == "macsec" else 0
+        self.kernel.set_mtu(made.ifindex, base.mtu - made.overhead)
+        return made.ifindex
+
     def set_altname(self, name: str, other: str) -> None:
         """See ContractWorld."""
         link = self.kernel.links[self.ifindex_of(name)]
