@@ -66,6 +66,7 @@ class Joining:
             if link.running:
                 self.awaited.add(ifindex)
             return True
+        self._tell_names(link)
         self._config.ensure_watcher(self._config.key(link.names))
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
@@ -85,6 +86,14 @@ class Joining:
             link = self._facts.called(name)
             if link is not None and link.hardware not in (LOOPBACK, first.link.hardware) and not link.master:
                 self._tell(link, OTHER_TYPE)
+
+    def _tell_names(self, link: LinkSeen) -> None:
+        """The configuration may know one link under two names, and mean two ports."""
+        named = [name for name in link.names if name in self._config.written]
+        if len(named) > 1:
+            others = " and ".join(named[1:])
+            text = f"{link.name}: is {others} too: the settings of {named[0]} count, and those of {others} do not"
+            self.notes.append(Note(Level.WARNING, text, link.name))
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""

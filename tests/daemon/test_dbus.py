@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import trio
 from bus_kit import INTERFACE, NAME, OTHER, PATH, Client, PrivateBus, client, private_bus, told, until
-from daemon_kit import Lab
+from daemon_kit import ACTIVE_BACKUP, Lab
 from jeepney import DBusAddress, HeaderFields, MatchRule, MessageFlag, new_method_call, new_method_return, new_signal
 from jeepney.bus_messages import message_bus
+from test_doors import TEXTS
 
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.dbus import MAXIMUM_CALLS
@@ -84,6 +85,37 @@ async def test_every_method_answers_as_on_the_socket(lab: Lab, user: Client) -> 
         assert answer == expected, name
     for name in set(methods.BY_NAME) - {name for name, _ in CALLS}:  # our own, which show what changes all the time
         assert (await user.ask(name)).header.fields[HeaderFields.signature] == "s", name
+
+
+@pytest.mark.parametrize("name", TEXTS)
+async def test_a_configuration_is_checked_as_through_every_other_door(lab: Lab, user: Client, name: str) -> None:
+    """See test_doors.py. Where D-Bus keeps teamd's word for an error, the log and Reason have ours."""
+    (daemon,) = lab.daemons
+    text, words = TEXTS[name]
+    before = json.loads(await user.call("ConfigDump"))
+    report = json.loads(await user.call("ConfigApply", text, "dry-run"))
+    assert words in "\n".join([*report["problems"], *report["warnings"]]), report
+    if name in ("type", "range", "unknown", "watcher"):
+        daemon.lines.clear()
+        settings = json.dumps(json.loads(text)["ports"]["eth1"])
+        checked = json.loads(await user.call("PortConfigCheck", "eth1", settings))
+        await user.call("PortConfigUpdate", "eth1", settings)
+        reason = json.loads(await user.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
+        assert words in "\n".join([*daemon.lines, reason]), daemon.lines
+        assert words in "\n".join(checked["problems"]), checked
+        await user.call("PortConfigUpdate", "eth1", json.dumps(before["ports"]["eth1"]))
+    assert json.loads(await user.call("ConfigDump")) == before
+
+
+async def test_what_keeps_a_link_from_joining_is_said(lab: Lab, user: Client) -> None:
+    lab.kernel.set_master(lab.kernel.add_pair("eth5", "far").ifindex, lab.kernel.add_other("br0", "bridge").ifindex)
+    assert (await user.call("PortAdd", "eth5")).startswith(f"{INTERFACE}PortAddFail")
+    assert "belongs to br0" in await user.call("Explain")
+    more = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {}, "eth5": {}}}
+    report = json.loads(await user.call("ConfigApply", json.dumps(more), "apply"))
+    assert report["applied"]
+    rows = {row["port"]: row["text"] for row in json.loads(await user.call("Explain"))}
+    assert rows["eth5"] == "eth5: belongs to br0 (it joins when it is free and down)"
 
 
 async def test_ports_come_and_go(lab: Lab, user: Client) -> None:

@@ -209,6 +209,15 @@ async def test_a_link_is_known_by_all_its_names(lab: Lab) -> None:
     assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
 
 
+async def test_a_link_that_is_configured_under_two_names_is_told(lab: Lab) -> None:
+    lab.kernel.set_altnames(lab.link("eth1").ifindex, "enp3s0")
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"enp3s0": {"prio": 1}, "eth1": {"prio": 9}}}))
+    assert list((await daemon.state())["ports"]) == ["eth1"]
+    assert lab.option("priority", "eth1") == 9
+    line = "eth1: is enp3s0 too: the settings of eth1 count, and those of enp3s0 do not"
+    assert [told for told in daemon.lines if "enp3s0" in told] == [line]
+
+
 async def test_a_link_joins_when_it_gets_the_name_that_is_wanted(lab: Lab) -> None:
     lab.kernel.add_pair("eth7", "peer7")
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "wan": {}}}))

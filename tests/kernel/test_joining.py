@@ -6,13 +6,14 @@ Each case asserts that the links of others are as they were: master, admin state
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from joining_scene import FREE, LONG_NAME, Scene, batch, build
-from lab_kit import PYTEAMD, RUN_DIR, bench, daemon, run, state, wait_for
+from lab_kit import PYTEAMD, PYTEAMDCTL, RUN_DIR, Daemon, bench, daemon, run, state, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -196,3 +197,195 @@ def test_what_was_asked_for(scene: Scene, key: str) -> None:
     assert scene.ours("pyteamd", "-d", "-c", backup("p0", f"f2 {settings}", "p1")).status == 0
     assert scene.members() == {"f2"}
     assert scene.changed(FREE) == {}
+
+
+# -- brothers: what nobody listed --------------------------------------------------------------------------------------
+
+OF_OTHER_KINDS = {
+    "e1": "has macsec ms1 standing on it (it joins when that is gone)",
+    "ms1": "can have an MTU of at most 1468, and that of team0 is 1500 (ip link set team0 mtu 1468)",
+    "g1": "has macvlan mv2 standing on it (it joins when that is gone)",
+    "mv2": "belongs to br0 (it joins when it is free and down)",
+    "i1": "has ipvlan iv1 standing on it (it joins when that is gone)",
+    "iv1": "is of the kind ipvlan, which cannot be a port",
+    "v1": "belongs to vrf5 (it joins when it is free and down)",
+    "vrf5": "is of the kind vrf, which cannot be a port",
+    "w1": "belongs to bond8 (it joins when it is free and down)",
+    "br0": "is up, and a port must be down when it is added (ip link set br0 down)",
+}
+
+
+def test_links_of_other_kinds(scene: Scene) -> None:
+    """One start with all of them; then what was in the way goes, and they join."""
+    with scene.more():
+        waiting = {
+            name: words
+            for name, words in OF_OTHER_KINDS.items()
+            if "ms1" in scene.before or "ms1" not in (name, words[11:14])
+        }
+        assert scene.ours("pyteamd", "-d", "-c", backup(*waiting, "wan-é-%d", "d0.7", "f1")).status == 0
+        assert scene.members() == {"x1", "d0.7", "f1"}
+        told = scene.explained()
+        assert {name: told.get(name) for name in waiting} == waiting
+        assert scene.changed(("x1", "d0.7", "f1")) == {}
+        assert scene.ours("pyteamdctl", "team0", "port", "config", "update", "wan-é-%d", '{"prio": 7}').status == 0
+        assert "prio" in scene.ours("pyteamdctl", "team0", "port", "config", "dump", "x1").out
+        freed = {
+            "g1": "link del mv2",
+            "i1": "link del iv1",
+            "v1": "link set v1 nomaster\nlink set v1 down",
+            "w1": "link set w1 nomaster\nlink set w1 down",
+        }
+        batch(scene.on.host, "\n".join(freed.values()))
+        wait_for(lambda: scene.members() == {"x1", "d0.7", "f1", *freed}, 20.0, str(scene.explained()))
+        Daemon(PYTEAMD, scene.on).end()
+
+
+def test_a_team_that_serves_in_a_bridge_is_taken_over(scene: Scene) -> None:
+    """Neither the bridge nor what stands on it can be its port, up or down, and it stays in the bridge."""
+    batch(
+        scene.on.host,
+        "link add team0 type team\nlink add br9 type bridge\nlink set team0 master br9\nlink add link br9 name br9.5 type vlan id 5",
+    )
+    try:
+        scene.before |= {name: facts for name, facts in scene.picture().items() if name in ("br9", "br9.5")}
+        assert scene.ours("pyteamd", "-d", "-o", "-c", backup("br9", "br9.5", "f1")).status == 0
+        told = scene.explained()
+        assert told["br9"] == "has team0 as a port of its own"
+        assert told["br9.5"] == "stands on br9, which has team0 as a port"
+        assert scene.members() == {"f1"}
+        assert scene.picture()["team0"][0] == "br9"
+        assert scene.changed((*FREE, "br9")) == {}
+    finally:
+        batch(scene.on.host, "link del br9")
+        scene.before = {name: facts for name, facts in scene.before.items() if not name.startswith("br9")}
+
+
+# -- one by one, as people type ----------------------------------------------------------------------------------------
+
+
+def test_what_is_typed_and_read(scene: Scene) -> None:
+    """J8, J9, J11 to J14: the person who typed reads what was wrong, and nothing starts or changes."""
+    folder = Path("/run/joining-typed")
+    folder.mkdir(exist_ok=True)
+    texts = {
+        "comma": ('{"ports": {"f1": {}},}', "JSON has no comma before a closing brace or bracket"),
+        "comment": ('{"ports": {"f1": {}}} // mine', "JSON has no comments"),
+        "netplan": ("network:\n  version: 2\n", "this is a netplan file; see: pyteamd convert --from netplan FILE"),
+        "advice": ('{"runner": {"name": "lacp", "agg_select_policy": 1}, "ports": {"f1": {}}}', "agg_select_policy"),
+    }
+    said = {}
+    for name, (text, words) in texts.items():
+        (folder / name).write_text(text)
+        done = scene.ours("pyteamd", "-d", "-t", "team0", "-f", str(folder / name))
+        assert (done.status, words in done.err) == (78, True), done
+        said[name] = done.err
+    assert "lacp_prio, lacp_prio_stable, bandwidth, count, port_config" in said["advice"]
+    batch(scene.on.host, "link add team0 type team")
+    taken = scene.ours("pyteamd", "-d", "-c", backup("f1"))
+    assert taken.status == 1
+    assert "a link of that name exists: -o takes it over, -r replaces it" in taken.err
+    assert taken.err.splitlines()[-2:] == ["Daemon process failed.", "Failed: File exists"]
+    assert scene.changed() == {}
+    assert scene.ours("pyteamd", "-d", "-o", "-c", backup("f1")).status == 0
+    settings = ("team0", "port", "config", "update", "f1", '{"prio": 10, "stikcy": true, "queue_id": 1}')
+    updated = scene.ours("pyteamdctl", *settings)
+    assert updated.status == 0
+    assert "did you mean 'sticky'?" in updated.err
+    assert "queue_id" in updated.err
+    full = scene.on.on_host(f"{PYTEAMDCTL} team0 state >/dev/full")
+    assert (full.status, len(full.err.splitlines())) == (1, 1), full
+    assert scene.changed(FREE) == {}
+
+
+def test_ports_that_go_and_come(scene: Scene) -> None:
+    """J15: deleted and made anew; J4: of another type; moved to another name space and back; renamed while the daemon starts."""
+    on = scene.on
+    batch(
+        on.host,
+        "link add z1 type veth peer name z1q\nlink add z2 type veth peer name z2q\nlink add z3 type veth peer name z3q",
+    )
+    try:
+        rename = "for n in 1 2 3 4 5 6; do ip link set z3 name z4; ip link set z4 name z3; done"
+        run(f"({rename}) 2>/dev/null &", namespace=on.host)
+        assert scene.ours("pyteamd", "-d", "-c", backup("z1", "z2", "z3", "tun0")).status == 0
+        wait_for(lambda: scene.members() >= {"z1", "z2", "z3"}, 20.0, str(scene.explained()))
+        assert scene.explained()["tun0"].startswith("is of another type than the ports there are")
+        batch(on.host, "link del z1\nlink add z1 type veth peer name z1q\n" * 40)
+        wait_for(lambda: scene.members() >= {"z1", "z2", "z3"}, 20.0, str(scene.explained()))
+        batch(on.host, f"link set z2 netns {on.switch}")
+        wait_for(lambda: scene.explained().get("z2") == "there is no such interface (it joins when it appears)", 20.0)
+        batch(on.switch, f"link set z2 netns {on.host}")
+        wait_for(lambda: scene.members() >= {"z1", "z2", "z3"}, 20.0, str(scene.explained()))
+        batch(on.host, "link set z2 nomaster")
+        wait_for(lambda: scene.explained().get("z2", "").startswith("is no port: another program took it out"), 20.0)
+        assert scene.members() == {"z1", "z3"}
+        assert scene.changed() == {}
+        Daemon(PYTEAMD, on).end()
+    finally:
+        run("for n in 1 2 3 4; do ip link del z$n; done", namespace=on.host)
+
+
+# -- beside C teamd ----------------------------------------------------------------------------------------------------
+
+STATUSES: dict[str, tuple[list[str], str]] = {
+    "free": (["f1"], ""),
+    "missing": (["nx0"], ""),
+    "up": (["f1", "f2"], "link set f2 up"),
+    "loopback": (["lo"], ""),
+    "the team itself": (["team0"], ""),
+    "a VLAN over a link that is down": (["f1", "d0.100"], ""),
+    "another type": (["f1", "tun0"], ""),
+    "below a macvlan": (["m0"], "link set m0 down"),
+    "of a bridge, up": (["p0"], ""),
+    "of a bridge, down": (["p0"], "link set p0 down"),
+    "of a bond": (["p1"], ""),
+    "of a team": (["u1"], ""),
+    "there is a device": (["f1"], "link add team0 type team"),
+}
+"""Ports, and what is done before."""
+BROKEN = ('{"ports": {}', "[]", '{"runner": {"name": "nope"}}', '{"device": 5}', '{"ports": {"f1": {}, "f1": {}}}')
+UNDONE = """
+link set p0 nomaster
+link set p0 master br0
+link set p0 up
+link set p1 nomaster
+link set p1 down
+link set p1 master bond7
+link set u1 nomaster
+link set u1 down
+link set u1 master team2
+link set m0 up
+link set mv0 up
+"""
+
+
+@pytest.mark.one_kernel(reason="exit statuses")
+def test_exit_statuses_are_those_of_teamd() -> None:
+    """A start under the name teamd; C's takes links from others, so it has a host of its own, and that is put in order again."""
+    seen: dict[str, list[int]] = {}
+    with bench(0) as on:
+        scene = build(on)
+        for name, (ports, before) in STATUSES.items():
+            seen[name] = [status_of(scene, who, backup(*ports), before) for who in ("C", "ours")]
+        for text in BROKEN:
+            seen[text] = [status_of(scene, who, text, "") for who in ("C", "ours")]
+    assert {name: ours for name, (_, ours) in seen.items()} == {name: theirs for name, (theirs, _) in seen.items()}
+    assert {tuple(both) for both in seen.values()} == {(0, 0), (1, 1)}
+
+
+def status_of(scene: Scene, who: str, text: str, before: str) -> int:
+    """What a start answers; nothing of it is left. Ours leaves what belongs to others."""
+    on = scene.on
+    if before:
+        batch(on.host, before)
+    scene.before = scene.picture()
+    words = ("-d", "-t", "team0", "-c", text)
+    done = on.on_host(f"teamd {shlex.join(words)}") if who == "C" else scene.ours("teamd", *words)
+    if who == "ours":
+        wait_for(lambda: not scene.changed((*FREE, "team0")), 10.0, str(scene.changed((*FREE, "team0"))))
+    if (RUN_DIR / "team0.pid").exists():
+        Daemon(who, on).end()
+    lines = "".join(f"link set {name} nomaster\nlink set {name} down\n" for name in FREE)
+    run(f"ip link del team0; ip -force -batch - <<'END'\n{lines}{UNDONE}\nEND", namespace=on.host)
+    return done.status

@@ -37,7 +37,7 @@ class ContractWorld(Links):
 
     @abstractmethod
     def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """Make a "vlan", a "loose vlan", a "macsec" or a "macvlan" on top of a link. Returns its ifindex. LookupError where there is none."""
+        """Make a "vlan", a "loose vlan", a "macsec" or a "macvlan" on a link. Returns its ifindex. LookupError where there is none."""
 
     @abstractmethod
     def set_altname(self, name: str, other: str) -> None:

@@ -47,6 +47,22 @@ link set q2 master sw7
 link set sw7 up
 addr add 198.51.100.2/24 dev sw7
 """
+MORE = ("e1", "g1", "i1", "v1", "w1", "x1")
+MORE_LINKS = """
+link add link g1 name mv2 type macvlan
+link set mv2 master br0
+link add link i1 name iv1 type ipvlan
+link add vrf5 type vrf table 5
+link set v1 master vrf5
+link set v1 up
+link add bond8 type bond
+link set w1 master bond8
+link set w1 down
+link add vx1 type vxlan id 5 dstport 4789 dev x1
+link add link d0 name d0.7 type vlan id 7 loose_binding on
+link property add dev x1 altname wan-é-%d
+"""
+"""Each of MORE has something on it, or somebody who has it; the last two can be had."""
 VETHS = ("p0", "p1", "p2", "d0", "m0", "t1", "u1", *FREE)
 
 
@@ -76,6 +92,18 @@ class Scene:
         now = self.picture()
         others = {name: was for name, was in self.before.items() if name not in but}
         return {name: (was, now.get(name)) for name, was in others.items() if now.get(name) != was}
+
+    @contextmanager
+    def more(self) -> Iterator[None]:
+        """Links of other kinds are there meanwhile, MACsec where the kernel has it."""
+        veths = "".join(f"link add {name} type veth peer name q{name} netns {self.on.switch}\n" for name in MORE)
+        batch(self.on.host, veths + MORE_LINKS)
+        run("ip link add link e1 name ms1 type macsec", namespace=self.on.host)
+        without, self.before = self.before, self.picture()
+        yield
+        gone = "".join(f"link del {name}\n" for name in (*MORE, "vrf5", "bond8", "d0.7"))
+        batch(self.on.host, gone)
+        self.before = without
 
     def reset(self) -> None:
         """End the daemons of the test, and put back what it may change of the links it may have."""

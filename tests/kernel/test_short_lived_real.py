@@ -1,0 +1,92 @@
+"""Links that live for a moment, beside a team in service: no memory is kept of them, and a fail-over takes as long as before."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from lab_kit import PYTEAMD, Bench, bench, daemon, must, run, state, wait_for
+
+pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="links of others, whatever the driver")]
+
+LONG = bool(os.environ.get("PYTEAMD_LONG"))
+LINKS = 100_000 if LONG else 300
+AT_ONCE = 100
+LEFT_KB = 1024
+"""What so many links may leave."""
+CUTS = 9
+
+
+def rss_kb(pid: int) -> int:
+    """What the process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def pass_by(on: Bench, first: int, count: int) -> None:
+    """Links that are made and deleted: free ones, some that stand on another one, and now and then one that is wanted."""
+    for start in range(first, first + count, AT_ONCE):
+        lines = []
+        for number in range(start, start + AT_ONCE):
+            name = "eth9" if number % 50 == 0 else f"s{number}"
+            kind = "link em3 type macvlan" if number % 3 == 0 else "type dummy"
+            lines += [
+                f"link add {name} {kind}" if "link" not in kind else f"link add link em3 name {name} type macvlan"
+            ]
+            lines += [f"link set {name} up" if number % 2 and name != "eth9" else f"link set {name} mtu 1400"]
+            lines += [f"link del {name}"]
+        must("ip -batch - <<'END'\n" + "\n".join(lines) + "\nEND", namespace=on.host)
+
+
+def active() -> str:
+    """The active port."""
+    return str(state()["runner"]["active_port"])
+
+
+def fail_overs_s(on: Bench) -> list[float]:
+    """Seconds from the command that cuts a cable until another port is active, several times."""
+    found = []
+    for _ in range(CUTS):
+        number = int(active().removeprefix("em"))
+        began = time.monotonic()
+        run(f"ip link set p{number} down", namespace=on.switch)
+        wait_for(lambda number=number: active() != f"em{number}", 20.0)
+        found.append(time.monotonic() - began)
+        run(f"ip link set p{number} up", namespace=on.switch)
+        on.await_link(number, True)
+        wait_for(lambda number=number: state()["ports"][f"em{number}"]["link_watches"]["up"], 20.0)
+    return found
+
+
+def test_they_cost_no_memory_and_no_time() -> None:
+    config = json.dumps({"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}, "eth9": {}}})
+    with bench(3) as on, daemon(PYTEAMD, on, config) as running:
+        on.on_host("ip link set team0 up; ip link set em3 up")
+        wait_for(lambda: active() in ("em1", "em2"), 20.0)
+        pass_by(on, 1_000_000, 3000 if LONG else AT_ONCE)
+        before_s, before_kb = fail_overs_s(on), rss_kb(running.pid)
+        began = time.monotonic()
+        pass_by(on, 2_000_000, LINKS)
+        took_s = time.monotonic() - began
+        after_kb, after_s = rss_kb(running.pid), fail_overs_s(on)
+        told = on.pyteamdctl("team0 explain").out
+        assert set(state()["ports"]) == {"em1", "em2"}
+        assert "eth9: there is no such interface" in told
+        seen = {
+            "links": LINKS,
+            "seconds": round(took_s),
+            "kB": (before_kb, after_kb),
+            "fail-over ms": [round(1e3 * statistics.median(times), 1) for times in (before_s, after_s)],
+            "least ms": [round(1e3 * min(times), 1) for times in (before_s, after_s)],
+        }
+        print(seen)
+        if out := os.environ.get("LAB_OUT"):
+            Path(out, "short_lived.json").write_text(json.dumps(seen))
+        assert after_kb - before_kb < LEFT_KB, seen
+        assert min(after_s) < 2 * min(before_s) + 0.05, seen
+        on.on_host("ip link add eth9 type veth peer name eth9p")
+        wait_for(lambda: "eth9" in state()["ports"], 20.0)
