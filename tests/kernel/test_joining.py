@@ -299,7 +299,7 @@ def test_what_is_typed_and_read(scene: Scene) -> None:
 
 
 def test_ports_that_go_and_come(scene: Scene) -> None:
-    """J15: deleted and made anew; J4: of another type; moved to another name space and back; renamed while the daemon starts."""
+    """J15: deleted and made again; J4: of another type; moved to another name space and back; renamed while the daemon starts."""
     on = scene.on
     batch(
         on.host,

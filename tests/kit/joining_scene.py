@@ -62,7 +62,7 @@ link add vx1 type vxlan id 5 dstport 4789 dev x1
 link add link d0 name d0.7 type vlan id 7 loose_binding on
 link property add dev x1 altname wan-é-%d
 """
-"""Each of MORE has something on it, or somebody who has it; the last two can be had."""
+"""Each of MORE has an upper link or an owner, which keeps it from a team; that of x1 does not."""
 VETHS = ("p0", "p1", "p2", "d0", "m0", "t1", "u1", *FREE)
 
 
