@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, Result, Stream, must, run, 
 
 FREE = ("f1", "f2", "f3")
 LONG_NAME = "x" * 127
+LONGEST_S = 30.0
+"""What a machine may need that is busy with other things."""
 HOST_LINKS = """
 link add br0 address 02:00:00:00:0b:00 type bridge
 link set p0 master br0
@@ -112,7 +114,7 @@ class Scene:
                 daemon.end()
         lines = "".join(f"link set {name} nomaster\nlink set {name} down mtu 1500\n" for name in (*FREE, "d0.100"))
         run(f"ip link del team0 2>/dev/null; ip -batch - <<'END'\n{lines}link set d0 down\nEND", namespace=self.on.host)
-        wait_for(lambda: not self.changed(), what=str(self.changed()))
+        wait_for(lambda: not self.changed(), LONGEST_S, "all is as it was")
 
     def explained(self, team: str = "team0") -> dict[str, str]:
         """What explain says of each link."""
@@ -122,6 +124,29 @@ class Scene:
     def members(self, team: str = "team0") -> set[str]:
         """The ports the kernel has."""
         return {name for name, facts in self.picture().items() if facts[0] == team}
+
+    def await_members(self, names: Iterable[str], team: str = "team0") -> None:
+        """These links are the ports, soon."""
+        expected = set(names)
+        try:
+            wait_for(lambda: self.members(team) == expected, LONGEST_S)
+        except AssertionError:
+            raise AssertionError(
+                f"not {expected} but {self.members(team)}; explained: {self.explained(team)}"
+            ) from None
+
+    def await_told(self, words: Mapping[str, str], team: str = "team0") -> dict[str, str]:
+        """What explain says of these links begins so, soon. Returns all that it says."""
+
+        def missing(told: Mapping[str, str]) -> dict[str, str]:
+            return {name: text for name, text in words.items() if not told.get(name, "").startswith(text)}
+
+        try:
+            wait_for(lambda: not missing(self.explained(team)), LONGEST_S)
+        except AssertionError:
+            told = self.explained(team)
+            raise AssertionError(f"explain does not say {missing(told)} but {told}") from None
+        return self.explained(team)
 
     def ours(self, program: str, *arguments: str) -> Result:
         """Run pyteamd, or pyteamd under the name teamd, or pyteamdctl."""
