@@ -185,6 +185,8 @@ class TeamServer:
         for link in self._kernel.all_links():
             facts.link_seen(link, keep=True, now=0.0)
         for name in self.plan.config.port_names():
+            if name == self.plan.device:
+                raise StartFailed(errno.EINVAL, f"{name} cannot be added: it is the team itself.")
             wanted = facts.called(name)
             owner = facts.links.get(wanted.master) if wanted is not None else None
             if wanted is None or (owner is not None and (not wanted.up or owner.kind in CLOSE_THEIR_PORTS)):

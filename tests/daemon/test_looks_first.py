@@ -276,6 +276,7 @@ def odd_links(lab: Lab) -> None:
         ("iv0", errno.EINVAL, "it is of the kind ipvlan, which cannot be a port."),
         ("tun0", errno.EBUSY, "it is of another type than the ports there are."),
         ("lo", errno.EINVAL, "it is the loopback device, which cannot be a port."),
+        ("team0", errno.EINVAL, "it is the team itself."),
     ],
 )
 async def test_a_start_as_teamd_fails_before_the_kernel_finds_out_half_way(

@@ -92,7 +92,8 @@ def test_a_link_of_another_type(world: ContractWorld) -> None:
     assert world.kernel.apply(team, [SetMember(tunnel(world), True)]) == ()
     port = world.make_link("eth1")
     (refused,) = world.kernel.apply(team, [SetMember(port, True)])
-    assert (refused.errno, refused.explanation) == (errno.EBUSY, "Device is of different type")
+    assert refused.errno == errno.EBUSY
+    assert refused.explanation in ("Device is of different type", "")  # older kernels say it in their log only
     world.set_admin("eth1", True)
     (refused,) = world.kernel.apply(team, [SetMember(port, True, set_down=True)])
     assert refused.errno == errno.EBUSY
@@ -125,7 +126,7 @@ def test_all_names(world: ContractWorld, other: str) -> None:
     assert world.kernel.find_link("y" * 128) is None
 
 
-def upper(world: World, kind: str) -> LinkSeen:
+def upper(world: ContractWorld, kind: str) -> LinkSeen:
     """Something on top of eth1."""
     world.make_link("eth1")
     try:
@@ -138,7 +139,7 @@ def upper(world: World, kind: str) -> LinkSeen:
 @pytest.mark.parametrize(
     ("kind", "number"), [("vlan", errno.ENETDOWN), ("loose vlan", 0), ("macvlan", 0), ("macsec", errno.ERANGE)]
 )
-def test_links_over_one_that_is_down(world: World, kind: str, number: int) -> None:
+def test_links_over_one_that_is_down(world: ContractWorld, kind: str, number: int) -> None:
     """A VLAN needs it up, unless it is bound loosely; the frames of MACsec must fit into those of the link below."""
     link, team = upper(world, kind), team_of(world)
     assert (link.lower, link.kind, link.loose_binding) == (
@@ -154,7 +155,7 @@ def test_links_over_one_that_is_down(world: World, kind: str, number: int) -> No
 
 
 @pytest.mark.parametrize("kind", ["macvlan", "macsec"])
-def test_what_takes_all_frames_of_a_link_keeps_it_from_a_team(world: World, kind: str) -> None:
+def test_what_takes_all_frames_of_a_link_keeps_it_from_a_team(world: ContractWorld, kind: str) -> None:
     link, team = upper(world, kind), team_of(world)
     (refused,) = world.kernel.apply(team, [SetMember(link.lower, True)])
     assert refused.errno == errno.EBUSY

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from pyteamd.model.desired import OptionKey, OptionValue, SetOption
 from pyteamd.scenario.simulated import DEVICE
 
 EVENT_BUFFER = 1 << 17
+TUN = Path("/dev/net/tun")
 STORM = 200
 """Changes at once while events are being lost."""
 
@@ -90,13 +92,16 @@ class RealWorld(ContractWorld):
 
     def make_other(self, name: str, kind: str) -> int:
         """See ContractWorld."""
+        if kind == "tun" and not TUN.exists():
+            TUN.parent.mkdir(exist_ok=True)
+            os.mknod(TUN, 0o600 | stat.S_IFCHR, os.makedev(10, 200))
         words = ["tuntap", "add", "dev", name, "mode", "tun"] if kind == "tun" else ["link", "add", name, "type", kind]
         if subprocess.run(["ip", *words], capture_output=True).returncode:
             raise LookupError(kind)
         return socket.if_nametoindex(name)
 
     def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """See World."""
+        """See ContractWorld."""
         words = {"vlan": "vlan id 5", "loose vlan": "vlan id 5 loose_binding on"}.get(kind, kind)
         if subprocess.run(
             ["ip", "link", "add", "link", lower, "name", name, "type", *words.split()], capture_output=True

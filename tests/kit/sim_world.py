@@ -30,8 +30,8 @@ class SimContractWorld(SimulatedWorld, ContractWorld):
         return self.kernel.add_other(name, kind).ifindex
 
     def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """See World."""
-        base = self._link(lower)
+        """See ContractWorld."""
+        base = self.kernel.links[self.ifindex_of(lower)]
         made = self.kernel.add_other(name, kind.removeprefix("loose "), base.ifindex)
         made.loose_binding = kind.startswith("loose")
         made.overhead = 32 if kind == "macsec" else 0
