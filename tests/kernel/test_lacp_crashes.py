@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from lab_kit import PYTEAMD, Bench, Stream, bench, daemon, wait_for
+from lab_kit import PYTEAMD, Bench, Stream, bench, daemon, dump, wait_for
 from lacp_kit import LONG, SHORT, config
 from lacp_peers import Bond, bond, both_in_service, is_slow
 from wire_kit import Ear, Writes
@@ -123,15 +123,15 @@ class Found:
 class Ordinary:
     """Restarts by the ordinary command."""
 
-    def __init__(self, on: Bench, program: str = PYTEAMD) -> None:
-        self._on, self._program = on, program
+    def __init__(self, on: Bench, program: str = PYTEAMD, text: str = "") -> None:
+        self._on, self._program, self._text = on, program, text or config()
 
     def prepare(self) -> None:
         """Before the kill."""
 
     def start(self) -> None:
         """After the kill; returns when the successor is ready."""
-        result = self._on.on_host(f"{self._program} -d -o -t team0 -c '{config()}'")
+        result = self._on.on_host(f"{self._program} -d -o -t team0 -c '{self._text}'")
         assert result.status == 0, result
 
     def close(self) -> None:
@@ -204,8 +204,8 @@ def series(on: Bench, partner: Bond, restart: Ordinary, kills: int, chance: rand
 
 @contextmanager
 def under_load(program: str, rate: str = "fast") -> Iterator[tuple[Bench, Bond]]:
-    """A team in service, with an address, and its partner."""
-    with bench() as on, bond(on, rate) as partner, daemon(program, on, config()):
+    """A team in service, with an address, and its partner; both ends are as patient as the rate says."""
+    with bench() as on, bond(on, rate) as partner, daemon(program, on, config(fast_rate=rate == "fast")):
         assert isinstance(partner, Bond)
         on.on_host("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up")
         settle(on, partner)
@@ -253,10 +253,11 @@ def test_the_ordinary_command_beside_a_patient_partner(round_: int) -> None:
     with under_load(PYTEAMD, "slow") as (on, partner):
         while total.kills < KILLS_EACH:
             settle(on, partner)
-            total += series(on, partner, Ordinary(on), SLOW_SERIES, chance)
+            total += series(on, partner, Ordinary(on, text=config(fast_rate=False)), SLOW_SERIES, chance)
+            assert total.writes == Counter(), (str(total), dump("History"))
     print(f"pyteamd -d -o, partner at slow rate: {total}")
     assert max(total.silences_s) < SLOW_PATIENCE_S
-    assert total.states == {IN_SERVICE & ~SHORT}
+    assert total.states == {IN_SERVICE & ~SHORT}, total.states
     assert total.lost == 0
     assert total.writes == Counter()
 
