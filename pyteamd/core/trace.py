@@ -10,7 +10,6 @@ import json
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from itertools import chain
@@ -22,6 +21,7 @@ from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
 from pyteamd.model.events import Event
 from pyteamd.model.printable import printable
+from pyteamd.schema import json_text
 
 FORMAT = 1
 SHOWN = 60
@@ -60,7 +60,7 @@ class Trace:
 
     def __init__(self, beginning: Mapping[str, Any], size: int = RING_ENTRIES) -> None:
         """`beginning`: how the team began, plain JSON values (configuration text, link, flags)."""
-        self.beginning = deepcopy(dict(beginning))  # the configuration goes on changing
+        self.beginning: dict[str, Any] = copied(beginning)  # the configuration goes on changing
         self.dropped = 0
         """Entries that fell out of the ring; a trace without its beginning cannot be replayed."""
         self.counted: Counter[str] = Counter()
@@ -132,7 +132,27 @@ class Trace:
 
 def dump(value: Any) -> str:
     """One line of JSON."""
-    return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
+    try:
+        return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
+    except RecursionError:  # a configuration may be nested two thousand levels deep
+        return json_text.dumps_oneline(value)
+
+
+def copied(tree: Any) -> Any:
+    """The same plain JSON values in containers of their own, however deep they are nested."""
+    root: list[Any] = [tree]
+    open_: list[Any] = [root]
+    while open_:
+        container = open_.pop()
+        for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
+            if isinstance(value, Mapping):
+                container[key] = dict(value)
+            elif isinstance(value, list):
+                container[key] = value.copy()
+            else:
+                continue
+            open_.append(container[key])
+    return root[0]
 
 
 def encode(value: Any) -> Any:

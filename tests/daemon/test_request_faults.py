@@ -16,12 +16,15 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
+from pyteamd.config.config import Config
 from pyteamd.daemon import link_counters, service
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.desk import MAXIMUM_FOLLOWERS, Desk, take_turn
 from pyteamd.daemon.snapshot_file import SnapshotFile
 from pyteamd.kernel.api import Kernel
+from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.errors import KernelGone, KernelRefused
+from pyteamd.runners import RUNNERS
 from pyteamd.runners.lacp.runner import Lacp
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -284,3 +287,23 @@ async def test_no_more_than_user_errors_leave(lab: Lab) -> None:
             await desk.call(methods.BY_NAME["PortConfigUpdate"], given)
     with pytest.raises(methods.UserError):
         await desk.call(methods.BY_NAME["Events"], ())
+
+
+@pytest.mark.slow
+async def test_a_configuration_as_deep_as_teamd_reads_it(lab: Lab) -> None:
+    """2,000 levels are no error, more than Python likes; nothing that copies, shows or compares them may fail for that."""
+    depth = 1200
+    for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        text = json.dumps({**ACTIVE_BACKUP, "new": "deep"}).replace('"deep"', deep)
+        loaded = Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
+        daemon = await lab.start(lab.plan(config=None, snapshot_stem=f"{lab.directory}/team0"))
+        for how in ("dry-run", "apply", "confirm 60"):
+            reply = await daemon.call("ConfigApply", text.replace('"eth2": {}', f'"eth2": {{"prio": {len(how)}}}'), how)
+            assert json.loads(reply)["problems"] == []
+        assert (await daemon.call("ConfigConfirm", "revert")) == '{"confirmed": false}'
+        await daemon.stop()
+        daemon = await lab.start(replace(lab.plan(), config=loaded))
+        for method in ("ConfigDump", "ConfigDumpActual", "Diff", "Explain"):
+            assert "InternalFailure" not in await daemon.call(method)
+        assert json.loads(await daemon.call("Trace", "0"))["lines"][0].count(deep[0]) > depth
+        await daemon.stop()

@@ -131,7 +131,7 @@ async def change(
         return report
     await _look_up(pump, plan)
     team = pump.team
-    before = Before(json_text.dumps(team.config.dump()), team.config.written, team.runner.choice())
+    before = Before(json_text.dumps_oneline(team.config.dump()), team.config.written, team.runner.choice())
     begins = confirm_s is not None and trial.before is None and bool(plan.changes)
     report["problems"] = _begin(trial, before, confirm_s) if confirm_s is not None and plan.changes else []
     if not report["problems"]:
