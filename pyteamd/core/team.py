@@ -414,16 +414,17 @@ class Team:
         return True
 
     def _port_remove(self, event: PortRemove, now: float) -> bool:
-        port = self.ports.get(event.ifindex)
-        if port is None:
+        if event.ifindex in self.ports:
+            self.runner.leave_port(event.ifindex, self.view, now)
+        elif not self.facts.complete(event.ifindex) or event.ifindex in self.members.released:
             raise UserError(*NO_DEVICE)
-        self.runner.leave_port(event.ifindex, self.view, now)
         self.joining.release(event.ifindex)
         return True
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
         self.config.set_port(event.name, dict(event.tree))
         self.joining.reprioritise(event.name)
+        self._join_all(now)
         return True
 
     def _config_apply(self, event: ConfigApply, now: float) -> bool:
@@ -452,6 +453,7 @@ class Team:
             self.backoff.forget(key)
         if event.choice:
             self._choose_again(event.choice, staying, now)
+        self._join_all(now)
         self._refresh_view()
         return True
 
@@ -464,8 +466,7 @@ class Team:
 
     def _hosts_resolved(self, event: HostsResolved, now: float) -> bool:
         self.joining.resolved(event.addresses, now)
-        for ifindex in sorted(self.facts.port_list):
-            self._join(ifindex, now)
+        self._join_all(now)
         return True
 
     def _stop(self, event: Stop, now: float) -> bool:
@@ -487,6 +488,12 @@ class Team:
         joined = self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
         self._refresh_view()
         return joined
+
+    def _join_all(self, now: float) -> None:
+        """What the members that are no ports yet wait for is another thing, or known now: a host's address."""
+        for ifindex in sorted(self.facts.port_list):
+            if ifindex not in self.ports:
+                self._join(ifindex, now)
 
     def _leave(self, ifindex: int) -> bool:
         self.backoff.forget_port(ifindex)

@@ -57,6 +57,9 @@ CLOSE_THEIR_PORTS = ("team", "bond")
 RELEASE_TIMEOUT_S = 5.0
 """How long the end may wait for ports to leave; the kernel releases what is left with the device."""
 
+LOOK_UP_PATIENCE_S = 3.0
+"""How long ports wait for the address of a host; then they join, and their watcher is down until there is one."""
+
 NAMES_INTERVAL_S = 5.0
 """How often it is looked whether pid file and control socket are still there."""
 
@@ -110,6 +113,8 @@ class TeamServer:
         self._stopping = self._forced = False
         self._unresolved: set[str] = set()
         """Hosts of which it was told that they have no address."""
+        self._looking: set[HostName] = set()
+        """Hosts that are being looked up, however long the name server takes."""
         self._nursery: trio.Nursery
         self._taps: PacketSockets
         self._snapshot: SnapshotFile | None = None
@@ -429,21 +434,43 @@ class TeamServer:
     def resolve(self, hosts: Iterable[HostName]) -> None:
         """See Surroundings."""
         for name, family in hosts:
-            self._nursery.start_soon(self._resolve, name, family)
+            if (name, family) not in self._looking:
+                self._looking.add((name, family))
+                self._nursery.start_soon(self._resolve, name, family)
 
     async def _resolve(self, host: str, family: str) -> None:
+        """Feed the address of a host when it is found, and meanwhile, where that takes long, that there is none: ports do not wait."""
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(self._go_on_without, host, family)
+            address = await self._look_up(host, family)
+            waiting.cancel_scope.cancel()
+        self._looking.discard((host, family))
+        self._found(host, family, address)
+
+    async def _go_on_without(self, host: str, family: str) -> None:
+        await trio.sleep(LOOK_UP_PATIENCE_S)
+        self._has_no_address(host, f"no answer within {LOOK_UP_PATIENCE_S:g} s")
+        self._found(host, family, "")
+
+    async def _look_up(self, host: str, family: str) -> str:
+        """The address, "" for none."""
         try:
             found: list[tuple[Any, ...]] = await in_thread(
                 socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM
             )
-            address = str(found[0][4][0])
         except (OSError, UnicodeError, RuntimeError) as error:  # the last: no thread can be started
-            if host not in self._unresolved:
-                self._log.error("Failed to resolve %s: %s; asked again from time to time.", host, error)
-            self._unresolved.add(host)
-            address = ""
-        else:
-            self._unresolved.discard(host)
+            self._has_no_address(host, error)
+            return ""
+        self._unresolved.discard(host)
+        return str(found[0][4][0])
+
+    def _has_no_address(self, host: str, why: object) -> None:
+        """Say it once."""
+        if host not in self._unresolved:
+            self._log.error("Failed to resolve %s: %s; asked again from time to time.", host, why)
+        self._unresolved.add(host)
+
+    def _found(self, host: str, family: str, address: str) -> None:
         assert self.pump is not None
         self.pump.feed((HostsResolved({(host, family): address}),), trio.current_time())
 

@@ -16,6 +16,8 @@ import pytest
 import trio
 from daemon_kit import ACTIVE_BACKUP, Lab
 
+from pyteamd.core import hosts
+from pyteamd.daemon import team_server
 from pyteamd.daemon.service import QUIT_SIGNALS
 
 ARP_PING = {"name": "arp_ping", "interval": 100}
@@ -77,6 +79,33 @@ async def test_a_start_that_looks_up_a_host_is_abandoned(
     assert daemon.code == 0
     assert not lab.has("team0")
     assert lab.link("eth1").master == 0
+
+
+async def test_ports_do_not_wait_for_a_name_server_that_is_silent(
+    lab: Lab, silent: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They join, watched by nobody yet; a second look-up of the same host does not begin while the first goes on."""
+    monkeypatch.setattr(team_server, "LOOK_UP_PATIENCE_S", 0.05)
+    monkeypatch.setattr(hosts, "FIRST_RETRY_S", 0.05)
+    calls, ask = [], socket.getaddrinfo
+
+    def counted(*words: object) -> object:
+        calls.append(words)
+        return ask(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", counted)
+    daemon = await lab.start(lab.plan(SLOW))
+    for _ in range(400):
+        state = await daemon.state()
+        if len(state["ports"]) == 2:
+            break
+        await trio.sleep(0.05)
+    assert [port["link_watches"]["up"] for port in state["ports"].values()] == [False, False], daemon.lines
+    await trio.sleep(0.3)
+    line = "Failed to resolve slow.invalid: no answer within 0.05 s; asked again from time to time."
+    assert [told for told in daemon.lines if "slow.invalid" in told] == [line]
+    assert len(calls) == 1
+    assert await daemon.stop() == 0
 
 
 PROCESS = """

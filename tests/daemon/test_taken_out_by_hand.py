@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import pytest
 from test_pump_alone import TWO_PORTS, Alone
 
 from pyteamd.core.wanted import TAKEN
 from pyteamd.model.desired import SetMember
-from pyteamd.model.events import LinkSeen
+from pyteamd.model.errors import UserError
+from pyteamd.model.events import ConfigApply, HostsResolved, LinkSeen, PortConfigUpdate, PortRemove
 from pyteamd.sim.kernel import LINKS, TEAMS
 
 UNRESOLVED = {"link_watch": {"name": "arp_ping", "target_host": "gw.site.example"}}
@@ -99,3 +101,35 @@ def test_a_link_that_the_kernel_lets_go_again_while_it_adds_it_stays_wanted() ->
     alone.pump.feed(seen, alone.now)
     assert "eth3" in team.members.wanted
     assert number not in team.members.out
+
+
+# -- a member that is no port yet: its host is looked up ---------------------------------------------------------------
+
+
+def ports(alone: Alone) -> list[str]:
+    """Names of the ports."""
+    return [port.name for port in alone.pump.team.ports.values()]
+
+
+def test_a_member_whose_host_is_looked_up_can_be_removed() -> None:
+    alone = Alone({**TWO_PORTS, "eth1": UNRESOLVED})
+    assert (ports(alone), link(alone).master) == (["eth2"], alone.pump.ifindex)
+    alone.pump.feed((PortRemove(alone.links[0]),), alone.now)
+    alone.deliver()
+    assert link(alone).master == 0
+    alone.pump.feed((HostsResolved({("gw.site.example", "inet"): "192.0.2.1"}),), alone.now)
+    assert ports(alone) == ["eth2"]
+    with pytest.raises(UserError):
+        alone.pump.feed((PortRemove(alone.links[0]),), alone.now)
+
+
+def test_other_settings_without_a_host_do_not_wait_for_its_look_up() -> None:
+    for event in (
+        PortConfigUpdate("eth1", {"prio": 3}),
+        ConfigApply(json.dumps({"runner": {"name": "activebackup"}, "ports": {"eth1": {"prio": 3}, "eth2": {}}})),
+    ):
+        alone = Alone({**TWO_PORTS, "eth1": UNRESOLVED})
+        alone.pump.feed((event,), alone.now)
+        alone.deliver()
+        assert ports(alone) == ["eth1", "eth2"], event
+        assert alone.kernel.teams[alone.pump.ifindex].ports[alone.links[0]].priority == 3
