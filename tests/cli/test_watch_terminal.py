@@ -23,6 +23,8 @@ FORTY = [broken(f"em{n}") if n % 5 == 0 else reason(f"em{n}") for n in range(1, 
 FAST = ("team0", "watch", "0.1")
 FAULT = "from pyteamd.cli.pyteamdctl.watch_rates import Rates; Rates.add = lambda *words: 1 // 0"
 HELP_LINE = "q leave  ? help"
+LOOKED = (HELP_LINE, "2 ports")
+"""The line of help is there before the daemon has answered for the first time; the number of ports is not."""
 
 
 def daemon(directory: Path, rows: list[dict] | None = None, team: str = "team0") -> MockDaemon:
@@ -179,7 +181,7 @@ def test_another_size_is_seen_at_once_and_not_at_the_next_look(tmp_path: Path) -
 def test_a_daemon_that_ends_and_comes_back(tmp_path: Path) -> None:
     with daemon(tmp_path) as first:
         terminal = pyteamdctl(FAST, tmp_path)
-        terminal.shows(HELP_LINE)
+        terminal.shows(*LOOKED)
         first.replies = dict.fromkeys(first.replies, HANG_UP)
     with terminal:
         (tmp_path / "team0.sock").unlink()
@@ -193,7 +195,7 @@ def test_a_daemon_that_ends_and_comes_back(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_daemon_that_is_stuck_leaves_the_keys_alive(tmp_path: Path) -> None:
     with daemon(tmp_path) as stuck, pyteamdctl(FAST, tmp_path) as terminal:
-        terminal.shows(HELP_LINE)
+        terminal.shows(*LOOKED)
         stuck.replies = dict.fromkeys(replies(TWO), SILENT)
         terminal.type("?")
         terminal.shows("this help, and back")
