@@ -53,7 +53,8 @@ PARTS_EACH = {"kernel": 3, "kernel-2": 2}
 BESIDE = ("nice", "-n", "10")
 """What needs no guest runs beside them, and leaves the processors to them."""
 TABLES = ("tests/durations.json", "build/durations.json")
-"""Seconds of each test file by lane: as kept with the tests, and as measured here. Large ones are enough: the others count as a second."""
+"""Seconds of each test file by lane: as kept with the tests, and as measured here. Large ones are enough: the others count as SMALL_S."""
+SMALL_S = 0.5
 MOST_LINES, LONGEST_LINE = 25, 400
 """Of a failure, told again at the end."""
 DOTS = re.compile(r"[.sxFE]+ *\[ *\d+%\]\n")
@@ -232,7 +233,7 @@ def durations() -> dict[str, dict[str, float]]:
 def longest_first(parts: list[Part]) -> list[Part]:
     """So that no part is the last alone for long."""
     known = durations()
-    return sorted(parts, key=lambda part: -sum(known.get(part.lane, {}).get(file, 1.0) for file in part.files))
+    return sorted(parts, key=lambda part: -sum(known.get(part.lane, {}).get(file, SMALL_S) for file in part.files))
 
 
 def dealt(lane: str, files: list[str], number: int) -> list[list[str]]:
@@ -240,10 +241,10 @@ def dealt(lane: str, files: list[str], number: int) -> list[list[str]]:
     known = durations().get("fast" if lane in TREES else lane, {})
     parts: list[list[str]] = [[] for _ in range(number)]
     lengths = [0.0] * number
-    for file in sorted(files, key=lambda file: -known.get(file, 1.0)):
+    for file in sorted(files, key=lambda file: -known.get(file, SMALL_S)):
         shortest = lengths.index(min(lengths))
         parts[shortest].append(file)
-        lengths[shortest] += known.get(file, 1.0)
+        lengths[shortest] += known.get(file, SMALL_S)
     return [part for part in parts if part]
 
 

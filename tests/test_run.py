@@ -117,7 +117,7 @@ def test_a_failure_is_told_again_at_the_end() -> None:
 def test_the_longest_files_are_dealt_first_and_evenly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "TABLES", (str(tmp_path / "kept.json"), str(tmp_path / "measured.json")))
     (tmp_path / "kept.json").write_text('{"kernel": {"a": 9.0, "b": 5.0, "c": 5.0, "d": 0.5}}')
-    assert run.dealt("kernel", ["a", "b", "c", "d", "new"], 2) == [["a", "new", "d"], ["b", "c"]]
+    assert run.dealt("kernel", ["a", "b", "c", "d", "new"], 2) == [["a", "d", "new"], ["b", "c"]]
     (tmp_path / "measured.json").write_text('{"kernel": {"a": 1.0}}')
     assert run.dealt("kernel", ["a", "b", "c"], 2) == [["b", "a"], ["c"]]
     assert run.dealt("fast", ["a"], 3) == [["a"]]
