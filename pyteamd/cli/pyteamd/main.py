@@ -81,6 +81,9 @@ def begin_daemon() -> None:
     """The first act of a start: see realtime.py. What it imports stays, so until that is done collections of garbage only cost time."""
     realtime.ask()
     gc.disable()
+    from pyteamd.daemon.put_off import import_trio
+
+    import_trio()
 
 
 def program_name(argv0: str) -> str:

@@ -1,0 +1,46 @@
+"""What importing trio does for things we never do, left out: it costs memory, and time at the start.
+
+trio imports TLS, its hashes and the tables of international names of hosts; with OpenSSL these are a fifth of a daemon's memory. They
+are run when something of them is asked for, if that ever comes. To give its threads names it asks Python where a library is, which
+starts `ldconfig`: an ordinary process, for which a start with real-time scheduling would have to wait on a busy machine.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import sys
+from importlib.util import find_spec, module_from_spec
+from typing import Any, Final
+
+UNUSED: Final = ("ssl", "hmac", "idna")
+
+
+def import_trio() -> None:
+    """The first import of trio in a daemon."""
+    for name in UNUSED:
+        put_off(name)
+    search = ctypes.util.find_library
+    ctypes.util.find_library = "lib{}.so.0".format
+    try:
+        import trio  # noqa: F401 for others
+    finally:
+        ctypes.util.find_library = search
+
+
+def put_off(name: str) -> None:
+    """Make `import name` cheap (PEP 562). Does nothing where it was imported already, or is not there."""
+    spec = None if name in sys.modules else find_spec(name)
+    if spec is None or spec.loader is None:
+        return
+    loader, module = spec.loader, module_from_spec(spec)
+
+    def find(attribute: str) -> Any:
+        """Run the module at last."""
+        if attribute.startswith("__"):
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        vars(module).pop("__getattr__", None)
+        loader.exec_module(module)
+        return getattr(module, attribute)
+
+    module.__getattr__ = find  # type: ignore[method-assign]
+    sys.modules[name] = module
