@@ -222,8 +222,8 @@ class Runner:
     name: ClassVar[str]
     mode: ClassVar[str]
     """Mode of the kernel driver."""
-    punctual: ClassVar[bool] = False
-    """A partner counts on our frames: they leave in time even while the kernel is slow to write, and a crash is hidden from it."""
+    has_partners: ClassVar[bool] = False
+    """What is at the other end has its own view of us: a crash is hidden from it, and it matters where the cable leads."""
     Config: ClassVar[type] = NoConfig
     PortConfig: ClassVar[type[PortConfig]] = PortConfig
     summary: ClassVar[str] = ""

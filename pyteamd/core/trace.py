@@ -1,4 +1,4 @@
-"""The trace: what the core was told and what it answered, in a ring, as JSON lines, and fed through the code again.
+"""The trace: what the core was told and what it answered, in a ring, and as JSON lines.
 
 An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made on demand. The first line
 of a saved trace describes how the team began, so that a trace is a complete, replayable report.

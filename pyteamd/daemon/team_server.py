@@ -98,7 +98,7 @@ class TeamPlan:
     exclusive: bool = False
     """Refuse to start while another daemon serves the device."""
     snapshot_stem: str | None = None
-    """Where a punctual runner leaves what its successor must know after a crash: the file's name up to the runner's."""
+    """Where a runner that has partners leaves what its successor must know after a crash: the file's name up to the runner's."""
 
 
 class TeamServer:
@@ -307,14 +307,14 @@ class TeamServer:
         if self._kernel.may_stall:
             self.pump.perform = writer = Writer(self._reader.write_thread, ifindex)
             self._nursery.start_soon(writer.report)
-        if team.runner.punctual:
-            self._be_punctual(self.pump)
+        if team.runner.has_partners:
+            self._leave_snapshots(self.pump)
         return self.pump
 
     def _guard_taking_back(self) -> AbstractContextManager[None]:
         return guarded("Taking the configuration back", self._log)
 
-    def _be_punctual(self, pump: Pump) -> None:
+    def _leave_snapshots(self, pump: Pump) -> None:
         """Leave something for the next daemon to go on from."""
         if self.plan.snapshot_stem is None:
             return
@@ -344,8 +344,8 @@ class TeamServer:
             self._keeping.cancel()
             self._snapshot.remove()
             self._snapshot = None
-        if self.pump.team.runner.punctual:
-            self._be_punctual(self.pump)
+        if self.pump.team.runner.has_partners:
+            self._leave_snapshots(self.pump)
 
     async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
         """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""

@@ -1,1 +1,1 @@
-"""The vocabulary of the core: what happens (events), what is wanted and seen (state), and the words for it."""
+"""The vocabulary of the core: what happens (events), what is wanted and seen (desired), and the words for it."""

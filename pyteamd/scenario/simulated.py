@@ -1,4 +1,4 @@
-"""The simulated world of scenarios: SimKernel, SimNet, the core, and a clock that jumps. Also what `pyteamd simulate` calls."""
+"""The simulated world of scenarios: SimKernel, SimNet, a daemon (shell.py), and a clock that jumps. Also what `pyteamd simulate` calls."""
 
 from __future__ import annotations
 

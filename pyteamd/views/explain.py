@@ -204,7 +204,7 @@ def of_runner(team: Team, port: Port, now: float) -> Reason:
     name = team.facts.team.name
     reason = team.runner.explain(port, team.view, now)
     if not reason.carrying:
-        return replace(reason, rest=reason.rest + leads_to(team, port)) if team.runner.punctual else reason
+        return replace(reason, rest=reason.rest + leads_to(team, port)) if team.runner.has_partners else reason
     if team.desired().carrier is not False:
         return reason
     why = f", but {name} has no carrier: {team.runner.explain_carrier()}"

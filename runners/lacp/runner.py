@@ -56,7 +56,7 @@ class Lacp(Runner):
 
     name = "lacp"
     mode = "loadbalance"
-    punctual = True
+    has_partners = True
     sets_carrier = True
     Config = LacpConfig
     PortConfig = LacpPortConfig

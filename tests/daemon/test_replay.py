@@ -11,7 +11,6 @@ import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.cli.pyteamd import check as commands
-from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.scenario.replay import replay, retell
 from pyteamd.views.timeline import timeline
 
@@ -55,10 +54,7 @@ async def eventful(lab: Lab, config: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     "config", [ACTIVE_BACKUP, BACKWARDS, PINGED, LACP], ids=["activebackup", "backwards", "arp_ping", "lacp"]
 )
-async def test_the_same_code_decides_the_same(
-    lab: Lab, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Lacp, "punctual", False)  # a clock that jumps does not wait for a thread that writes
+async def test_the_same_code_decides_the_same(lab: Lab, config: dict[str, Any]) -> None:
     lines = await eventful(lab, config)
     steps, difference = replay(lines)
     assert difference is None, difference.text()
