@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pyteamd.model.desired import Frame, Level, Note, Tap, Verdict
 from pyteamd.model.events import FrameSeen
 from pyteamd.model.incidents import Incident
+from pyteamd.model.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,9 @@ class Watcher:
     def __init__(self, config: Any, hosts: Mapping[str, str], up: bool) -> None:
         """`hosts` maps each host name of the configuration to a numeric address."""
         self.config = config
-        self.hosts = hosts
         self.up = up
         self.down_count = 0
-        self._notes: list[Note] = []
-        self._frames: list[Frame] = []
+        self.outbox = Outbox()
 
     @property
     def kind(self) -> type[Watcher]:
@@ -118,20 +117,11 @@ class Watcher:
 
     def note(self, level: Level, text: str, port: str = "", incident: Incident | None = None) -> None:
         """Say something once."""
-        self._notes.append(Note(level, text, port, incident))
+        self.outbox.notes.append(Note(level, text, port, incident))
 
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""
-        self._frames.append(Frame(port, octets))
-
-    def take(self) -> tuple[list[Frame], list[Note]]:
-        """Hand over frames and notes gathered since the last call."""
-        frames, notes = self._frames, self._notes
-        if frames:
-            self._frames = []
-        if notes:
-            self._notes = []
-        return frames, notes
+        self.outbox.frames.append(Frame(port, octets))
 
     @classmethod
     def hosts_in(cls, config: Any) -> dict[str, str]:

@@ -111,6 +111,56 @@ class Target:
     """Ticks in a row without an answer."""
 
 
+class Rhythm:
+    """When probes are due, and how long the answer that decides is waited for."""
+
+    __slots__ = ("_interval_s", "_slowest_s", "begun", "judge_at", "next", "sent_at")
+
+    def __init__(self, interval_s: float) -> None:
+        self.next: float | None = None
+        """The next probes."""
+        self.judge_at: float | None = None
+        """When the answer that decides had its time."""
+        self.sent_at: float | None = None
+        self.begun = False
+        """The first probes were due."""
+        self._interval_s = interval_s
+        self._slowest_s = 0.0
+
+    def go_on(self, due: float, now: float) -> None:
+        """Probes that were due are sent: the next ones are due at a whole number of intervals."""
+        if self.begun:  # ticks that were slept through are not made up for
+            self.next = due + self._interval_s * (int((now - due) / self._interval_s) + 1)
+        else:
+            self.next = self._interval_s * (floor(now / self._interval_s + 0.5) + 1)
+        self.begun = True
+
+    def answered(self, now: float) -> None:
+        """A target gave its first answer to the last probes."""
+        if self.sent_at is not None:
+            took_s = min(now - self.sent_at, self._interval_s)
+            self._slowest_s = max(took_s, self._slowest_s * DECAY)
+
+    def grace_s(self) -> float:
+        """How long to wait for the answer that decides: twice as long as answers take, where they are slow half as long again."""
+        patient_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
+        return min(max(patient_s, 1.5 * self._slowest_s), self._interval_s)
+
+    def judges(self, now: float) -> bool:
+        """Whether the time of the answer that decides is over; a little later where this process itself was kept waiting."""
+        if self.judge_at is None or now < self.judge_at:
+            return False
+        kept_waiting = now - self.judge_at > PUNCTUAL_S
+        self.judge_at = now + PUNCTUAL_S if kept_waiting else None
+        return not kept_waiting
+
+    def deadline(self) -> float | None:
+        """When something is due."""
+        if self.next is None or self.judge_at is None:
+            return self.next
+        return min(self.next, self.judge_at)
+
+
 class Periodic(Watcher):
     """Base of the ping watchers."""
 
@@ -123,12 +173,7 @@ class Periodic(Watcher):
         self.targets = [Target(ip_address(hosts[host]), up) for host in config.hosts]
         self.drops: Counter[str] = Counter()
         """Frames that looked like an answer and were none, by reason."""
-        self._interval_s = config.interval / 1000
-        self._next: float | None = None
-        self._judge_at: float | None = None
-        self._sent_at: float | None = None
-        self._slowest_s = 0.0
-        self._begun = False
+        self._rhythm = Rhythm(config.interval / 1000)
         self._asks = True
         """Whether the last probes were due on this port, too."""
 
@@ -152,8 +197,8 @@ class Periodic(Watcher):
         if len(port.mac) != MAC_LENGTH:
             words = f"{port.name}: {self.name} cannot ask: the port's address is not an Ethernet address."
             self.note(Level.WARNING, words, port.name)
-        self._next = now + self.config.init_wait / 1000
-        if self._next <= now:
+        self._rhythm.next = now + self.config.init_wait / 1000
+        if self._rhythm.next <= now:
             self.tick(port, now)
 
     def frame(self, port: PortNow, frame: FrameSeen, now: float) -> None:
@@ -163,21 +208,17 @@ class Periodic(Watcher):
             self.drops[error.reason.value] += 1
             return
         for target in proven:
-            if not target.answered and self._sent_at is not None:
-                took_s = min(now - self._sent_at, self._interval_s)
-                self._slowest_s = max(took_s, self._slowest_s * DECAY)
+            if not target.answered:
+                self._rhythm.answered(now)
             target.answered = True
 
     def tick(self, port: PortNow, now: float) -> None:
-        if self._judge_at is not None and now >= self._judge_at:
-            if now - self._judge_at > PUNCTUAL_S:
-                self._judge_at = now + PUNCTUAL_S
-            else:
-                self._last_word()
-        if self._next is None or now < self._next:
+        rhythm = self._rhythm
+        if rhythm.judges(now):
+            self._last_word()
+        if rhythm.next is None or now < rhythm.next:
             return
-        first, self._begun = not self._begun, True
-        if not first:
+        if rhythm.begun:
             for target in self.targets:
                 self._judge(target)
             self._decide()
@@ -185,18 +226,13 @@ class Periodic(Watcher):
         if self._asks and len(port.mac) == MAC_LENGTH:
             for target in self.targets:
                 self.send(port.ifindex, self.probe(port, target))
-            self._sent_at = now
-        if first:
-            self._next = self._interval_s * (floor(now / self._interval_s + 0.5) + 1)
-        else:  # ticks that were slept through are not made up for
-            self._next += self._interval_s * (int((now - self._next) / self._interval_s) + 1)
+            rhythm.sent_at = now
+        rhythm.go_on(rhythm.next, now)
         if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
-            self._judge_at = now + self._grace_s()
+            rhythm.judge_at = now + rhythm.grace_s()
 
     def deadline(self) -> float | None:
-        if self._next is None or self._judge_at is None:
-            return self._next
-        return min(self._next, self._judge_at)
+        return self._rhythm.deadline()
 
     def verdict(self) -> Verdict:
         if self.up:
@@ -240,14 +276,8 @@ class Periodic(Watcher):
             target.alive = target.alive and target.missed <= self.config.missed_max
         target.answered = False
 
-    def _grace_s(self) -> float:
-        """How long to wait for the answer that decides: twice as long as answers take, where they are slow half as long again."""
-        patient_s: float = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
-        return float(min(max(patient_s, 1.5 * self._slowest_s), self._interval_s))
-
     def _last_word(self) -> None:
         """The time for the answer that decides is over."""
-        self._judge_at = None
         for target in self.targets:
             if target.alive and not target.answered and target.missed >= self.config.missed_max:
                 target.alive = False

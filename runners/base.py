@@ -14,6 +14,7 @@ from pyteamd.model.desired import Desired, Frame, Level, Note, Observed, OptionK
 from pyteamd.model.errors import NOT_SUPPORTED, UserError
 from pyteamd.model.events import Event
 from pyteamd.model.incidents import Incident
+from pyteamd.model.outbox import Outbox
 from pyteamd.schema.option import OnBad, option
 
 
@@ -241,8 +242,7 @@ class Runner:
         self.config = config
         self.revision = 0
         """Counts changes of what `snapshot` tells."""
-        self._notes: list[Note] = []
-        self._frames: list[Frame] = []
+        self.outbox = Outbox()
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -330,11 +330,11 @@ class Runner:
         self, level: Level, text: str, port: str = "", incident: Incident | None = None, *, fault: bool = False
     ) -> None:
         """Say something once. `incident`, `fault`: see Note."""
-        self._notes.append(Note(level, text, port, incident, fault=fault))
+        self.outbox.notes.append(Note(level, text, port, incident, fault=fault))
 
     def send(self, port: int, octets: bytes) -> None:
         """Queue a frame."""
-        self._frames.append(Frame(port, octets))
+        self.outbox.frames.append(Frame(port, octets))
 
     def disruption(self, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
         """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team".
@@ -357,12 +357,3 @@ class Runner:
 
     def choose_again(self, choice: str, team: TeamView, now: float) -> None:
         """A change of the configuration is taken back: choose as before, as far as that is still right."""
-
-    def take(self) -> tuple[list[Frame], list[Note]]:
-        """Hand over frames and notes gathered since the last call."""
-        frames, notes = self._frames, self._notes
-        if frames:
-            self._frames = []
-        if notes:
-            self._notes = []
-        return frames, notes

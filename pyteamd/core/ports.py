@@ -119,7 +119,7 @@ class Ports(dict[int, Port]):
             notes += port.notes
             port.notes = []
             for watcher in port.watchers:
-                sent, said = watcher.take()
+                sent, said = watcher.outbox.take()
                 frames += sent
                 notes += said
         return frames, notes

@@ -23,6 +23,7 @@ from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
+from pyteamd.core.team_now import TeamNow
 from pyteamd.core.wanted import UNNAMED, WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
 from pyteamd.model.errors import NO_DEVICE, SET_FAILED, UserError
@@ -95,13 +96,11 @@ class Team:
         self.setup = setup or Setup()
         self.enslave = enslave
         self.runner = config.runner_class(config.runner)
-        facts = self.facts = Facts(link)
+        self.facts = Facts(link)
         self.once = SetOnce(self.runner, config.team)
         self.joining = Joining(config, self.facts, self.once, config.port_names() if enslave else ())
-        self.carrier = Carrier(facts)
-        awaited, order = self.joining.awaited, self.members.wanted
-        about = (link.ifindex, link.mac, link.up, self.ports, facts.observed, adopted)
-        self.view = TeamView(*about, awaited, link.name, order)
+        self.carrier = Carrier(self.facts)
+        self.view: TeamView = TeamNow(self.facts, self.once, self.joining, adopted)
         self.phase = Phase.AWAITED
         self.failed = ""
         """Why the team cannot start; "" when it can."""
@@ -195,7 +194,7 @@ class Team:
                 notes += said
                 said.clear()
         probes, heard = self.ports.take()
-        sent, told = self.runner.take()
+        sent, told = self.runner.outbox.take()
         if notes or probes or heard or sent or told:
             return Outputs((*probes, *sent), (*notes, *heard, *told))
         return NOTHING
@@ -254,7 +253,6 @@ class Team:
             changed = self.facts.team_seen(event, now)
             if self.started and not self.stopping and event.up and not self.runner.sets_carrier:
                 self.carrier.tell(had)
-            self._refresh_view()
             return changed
         port = self.ports.get(ifindex)
         wanted = self.members.wants(event)
@@ -380,7 +378,6 @@ class Team:
 
     def _refused(self, event: Refused, now: float) -> bool:
         self.failed = self.answers.refused(event, now, starting=not self.started) or self.failed
-        self._refresh_view()
         return True
 
     # -- what users say ------------------------------------------------------------------------------------------------
@@ -454,7 +451,6 @@ class Team:
         if event.choice:
             self._choose_again(event.choice, staying, now)
         self._join_all(now)
-        self._refresh_view()
         return True
 
     def _choose_again(self, choice: str, staying: list[tuple[Port, PortSetup]], now: float) -> None:
@@ -485,9 +481,7 @@ class Team:
         return any(name in self.config.written for name in link.names)
 
     def _join(self, ifindex: int, now: float) -> bool:
-        joined = self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
-        self._refresh_view()
-        return joined
+        return self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
 
     def _join_all(self, now: float) -> None:
         """What the members that are no ports yet wait for is another thing, or known now: a host's address."""
@@ -498,11 +492,6 @@ class Team:
     def _leave(self, ifindex: int) -> bool:
         self.backoff.forget_port(ifindex)
         return self.joining.leave(ifindex) is not None
-
-    def _refresh_view(self) -> None:
-        self.view.mac = self.once.mac or self.facts.mac_of_team()
-        self.view.up = self.facts.team.up
-        self.view.name = self.facts.team.name
 
     def _run_due(self, now: float) -> bool:
         """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""

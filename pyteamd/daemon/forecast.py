@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from operator import is_
-from types import FunctionType, MethodType
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import Any, TypeAlias
 
 from pyteamd.config.config import Config
@@ -183,7 +183,8 @@ def _copy_method(thing: Any, copies: dict[int, Any]) -> Any:
 
 def _copier_of(cls: Any) -> Copier:
     """For the objects of one of our classes: the slots of it and of its bases, its dictionary, and what it holds if it is one itself."""
-    slots = [name for base in cls.__mro__ for name in base.__dict__.get("__slots__", ()) if name != "__weakref__"]
+    slots = [name for base in cls.__mro__ for name in base.__dict__.get("__slots__", ())]
+    slots = [name for name in slots if isinstance(getattr(cls, name), MemberDescriptorType)]  # no property stands there
     is_dict, has_dict = issubclass(cls, dict), cls.__dictoffset__ != 0
 
     def copy_ours(thing: Any, copies: dict[int, Any]) -> Any:

@@ -79,7 +79,6 @@ class Lacp(Runner):
         self._now = 0.0
         self._unsettled = False
         """Something changed that is not in a port's own state."""
-        self._mixed = False
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -324,10 +323,8 @@ class Lacp(Runner):
 
     def _note_speeds(self) -> None:
         serving = [port for port in self._group.ports.values() if port.ifindex in self._serving and port.speed_mbps]
-        mixed = len({port.speed_mbps for port in serving}) > 1
-        if mixed and not self._mixed:
+        if self.spreader.becomes_uneven(port.speed_mbps for port in serving):
             self.note(Level.WARNING, speeds_line(serving))
-        self._mixed = mixed
 
     def _set_carrier(self, carrier: bool | None, team: TeamView) -> None:
         before = team.observed.carrier if self._carrier is None and team.adopted else self._carrier

@@ -49,6 +49,12 @@ class Spreader:
         self._usable: dict[int, float] | None = None
         self._rates_known = True
         """False while a map taken over from another daemon may carry flows we have not counted yet."""
+        self._uneven = False
+
+    def becomes_uneven(self, speeds: Iterable[int]) -> bool:
+        """Whether ports of these speeds are unlike and those before were not: a hash gives each the same share."""
+        before, self._uneven = self._uneven, len(set(speeds)) > 1
+        return self._uneven and not before
 
     def settings(self) -> dict[OptionKey, OptionValue]:
         """Options written once, when the team is set up."""

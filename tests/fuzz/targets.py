@@ -161,7 +161,7 @@ def snapshot(octets: bytes) -> Iterator[str]:
     runner.resume(found, 1.0, 100.0)
     if load(found):  # else it begins as after any start
         runner.handle(BEGINNING, joined().team.view, 100.0)
-        runner.take()
+        runner.outbox.take()
         json.dumps(runner.snapshot(100.0))
 
 

@@ -61,7 +61,7 @@ class Bench:
         """An event some seconds later."""
         self.now += after
         self.runner.handle(event, self.view, self.now)
-        frames, notes = self.runner.take()
+        frames, notes = self.runner.outbox.take()
         self.frames += [(frame.port, frame.octets) for frame in frames]
         self.notes += [note.text for note in notes]
 

@@ -221,7 +221,7 @@ class Box:
             return
         if self.runner.handle(event, self.view, self.world.now) is not False:
             self._apply()
-        frames, notes = self.runner.take()
+        frames, notes = self.runner.outbox.take()
         self.notes += [(self.world.now, note.text) for note in notes]
         for frame in frames:
             self.world.transmit(self, frame.port, frame.octets)

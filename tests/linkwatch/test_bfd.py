@@ -36,7 +36,7 @@ class Side:
         deadline = self.watcher.deadline()
         if deadline is not None and deadline <= now:
             self.watcher.tick(self.port, now)
-        frames = [frame.octets for frame in self.watcher.take()[0]]
+        frames = [frame.octets for frame in self.watcher.outbox.take()[0]]
         self.sent += frames
         return frames
 

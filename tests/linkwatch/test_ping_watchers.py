@@ -52,7 +52,7 @@ def reply(sender: IPv4Address = TARGET, target: IPv4Address = SOURCE, mac: bytes
 
 
 def sent(watcher: Periodic) -> list[bytes]:
-    return [frame.octets for frame in watcher.take()[0]]
+    return [frame.octets for frame in watcher.outbox.take()[0]]
 
 
 def run(
@@ -361,10 +361,10 @@ def test_a_port_without_an_ethernet_address_cannot_ask_and_says_so(make: Any, ma
     watcher = make()
     odd = replace(PORT, mac=mac, original_mac=mac)
     watcher.start(odd, 0.0)
-    _, (note,) = watcher.take()
+    _, (note,) = watcher.outbox.take()
     assert note.text == f"eth1: {watcher.name} cannot ask: the port's address is not an Ethernet address."
     for step in range(1, 9):
         watcher.tick(odd, step * INTERVAL_S)
-    assert watcher.take() == ([], [])
+    assert watcher.outbox.take() == ([], [])
     assert not watcher.up
     assert watcher.taps()[0].address == b""

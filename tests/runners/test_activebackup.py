@@ -221,9 +221,9 @@ def test_addresses_follow_the_policy(policy: str, first: dict[int, bytes], secon
 def test_what_was_judged_is_only_what_counts() -> None:
     bench = Bench()
     bench.put(FakePort(1), FakePort(2))
-    bench.runner.take()
+    bench.runner.outbox.take()
     bench.change(2, mac=b"\x02\0\0\0\0\x77")
-    assert bench.runner.take() == ([], [])
+    assert bench.runner.outbox.take() == ([], [])
 
 
 def test_speed_leads_to_nothing_unless_the_choice_changes() -> None:

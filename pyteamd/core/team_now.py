@@ -1,0 +1,35 @@
+"""The team as runners see it: nothing of it is kept here, all is read where it stands."""
+
+from __future__ import annotations
+
+from pyteamd.core.facts import Facts
+from pyteamd.core.joining import Joining
+from pyteamd.core.set_once import SetOnce
+from pyteamd.runners.base import TeamView
+
+
+class TeamNow(TeamView):
+    """A TeamView that is never out of date."""
+
+    __slots__ = ("_facts", "_once")
+
+    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, adopted: bool) -> None:
+        self._facts, self._once = facts, once
+        self.ifindex, self.adopted = facts.team.ifindex, adopted
+        self.ports, self.observed = joining.ports, facts.observed
+        self.awaited, self.order = joining.awaited, joining.members.wanted
+
+    @property
+    def mac(self) -> bytes:  # type: ignore[override]
+        """The address that is to be the team's, or is."""
+        return self._once.mac or self._facts.mac_of_team()
+
+    @property
+    def up(self) -> bool:  # type: ignore[override]
+        """Administratively up."""
+        return self._facts.team.up
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Of the team device."""
+        return self._facts.team.name
