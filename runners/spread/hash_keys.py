@@ -10,7 +10,13 @@ from pyteamd.model.desired import Observed, OptionKey, SetOption
 from pyteamd.model.events import Applied, Event, FrameSeen, Tick
 from pyteamd.schema.option import OnBad, option
 
-FRAGMENTS = ("eth", "vlan", "ipv4", "ipv6", "ip", "l3", "tcp", "udp", "sctp", "l4")
+FRAGMENTS = {
+    **{name: frozenset({name}) for name in ("eth", "vlan", "ipv4", "ipv6")},
+    **dict.fromkeys(("ip", "l3"), frozenset({"ipv4", "ipv6"})),
+    **{name: frozenset({name}) for name in ("tcp", "udp", "sctp")},
+    "l4": frozenset({"tcp", "udp", "sctp"}),
+}
+"""What the configuration may say, and the fields of a frame that it selects."""
 TX_HASH_DEFAULT = ("eth", "ipv4", "ipv6")
 
 
@@ -21,7 +27,7 @@ class HashConfig:
     tx_hash: tuple[str, ...] = option(
         TX_HASH_DEFAULT,
         help="Parts of a frame that are hashed to choose the port it is sent through.",
-        choices=FRAGMENTS,
+        choices=tuple(FRAGMENTS),
         on_bad=OnBad.USE_DEFAULT,
         skip_unknown='Hash frag named "{}" not found.',
         if_empty="nothing is hashed, all frames leave through one port",

@@ -25,29 +25,13 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
+from pyteamd.runners.spread.hash_keys import FRAGMENTS
 from pyteamd.wire import bpf
 from pyteamd.wire.bpf import Op
 from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, VLAN_ID_MASK
 
-DEFAULT: Final = ("eth", "ipv4", "ipv6")
-
-_IP: Final = frozenset({"ipv4", "ipv6"})
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
-_L4: Final = frozenset(_PROTOCOLS)
-
-# What the configuration may say, and the fields it selects.
-FRAGMENTS: Final = {
-    "eth": frozenset({"eth"}),
-    "vlan": frozenset({"vlan"}),
-    "ipv4": frozenset({"ipv4"}),
-    "ipv6": frozenset({"ipv6"}),
-    "ip": _IP,
-    "l3": _IP,
-    "tcp": frozenset({"tcp"}),
-    "udp": frozenset({"udp"}),
-    "sctp": frozenset({"sctp"}),
-    "l4": _L4,
-}
+_L4: Final = FRAGMENTS["l4"]
 
 _FRAGMENT_OFFSET: Final = 0x1FFF
 _TAG_LENGTH: Final = 4

@@ -11,7 +11,8 @@ import bpf_machine
 import pytest
 from bpf_machine import Instruction
 
-from pyteamd.runners.spread.hash_program import DEFAULT, FRAGMENTS, fold, reference_hash, tx_hash
+from pyteamd.runners.spread.hash_keys import FRAGMENTS, TX_HASH_DEFAULT
+from pyteamd.runners.spread.hash_program import fold, reference_hash, tx_hash
 from pyteamd.wire import bpf
 
 FIELDS = ("eth", "vlan", "ipv4", "ipv6", "tcp", "udp", "sctp")
@@ -41,10 +42,10 @@ P2_SOURCE_PORT = 0x1388  # teamd loses it
         (("tcp",), P1, None, 0x00000482, 134),
         (("vlan",), P3, None, 0x00000064, 100),
         (("vlan",), P1, TAG, 0x00006064, 4),
-        (DEFAULT, P1, None, 0x9FCCFFFF, 83),
-        (DEFAULT, P2, None, 0x99FC99B4, 72),
-        (DEFAULT, P3, None, 0x9FCCFFFF, 83),
-        (DEFAULT, P4, None, 0x99FF99B8, 71),
+        (TX_HASH_DEFAULT, P1, None, 0x9FCCFFFF, 83),
+        (TX_HASH_DEFAULT, P2, None, 0x99FC99B4, 72),
+        (TX_HASH_DEFAULT, P3, None, 0x9FCCFFFF, 83),
+        (TX_HASH_DEFAULT, P4, None, 0x99FF99B8, 71),
         (("l3", "l4"), P1, None, 0x063362C5, 146),
         (("l3", "l4"), P2, None, 0x00030039 ^ P2_SOURCE_PORT, 161),
         (("l3", "l4"), P3, None, 0x063375FA, 186),
@@ -112,7 +113,7 @@ def test_the_program_is_the_reference_at_length(seed: int) -> None:
 
 def test_every_cut_of_a_frame() -> None:
     """As long as all fields are there the result stays; the first that is missing makes it 0."""
-    needed = {("eth",): 12, ("vlan",): 14, ("ipv6",): 54, ("udp",): 58, DEFAULT: 54, ALL: 58}
+    needed = {("eth",): 12, ("vlan",): 14, ("ipv6",): 54, ("udp",): 58, TX_HASH_DEFAULT: 54, ALL: 58}
     for fragments, length in needed.items():
         whole = reference_hash(fragments, P2)
         for cut in range(len(P2)):
