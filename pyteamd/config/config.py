@@ -254,7 +254,8 @@ class Config:
     # -- the team ------------------------------------------------------------------------------------------------
 
     def set_device(self, name: str) -> None:
-        """Store a name that was generated because none is configured."""
+        """Store a name that was generated because none is configured. ValueError, which goes on after the name: not one of a link."""
+        name = interface_name(name)
         self.tree["device"] = name
         self.team = replace(self.team, device=name)
 

@@ -228,7 +228,11 @@ class Fleet:
             self._log.exception("%s: This is a bug, please report it.", path)
             return None
         if config.team.device is None:
-            config.set_device(path.stem)
+            try:
+                config.set_device(path.stem)
+            except ValueError as error:
+                self._log.error("%s: names no device, and %s %s", path, path.stem, error)
+                return None
         device = config.team.device or path.stem
         given = self._settings
         return TeamPlan(

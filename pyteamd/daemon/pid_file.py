@@ -215,7 +215,9 @@ class PidFile:
         self._release()
 
     def _write(self, path: str) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )  # others might lock it first
         try:
             with suppress(OSError):  # a file system without locks: then it is believed less, see why_not
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

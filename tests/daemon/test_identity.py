@@ -131,6 +131,23 @@ def test_a_daemon_holds_its_file_though_its_clients_come_and_go(
     ours.remove()
 
 
+def test_nobody_else_can_lock_our_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can read a file can lock it; so nobody can until it is ours."""
+    modes = []
+    flock = fcntl.flock
+
+    def looks(descriptor: int, how: int) -> None:
+        modes.append(os.fstat(descriptor).st_mode & 0o777)
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", looks)
+    ours = PidFile(f"{tmp_path}/team0.pid")
+    ours.create()
+    assert modes == [0o600]
+    assert os.stat(ours.path).st_mode & 0o777 == 0o644
+    ours.remove()
+
+
 def test_kill_ends_whoever_holds_the_file(tmp_path: Path) -> None:
     body = "import sys, time; from pyteamd.daemon.pid_file import PidFile; PidFile(sys.argv[1]).create(); "
     with process(sys.executable, "-c", body + SLEEP, f"{tmp_path}/pid") as daemon:

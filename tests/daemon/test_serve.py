@@ -209,3 +209,12 @@ async def scraped(path: str) -> dict[str, Any]:
             told += piece
     text = told.partition(b"\r\n\r\n")[2].decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+@pytest.mark.parametrize("stem", ["my team", "team%d", "a-name-of-more-than-15"])
+async def test_a_file_whose_name_is_none_of_a_device(many: Any, stem: str) -> None:
+    many.made.write(f"{stem}.conf", team("eth1"))
+    made = await many()
+    assert made.teams() == ["team0", "team1"]
+    told = [line for line in made.lines if f"{stem}.conf: names no device, and {stem} is " in line]
+    assert len(told) == 1, made.lines

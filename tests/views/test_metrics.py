@@ -213,3 +213,18 @@ def test_only_loopback_and_paths(text_: str, good: bool) -> None:
         return
     with pytest.raises(ValueError, match=r"is |has "):
         listen_address(text_)
+
+
+def test_who_asks_all_the_time_takes_no_time_from_the_ports() -> None:
+    made, now = [], [0.0]
+
+    def answer() -> str:
+        made.append(now[0])
+        return f"pyteamd_pages {len(made)}\n"
+
+    page = Page(answer, True, LOG, lambda: now[0])
+    for step in range(1000):
+        now[0] = step / 1000
+        text = page.response(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert made == [0.0, 0.25, 0.5, 0.75]
+    assert text.endswith(b"pyteamd_pages 4\n")

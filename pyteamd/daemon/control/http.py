@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Callable
 
 import trio
@@ -27,6 +29,8 @@ from pyteamd.views.metrics import CONTENT_TYPE
 MAXIMUM_OCTETS = 8192
 PATIENCE_S = 5.0
 MAXIMUM_CONNECTIONS = 16
+KEPT_S = 0.25
+"""Everybody on the machine may ask, as often as they like; the ports' time is not theirs."""
 OWN_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.I)
 HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
 
@@ -51,7 +55,7 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
         return
     try:
         with trio.socket.from_stdlib_socket(opened) as listener:
-            await _accept(listener, Page(answer, not path, log), log)
+            await _accept(listener, Page(answer, not path, log, trio.current_time), log)
     finally:
         with contextlib.suppress(OSError):
             if path and identity_of(path) == identity:
@@ -109,9 +113,18 @@ async def _connection(
 class Page:
     """The one page there is."""
 
-    def __init__(self, answer: Callable[[], str], reachable: bool, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        answer: Callable[[], str],
+        reachable: bool,
+        log: logging.Logger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`reachable`: on an address, so that a browser could ask for another user."""
         self._answer = answer
+        self._clock = clock
+        self._kept: tuple[float, bytes] = (-math.inf, b"")
+        """When it was made, and the whole answer."""
         self._reachable = reachable
         self._log = log
 
@@ -128,7 +141,9 @@ class Page:
             return reply("404 Not Found", "text/plain", "ask for /metrics\n")
         try:
             with guarded("metrics", self._log):
-                return reply("200 OK", CONTENT_TYPE, self._answer())
+                if self._clock() - self._kept[0] >= KEPT_S:
+                    self._kept = (self._clock(), reply("200 OK", CONTENT_TYPE, self._answer()))
+                return self._kept[1]
         except UserError as error:
             return reply("500 Internal Server Error", "text/plain", f"{error.text}\n")
 
