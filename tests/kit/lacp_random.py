@@ -10,6 +10,7 @@ from typing import Any
 
 from lacp_pair import LIMIT, Box, Cable, FakePort, World
 
+from pyteamd.model.events import Tick
 from pyteamd.runners.lacp.keys import LacpPortConfig
 from pyteamd.runners.lacp.machines import Current
 from pyteamd.runners.lacp.port import LacpPort
@@ -47,10 +48,11 @@ SEVERAL_AGGREGATES_S = 90.0
 class RandomNet:
     """One network made from a seed."""
 
-    def __init__(self, seed: int, configure: bool = False) -> None:
-        """`configure`: people at both ends change every option meanwhile."""
+    def __init__(self, seed: int, configure: bool = False, gates: bool = False) -> None:
+        """`configure`: people at both ends change every option meanwhile. `gates`: watchers keep ports out of service and let them in."""
         self.seed = seed
         self.configure = configure
+        self.gates = gates
         self.random = Random(seed)
         self.world = World(seed)
         count = self.random.randint(2, 8)
@@ -125,7 +127,8 @@ class RandomNet:
     def fault(self) -> None:
         """One fault."""
         kinds = ("flap", "flap", "cut", "plug", "kill", "kill", "stop", "swap", "down", "third")
-        kind = self.random.choice(kinds + ("apply",) * 6 if self.configure else kinds)
+        kinds += ("apply",) * 6 * self.configure + ("gate",) * 6 * self.gates
+        kind = self.random.choice(kinds)
         box = self.random.choice(self.boxes)
         cable = self.random.choice(self.cables)
         match kind:
@@ -152,6 +155,8 @@ class RandomNet:
                 self.to_the_third()
             case "apply":
                 self.apply(box)
+            case "gate":
+                self.gate(box, self.random.choice(list(box.ports)), self.random.random() < 0.6)
 
     def apply(self, box: Box) -> None:
         """The operator changes a setting."""
@@ -161,6 +166,11 @@ class RandomNet:
         else:
             ((name, values),) = self.random.choice(CHANGES).items()
             box.configure(**{name: self.random.choice(values)})
+
+    def gate(self, box: Box, ifindex: int, closed: bool) -> None:
+        """A watcher keeps the port out of service, or lets it in."""
+        box.ports[ifindex].gated = closed
+        box.handle(Tick())
 
     def start(self, box: Box, resume: bool = False) -> None:
         """Start a daemon that does not run."""
@@ -199,6 +209,8 @@ class RandomNet:
         self.repaired = True
         for box in self.boxes:
             self.start(box)
+            for ifindex in box.ports if self.gates else ():
+                self.gate(box, ifindex, closed=False)
             if not box.view.up:
                 box.set_up(True)
             if self.configure and not box.config.active:

@@ -18,6 +18,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/kit")]
 
 from lacp_random import RandomNet  # noqa: E402
 
+from pyteamd.runners.base import Runner  # noqa: E402
+
+Runner.faults_are_fatal = True
+
 
 def run(seed: int) -> float:
     """One network; its seconds."""
@@ -39,7 +43,7 @@ def main() -> int:
     while simulated_s < hours * 3600:
         try:
             simulated_s += run(seed)
-        except AssertionError as problem:
+        except Exception as problem:
             failed.append(seed)
             print(f"seed {seed}: {problem}", flush=True)
         seed += 1

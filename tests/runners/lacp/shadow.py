@@ -33,6 +33,11 @@ def ends(payload: bytes) -> tuple[Info, Info]:
     return Info(*_END.unpack_from(payload, 4)), Info(*_END.unpack_from(payload, 24))
 
 
+def as_told(end: LacpInfo | None) -> Info | None:
+    """What the product keeps of an end, as the reference has it."""
+    return end and Info(end.system_priority, end.system, end.key, end.port_priority, end.port, end.state)
+
+
 class ShadowedBox(Box):
     """A Box with a reference beside it. `disagree` says what differs, at once."""
 
@@ -103,19 +108,27 @@ class ShadowedBox(Box):
         station, now = self.station, self.world.now
         if station is not None:
             station.advance(now)
-        sent = len(self.world.sent)
+        sent, news = len(self.world.sent), self._is_news(event)
         super().handle(event)
         if self.station is None or self.runner is None:
             return
         station = self.station
         station.now = now
-        self._tell(station, event)
+        self._tell(station, event, news)
         station.chosen = self._chosen()
         station.run()
         self._compare(station, event)
         assert len(self.world.sent) - sent <= 2 * len(self.ports), "more than two LACPDUs at once"
 
-    def _tell(self, station: Station, event: Event) -> None:
+    def _is_news(self, event: Event) -> bool:
+        """An LACPDU that repeats what its port knows is not. DIFFERENCE 10: only news tell that a partner has moved."""
+        if self.runner is None or not isinstance(event, FrameSeen) or event.ifindex not in self.runner._group.ports:
+            return False
+        known = self.runner._group.ports[event.ifindex]
+        actor, told = ends(event.payload)
+        return actor != as_told(known.partner) or told != as_told(known.told)
+
+    def _tell(self, station: Station, event: Event, news: bool) -> None:
         config = self.config
         station.active, station.fast, station.priority = config.active, config.fast_rate, config.sys_prio
         station.system = config.system_id or self.view.mac
@@ -136,7 +149,7 @@ class ShadowedBox(Box):
             if "RECEIVE" not in port.states or not port.port_enabled:
                 return
             port.pdu = ends(event.payload)
-            for other in station.ports.values():
+            for other in station.ports.values() if news else ():
                 same = other.partner[:2] == port.pdu[0][:2] and other.partner.port == port.pdu[0].port
                 known = other.partner.system not in (bytes(6), station.system)
                 if other is not port and not other.port_enabled and same and known:

@@ -11,8 +11,8 @@ import pytest
 from lacp_random import RandomNet
 
 
-def run(seed: int, configure: bool = False) -> None:
-    net = RandomNet(seed, configure)
+def run(seed: int, configure: bool = False, gates: bool = False) -> None:
+    net = RandomNet(seed, configure, gates)
     net.play()
     net.check_agreement()
     net.check_peace()
@@ -29,6 +29,13 @@ def test_both_ends_agree_and_nothing_wrong_is_ever_in_service(seed: int) -> None
 @pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed == 3 else pytest.mark.slow) for seed in range(4)])
 def test_the_same_while_people_change_every_option_at_both_ends(seed: int) -> None:
     run(seed, configure=True)
+
+
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=() if seed == 3 else pytest.mark.slow) for seed in range(24)]
+)
+def test_the_same_while_watchers_keep_ports_out_and_let_them_in(seed: int) -> None:
+    run(seed, configure=bool(seed % 2), gates=True)
 
 
 @pytest.mark.slow

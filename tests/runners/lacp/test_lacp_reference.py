@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 import reference
 import shadow
+from lacp_pair import World
+
+from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 ROOT = Path(__file__).resolve().parents[3]
+PARTNER = b"\x02\xbb\0\0\0\x01"
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -54,6 +58,34 @@ def test_a_difference_is_found() -> None:
             several()
     finally:
         reference.WAIT_WHILE = before
+
+
+def test_two_links_with_one_partner_port_and_one_of_them_goes_and_comes() -> None:
+    """Two switches with the same numbers: what the other link repeats meanwhile takes nothing from the one that is lost."""
+    world = World()
+    box = shadow.ShadowedBox(world, "a", [3, 4])
+    box.start()
+
+    def say(ifindex: int) -> None:
+        assert box.runner is not None
+        group = box.runner._group
+        said = Lacpdu(LacpInfo(100, PARTNER, 7, 255, 103, 0x3F), group.ports[ifindex].actor(group.local))
+        box.frame(ifindex, said.frame(PARTNER))
+
+    for ifindex in (3, 4):
+        box.set_running(ifindex, True)
+    for _ in range(4):
+        say(3)
+        say(4)
+        world.run(1.0)
+    assert box.serving() == {3, 4}
+    box.set_running(3, False)
+    for _ in range(3):
+        say(4)
+        world.run(0.5)
+    box.set_running(3, True)
+    say(3)
+    assert box.serving() == {3, 4}, "back with its first LACPDU"
 
 
 @pytest.mark.parametrize("seed", [600280, 601289])
