@@ -5,6 +5,7 @@ Each answer is short, says what to type next, and is never a traceback.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import pytest
 from ctl_cases import TEAM, WORLDS
-from ctl_mock import MockDaemon
+from ctl_mock import SILENT, MockDaemon
+
+from pyteamd.cli.pyteamdctl import hints
+from pyteamd.client import connection
 
 ROOT = Path(__file__).parents[2]
 START = "import sys; sys.argv[0] = {program!r}; from pyteamd.cli.{program}.main import main; sys.exit(main())"
@@ -68,11 +72,30 @@ def test_half_a_command_leads_on(
     from pyteamd.cli.pyteamdctl.main import run
 
     monkeypatch.setenv("PYTEAMD_RUN_DIR", environment["PYTEAMD_RUN_DIR"])
+    monkeypatch.setattr(hints, "REASON_S", 0.02)  # the mock serves one at a time
     for words, said in LEADS:
         code = run("pyteamdctl", words, sys.stdout, sys.stderr)
         out, err = capsys.readouterr()
         assert (code, out) == (1, ""), words
         assert err.startswith(said.format(run_dir=environment["PYTEAMD_RUN_DIR"])), (words, err)
+
+
+def test_a_daemon_that_stands_still_is_not_called_absent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyteamd.cli.pyteamdctl.main import run
+
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_S", 0.02)
+    with MockDaemon(str(tmp_path / f"{TEAM}.sock"), {"ConfigDump": SILENT, "Explain": SILENT}):
+        assert run("pyteamdctl", [TEAM, "explain"], sys.stdout, sys.stderr) == 1
+        assert capsys.readouterr().err.startswith(
+            f"the daemon of {TEAM} does not answer (ConfigDump: no reply)\nit is stopped, or"
+        )
+        assert run("pyteamdctl", ["--all", "explain", "--json"], sys.stdout, sys.stderr) == 1
+        assert json.loads(capsys.readouterr().out)["errors"] == {
+            TEAM: f"the daemon of {TEAM} does not answer (ConfigDump: no reply)"
+        }
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +14,18 @@ from pathlib import Path
 
 import pytest
 from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, bench, dump, state, wait_for
-from wire_kit import IFF_VNET_HDR, Tap
+from wire_kit import IFF_TUN, IFF_VNET_HDR, Tap, inside
+
+from pyteamd.daemon import link_counters
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="counters of links, and control")]
 
 BACKUP = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"em1": {"prio": 100}, "em2": {}}}
 BROKEN = b"\x00\x7f" + bytes(8) + bytes(60)
-"""A frame behind a header whose kind nobody knows: tun counts it as one with a framing error, and nowhere else."""
+"""A packet behind a header whose kind nobody knows: tun counts it as one with a framing error, and nowhere else."""
+WITHOUT_CHECKSUM = b"\x00\x00\x65\x58" + bytes(60)
+"""A frame in GRE for a link that wants checksums, which counts it as an error, once in all and once by its kind."""
+LOOP = "127.0.0.1"
 SILENT_FOR_S = 40.0
 """Ten seconds of silence are told, and looked for every five."""
 
@@ -53,15 +59,20 @@ def logged(on: Bench, place: Path) -> Iterator[Path]:
 
 def test_what_the_drivers_count_is_told_and_nothing_is_done(tmp_path: Path) -> None:
     """A switch port out of its VLAN: nothing is received. A port whose driver counts errors."""
-    with bench() as on, Tap(on.host, "em3", 1000, IFF_VNET_HDR) as tap, logged(on, tmp_path) as log:
+    with bench() as on, Tap(on.host, "tun9", 1000, IFF_TUN | IFF_VNET_HDR) as tun, logged(on, tmp_path) as log:
         told = lambda text: log.read_text().count(text)  # noqa: E731
         with_a_bridge(on, "vlan_filtering 1")
+        tunnel = f"ip link add em3 type gretap local {LOOP} remote {LOOP} icsum"
+        assert on.on_host(f"ip link set lo up && ip link set tun9 up && {tunnel}").status == 0
         assert on.pyteamdctl("team0 port add em3").status == 0
         wait_for(
             lambda: 'pyteamd_port_errors_total{team="team0",port="em3"} 0' in dump("Metrics"), SILENT_FOR_S, "a look"
         )
-        with pytest.raises(OSError, match="Invalid argument"):
-            tap.say(BROKEN)
+        with inside(on.host), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_GRE) as sender:
+            sender.sendto(WITHOUT_CHECKSUM, (LOOP, 0))
+            with pytest.raises(OSError, match="Invalid argument"):
+                tun.say(BROKEN)
+            assert link_counters.read("/proc/thread-self/net/dev")["tun9"].errors == 1
         bad = lambda: next(row for row in json.loads(dump("Explain")) if row["port"] == "em3")  # noqa: E731
         wait_for(lambda: "and its driver counted 1 error lately" in bad()["text"], SILENT_FOR_S, "errors")
         assert "ethtool -S em3" in bad()["hint"]

@@ -50,7 +50,7 @@ VLAN_VALID = 0x10
 IFF_NOARP = 0x80
 TUN = os.makedev(10, 200)
 TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x1000, 0x4000
+IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x1, 0x2, 0x1000, 0x4000
 SIOCETHTOOL = 0x8946
 ETHTOOL_SSET = 2
 DUPLEX_FULL = 1
@@ -154,12 +154,12 @@ def with_tag(octets: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> byte
 class Tap:
     """A link of a name space whose cable ends in this process: an Ear, on its other end, that can have any speed."""
 
-    def __init__(self, namespace: str, link: str, speed_mbps: int, more: int = 0) -> None:
+    def __init__(self, namespace: str, link: str, speed_mbps: int, kind: int = IFF_TAP) -> None:
         with inside(namespace), tempfile.TemporaryDirectory() as name:
             node = Path(name, "tun")  # the lab's /dev has none and is read-only
             os.mknod(node, stat.S_IFCHR | 0o600, TUN)
             self.socket = node.open("r+b", buffering=0)
-            fcntl.ioctl(self.socket, TUNSETIFF, struct.pack("16sH22x", link.encode(), IFF_TAP | IFF_NO_PI | more))
+            fcntl.ioctl(self.socket, TUNSETIFF, struct.pack("16sH22x", link.encode(), kind | IFF_NO_PI))
             speed = ETHTOOL_CMD.pack(ETHTOOL_SSET, speed_mbps, DUPLEX_FULL)
             place = ctypes.create_string_buffer(speed, len(speed))
             request = struct.pack("16sQ16x", link.encode(), ctypes.addressof(place))

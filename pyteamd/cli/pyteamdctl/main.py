@@ -55,6 +55,10 @@ _OPTIONS = {
     "force-usock": ("U", False),
 }
 _OWN_OPTIONS = {"json": ("J", False), "version": ("V", False)}
+NO_ANSWER = (
+    "it is stopped, or the machine is overloaded; traffic goes on as it was; look at it: "
+    'ps -o pid,stat,etime,args -p "$(cat /run/teamd/{team}.pid)"'
+)
 EXAMPLES = """\
 Without a team:
     list                     all teams whose daemon runs here
@@ -127,7 +131,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
         from pyteamd.cli.pyteamdctl import ahead
 
         try:
-            code = ahead.run(program, args, lambda words, to: run(program, words, to, err), out, err)
+            code = ahead.run(program, args, lambda words, to, about=err: run(program, words, to, about), out, err)
         except UsageError as error:
             return _misunderstood(program, verbs, error, [], own, out, err)
         if code is not None:
@@ -293,6 +297,11 @@ def _connect(team: str, options: _Options, err: TextIO) -> Client:
             first = next(iter(failures), error)
             if first.errno in (errno.EACCES, errno.EPERM):
                 raise CannotGoOn(f"the daemon of {team} may not be asked ({first})", NOT_PERMITTED) from None
+            if errno.ETIMEDOUT in (first.errno, error.errno):
+                told = error if error.errno == errno.ETIMEDOUT else first
+                raise CannotGoOn(
+                    f"the daemon of {team} does not answer ({told})", NO_ANSWER.format(team=team)
+                ) from None
             raise CannotGoOn(f"no daemon answers for {team} ({first})", NOT_RUNNING.format(team=team)) from None
         _log(error, err)
         raise CannotGoOn(f"teamdctl_connect failed ({os.strerror(error.errno)})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from contextlib import suppress
+from io import StringIO
 
 from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
 from pyteamd.cli.pyteamdctl.words import NOT_PERMITTED
@@ -116,12 +117,14 @@ def all_documents(args: Sequence[str], run: Run, out: TextIO, err: TextIO) -> in
     errors: dict[str, str] = {}
     worst = 0
     for team in found(err):
-        status, text = captured(run, [team, *args])
+        complaint = StringIO()
+        status, text = captured(run, [team, *args], complaint)
+        err.write(complaint.getvalue())
         worst = max(worst, status)
         try:
             told[team] = json.loads(text)
         except ValueError:
-            errors[team] = "no JSON came"
+            errors[team] = next(iter(complaint.getvalue().splitlines()), "no JSON came")
     merged(told, errors, out)
     return worst
 
@@ -157,7 +160,7 @@ def all_events(args: Sequence[str], as_json: bool, run: Run, out: TextIO, err: T
 
     def follow(team: str) -> None:
         prefix = "" if as_json else f"{printable(team)}: "
-        statuses.append(run([team, *args], Prefixed(out, prefix)))  # type: ignore[arg-type]
+        statuses.append(run([team, *args], Prefixed(out, prefix)))
 
     threads = [Thread(target=follow, args=(team,), daemon=True) for team in found(err)]
     for thread in threads:
@@ -188,9 +191,7 @@ class Prefixed:
         return self._out.isatty()
 
 
-def captured(run: Run, words: Sequence[str]) -> tuple[int, str]:
+def captured(run: Run, words: Sequence[str], *errors: TextIO) -> tuple[int, str]:
     """Exit code and output."""
-    from io import StringIO
-
     out = StringIO()
-    return run(words, out), out.getvalue()
+    return run(words, out, *errors), out.getvalue()

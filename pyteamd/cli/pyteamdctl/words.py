@@ -5,12 +5,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TextIO, TypeAlias
+    from typing import TypeAlias
 
     from pyteamd.cli.pyteamdctl.verbs import Verb
 
-    Run: TypeAlias = Callable[[Sequence[str], TextIO], int]
-    """Do what these words say, and write the answer there."""
+    Run: TypeAlias = Callable[..., int]
+    """Do what these words say, and write the answer there: words, output, and errors if they go elsewhere than those of the program."""
 
 LIST, JSON = "list", "--json"
 NOT_PERMITTED = "only root may ask a team's daemon; try it with sudo"

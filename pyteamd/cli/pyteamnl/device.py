@@ -20,6 +20,7 @@ _NUMBER = re.compile(r"\s*([+-]?)0*(\d+)\Z", re.ASCII)
 _DIGITS_MAX = 20
 """A number with more of them is beyond everything that an option or an array has."""
 _OCTETS = re.compile(r"(?:\\[0-9a-fA-F]{2})*\Z")
+INIT_FAILED = "Team init failed."
 
 
 class Failed(Exception):
@@ -56,9 +57,9 @@ class Device:
         try:
             seen = self.kernel.dump(self.ifindex)
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Team init failed.") from None
+            raise Failed(refusal.errno, INIT_FAILED) from None
         except KernelGone:
-            raise Failed(errno.EINVAL, "Team init failed.") from None
+            raise Failed(errno.EINVAL, INIT_FAILED) from None
         self.links = {link.ifindex: link for link in seen.links}
         self.names = {link.ifindex: link.name for link in seen.links}
         self.ports = list(reversed(seen.ports))
@@ -84,9 +85,9 @@ class Device:
         except UnicodeEncodeError:
             raise Failed(errno.ENODEV, f"Netdevice {name!r} not found.") from None
         except KernelRefused as refusal:
-            raise Failed(refusal.errno, "Team init failed.") from None
+            raise Failed(refusal.errno, INIT_FAILED) from None
         except KernelGone:
-            raise Failed(errno.ENOENT, "Team init failed.") from None
+            raise Failed(errno.ENOENT, INIT_FAILED) from None
         return link.ifindex
 
     def _selectors(self, port: str, index_text: str | None) -> None:

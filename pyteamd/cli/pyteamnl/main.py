@@ -15,7 +15,7 @@ import sys
 
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.getopt_long import UNKNOWN, UNKNOWN_OPTION, OptionReader
-from pyteamd.cli.pyteamnl.device import Device, Failed, option_line, port_line, value_of, value_text
+from pyteamd.cli.pyteamnl.device import INIT_FAILED, Device, Failed, option_line, port_line, value_of, value_text
 from pyteamd.cli.pyteamnl.words import COMMANDS, OPTION_HELP
 from pyteamd.model.printable import shown
 
@@ -96,7 +96,9 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     try:
         command(Device(team, arguments.port, arguments.index_text), rest, out)
     except Failed as failure:
-        if str(failure):
+        if program != TEAMNL and str(failure) == INIT_FAILED:
+            err.write(f"{team} is no team device, or the kernel has no team driver.\n")
+        elif str(failure):
             err.write(f"{failure}\n")
         err.write(f"Command failed: {os.strerror(failure.errno)}\n")
         return FAILED
