@@ -25,7 +25,7 @@ BROKEN = b"\x00\x7f" + bytes(8) + bytes(60)
 """A packet behind a header whose kind nobody knows: tun counts it as one with a framing error, and nowhere else."""
 WITHOUT_CHECKSUM = b"\x00\x00\x65\x58" + bytes(60)
 """A frame in GRE for a link that wants checksums, which counts it as an error, once in all and once by its kind."""
-LOOP = "127.0.0.1"
+HERE, THERE = "127.0.0.1", "127.0.0.2"
 SILENT_FOR_S = 40.0
 """Ten seconds of silence are told, and looked for every five."""
 
@@ -62,14 +62,15 @@ def test_what_the_drivers_count_is_told_and_nothing_is_done(tmp_path: Path) -> N
     with bench() as on, Tap(on.host, "tun9", 1000, IFF_TUN | IFF_VNET_HDR) as tun, logged(on, tmp_path) as log:
         told = lambda text: log.read_text().count(text)  # noqa: E731
         with_a_bridge(on, "vlan_filtering 1")
-        tunnel = f"ip link add em3 type gretap local {LOOP} remote {LOOP} icsum"
+        tunnel = f"ip link add em3 type gretap local {HERE} remote {THERE} icsum"
         assert on.on_host(f"ip link set lo up && ip link set tun9 up && {tunnel}").status == 0
         assert on.pyteamdctl("team0 port add em3").status == 0
         wait_for(
             lambda: 'pyteamd_port_errors_total{team="team0",port="em3"} 0' in dump("Metrics"), SILENT_FOR_S, "a look"
         )
         with inside(on.host), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_GRE) as sender:
-            sender.sendto(WITHOUT_CHECKSUM, (LOOP, 0))
+            sender.bind((THERE, 0))
+            sender.sendto(WITHOUT_CHECKSUM, (HERE, 0))
             with pytest.raises(OSError, match="Invalid argument"):
                 tun.say(BROKEN)
             assert link_counters.read("/proc/thread-self/net/dev")["tun9"].errors == 1
