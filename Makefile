@@ -25,7 +25,6 @@ demo: lab  ## the main job, seen: fail-over on the real driver
 	@$(PYTHON) tests/lab/lab.py run -- $(PYTHON) -B tests/lab/demo.py
 
 test: lab  ## all tests, the real-kernel lane included
-	@tests/lab/setup.sh nm || echo "without it the tests in a whole Debian are skipped"
 	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"
 	@$(PYTHON) tests/run.py
 

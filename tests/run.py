@@ -66,6 +66,7 @@ IN_BRACKETS = ("mypy",)
 NOT_REPEATED = ("mypy",)
 TREES = {"oldest": ".venv-oldest", "newest": ".venv-newest"}
 """Lanes with a virtual environment of their own, made by setup.sh."""
+IN_WHOLE_DEBIANS = ("test_deb_system.py", "test_deb_trees.py", "test_systemd.py")
 RUNS_IN_A_ROW = 3
 """A test that passes only when it is run again so many times in a row is a failure."""
 MEMORY = ROOT / "build/repeated.json"
@@ -171,18 +172,18 @@ def kernels() -> dict[str, Kernel]:
 def run_lanes(lanes: list[str]) -> list[Outcome]:
     """Run the parts of all lanes, some at the same time, and count what their reports say."""
     outcomes = {lane: Outcome(lane) for lane in lanes}
-    treeless = {lane: outcome for lane, outcome in outcomes.items() if lane not in TREES}
-    look_ahead(treeless)
-    parts = longest_first([part for lane in treeless if not outcomes[lane].no_world for part in parts_of(lane)])
-    guests = deque(part for part in parts if part.lane in REAL_TIME)
+    look_ahead({lane: outcome for lane, outcome in outcomes.items() if lane not in TREES})
+    parts = longest_first([part for lane in lanes if lane not in TREES for part in parts_of(lane, outcomes)])
+    wait = [part for part in parts if waits_for_a_tree(part)]
+    guests = deque(part for part in parts if part.lane in REAL_TIME and part not in wait)
     plain = deque(part for part in parts if part.lane not in REAL_TIME)
     most, beside = processes(), BESIDE if guests else ()
-    with ThreadPoolExecutor(most + 3) as pool:
-        made = pool.submit(make_trees, [lane for lane in lanes if lane in TREES])
-        late = pool.submit(parts_in_trees, outcomes, made)
+    with ThreadPoolExecutor(most + 2) as pool:
+        late = pool.submit(make_ready, outcomes, wait, guests, plain)
         workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
         if guests:  # one more: a guest waits half of its time
             workers.append(pool.submit(work, (plain,), late, beside))
+        late.result()
         pairs = [pair for worker in workers for pair in worker.result()]
         for part, done in sorted(pairs, key=lambda pair: pair[0].title):
             outcomes[part.lane].add(part, done)
@@ -194,21 +195,31 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
     return list(outcomes.values())
 
 
-def parts_in_trees(outcomes: dict[str, Outcome], made: Future[None]) -> deque[Part]:
-    """What has a tree of its own runs when the trees are made."""
-    made.result()
-    some = {lane: outcome for lane, outcome in outcomes.items() if lane in TREES}
-    look_ahead(some)
-    return deque(longest_first([part for lane in some if not some[lane].no_world for part in parts_of(lane)]))
+def waits_for_a_tree(part: Part) -> bool:
+    """Whether it is told in a whole Debian, which the first run has to make."""
+    return any(Path(file).name in IN_WHOLE_DEBIANS for file in part.files)
 
 
-def work(queues: tuple[deque[Part], ...], late: Future[deque[Part]], beside: Words) -> list[tuple[Part, Outcome]]:
-    """Run the parts of these queues, one queue after the other, and of the one that comes late, until there are none left."""
+def make_ready(outcomes: dict[str, Outcome], wait: list[Part], guests: deque[Part], plain: deque[Part]) -> None:
+    """Make the trees that some parts need, beside the others, and put these parts into the queues: the long ones of guests in front."""
+    if wait:
+        set_up("nm")
+        guests.extendleft(reversed(wait))
+    for lane in TREES:
+        if lane in outcomes:
+            set_up(lane)
+            look_ahead({lane: outcomes[lane]})
+            plain.extend(longest_first(parts_of(lane, outcomes)))
+
+
+def work(queues: tuple[deque[Part], ...], late: Future[None], beside: Words) -> list[tuple[Part, Outcome]]:
+    """Run the parts of these queues, one queue after the other, until there are none left and none to come."""
     done = []
-    for queue in (*queues, late):
-        parts = queue.result() if isinstance(queue, Future) else queue
-        while part := next_of(parts):
-            done.append((part, run_part(part, beside)))
+    for _ in range(2):
+        for queue in queues:
+            while part := next_of(queue):
+                done.append((part, run_part(part, beside)))
+        late.result()
     return done
 
 
@@ -260,14 +271,11 @@ def measured(outcomes: dict[str, Outcome]) -> None:
         (ROOT / TABLES[-1]).write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
-def make_trees(lanes: list[str]) -> None:
-    """Let setup.sh make the virtual environments of these lanes; what it cannot make is told when the lane does not run."""
-    if lanes:
-        done = subprocess.run(
-            [ROOT / "tests/lab/setup.sh", *lanes], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        with PRINTING:
-            print(f"{done.stdout}{done.stderr}", end="", flush=True)
+def set_up(part: str) -> None:
+    """Let setup.sh make something; what it cannot make is told when what needs it does not run."""
+    done = subprocess.run([ROOT / "tests/lab/setup.sh", part], cwd=ROOT, capture_output=True, text=True, check=False)
+    with PRINTING:
+        print(f"{done.stdout}{done.stderr}", end="", flush=True)
 
 
 def look_ahead(outcomes: dict[str, Outcome]) -> None:
@@ -382,8 +390,10 @@ def processes() -> int:
     return min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
 
 
-def parts_of(lane: str) -> list[Part]:
-    """The test files of a lane in parts. More parts than processors where they are long, so that none has to wait for the last."""
+def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
+    """The test files of a lane in parts, none where it cannot run. Where they are long, more than processors: none waits for the last."""
+    if outcomes[lane].no_world:
+        return []
     if lane == "mypy":
         return [Part(lane, lane, [])]
     places = ("tests/kernel",) if lane in KERNELS else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -55,10 +56,12 @@ def told(
     """What a run with these parts says at its end, and whether all is well."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(run, "kernels", dict)
-    monkeypatch.setattr(run, "make_trees", list)
+    monkeypatch.setattr(run, "set_up", str)
     monkeypatch.setattr(run, "MEMORY", memory / "repeated.json")
     monkeypatch.setattr(run, "TABLES", (str(memory / "kept.json"), str(memory / "measured.json")))
-    monkeypatch.setattr(run, "parts_of", lambda lane: [Part(lane, str(number), []) for number in range(len(parts))])
+    monkeypatch.setattr(
+        run, "parts_of", lambda lane, outcomes: [Part(lane, str(number), []) for number in range(len(parts))]
+    )
     repeats = iter(again)
 
     def run_part(part: Part, beside: tuple[str, ...] = ()) -> Outcome:
@@ -84,6 +87,42 @@ def test_other_lanes_are_repeated_too(monkeypatch: pytest.MonkeyPatch, tmp_path:
     said, well = told([replace(FAILED, lane="fast")], [WELL], monkeypatch, tmp_path, lane="fast")
     assert well
     assert f"fast 6 passed in 0 s (only when run again, alone: {TEST})" in said
+
+
+def test_what_needs_a_tree_comes_when_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Everything runs once, and guests do not wait for the trees."""
+    made, ran = threading.Event(), []
+    parts = {
+        "lab": [
+            Part("lab", "story", ["tests/lab/test_systemd.py"]),
+            Part("lab", "launcher", ["tests/lab/test_lab.py"]),
+        ],
+        "kernel": [Part("kernel", "first", []), Part("kernel", "last", [])],
+        "slow": [Part("slow", "seeds", [])],
+        "oldest": [Part("oldest", "old", [])],
+    }
+
+    def set_up(part: str) -> None:
+        assert made.wait(10), "a guest runs meanwhile"
+
+    def run_part(part: Part, beside: tuple[str, ...] = ()) -> Outcome:
+        assert beside == run.BESIDE
+        ran.append(part.title)
+        if part.title == "first":
+            made.set()
+        return Outcome(part.lane, passed=1)
+
+    monkeypatch.setattr(run, "kernels", lambda: {"kernel": run.Kernel("coupled", "uml", "6.1")})
+    monkeypatch.setattr(run, "set_up", set_up)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    (tmp_path / ".venv-oldest/bin").mkdir(parents=True)
+    (tmp_path / ".venv-oldest/bin/python").touch()
+    monkeypatch.setattr(run, "MEMORY", tmp_path / "repeated.json")
+    monkeypatch.setattr(run, "parts_of", lambda lane, outcomes: parts[lane])
+    monkeypatch.setattr(run, "run_part", run_part)
+    outcomes = run.run_lanes(list(parts))
+    assert sorted(ran) == ["first", "last", "launcher", "old", "seeds", "story"]
+    assert [outcome.passed for outcome in outcomes] == [2, 2, 1, 1]
 
 
 REPORT = """
@@ -131,7 +170,6 @@ def test_what_cannot_be_had_is_said_and_no_failure(monkeypatch: pytest.MonkeyPat
     assert well
     assert "oldest NOT RUN (tests/lab/setup.sh oldest makes what it needs)" in said
     monkeypatch.setattr(run, "kernels", lambda: {"kernel-2": run.Kernel("independent", "", "uml-new: not found: x")})
-    monkeypatch.setattr(run, "parts_of", lambda lane: [])
     outcomes = {"kernel-2": Outcome("kernel-2")}
     run.look_ahead(outcomes)
     said, well = run.summary(list(outcomes.values()))
