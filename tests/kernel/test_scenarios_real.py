@@ -18,6 +18,7 @@ LATER = (
     "activebackup-same-all",
     "activebackup-sticky",
     "all-links-down",
+    "lacp-partners",
     "option-by-hand",
 )
 
