@@ -12,6 +12,9 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from pyteamd.daemon.pid_file import is_dying
@@ -20,6 +23,8 @@ NAME: Final = "\0pyteamd/device/{}"
 LONGEST_DEATH_S: Final = 2.0
 """A daemon that was killed keeps its lock until the kernel has cleaned up, which a busy machine takes its time for."""
 LOOK_AGAIN_S: Final = 0.01
+ACCEPTS: Final = 0x10000
+"""Of a socket in /proc/net/unix: it listens."""
 CREDENTIALS: Final = struct.Struct("3i")
 """struct ucred: process, user, group."""
 
@@ -40,6 +45,7 @@ class DeviceLock:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         patience = LONGEST_DEATH_S
         while True:
+            began = time.monotonic()
             try:
                 self._socket.bind(NAME.format(ifindex))
                 self._socket.listen(1)
@@ -54,8 +60,8 @@ class DeviceLock:
                     if pid is not None:
                         raise Served(pid) from None
                     raise
-            patience -= LOOK_AGAIN_S
             time.sleep(LOOK_AGAIN_S)  # before anything is served, and only where the predecessor is being ended
+            patience -= time.monotonic() - began
 
     def close(self) -> None:
         """Let go of the device."""
@@ -67,8 +73,39 @@ def holder(ifindex: int) -> int | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
         try:
             probe.connect(NAME.format(ifindex))
-            octets = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+            pid, user, _ = CREDENTIALS.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+        except BlockingIOError:  # everybody may connect, and somebody did so often that it takes no more
+            return listening_at(NAME.format(ifindex))
         except OSError:
             return None
-    pid, user, _ = CREDENTIALS.unpack(octets)
     return pid if user in (0, os.geteuid()) else None
+
+
+def listening_at(name: str) -> int | None:
+    """Process number of root, or of us, that listens under this abstract name; None when /proc knows of none."""
+    sought = f" @{name[1:]}"
+    with suppress(OSError):
+        rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines() if row.endswith(sought)]
+        sockets = {f"socket:[{row[6]}]" for row in rows if int(row[3], 16) & ACCEPTS}
+        return next(
+            (int(pid) for pid in os.listdir("/proc") if pid.isdigit() and sockets and trusted(pid, sockets)), None
+        )
+    return None
+
+
+def trusted(pid: str, files: Collection[str]) -> bool:
+    """Whether the process is root's or ours, and one of these files is open in it."""
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        user = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+        return user in (0, os.geteuid()) and any(
+            opened(pid, number) in files for number in os.listdir(f"/proc/{pid}/fd")
+        )
+    return False
+
+
+def opened(pid: str, number: str) -> str:
+    """What a descriptor leads to, "" when it is closed by now."""
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/fd/{number}")
+    return ""

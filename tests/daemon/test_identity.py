@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,23 @@ def test_the_lock_goes_with_its_process() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_who_connects_without_end_does_not_hide_who_holds_the_lock() -> None:
+    """Everybody may connect to an abstract name; the next daemon has to be told all the same whose it is."""
+    lock, crowd = DeviceLock(IFINDEX), []
+    try:
+        for _ in range(10):
+            crowd.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            with suppress(BlockingIOError):
+                crowd[-1].connect(NAME.format(IFINDEX))
+        assert holder(IFINDEX) == os.getpid()
+        with pytest.raises(Served, match=str(os.getpid())):
+            DeviceLock(IFINDEX)
+    finally:
+        lock.close()
+        for one in crowd:
+            one.close()
+
+
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_name_that_a_user_took_proves_nothing(listens: bool) -> None:
     body = f"import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind({NAME.format(IFINDEX)!r}); "
