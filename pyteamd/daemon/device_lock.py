@@ -74,7 +74,7 @@ def holder(ifindex: int) -> int | None:
         try:
             probe.connect(NAME.format(ifindex))
             pid, user, _ = CREDENTIALS.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
-        except BlockingIOError:  # everybody may connect, and somebody did so often that it takes no more
+        except BlockingIOError:  # everybody may connect, so often that it takes no more
             return listening_at(NAME.format(ifindex))
         except OSError:
             return None
