@@ -8,7 +8,7 @@ first LACPDU ends it for all ports at once. On the wire nothing changes: we keep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from pyteamd.runners.lacp.machines import Current, Defaulted, Expired
 from pyteamd.runners.lacp.port import LacpPort
@@ -29,15 +29,17 @@ class Fallback:
         self.kind = kind
         self._delay_s = delay_s
 
-    def would_end(self, kind: str, delay_s: float, ports: Iterable[LacpPort], now: float) -> bool:
+    def would_end(
+        self, kind: str, delay_s: float, ports: Iterable[LacpPort], gated: Container[int], now: float
+    ) -> bool:
         """With these settings a port that carries traffic now would not."""
         other = Fallback(kind, delay_s)
         other._silent_since = self._silent_since
-        other.update(ports, now)
+        other.update(ports, gated, now)
         return not self.ports <= other.ports
 
-    def update(self, ports: Iterable[LacpPort], now: float) -> None:
-        """Look again."""
+    def update(self, ports: Iterable[LacpPort], gated: Container[int], now: float) -> None:
+        """Look again. `gated`: ports that a watcher keeps from carrying traffic."""
         silent = _silent(ports)
         if self.kind == "off" or not silent:
             self._silent_since = None
@@ -50,7 +52,7 @@ class Fallback:
         elif self.kind == "static":
             self.ports = frozenset(port.ifindex for port in silent)
         else:
-            best = min(silent, key=lambda port: (-port.view.priority, port.view.config.lacp_prio, port.ifindex))
+            best = min(silent, key=lambda port: (port.ifindex in gated, *_preference(port)))
             self.ports = frozenset((best.ifindex,))
 
     def begins_at(self) -> float | None:
@@ -62,6 +64,10 @@ class Fallback:
     def needed(self, min_ports: int) -> int:
         """How many ports give the team carrier: an individual port is alone by intent."""
         return 1 if self.kind == "individual" else min_ports
+
+
+def _preference(port: LacpPort) -> tuple[int, ...]:
+    return -port.view.priority, port.view.config.lacp_prio, port.ifindex
 
 
 def _silent(ports: Iterable[LacpPort]) -> list[LacpPort]:

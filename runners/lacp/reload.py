@@ -70,7 +70,7 @@ def falls_back_otherwise(
 ) -> bool:
     """A port that carries traffic without a partner would not."""
     ports = group.set_up_as(settings).values()
-    return fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, now)
+    return fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, group.gated, now)
 
 
 def take_over(config: LacpConfig, group: Group, joining: Joining, fallback: Fallback, now: float) -> None:

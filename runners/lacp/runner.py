@@ -288,7 +288,7 @@ class Lacp(Runner):
         self._group.check()
         if (news := self._group.choice.news()) is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), news))
-        self._fallback.update(ports, now)
+        self._fallback.update(ports, self._group.gated, now)
         serving = self._able()
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)

@@ -106,6 +106,16 @@ def test_ports_without_a_partner_count_for_the_limit() -> None:
     assert bench.runner.disruption("min_ports", replace(config, min_ports=3), {}, bench.view) == "team"
 
 
+def test_the_lone_port_without_a_partner_is_one_that_may_carry() -> None:
+    bench = Bench(FakePort(3), FakePort(4), fallback="individual")
+    bench.wait(10.0)
+    assert bench.enabled() == {3}
+    gate(bench, 3, closed=True)
+    assert bench.enabled() == {4}
+    gate(bench, 3, closed=False)
+    assert bench.enabled() == {3}
+
+
 def test_the_carrier_of_a_lone_port_is_explained() -> None:
     bench = Bench(FakePort(3), FakePort(4), fallback="individual", min_ports=2)
     bench.wait(10.0)
