@@ -10,7 +10,7 @@ warnings, at the start and later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -128,12 +128,20 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
             yield Change(f"runner.{path}", before, after, disruption)
     for name in new.written:
         if name not in old.written:
-            yield Change(f"ports.{name}", None, "added", effect=f"added{prospects(team, new, name, links)}")
+            other = also_called(team, name, old.written)
+            effect = f"another name of {other}, which stays" if other else f"added{prospects(team, new, name, links)}"
+            yield Change(f"ports.{name}", None, "added", effect=effect)
     for name in old.written:
-        if name not in new.written:
+        if name not in new.written and not also_called(team, name, new.written):
             yield Change(f"ports.{name}", "a port", None, Disruption.PORT, name, "removed")
     for port, setup in setups:
         yield from of_port(team, new, port, setup, settings)
+
+
+def also_called(team: Running, name: str, written: Iterable[str]) -> str:
+    """The name under which a configuration has this port too, "" for none."""
+    port = team.ports.named(name)
+    return "" if port is None else next((other for other in written if other in port.link.names), "")
 
 
 def prospects(team: Running, new: Config, name: str, links: Links | None) -> str:
