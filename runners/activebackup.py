@@ -21,6 +21,7 @@ from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
 from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
+from pyteamd.model.printable import in_shell
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
 from pyteamd.schema.option import OnBad, option
 
@@ -131,7 +132,7 @@ class ActiveBackup(Runner):
         if port.ifindex == active.ifindex:
             chosen = ", chosen by a user" if self.chosen_by_user else ""
             return Reason(True, "carries traffic as the active port", since=self._active_since, rest=chosen)
-        hint = f"to use it now: pyteamdctl {team.name} state item set runner.active_port {port.name}"
+        hint = f"to use it now: pyteamdctl {in_shell(team.name)} state item set runner.active_port {in_shell(port.name)}"
         return Reason(False, "standby", hint, self._active_since, f": {active.name} {self._merit(active, port)}")
 
     def _merit(self, active: PortView, port: PortView) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS, Facts
 from pyteamd.model.events import LOOPBACK, LinkSeen
+from pyteamd.model.printable import in_shell
 
 UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "openvswitch", "vrf"))
 """Kinds whose frames nobody else may take, which a team would have to do."""
@@ -96,7 +97,7 @@ def hindrance(
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
     if link.up and not (liberties.set_down or liberties.steal):
-        return Hindrance("is up", "it joins when it is down", f"ip link set {link.name} down")
+        return Hindrance("is up", "it joins when it is down", f"ip link set {in_shell(link.name)} down")
     return of_other_links(link, facts, known) or of_mtu(link, facts, known)
 
 
@@ -114,7 +115,7 @@ def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen
     if lower is not None and not lower.up and not link.loose_binding:
         text = f"stands on {lower.name}, which is down"
         # The kernel sets a VLAN up with the link it stands on.
-        hint = f"ip link set {lower.name} up; ip link set {link.name} down"
+        hint = f"ip link set {in_shell(lower.name)} up; ip link set {in_shell(link.name)} down"
         return Hindrance(text, "it joins when that is up and it is down", hint, half_way=True, errno=errno.ENETDOWN)
     return None
 
@@ -130,7 +131,7 @@ def of_mtu(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]
         limits.append(lower.mtu - narrower)
     if limits and facts.team.mtu > min(limits):
         why = f"can have an MTU of at most {min(limits)}, and that of {facts.team.name} is {facts.team.mtu}"
-        hint = f"ip link set {facts.team.name} mtu {min(limits)}"
+        hint = f"ip link set {in_shell(facts.team.name)} mtu {min(limits)}"
         return Hindrance(why, "it joins when that fits", hint, half_way=True, errno=errno.EINVAL)
     return None
 

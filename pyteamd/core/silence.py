@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.incidents import Incident
+from pyteamd.model.printable import in_shell
 
 SILENT_S = 10.0
 """So long a port has to have received nothing; a network that is alive sends broadcasts more often."""
@@ -131,5 +132,5 @@ class Silence:
         port = self._ports[ifindex]
         port.errors_told_at = now
         count = f"{port.errors} error{'' if port.errors == 1 else 's'}"
-        text = f"{name}: its driver counted {count} (check cable and transceiver: ethtool -S {name})."
+        text = f"{name}: its driver counted {count} (check cable and transceiver: ethtool -S {in_shell(name)})."
         return Note(Level.WARNING, text, name, Incident.ERRORS)

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # the client imports this module, and typing costs it 3 ms
     from typing import Any, TextIO
 
+_PLAIN = "@%+=,.-_"
 _FIRST_OCTET, _LAST_OCTET = "\udc80", "\udcff"
 """What Python makes of octets that are no UTF-8 (surrogateescape)."""
 
@@ -28,6 +29,16 @@ def spelled(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(_escaped(char) if _FIRST_OCTET <= char <= _LAST_OCTET else char for char in name)
+
+
+def in_shell(name: str) -> str:
+    r"""A name as a word of a command that people are told to type: quoted where a shell would make something else of it."""
+    if all(char.isalnum() or char in _PLAIN for char in name):
+        return name
+    if name.isprintable():
+        return "'" + name.replace("'", "'\\''") + "'"
+    octets = name.encode("utf-8", "surrogateescape")
+    return "$'" + "".join(chr(o) if chr(o).isalnum() and o < 128 else f"\\x{o:02x}" for o in octets) + "'"
 
 
 def printable_lines(text: str) -> str:

@@ -18,7 +18,7 @@ from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED
 from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.desired import SWITCHES, OptionKey, SetMember, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
-from pyteamd.model.printable import printable
+from pyteamd.model.printable import in_shell, printable
 from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
@@ -87,7 +87,7 @@ def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
         return replace(reason, rest=rest, hint=hint)
     if count := team.facts.silence.errors(port.ifindex, now):
         rest = f"{reason.rest}, and its driver counted {count} error{'' if count == 1 else 's'} lately"
-        return replace(reason, rest=rest, hint=f"check cable and transceiver: ethtool -S {port.name}")
+        return replace(reason, rest=rest, hint=f"check cable and transceiver: ethtool -S {in_shell(port.name)}")
     return reason
 
 
@@ -122,7 +122,7 @@ def of_team(team: Team) -> Reason | None:
     if team.view.up:
         return None
     name = team.facts.team.name
-    return Reason(False, f"{name} is administratively down", f"ip link set {name} up")
+    return Reason(False, f"{name} is administratively down", f"ip link set {in_shell(name)} up")
 
 
 def of_carrier(port: Port, now: float) -> Reason | None:
@@ -131,7 +131,7 @@ def of_carrier(port: Port, now: float) -> Reason | None:
         return None
     waiting = patience(port, True)
     if not port.link.up:
-        text, hint = "is administratively down", f"ip link set {port.name} up"
+        text, hint = "is administratively down", f"ip link set {in_shell(port.name)} up"
     else:
         text, hint = "no carrier", "check the cable, and whether the other end is up"
     rest = f"; {waiting.text}{left(waiting, now)}" if waiting else ""
@@ -195,7 +195,7 @@ def of_hand(team: Team, port: Port) -> Reason | None:
     off = [key.name for key in switches if team.facts.observed.options.get(key) is False]
     if not off or any(key in team.desired().options for key in switches):
         return None
-    hint = f"teamnl {team.facts.team.name} setoption -p {port.name} enabled true"
+    hint = f"teamnl {in_shell(team.facts.team.name)} setoption -p {in_shell(port.name)} enabled true"
     return Reason(False, f"disabled by hand: the option {off[-1] if len(off) == 2 else 'enabled'} is false", hint)
 
 
@@ -254,8 +254,9 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
         return Reason(False, f"is joining: resolving {asked}" if asked else "is joining")
     if link.master not in (0, team.view.ifindex):
         return of_another_owner(team, link, links)
-    down = f"ip link set {link.name} down"
-    add = f"pyteamdctl {team.facts.team.name} port add {link.name}"
+    name = in_shell(link.name)
+    down = f"ip link set {name} down"
+    add = f"pyteamdctl {in_shell(team.facts.team.name)} port add {name}"
     add = f"{down}; {add}" if link.up else add
     if (why := team.members.out.get(link.ifindex)) is not None:
         if why == SETTINGS:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
 
 import pytest
 
-from pyteamd.model.printable import printable, printable_lines, printable_tree, shown
+from pyteamd.model.printable import in_shell, printable, printable_lines, printable_tree, shown
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,35 @@ def test_programs_get_what_is_there() -> None:
             return True
 
     assert (shown("\x1b", io.StringIO()), shown("\x1b", Terminal())) == ("\x1b", r"\x1b")
+
+
+HOSTILE = [
+    *("eth0", "eth0.5", "wan-é", "a;b", "$(reboot)", "`x`", "it's", "*", "~", "!x", "a&b", "x>y", '"', "\\"),
+    *("\x1b[31m", "\udce4x", "a\u202eb"),
+]
+    "eth0",
+    "eth0.5",
+    "wan-é",
+    "a;b",
+    "$(reboot)",
+    "`x`",
+    "it's",
+    "*",
+    "~",
+    "!x",
+    "a&b",
+    "x>y",
+    '"',
+    "\\",
+    "\x1b[31m",
+    "\udce4x",
+    "a\u202eb",
+]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+def test_a_name_in_a_command_is_one_word_and_the_name() -> None:
+    words = " ".join(in_shell(name) for name in HOSTILE)
+    assert words.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, timeout=20, check=True)
+    assert [os.fsdecode(line) for line in done.stdout.splitlines()] == HOSTILE
