@@ -15,7 +15,7 @@ from pyteamd.core.facts import HANDLERS, Facts
 from pyteamd.model.events import LOOPBACK, LinkSeen
 from pyteamd.model.printable import in_shell
 
-UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "openvswitch", "vrf"))
+UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "vrf"))
 """Kinds whose frames nobody else may take, which a team would have to do."""
 NARROW = frozenset(("macsec", "macvlan", "vlan"))
 """Kinds whose MTU is limited by that of the link they stand on."""

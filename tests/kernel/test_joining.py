@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,8 @@ def test_links_of_other_kinds(scene: Scene) -> None:
         assert "prio" in scene.ours("pyteamdctl", "team0", "port", "config", "dump", "x1").out
         batch(scene.on.host, FREED)
         scene.await_members({*mine, "g1", "i1", "v1", "w1"})
+        batch(scene.on.host, "link set team0 mtu 1468")  # as explain said
+        scene.await_members({*mine, "g1", "i1", "v1", "w1", *({"ms1"} & waiting.keys())})
         Daemon(PYTEAMD, scene.on).end()
 
 
@@ -336,10 +339,49 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
             assert scene.members() == {"z1", "z3"}
             assert scene.ours("pyteamdctl", "team0", "port", "add", "z2").status == 0
             scene.await_members({"z1", "z2", "z3"})
+        batch(on.host, "link set z3 master br0")
+        scene.await_told({"z3": "another program took it out, and it belongs to br0 now"})
         assert scene.changed() == {}
         Daemon(PYTEAMD, on).end()
     finally:
         run("for n in 1 2 3 4; do ip link del z$n; done", namespace=on.host)
+
+
+OVS = "/run/joining-ovs"
+OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+
+
+@pytest.mark.one_kernel(reason="the data path of Open vSwitch has no words of its own")
+@pytest.mark.skipif(not LONG, reason="starts Open vSwitch; PYTEAMD_LONG=1")
+@pytest.mark.skipif(not OVS_SCHEMA.exists() or not shutil.which("ovs-vswitchd"), reason="no Open vSwitch")
+def test_a_port_of_open_vswitch_stays_there(scene: Scene) -> None:
+    """Even where it is to be taken: the kernel does not take it out of a data path. A link that Open vSwitch made can be had, as with teamd."""
+    on, before = scene.on, scene.before
+    here = f"export OVS_RUNDIR={OVS} OVS_DBDIR={OVS} OVS_LOGDIR={OVS}; exec >/dev/null 2>&1;"
+    run(f"{here} mkdir -p {OVS}; ovsdb-tool create {OVS}/conf.db {OVS_SCHEMA}", namespace=on.host)
+    run(f"{here} ovsdb-server {OVS}/conf.db --remote=punix:{OVS}/db.sock --pidfile --detach", namespace=on.host)
+    run(f"{here} ovs-vsctl --no-wait init; ovs-vswitchd --pidfile --detach", namespace=on.host)
+    try:
+        batch(on.host, "link add o1 type veth peer name o1q")
+        bridge = "add-br ovsbr0 -- add-port ovsbr0 o1 -- add-port ovsbr0 int1 -- set interface int1 type=internal"
+        assert run(f"{here} ovs-vsctl --timeout=20 {bridge}", namespace=on.host).status == 0
+        there = scene.picture()
+        for steal in ("false", "true"):
+            port = f'o1 {{"steal": {steal}}}'
+            assert scene.ours("pyteamd", "-d", "-c", backup(port, "int1", "f1")).status == 0
+            scene.await_told({"o1": "belongs to ovs-system"})
+            scene.await_members({"int1", "f1"})
+            now = scene.picture()
+            assert {name: was for name, was in there.items() if now[name] != was and name not in ("int1", "f1")} == {}
+            Daemon(PYTEAMD, on).end()
+            batch(on.host, "link set f1 down")
+    finally:
+        run(
+            f"{here} ovs-vsctl del-br ovsbr0; ovs-appctl exit --cleanup; ovs-appctl -t ovsdb-server exit",
+            namespace=on.host,
+        )
+        run("ip link del o1", namespace=on.host)
+        scene.before = before
 
 
 # -- beside C teamd ----------------------------------------------------------------------------------------------------

@@ -60,24 +60,6 @@ HOSTILE = [
     *("eth0", "eth0.5", "wan-é", "a;b", "$(reboot)", "`x`", "it's", "*", "~", "!x", "a&b", "x>y", '"', "\\"),
     *("\x1b[31m", "\udce4x", "a\u202eb"),
 ]
-    "eth0",
-    "eth0.5",
-    "wan-é",
-    "a;b",
-    "$(reboot)",
-    "`x`",
-    "it's",
-    "*",
-    "~",
-    "!x",
-    "a&b",
-    "x>y",
-    '"',
-    "\\",
-    "\x1b[31m",
-    "\udce4x",
-    "a\u202eb",
-]
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
