@@ -355,7 +355,7 @@ OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 @pytest.mark.skipif(not LONG, reason="starts Open vSwitch; PYTEAMD_LONG=1")
 @pytest.mark.skipif(not OVS_SCHEMA.exists() or not shutil.which("ovs-vswitchd"), reason="no Open vSwitch")
 def test_a_port_of_open_vswitch_stays_there(scene: Scene) -> None:
-    """Even where it is to be taken: the kernel does not take it out of a data path. A link that Open vSwitch made can be had, as with teamd."""
+    """Even where it is to be taken: the kernel does not. A link that Open vSwitch made can be had, as with teamd."""
     on, before = scene.on, scene.before
     here = f"export OVS_RUNDIR={OVS} OVS_DBDIR={OVS} OVS_LOGDIR={OVS}; exec >/dev/null 2>&1;"
     run(f"{here} mkdir -p {OVS}; ovsdb-tool create {OVS}/conf.db {OVS_SCHEMA}", namespace=on.host)
