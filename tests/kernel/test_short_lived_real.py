@@ -38,12 +38,9 @@ def pass_by(on: Bench, first: int, count: int) -> None:
         lines = []
         for number in range(start, start + AT_ONCE):
             name = "eth9" if number % 50 == 0 else f"s{number}"
-            kind = "link em3 type macvlan" if number % 3 == 0 else "type dummy"
-            lines += [
-                f"link add {name} {kind}" if "link" not in kind else f"link add link em3 name {name} type macvlan"
-            ]
-            lines += [f"link set {name} up" if number % 2 and name != "eth9" else f"link set {name} mtu 1400"]
-            lines += [f"link del {name}"]
+            base, kind = ("link em3 ", "macvlan") if number % 3 == 0 else ("", "dummy")
+            change = [] if name == "eth9" else [f"link set {name} up" if number % 2 else f"link set {name} mtu 1400"]
+            lines += [f"link add {base}name {name} type {kind}", *change, f"link del {name}"]
         must("ip -batch - <<'END'\n" + "\n".join(lines) + "\nEND", namespace=on.host)
 
 
