@@ -132,7 +132,9 @@ class ActiveBackup(Runner):
         if port.ifindex == active.ifindex:
             chosen = ", chosen by a user" if self.chosen_by_user else ""
             return Reason(True, "carries traffic as the active port", since=self._active_since, rest=chosen)
-        hint = f"to use it now: pyteamdctl {in_shell(team.name)} state item set runner.active_port {in_shell(port.name)}"
+        hint = (
+            f"to use it now: pyteamdctl {in_shell(team.name)} state item set runner.active_port {in_shell(port.name)}"
+        )
         return Reason(False, "standby", hint, self._active_since, f": {active.name} {self._merit(active, port)}")
 
     def _merit(self, active: PortView, port: PortView) -> str:
