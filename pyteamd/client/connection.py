@@ -179,6 +179,11 @@ def _is_socket(path: str) -> bool:
         return False
 
 
+def has_socket(team: str) -> bool:
+    """Whether there is a control socket of this name."""
+    return os.path.exists(to_bytes(f"{default_run_dir()}/{team}{SUFFIX}"))
+
+
 def default_run_dir() -> str:
     """$PYTEAMD_RUN_DIR, for daemons that run without root (simulated kernel, tests), else RUN_DIR."""
     return os.environ.get("PYTEAMD_RUN_DIR") or RUN_DIR

@@ -309,6 +309,9 @@ def test_what_is_typed_and_read(scene: Scene) -> None:
     assert updated.status == 0
     assert "did you mean 'sticky'?" in updated.err
     assert "queue_id" in updated.err
+    for other in ("to-the-core", "uplink-of-the-whole-host"):
+        scene.on.on_host(f"ip link property add dev team0 altname {other}")
+        assert "f1" in scene.ours("pyteamdctl", other, "state").out
     full = scene.on.on_host(f"{PYTEAMDCTL} team0 state >/dev/full")
     assert (full.status, len(full.err.splitlines())) == (1, 1), full
     assert scene.changed(FREE) == {}

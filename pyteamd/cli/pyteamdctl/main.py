@@ -17,7 +17,7 @@ import sys
 
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.getopt_long import UNKNOWN_OPTION, OptionReader
-from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, load_json
+from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, kernels_name_of, load_json
 from pyteamd.cli.pyteamdctl.words import (
     JSON,
     LIST,
@@ -29,7 +29,7 @@ from pyteamd.cli.pyteamdctl.words import (
     split_tail,
 )
 from pyteamd.client.client import Client
-from pyteamd.client.connection import NoDaemon, to_bytes
+from pyteamd.client.connection import NoDaemon, has_socket, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
 from pyteamd.model.limits import NAME_MAX
 from pyteamd.model.printable import printable
@@ -234,6 +234,8 @@ class _Options:
 
 def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, out: TextIO, err: TextIO) -> int:
     try:
+        if options.own and not has_socket(team):
+            team = kernels_name_of(team)
         if "PYTEAMD_RUN_DIR" not in os.environ:
             _check_device(team, options.own)
         with _connect(team, options, err) as client:

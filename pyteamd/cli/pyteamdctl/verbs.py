@@ -218,6 +218,16 @@ def _index_of(name: str) -> int:
     return link.ifindex if link is not None else -1
 
 
+def kernels_name_of(device: str) -> str:
+    """The name that the kernel has for a device, and its daemon: what was typed may be an alternative one."""
+    import socket
+
+    try:
+        return socket.if_indextoname(_index_of(device))
+    except (OSError, OverflowError):
+        return device
+
+
 def _number_in(port: object) -> int:
     """The number of a port's link in the state; 0 when it is not told."""
     about = port.get("ifinfo") if isinstance(port, dict) else None
