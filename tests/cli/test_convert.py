@@ -235,6 +235,27 @@ def test_what_a_format_writes_it_reads(name: str) -> None:
     assert (found.name, found.ports, found.options) == (WRITTEN.name, WRITTEN.ports, WRITTEN.options)
 
 
+ODD = ["a$b", "a;b", "yes", "0x1", "1e3", "it's", 'a"b', "a=b", "-n", "#a", "a`id`", "a\\b", "{a", "~", "a,b"]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITABLE if name != "bonding"])
+def test_odd_names_come_back_as_they_were(name: str) -> None:
+    write = FORMATS[name].write
+    assert write
+    for port in ODD:
+        bond = Bond("bond0", {"mode": "active-backup", "primary": port}, [port, "eth1"])
+        found = only(FORMATS[name].read(write(bond)))
+        assert (found.ports, found.options["primary"]) == (bond.ports, port)
+
+
+@pytest.mark.parametrize("name", ["networkd", "ifupdown"])
+def test_a_name_that_would_be_a_pattern_is_refused(name: str) -> None:
+    write = FORMATS[name].write
+    assert write
+    with pytest.raises(ConvertError, match="is a pattern"):
+        write(Bond("bond0", {"mode": "broadcast"}, ["eth*"]))
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_no_bond_is_refused(name: str) -> None:
     for text in ("nonsense", "[a\n", "a: [", "'"):
@@ -337,6 +358,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, out, err = run("--to", "netplan", str(config))
     assert (code, out) == (1, "")
     assert "team3.conf:1:2: error: link_watch.name: missing" in err
+    config.write_text('{"ports": {"../../x": {}}}')
+    for words in (["--to", "keyfile"], ["--to", "keyfile", "--team"]):
+        assert run(*words, "--output-dir", str(tmp_path / "keyfile"), "--force", str(config))[0] == 1, (
+            "no file elsewhere"
+        )
     config.write_text('{"nonsense": 1, "ports": {"eth0": {}}}')
     code, out, err = run("--to", "ifcfg", str(config))
     assert code == 0

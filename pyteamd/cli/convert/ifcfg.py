@@ -9,7 +9,7 @@ from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.reading import YES, Links, Reading, Settings, Team, truth
-from pyteamd.cli.convert.shell import assignments, quoted
+from pyteamd.cli.convert.shell import assignments, in_double, quoted
 from pyteamd.schema import json_text
 
 Files = dict[str, str]
@@ -110,22 +110,23 @@ def _device(reading: Reading, settings: Settings) -> str:
 def write_ifcfg(bond: Bond) -> Files:
     """A file for the bond and one for each port."""
     options = " ".join(f"{name}={value}" for name, value in bond.options.items())
-    lines = [f"DEVICE={bond.name}", "TYPE=Bond", "BONDING_MASTER=yes", f'BONDING_OPTS="{options}"', "ONBOOT=yes"]
+    name = quoted(bond.name)
+    lines = [f"DEVICE={name}", "TYPE=Bond", "BONDING_MASTER=yes", f"BONDING_OPTS={in_double(options)}", "ONBOOT=yes"]
     if address := bond.extra.get("hwaddr"):
         lines.append(f"MACADDR={address}")
     files = {f"ifcfg-{bond.name}": "\n".join(lines) + "\n"}
     for port in bond.ports:
-        files[f"ifcfg-{port}"] = f"DEVICE={port}\nTYPE=Ethernet\nMASTER={bond.name}\nSLAVE=yes\nONBOOT=yes\n"
+        files[f"ifcfg-{port}"] = f"DEVICE={quoted(port)}\nTYPE=Ethernet\nMASTER={name}\nSLAVE=yes\nONBOOT=yes\n"
     return files
 
 
 def write_ifcfg_team(team: Team) -> Files:
     """The same for a team, for network scripts and NetworkManager."""
-    config = quoted(json.dumps(team.tree))
-    files = {f"ifcfg-{team.name}": f"DEVICE={team.name}\nDEVICETYPE=Team\nTEAM_CONFIG={config}\nONBOOT=yes\n"}
+    config, name = quoted(json.dumps(team.tree)), quoted(team.name)
+    files = {f"ifcfg-{team.name}": f"DEVICE={name}\nDEVICETYPE=Team\nTEAM_CONFIG={config}\nONBOOT=yes\n"}
     for port, tree in team.ports.items():
         own = f"TEAM_PORT_CONFIG={quoted(json.dumps(tree))}\n" if tree else ""
-        files[f"ifcfg-{port}"] = f"DEVICE={port}\nDEVICETYPE=TeamPort\nTEAM_MASTER={team.name}\n{own}ONBOOT=yes\n"
+        files[f"ifcfg-{port}"] = f"DEVICE={quoted(port)}\nDEVICETYPE=TeamPort\nTEAM_MASTER={name}\n{own}ONBOOT=yes\n"
     return files
 
 

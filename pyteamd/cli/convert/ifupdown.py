@@ -175,6 +175,8 @@ def _lines(text: str) -> list[tuple[int, str]]:
 
 def write_ifupdown(bond: Bond) -> Files:
     """One file for /etc/network/interfaces.d."""
+    for name in (bond.name, *bond.ports):
+        literal(name, "ifupdown")
     lines = [f"auto {bond.name}", f"iface {bond.name} inet manual", f"    bond-slaves {' '.join(bond.ports) or 'none'}"]
     if "hwaddr" in bond.extra:
         lines.append(f"    hwaddress {bond.extra['hwaddr']}")

@@ -103,11 +103,12 @@ def _port_tree(file: str, sections: Mapping[str, Settings]) -> dict[str, Any]:
 
 def write_keyfile(bond: Bond) -> Files:
     """A connection for the bond and one for each port."""
-    options = "".join(f"{name}={value}\n" for name, value in bond.options.items())
+    options = "".join(f"{name}={escaped(value)}\n" for name, value in bond.options.items())
+    called = escaped(bond.name)
     address = bond.extra.get("hwaddr")
     ethernet = f"\n[ethernet]\ncloned-mac-address={address}\n" if address else ""
     files = {
-        f"{bond.name}.nmconnection": f"[connection]\nid={bond.name}\ntype=bond\ninterface-name={bond.name}\n\n[bond]\n{options}{ethernet}"
+        f"{bond.name}.nmconnection": f"[connection]\nid={called}\ntype=bond\ninterface-name={called}\n\n[bond]\n{options}{ethernet}"
     }
     for port in bond.ports:
         files[f"{port}.nmconnection"] = _port_file(port, bond.name, "bond", "")
@@ -116,9 +117,9 @@ def write_keyfile(bond: Bond) -> Files:
 
 def write_keyfile_team(team: Team) -> Files:
     """The same for a team."""
-    config = escaped(json.dumps(team.tree))
+    config, called = escaped(json.dumps(team.tree)), escaped(team.name)
     files = {
-        f"{team.name}.nmconnection": f"[connection]\nid={team.name}\ntype=team\ninterface-name={team.name}\n\n[team]\nconfig={config}\n"
+        f"{team.name}.nmconnection": f"[connection]\nid={called}\ntype=team\ninterface-name={called}\n\n[team]\nconfig={config}\n"
     }
     for port, tree in team.ports.items():
         own = f"\n[team-port]\nconfig={escaped(json.dumps(tree))}\n" if tree else ""
@@ -127,4 +128,5 @@ def write_keyfile_team(team: Team) -> Files:
 
 
 def _port_file(port: str, device: str, kind: str, own: str) -> str:
+    port, device = escaped(port), escaped(device)
     return f"[connection]\nid={port}\ntype=ethernet\ninterface-name={port}\nmaster={device}\nslave-type={kind}\n{own}"

@@ -13,6 +13,7 @@ from pyteamd.cli.convert.reading import (
     Reading,
     address_of,
     flattened,
+    in_yaml,
     literal,
     mapping_in,
     names_in,
@@ -161,13 +162,14 @@ def write_netplan(bond: Bond) -> Files:
     """One file."""
     back = {option: key for key, option in NETPLAN.items()}
     lines = ["network:", "  version: 2", "  ethernets:"]
-    lines += [f"    {port}: {{}}" for port in bond.ports] or ["    {}"]
-    lines += ["  bonds:", f"    {bond.name}:", f"      interfaces: [{', '.join(bond.ports)}]"]
+    lines += [f"    {in_yaml(port)}: {{}}" for port in bond.ports] or ["    {}"]
+    lines += ["  bonds:", f"    {in_yaml(bond.name)}:", f"      interfaces: [{', '.join(map(in_yaml, bond.ports))}]"]
     if "hwaddr" in bond.extra:
         lines.append(f'      macaddress: "{bond.extra["hwaddr"]}"')
     lines.append("      parameters:")
     for option, value in bond.options.items():
         text = f"[{value.replace(',', ', ')}]" if option == "arp_ip_target" else value
+        text = in_yaml(value) if option == "primary" else text
         known = option in back
         lines.append(
             f"        {back[option]}: {text}" if known else f"        # netplan has no key for {option}: {value}"

@@ -141,6 +141,7 @@ def write_networkd(bond: Bond) -> Files:
     address = f"MACAddress={bond.extra['hwaddr']}\n" if "hwaddr" in bond.extra else ""
     files = {f"{bond.name}.netdev": f"[NetDev]\nName={bond.name}\nKind=bond\n{address}\n[Bond]\n{body}"}
     for port in bond.ports:
+        literal(port, "networkd")
         primary = "PrimarySlave=yes\n" if bond.options.get("primary") == port else ""
         files[f"{port}.network"] = f"[Match]\nName={port}\n\n[Network]\nBond={bond.name}\n{primary}"
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyteamd.cli.convert.reading import (
     Team,
     address_of,
     flattened,
+    in_yaml,
     mapping_in,
     names_in,
     plain,
@@ -151,15 +153,15 @@ def _team(place: str, name: str, own: dict[str, Any], extra: dict[str, Any], lab
 def write_nmstate(bond: Bond) -> Files:
     """One state."""
     options = dict(bond.options)
-    lines = ["interfaces:", f"- name: {bond.name}", "  type: bond", "  state: up"]
+    lines = ["interfaces:", f"- name: {in_yaml(bond.name)}", "  type: bond", "  state: up"]
     if "hwaddr" in bond.extra:
         lines.append(f'  mac-address: "{bond.extra["hwaddr"]}"')
     lines += ["  link-aggregation:", f"    mode: {options.pop('mode')}"]
     if options:
         lines.append("    options:")
-        lines += [f'      {option}: "{value}"' for option, value in options.items()]
+        lines += [f"      {option}: {json.dumps(value)}" for option, value in options.items()]
     lines.append("    port:" if bond.ports else "    port: []")
-    lines += [f"    - {port}" for port in bond.ports]
+    lines += [f"    - {in_yaml(port)}" for port in bond.ports]
     for port in bond.ports:
-        lines += [f"- name: {port}", "  type: ethernet", "  state: up"]
+        lines += [f"- name: {in_yaml(port)}", "  type: ethernet", "  state: up"]
     return {f"{bond.name}.yml": "\n".join(lines) + "\n"}

@@ -24,6 +24,8 @@ _OF_THE_DEVICE = re.compile(
     r"|ntp|search|lladdr|link-local|accept-ra|hostname|dad|bridge|vrf",
     re.IGNORECASE,
 )
+_NO_NAMES = {"yes", "no", "true", "false", "on", "off", "y", "n", "null"}
+"""Words that YAML takes for values."""
 _GLOB = re.compile(r"[*?\[\]!|&]|^/")
 _OCTETS = re.compile(r"(?:[0-9a-f]{2}([:-]?)){5}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}", re.IGNORECASE)
 _NUMBERS = re.compile(r"(?:\d{1,3};){6}")
@@ -262,6 +264,14 @@ def flattened(tree: Any, prefix: str = "") -> dict[str, str]:
             found |= flattened(value, f"{prefix}.{key}" if prefix else str(key))
         return found
     return {prefix: plain(tree)} if prefix else {}
+
+
+def in_yaml(name: str) -> str:
+    """A name as a YAML file has it, in quotes where it would be something else."""
+    import json
+
+    plain_word = re.fullmatch(r"[A-Za-z_][\w.@/+-]*", name, re.ASCII)
+    return name if plain_word and name.lower() not in _NO_NAMES else json.dumps(name)
 
 
 def plain(value: Any) -> str:

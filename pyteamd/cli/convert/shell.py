@@ -176,3 +176,8 @@ def quoted(value: str) -> str:
     if re.fullmatch(r"[\w.:/,@%+-]*", value, re.ASCII):
         return value
     return "'" + value.replace("'", "'\\''") + "'"
+
+
+def in_double(value: str) -> str:
+    """The same between double quotes."""
+    return '"' + re.sub(r'([$`"\\])', r"\\\1", value) + '"'

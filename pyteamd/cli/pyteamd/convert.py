@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,7 @@ def _from_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
     bond, notes = team_to_bond(tree, options.name or device.replace("team", "bond", 1))
     bond.ports += [port for port in options.port if port not in bond.ports]
     assert target.write is not None
+    _names(bond.name, bond.ports)
     return target.write(bond), said + notes + target.left_out(bond)
 
 
@@ -196,7 +197,19 @@ def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) ->
         raise ConvertError(f"{options.target} knows no teams; with --team there are {there}")
     ports = {**tree.pop("ports", {}), **{port: {} for port in options.port}}
     tree.pop("device", None)
+    _names(name, ports)
     return write(Team(name, tree, ports))
+
+
+def _names(device: str, ports: Iterable[str]) -> None:
+    """They become names of files, and words in them. ConvertError for what no link can be called."""
+    from pyteamd.schema.values import interface_name
+
+    for name in (device, *ports):
+        try:
+            interface_name(name)
+        except ValueError as error:
+            raise ConvertError(f"{name!r} {error}") from None
 
 
 def _write_all(directory: Path, files: Files, mode: int, force: bool) -> list[Path]:
