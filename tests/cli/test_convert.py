@@ -353,6 +353,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {mode}
         wordless = ["note: lacp_active=off: this format has no word for it"] if target != "keyfile" else []
         assert [line for line in said if "lacp_active" in line] == wordless
+
+
+def test_what_convert_does_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str, str]:
+        code = convert_command.main(words, "pyteamd convert")
+        return (code, *capsys.readouterr())
+
+    config = tmp_path / "team3.conf"
     assert run("--to", "netplan", str(tmp_path / "none"))[0] == 1
     config.write_text('{"link_watch": {"delay_up": 5}, "nonsense": 1, "ports": {"eth0": {}}}')
     code, out, err = run("--to", "netplan", str(config))
