@@ -36,10 +36,11 @@ class Joining:
         self.begun = False
         """The ports there were at the start are known."""
 
-    def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
-        """Ports to come are those of this snapshot, made `age_s` ago."""
+    def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> bool:
+        """Ports to come are those of this snapshot, made `age_s` ago. Returns whether it tells of any."""
         self._saved = load(snapshot)
         self._saved_at = now - age_s
+        return bool(self._saved)
 
     def follow_identifier(self, team: TeamView) -> bool:
         """The system identifier, all zero while the team has no usable address. Returns whether it changed."""

@@ -455,4 +455,9 @@ class Lacp(Runner):
         return save(self._group.ports.values(), self._group.chosen, now)
 
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
-        self._joining.resume(snapshot, age_s, now)
+        of_no_port = isinstance(snapshot, Mapping) and snapshot.get("ports") == {}
+        if not self._joining.resume(snapshot, age_s, now) and not of_no_port:
+            self.note(
+                Level.WARNING,
+                "What the last daemon left is damaged or of another version: partners are listened to again",
+            )

@@ -10,7 +10,8 @@ from lacp_bench import Bench, FakePort
 
 from pyteamd.model.desired import OptionKey
 from pyteamd.model.events import Resync, Tick
-from pyteamd.runners.lacp.keys import LacpPortConfig
+from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
+from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.runners.lacp.snapshot import load
 
 
@@ -199,3 +200,23 @@ def test_who_is_not_held(change: str) -> None:
         bench.view.ports = ports
     bench.handle(Tick())
     assert bench.runner.desired(bench.view).options == {OptionKey("enabled", 3): False}
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ({"version": 1, "ports": {}}, 0),
+        ({"version": 99, "ports": {"eth1": {}}}, 1),
+        ({"version": 1, "ports": {"eth1": {}}}, 1),
+        ({"version": 1, "ports": "elsewhere"}, 1),
+        ({}, 1),
+    ],
+)
+def test_what_is_of_no_use_is_told(left: dict[str, Any], told: int) -> None:
+    """After a downgrade, traffic is interrupted: the log says why."""
+    runner = Lacp(LacpConfig())
+    runner.resume(left, 1.0, 100.0)
+    _, notes = runner.outbox.take()
+    assert [note.text.partition(":")[0] for note in notes] == told * [
+        "What the last daemon left is damaged or of another version"
+    ]
