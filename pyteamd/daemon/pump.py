@@ -33,7 +33,7 @@ from pyteamd.daemon.bell import Bell
 from pyteamd.daemon.forecast import Forecast, Result, leaves_valid
 from pyteamd.daemon.outlet import Outlet, Surroundings
 from pyteamd.daemon.unconfirmed import Unconfirmed
-from pyteamd.daemon.writing import MAXIMUM_ROUNDS, Done, Performer, Writing
+from pyteamd.daemon.writing import ANSWERS, MAXIMUM_ROUNDS, Done, Performer, Writing
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Note, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
@@ -133,7 +133,7 @@ class Pump:
         """Digest events with all that follows from them. UserError from an event of a user; it was without effect."""
         pending = self._pending
         pending.extend(events)
-        self._writing.fresh()
+        begun = self._writing.begun
         self._feeding = True
         digested = not pending  # without an event those who wait only look again
         try:
@@ -147,7 +147,7 @@ class Pump:
         finally:
             self._feeding = False
             if digested:
-                self._outlet.deliver(self._writing.rounds > 0, now)
+                self._outlet.deliver(self._writing.begun > begun, now)
             self._bell.ring(self.wake_at())
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
@@ -206,6 +206,8 @@ class Pump:
     def _digest(self, event: Event, now: float) -> None:
         team = self.team
         writes: tuple[Write, ...] = ()
+        if type(event) not in ANSWERS:
+            self._writing.fresh()
         try:
             team.handle(event, now)
             self._writing.heard()

@@ -17,7 +17,9 @@ from pyteamd.model.events import Applied, Event, LinkGone, Refused
 from pyteamd.views.metrics import Gauges
 
 MAXIMUM_ROUNDS: Final = 100
-"""Times to write for one batch of events; a start with many ports needs a few."""
+"""Times to write for one event; a start with many ports needs a few."""
+ANSWERS: Final = frozenset((Applied, Refused))
+"""What became of writes."""
 
 Done: TypeAlias = Callable[[Sequence[Write], Result], None]
 
@@ -35,8 +37,9 @@ class Writing:
         self.perform = perform
         self.errno = 0
         """Of the last refused write."""
-        self.rounds = 0
-        """Batches since the last `fresh`."""
+        self.begun = 0
+        """Batches so far."""
+        self._fresh_at = 0
         self._ifindex = ifindex
         self._gauges = gauges
         self._under_way = False
@@ -51,12 +54,17 @@ class Writing:
         return self._under_way or self._answers > 0
 
     def fresh(self) -> None:
-        """New events: what is written for them is counted from the start."""
-        self.rounds = 0
+        """A new event: what is written for it is counted from the start."""
+        self._fresh_at = self.begun
+
+    @property
+    def rounds(self) -> int:
+        """Batches since the last `fresh`."""
+        return self.begun - self._fresh_at
 
     def begin(self, writes: Sequence[Write], now: float, done: Done) -> bool:
-        """Perform a batch; `done` is given the outcome, which goes to `end`. False when there were too many for these events."""
-        self.rounds += 1
+        """Perform a batch; `done` is given the outcome, which goes to `end`. False when there were too many for this event."""
+        self.begun += 1
         if self.rounds > MAXIMUM_ROUNDS:
             return False
         self._under_way = True

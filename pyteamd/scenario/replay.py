@@ -14,35 +14,24 @@ from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry, Trace, decode, parse
 from pyteamd.core.typed import fits
-from pyteamd.daemon.pump import ABOUT_ANY_LINK, Pump
-from pyteamd.daemon.writing import MAXIMUM_ROUNDS, Done
+from pyteamd.daemon.pump import Pump
+from pyteamd.daemon.writing import ANSWERS, Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, Outputs, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
 from pyteamd.model.events import (
     Applied,
-    CarrierSeen,
     Event,
-    FrameSeen,
     HostName,
     LinkGone,
     LinkSeen,
-    OptionGone,
-    OptionSeen,
-    PortGone,
-    PortSeen,
     Refused,
     Resync,
 )
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.shell import Faults
 from pyteamd.schema.problems import ConfigError
-
-ANSWERS = (Applied, Refused)
-"""What became of writes."""
-READ_TOGETHER = (LinkSeen, CarrierSeen, LinkGone, PortSeen, PortGone, OptionSeen, OptionGone, FrameSeen)
-"""Many of them come at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +119,7 @@ def retell(beginning: Mapping[str, Any], entries: Sequence[Entry], look: Callabl
 class Retelling:
     """A pump in the world of a trace: the clock, what is heard and what the kernel answers are as recorded; what goes out is not sent.
 
-    Events of one moment are fed together, as the daemon read them. Answers of the kernel, and what was read after an overrun, are the
-    pump's own events: they are given when it asks for them.
+    Answers of the kernel, and what was read after an overrun, are the pump's own events: they are given when it asks for them.
     """
 
     def __init__(self, team: Team, entries: Sequence[Entry], look: Callable[[int, Entry], None]) -> None:
@@ -153,14 +141,15 @@ class Retelling:
             return False
         entry = self._entries[self._step]
         self._now = entry.at
-        if self._held is not None and isinstance(entry.event, ANSWERS):
+        if self._held is not None and type(entry.event) in ANSWERS:
             writes, done = self._held
             self._answer(writes, done, self._step)
             return True
-        number, events = self._together()
+        before = self._step
         with suppress(UserError):  # it was refused then, too, or this step differs
-            self._pump.feed(events, self._now)
-        self._pass_over(number)
+            self._pump.feed((entry.event,), self._now)
+        if self._step == before:  # a link that is of no concern to the team now
+            self._digested(Entry(entry.at, entry.event, (), Outputs()))
         return True
 
     # -- what the pump needs: see Surroundings and Kernel ----------------------------------------------------------------
@@ -201,30 +190,12 @@ class Retelling:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _together(self) -> tuple[int, list[Event]]:
-        """The events that were read at once with the next step, and the number of the step behind the last of them."""
-        first, number, rounds = self._entries[self._step], self._step + 1, 0
-        alone, events = (number, [first.event]), []
-        for step in range(self._step, len(self._entries)):
-            entry = self._entries[step]
-            answer = isinstance(entry.event, ANSWERS) and step > self._step
-            if entry.at != first.at or not (answer or isinstance(entry.event, READ_TOGETHER)):
-                break
-            rounds += bool(entry.writes)
-            if not answer:
-                number = step + 1
-                events.append(entry.event)
-        return (number, events) if events and rounds <= MAXIMUM_ROUNDS else alone
-
     def _perform(self, writes: Sequence[Write], done: Done) -> None:
         """The answer comes at once if it did then."""
-        step = self._step
-        while step < len(self._entries) - 1 and self._passed_over(self._entries[step]):
-            step += 1
         self._held = writes, done
-        after = self._entries[step + 1] if step + 1 < len(self._entries) else None
-        if after is not None and isinstance(after.event, ANSWERS) and after.at == self._now:
-            self._answer(writes, done, step + 1)
+        after = self._entries[self._step + 1] if self._step + 1 < len(self._entries) else None
+        if after is not None and type(after.event) in ANSWERS and after.at == self._now:
+            self._answer(writes, done, self._step + 1)
 
     def _answer(self, writes: Sequence[Write], done: Done, step: int) -> None:
         """As the steps from this one on have it."""
@@ -244,28 +215,9 @@ class Retelling:
         done(writes, refused)
 
     def _digested(self, now: Entry) -> None:
-        entries = self._entries
-        while (
-            self._step < len(entries)
-            and entries[self._step].event != now.event
-            and self._passed_over(entries[self._step])
-        ):
-            self._pass_over(self._step + 1)
-        if self._step < len(entries):
+        if self._step < len(self._entries):
             self._step += 1
             self._look(self._step - 1, now)
-
-    def _pass_over(self, number: int) -> None:
-        """The steps before this one are of no concern to the team now."""
-        while self._step < number:
-            entry = self._entries[self._step]
-            self._step += 1
-            self._look(self._step - 1, Entry(entry.at, entry.event, (), Outputs()))
-
-    @staticmethod
-    def _passed_over(entry: Entry) -> bool:
-        """Whether a pump may find that this step does not concern its team."""
-        return type(entry.event) in ABOUT_ANY_LINK and not entry.writes
 
 
 class Compared(Trace):

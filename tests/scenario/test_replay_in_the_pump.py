@@ -31,20 +31,20 @@ MANY = [f"eth{number}" for number in range(MAXIMUM_ROUNDS + 5)]
 
 
 def many_at_once() -> tuple[SimulatedWorld, str]:
-    """More links come in one batch than a pump writes for."""
+    """More links come in one batch than a pump writes times for one event."""
     return played(MANY, "hold link", *(f"port {port}" for port in MANY), "release link", "at +5s")
 
 
-def test_a_batch_that_leads_to_more_writes_than_the_pump_makes() -> None:
+def test_many_links_in_one_batch_are_no_fault_of_the_kernel() -> None:
     world, told = many_at_once()
-    assert f"after writing {MAXIMUM_ROUNDS} times" in told
+    assert "the kernel does not have" not in told.lower(), told
     assert (difference := told_again(world)) is None, difference.text()
     assert len(world.running().team.ports) == len(MANY)
 
 
-def test_a_pump_that_gives_up_sooner_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pump_that_writes_less_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = many_at_once()
-    monkeypatch.setattr(writing, "MAXIMUM_ROUNDS", 20)
+    monkeypatch.setattr(writing, "MAXIMUM_ROUNDS", 0)
     difference = told_again(world)
     assert difference is not None
     assert "recorded only: writes" in difference.text()
