@@ -19,6 +19,7 @@ from enum import IntEnum
 
 from pyteamd.runners.lacp.machines import AGGREGATE_WAIT_S
 from pyteamd.runners.lacp.selection import POLICIES, Aggregate, LagId, Member, choose
+from pyteamd.runners.lacp.system import RateLimit
 
 FOLLOWS_S = AGGREGATE_WAIT_S + 1.0
 """So long an aggregate in use may be attached and carry nothing, at the end with the larger system identifier."""
@@ -26,6 +27,8 @@ LEADS_S = FOLLOWS_S + 2.0
 """The same at the other end, and the first turn where no other aggregate is able."""
 LONGEST_TURN = 4
 """Turns double so often."""
+LINES_PER_MINUTE = 10
+"""About the aggregate in use."""
 IN_TURN = "in turn"
 """Instead of an aggregate that was told of: nothing carries, and all have had a turn."""
 
@@ -84,6 +87,7 @@ class Choice:
         """Those that had their turn since anything carried, the latest last; some more than once."""
         self._told: LagId | str | None = None
         """What the log was told last."""
+        self._lines = RateLimit(LINES_PER_MINUTE, 60.0)
         self._pinned: frozenset[Aggregate] | None = None
         """What there was when a user chose; while that is so, the choice stands."""
 
@@ -113,11 +117,15 @@ class Choice:
         self._pinned = None
         self._begin()
 
-    def news(self) -> LagId | str | None:
-        """What the log is to be told: the aggregate in use, IN_TURN when each has had its turn and none carried, None for nothing new."""
+    def news(self, now: float) -> LagId | str | None:
+        """What the log is to be told: the aggregate in use, IN_TURN when each has had its turn and none carried, None for nothing new.
+
+        Where two partners meet on one link the aggregate changes with every LACPDU: a minute has few lines, and the last one is told late.
+        """
         new = IN_TURN if self.lag in self._tried else self.lag
-        if new is None or new == self._told:
+        if new is None or new == self._told or now < self._lines.free_at():
             return None
+        self._lines.use(now)
         self._told = new
         return new
 

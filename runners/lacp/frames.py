@@ -56,10 +56,8 @@ def malformed(frame: FrameSeen, reason: str) -> bool:
 
 def complaint(port: LacpPort, reason: str, now: float) -> str:
     """The line to log, "" when one for this port was logged a moment ago."""
-    more = port.patience.complain(now)
-    if more is None:
-        return ""
-    return f"{port.name}: {COMPLAINT} ({reason}{f', {more} more since the last such line' if more else ''})"
+    more = port.patience.complain(COMPLAINT, now)
+    return "" if more is None else f"{port.name}: {COMPLAINT} ({reason}{more and f', {more}'})"
 
 
 def answer(port: LacpPort, request: Marker, now: float) -> bytes | None:

@@ -46,12 +46,19 @@ def identifier_line(before: bytes, now: bytes) -> str:
     return f"LACP system identifier changed from {format_mac(before)} to {format_mac(now)}."
 
 
-def loop_line(port: LacpPort, echo: str) -> str:
-    """The partner bears our own identifier. `echo`: the port of ours whose frames come back, "" when it is none."""
+def loop_line(port: LacpPort, echo: str, now: float) -> str:
+    """The partner bears our own identifier; "" when that was said a moment ago: where several ports meet, each hears all the others.
+
+    `echo`: the port of ours whose frames come back, "" when it is none.
+    """
+    more = port.patience.complain("loop", now)
+    if more is None:
+        return ""
+    told = more and f" ({more})"
     if echo:
-        return f"{port.name}: loopback: our own LACPDUs, sent through {echo}, come back"
+        return f"{port.name}: loopback: our own LACPDUs, sent through {echo}, come back{told}"
     source = format_mac(port.heard_from)
-    return f"{port.name}: another system ({source}) has our system identifier {format_mac(port.partner.system)}"
+    return f"{port.name}: another system ({source}) has our system identifier {format_mac(port.partner.system)}{told}"
 
 
 def moved(old: LacpPort, new: LacpPort) -> bool:

@@ -252,7 +252,8 @@ class Lacp(Runner):
         if port.looped(local):
             if mismatch(pdu.actor, known):
                 echo = next((one.name for one in self._group.ports.values() if one.source == source), "")
-                self.note(Level.WARNING, loop_line(port, echo), port.name)
+                if text := loop_line(port, echo, now):
+                    self.note(Level.WARNING, text, port.name)
             return
         for other in self._group.ports.values():
             if moved(other, port):
@@ -286,7 +287,7 @@ class Lacp(Runner):
         self.revision += 1
         self._group.settle(now)
         self._group.check()
-        if (news := self._group.choice.news()) is not None:
+        if (news := self._group.choice.news(now)) is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), news))
         self._fallback.update(ports, self._group.gated, now)
         serving = self._able()

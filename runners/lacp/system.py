@@ -36,17 +36,18 @@ class LocalSystem:
 
 
 class RateLimit:
-    """At most `count` uses within LIMIT_SPAN_S."""
+    """At most `count` uses within `span_s`."""
 
-    __slots__ = ("_count", "_uses")
+    __slots__ = ("_count", "_span_s", "_uses")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, span_s: float = LIMIT_SPAN_S) -> None:
         self._count = count
+        self._span_s = span_s
         self._uses: list[float] = []
 
     def free_at(self) -> float:
         """From when on it may be used."""
-        return self._uses[0] + LIMIT_SPAN_S if len(self._uses) == self._count else float("-inf")
+        return self._uses[0] + self._span_s if len(self._uses) == self._count else float("-inf")
 
     def last(self) -> float:
         """When it was last used."""
@@ -94,20 +95,21 @@ class Transmitter:
 class Patience:
     """How often the frames of one port may have an effect: marker answers, lines in the log."""
 
-    __slots__ = ("_complained_at", "_untold", "markers")
+    __slots__ = ("_complaints", "markers")
 
     def __init__(self) -> None:
         self.markers = RateLimit(MARKERS_PER_S)
-        self._complained_at = float("-inf")
-        self._untold = 0
+        self._complaints: dict[str, tuple[float, int]] = {}
+        """By kind: when one was last logged, and how many were not since then."""
 
-    def complain(self, now: float) -> int | None:
-        """Whether a complaint may be logged now: how many there were since the last one that was, or None."""
-        if now < self._complained_at + COMPLAINT_INTERVAL_S:
-            self._untold += 1
+    def complain(self, kind: str, now: float) -> str | None:
+        """Whether a complaint of this kind may be logged now: what to say of those since the last one that was, or None."""
+        at, untold = self._complaints.get(kind, (float("-inf"), 0))
+        if now < at + COMPLAINT_INTERVAL_S:
+            self._complaints[kind] = at, untold + 1
             return None
-        untold, self._untold, self._complained_at = self._untold, 0, now
-        return untold
+        self._complaints[kind] = now, 0
+        return f"{untold} more since the last such line" if untold else ""
 
 
 @dataclass(slots=True)

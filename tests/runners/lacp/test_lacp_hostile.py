@@ -83,3 +83,27 @@ def test_one_port_costs_no_other(seed: int, policy: str) -> None:
             bench.hear(port)
         bench.wait(1.0)
     assert bench.enabled() == {3, 4}, "and port 4 is well again when it is left alone"
+
+
+@pytest.mark.parametrize(
+    "kind", ["two partners on one link", "our own LACPDUs from several ports", "a key for every LACPDU"]
+)
+def test_what_comes_in_with_every_lacpdu_is_not_logged_with_every_lacpdu(kind: str) -> None:
+    """A log that is full of one link has no room for the others."""
+    bench = Bench(FakePort(3), FakePort(4))
+    before = len(bench.notes)
+    for n in range(300):
+        match kind:
+            case "two partners on one link":
+                bench.hear(3, mac=bytes((2, 0xCC, 0, 0, 0, n % 2)))
+            case "our own LACPDUs from several ports":
+                bench.hear(3, mac=bench.view.mac, number=n % 3 + 5)
+            case _:
+                bench.hear(3, key=n)
+        bench.wait(0.1)
+    assert len(bench.notes) - before <= 20, bench.notes[-10:]
+    bench.wait(61.0)
+    for _ in range(4):
+        bench.hear(3, key=77)
+        bench.wait(1.0)
+    assert any("Selected aggregator" in note and "key 77)" in note for note in bench.notes[-5:]), bench.notes[-5:]
