@@ -64,9 +64,15 @@ def a(standing: Wire) -> Wire:
     return standing
 
 
+def counters(number: int = 1) -> dict[str, Any]:
+    """What port number N has counted."""
+    found: dict[str, Any] = port_state(number)["details"]["counters"]
+    return found
+
+
 def bad(number: int = 1) -> dict[str, int]:
     """Frames of no use so far, by reason."""
-    found: dict[str, int] = port_state(number)["details"]["counters"]["bad"]
+    found: dict[str, int] = counters(number)["bad"]
     return found
 
 
@@ -102,6 +108,25 @@ def test_t02_bad_frames_are_ignored_and_counted(a: Wire) -> None:
     grown = {reason: now[reason] - before.get(reason, 0) for reason in now if now[reason] != before.get(reason, 0)}
     assert grown == {"too_short": 3, "tlv_length": 3, "wrong_destination": 2, "subtype": 1}
     assert port_state(1)["state"] in ("expired", "defaulted")
+
+
+def test_a_slow_frame_in_a_vlan_is_refused_and_counted_and_one_with_a_priority_alone_is_heard(a: Wire) -> None:
+    peer = a.peers[1]
+    peer.every_s = None
+    a.run(1.0, lambda: peer.heard)
+    good, before = peer.frame(peer.pdu()), bad().get("tagged", 0)
+    received = counters()["lacpdus_received"]
+
+    def say(tci: int) -> None:
+        peer.ear.say(good[:12] + b"\x81\x00" + tci.to_bytes(2, "big") + good[12:])
+
+    say(0x0005)
+    say(0xE005)
+    wait_for(lambda: bad().get("tagged", 0) == before + 2, 10.0, f"counted, of {before}: {counters()}")
+    assert counters()["lacpdus_received"] == received
+    say(0xE000)
+    wait_for(lambda: counters()["lacpdus_received"] == received + 1, 10.0, f"heard: {counters()}")
+    assert bad()["tagged"] == before + 2
 
 
 @pytest.mark.parametrize(

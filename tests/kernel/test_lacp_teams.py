@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 
 import pytest
-from lab_kit import PYTEAMD, bench, run
+from lab_kit import PYTEAMD, bench, dump, run
 from lacp_kit import (
     COLLECTING,
     DISTRIBUTING,
@@ -25,11 +26,15 @@ from lacp_kit import (
     wire,
     worst_second,
 )
-from wire_kit import Announcements, Tap
+from wire_kit import Tap
+
+from pyteamd.core.trace import entry
+from pyteamd.model.desired import SetCarrier, SetOption
 
 pytestmark = pytest.mark.kernel
 
-QUICK_S = 0.1
+SERVES = ("enabled", "tx_enabled")
+"""The option that switches sending, without and with the other."""
 
 
 def test_t04_two_passive_ends_are_silent_until_one_speaks() -> None:
@@ -74,32 +79,46 @@ def test_t23_port_numbers_are_unique_and_not_zero_whatever_the_ifindex() -> None
             assert 0 not in numbers
 
 
-def test_t28_carrier_follows_min_ports_within_a_tenth_of_a_second() -> None:
-    with bench(3) as on, Announcements(on.host) as said, team(on, config(3, min_ports=2)), wire(on, 3) as a:
+def carrier_steps() -> list[tuple[bool, dict[int, bool]]]:
+    """Each step in which the daemon set the carrier: to what, and what it wrote about ports in the same step, by ifindex."""
+    lines: list[str] = []
+    start: int | None = 0
+    while start is not None:
+        piece = json.loads(dump("Trace", "team0", str(start)))
+        lines += piece["lines"]
+        start = piece["next"]
+    found = []
+    for line in lines[1:]:
+        writes = entry(json.loads(line), 0.0).writes
+        ports = {one.key.port: one.value for one in writes if isinstance(one, SetOption) and one.key.name in SERVES}
+        found += [(one.up, ports) for one in writes if isinstance(one, SetCarrier)]
+    return found
 
-        def second(since: float) -> float:
-            """When the second port came into service."""
-            return [at for at, _, enabled in said.enabled() if enabled and at > since][1]
 
-        assert on.on_host("cat /sys/class/net/team0/carrier").out.strip() == "0"
-        began = time.monotonic()
-        a.run(6.0, lambda: said.carrier(True))
-        assert abs(said.carrier(True) - second(began)) < QUICK_S
-        a.await_service(1, 2, 3)
+def test_t28_carrier_follows_min_ports_in_the_same_step() -> None:
+    """No time passes in a step of the daemon; how soon the kernel does what it is told is the machine's affair."""
+    with bench(3) as on, team(on, config(3, min_ports=2)), wire(on, 3) as a:
+
+        def carrier() -> str:
+            return on.on_host("cat /sys/class/net/team0/carrier").out.strip()
+
+        ports = {number: int(on.on_host(f"cat /sys/class/net/em{number}/ifindex").out) for number in (1, 2, 3)}
+        assert carrier() == "0"
+        a.await_service(1, 2, 3, timeout_s=20.0)
+        a.run(10.0, lambda: carrier() == "1")
+        up, served = carrier_steps()[-1]
+        assert (carrier(), up, sum(served.values()) >= 1) == ("1", True, True), carrier_steps()
+        before = len(carrier_steps())
         a.links.up("p1", False)
-        a.await_service(2, 3)
-        a.run(0.3)
-        assert said.carrier(True), "two are enough"
-        cut = time.monotonic()
+        a.await_service(2, 3, timeout_s=20.0)
+        assert (carrier(), len(carrier_steps())) == ("1", before), "two are enough"
         a.links.up("p2", False)
-        a.run(2.0, lambda: said.carrier(False))
-        assert said.carrier(False) - cut < QUICK_S
+        a.run(10.0, lambda: carrier() == "0")
+        assert carrier_steps()[before:] == [(False, {ports[2]: False})]
         assert serving() == {3}
-        said.forget()
         a.links.up("p2", True)
-        a.run(6.0, lambda: said.carrier(True))
-        [(added, _, _)] = said.enabled()
-        assert abs(said.carrier(True) - added) < QUICK_S
+        a.run(20.0, lambda: carrier() == "1")
+        assert carrier_steps()[before + 1 :] == [(True, {ports[2]: True})]
         assert serving() == {2, 3}
 
 
