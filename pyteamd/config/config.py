@@ -20,7 +20,7 @@ from pyteamd.schema.option import INT_MAX, INT_MIN, OnBad, option
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
 from pyteamd.schema.slips import foreign
 from pyteamd.schema.text import read, read_object
-from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text
+from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text, name_of_link
 
 if TYPE_CHECKING:
     from pyteamd.linkwatch.base import Watcher
@@ -296,14 +296,18 @@ class Config:
             self.runner_class = runner_class
             self._read_runner(problems)
             for name in self.port_names():
-                _check_name(name, problems)
+                _check_name(name, self.team.device, problems)
                 self._port(name, shared, problems)
         return problems
 
     def _choose_runner(self, problems: Problems) -> type[Runner] | None:
         section = self.tree.setdefault("runner", {})
         if type(section) is not dict:
-            hint = f'write {{"name": "{section}"}}' if type(section) is str and section in self._runners else ""
+            hint = (
+                f'write {{"name": "{section}"}}'
+                if type(section) is str and section in self._runners
+                else unspaced(section)
+            )
             message = f"must be an object, not {described(section)}"
             problems.append(Problem(Severity.START, ("runner",), message, hint=hint))
             return None
@@ -398,7 +402,7 @@ class Config:
     def _watcher(self, entry: Any, at: Path, problems: Problems) -> Watched | None:
         allowed = ", ".join(self._watchers)
         if type(entry) is not dict:
-            hint = f'write {{"name": "{entry}"}}' if type(entry) is str and entry in self._watchers else ""
+            hint = f'write {{"name": "{entry}"}}' if type(entry) is str and entry in self._watchers else unspaced(entry)
             problems.append(Problem(Severity.PORT, at, f"must be an object, not {described(entry)}", hint=hint))
             return None
         name = entry.get("name", ABSENT)
@@ -430,8 +434,15 @@ def damping_of(config: PortConfig) -> tuple[Watched, ...]:
     return ((Damping, DampingConfig(*penalties, longest)),)
 
 
-def _check_name(name: str, problems: Problems) -> None:
+def unspaced(value: Any) -> str:
+    """What makes a string of a line of YAML that was to be a key and its value."""
+    return "a blank is missing behind the colon" if type(value) is str and value.startswith("name:") else ""
+
+
+def _check_name(name: str, device: str | None, problems: Problems) -> None:
     try:
-        interface_name(name)
+        name_of_link(name)
     except ValueError as error:
         problems.append(Problem(Severity.TOLERATED, ("ports", name), f"{quoted(name)} {error}"))
+    if name == device:
+        problems.append(Problem(Severity.TOLERATED, ("ports", name), "is the team itself, which cannot be a port"))

@@ -20,7 +20,7 @@ from pyteamd.kernel.sockets import GENERIC, ROUTE, NetlinkError, RequestSocket
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
-from pyteamd.model.limits import NAME_MAX
+from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
@@ -63,9 +63,7 @@ class Requests:
     def find_link(self, name: str) -> LinkSeen | None:
         """The link of that name now, an alternative name or its own, or None."""
         for octets in spellings(name):
-            if 0 < len(octets) <= rtnl.MAX_ALTNAME and (
-                found := self._link(rtnl.find_link(octets), f"find link {name}")
-            ):
+            if 0 < len(octets) <= ALTNAME_MAX and (found := self._link(rtnl.find_link(octets), f"find link {name}")):
                 return found
         return None
 

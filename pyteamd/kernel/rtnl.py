@@ -36,8 +36,6 @@ GETLINK: Final = 18
 GROUP_LINK: Final = 1
 """RTNLGRP_LINK."""
 
-MAX_ALTNAME: Final = 127
-"""Octets of an alternative name (ALTIFNAMSIZ less the terminator)."""
 
 PAIRED: Final = ("netkit", "veth")
 """Kinds whose IFLA_LINK is the other end of the pair."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from pyteamd.model.limits import NAME_MAX, SOCKET_PATH_MAX
+from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX, SOCKET_PATH_MAX
 from pyteamd.wire.ethernet import parse_mac
 
 MAC_PATTERN = r"^\s*(0[xX])?[0-9a-fA-F]{1,2}\s*(:\s*(0[xX])?[0-9a-fA-F]{1,2}\s*){5}$"
@@ -30,6 +30,17 @@ def interface_name(text: str) -> str:
         raise ValueError('is no interface name: blanks, "/" and ":" are not allowed in one')
     if "%" in text:
         raise ValueError('is no interface name: for the kernel "%" stands for a number that it chooses')
+    return text
+
+
+def name_of_link(text: str) -> str:
+    """A name that some network interface may have, its own or an alternative one, for which the kernel has fewer rules."""
+    if not text:
+        raise ValueError("is no interface name")
+    if len(text.encode("utf-8", "surrogatepass")) > ALTNAME_MAX:
+        raise ValueError(f"is longer than {ALTNAME_MAX} octets, no interface can have that name")
+    if text in (".", "..") or any(char == "/" or char.isspace() for char in text):
+        raise ValueError('is no interface name: blanks and "/" are not allowed in one')
     return text
 
 

@@ -168,12 +168,13 @@ async def test_config_apply_says_what_a_new_port_waits_for(lab: Lab) -> None:
 
 
 async def test_config_apply_knows_a_port_by_each_of_its_names(lab: Lab) -> None:
-    lab.kernel.set_altnames(lab.link("eth1").ifindex, "enp3s0")
+    long = "enp3s0f0np0:" + "x" * 100
+    lab.kernel.set_altnames(lab.link("eth1").ifindex, long)
     daemon = await lab.start()
-    config = json.dumps({**ACTIVE_BACKUP, "ports": {"enp3s0": {"prio": 6}, "eth2": {}}})
+    config = json.dumps({**ACTIVE_BACKUP, "ports": {long: {"prio": 6}, "eth2": {}}})
     report = json.loads(await daemon.call("ConfigApply", config, "apply"))
     assert [change["text"] for change in report["changes"]] == [
-        "ports.enp3s0: another name of eth1, which stays (no interruption)",
+        f"ports.{long}: another name of eth1, which stays (no interruption)",
         "ports.eth1.prio: 0 -> 6 (no interruption)",
     ]
     assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]

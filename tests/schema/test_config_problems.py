@@ -84,8 +84,25 @@ def test_a_bad_device_name_counts_only_when_it_is_used() -> None:
 def test_a_port_no_interface_can_be_is_told() -> None:
     assert told('{"ports": {"this is no port": {}}}') == [
         'f:1:12: ports["this is no port"]: "this is no port" is no interface name: '
-        'blanks, "/" and ":" are not allowed in one'
+        'blanks and "/" are not allowed in one'
     ]
+
+
+@pytest.mark.parametrize("name", ["x" * 127, "pci-0000:00:1f.6", "wan-é", "100%"])
+def test_a_port_may_have_any_name_that_a_link_can_have(name: str) -> None:
+    assert told(json.dumps({"ports": {name: {}}})) == []
+    assert told(json.dumps({"ports": {"x" + "x" * 127: {}}}))[0].endswith(
+        "is longer than 127 octets, no interface can have that name"
+    )
+
+
+def test_the_team_is_no_port_of_its_own() -> None:
+    assert told('{"ports": {"team0": {}}}') == ["f:1:12: ports.team0: is the team itself, which cannot be a port"]
+
+
+def test_a_blank_that_is_missing_behind_a_colon() -> None:
+    (line,) = told('{"runner": "name:activebackup"}')
+    assert line.endswith("(a blank is missing behind the colon)")
 
 
 def test_what_blocks_the_defaults_of_a_runner_stops_the_daemon() -> None:
