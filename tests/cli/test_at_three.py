@@ -142,6 +142,12 @@ def usable() -> bool:
     return Path(PYTHON).exists() and subprocess.run(words, check=False).returncode == 0
 
 
+def importable() -> bool:
+    """Whether it has what a daemon needs."""
+    words = [PYTHON, "-c", "import trio, pyroute2, yaml"]
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("setpriv") or not usable(), reason="no root, setpriv or Python"
@@ -173,6 +179,12 @@ def test_who_may_not_ask_is_told_who_may(environment: dict[str, str], tmp_path: 
             ]
             line = [*command, START.format(program="pyteamdctl"), *words]
             found[words[-1]] = subprocess.run(line, env=nobody, capture_output=True, text=True, timeout=30, check=False)
+        if importable():  # a daemon needs trio, and the system may have none
+            words = ["-t", TEAM, "-c", "{}", "-p", str(place / "team0.pid")]
+            line = [*command, START.format(program="pyteamd"), *words]
+            started = subprocess.run(line, env=nobody, capture_output=True, text=True, timeout=30, check=False)
+            assert started.returncode == 1, started
+            assert "a daemon is started by root; try it with sudo" in started.stderr, started
         for ended in found.values():
             assert ended.returncode == 1, ended
             assert ended.stderr.splitlines()[-1] == "only root may ask a team's daemon; try it with sudo", ended

@@ -135,6 +135,9 @@ def test_small_commands_need_no_event_loop(line: str, place: Path) -> None:
 def test_the_run_directory_comes_first(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["teamd", "-h"], f"{place}/no/run/") == 1
     assert capfd.readouterr().err == f'Failed to create directory "{place}/no/run/": No such file or directory\n'
+    assert main(["pyteamd", "-v"], f"{place}/no/run/") == 0, "who only asks needs none"
+    assert main(["pyteamd", "-k", "-t", "team0"], f"{place}/no/run/") == 1
+    assert "Failed to create directory" in capfd.readouterr().err
     assert main(["teamd", "-v"], f"{place}/run/") == 0
     assert (place / "run").is_dir()
     assert main(["teamd", "-v"], f"{place}/run/") == 0

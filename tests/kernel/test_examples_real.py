@@ -49,7 +49,12 @@ for file in sys.argv[1:]:
 
 def started(files: list[Path]) -> list[tuple[int, dict[str, Any]]]:
     """Status of the start, and the state that C teamdctl is told, of a daemon for each file."""
+    named = {name for path in files for name in re.findall(r"\be(?:m|th)\d\b", path.read_text())}
     with bench() as made:
+        must(
+            "; ".join(f"ip link add {name} type dummy" for name in sorted(named - {*made.ports})) or ":",
+            namespace=made.host,
+        )
         words = [sys.executable, "-B", "-c", STARTER, *map(str, files)]
         return [json.loads(line) for line in must(shlex.join(words), namespace=made.host).splitlines()]
 

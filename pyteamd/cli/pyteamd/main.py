@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.commands import SUBCOMMANDS, command
-from pyteamd.cli.pyteamd.options import Command, Options, UsageError, parse, usage
+from pyteamd.cli.pyteamd.options import AS_ROOT, Command, Options, UsageError, parse, usage
 from pyteamd.daemon import realtime
 from pyteamd.daemon.process import EXIT_CONFIG, EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
 
@@ -54,16 +54,21 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         from pyteamd.cli.complete import tell
 
         return tell(program, argv[1:], sys.stdout)
+    own = program != "teamd"
     try:
-        make_run_dir(run_dir)
+        if not own:
+            make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)
+        if own and options.command not in (Command.HELP, Command.VERSION):
+            make_run_dir(run_dir)
     except UsageError as error:
-        no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and program != "teamd"
+        no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and own
         if no_command:
             return complain(no_such_command(program, argv[1]))
-        return complain(f"{error}\n{program} -h lists the options" if program != "teamd" else str(error))
+        return complain(f"{error}\n{program} -h lists the options" if own else str(error))
     except OSError as error:
-        return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}')
+        hint = f"\n{AS_ROOT}" if own and isinstance(error, PermissionError) else ""
+        return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}{hint}')
     match options.command:
         case Command.HELP:
             print(help_text(program))

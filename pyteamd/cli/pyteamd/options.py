@@ -103,6 +103,8 @@ def _refuse(text: str) -> Callable[[Options, str], None]:
     return effect
 
 
+AS_ROOT = "a daemon is started by root; try it with sudo"
+
 FLAGS = (
     Flag("h", "help", "", "Show this text", _set("command", Command.HELP)),
     Flag("d", "daemonize", "", "Go to the background once everything is in place", _set("daemonize", True)),

@@ -11,7 +11,7 @@ import trio
 
 import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
-from pyteamd.cli.pyteamd.options import Options
+from pyteamd.cli.pyteamd.options import AS_ROOT, Options
 from pyteamd.config.config import Config
 from pyteamd.daemon import privileges
 from pyteamd.daemon.log import choose_output, fields_of, open_log
@@ -45,6 +45,8 @@ def launch(options: Options, config: Config, device: str, pid_path: str, backgro
         if isinstance(error, FileExistsError) or "NOTIFY_SOCKET" not in os.environ:
             log.error("open(%s): %s", pid_path, reason)
             log.error("Could not create PID file.")
+            if isinstance(error, PermissionError) and options.program != "teamd":
+                log.error("%s", AS_ROOT)
             return failed(error.errno or 0, log, background)
         log.warning("open(%s): %s; the service manager knows us without it.", pid_path, reason)
     with ExitStack() as stack:
