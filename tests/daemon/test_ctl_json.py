@@ -56,6 +56,7 @@ def test_schemas_are_schemas_and_every_verb_has_one() -> None:
         assert name in SCHEMAS or name in SILENT, name
 
 
+@pytest.mark.slow
 async def test_every_answer_is_as_promised(lab: Lab) -> None:
     await lab.start(lab.plan(LOADBALANCE))
     await quiet()

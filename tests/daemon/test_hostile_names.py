@@ -79,11 +79,8 @@ async def say(*words: str, out: io.StringIO) -> str:
     return out.getvalue() + err.getvalue()
 
 
-@pytest.mark.parametrize(
-    "runner",
-    [pytest.param(runner, marks=pytest.mark.slow if number else ()) for number, runner in enumerate(RUNNERS)],
-    ids=lambda runner: str(runner["name"]),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: str(runner["name"]))
 async def test_no_verb_shows_a_name_as_it_is(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: dict[str, Any]
 ) -> None:

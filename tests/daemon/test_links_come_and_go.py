@@ -73,6 +73,7 @@ def test_whatever_comes_and_goes_in_batches_of_any_size(seed: int) -> None:
     assert not free & {link.name for link in alone.pump.team.facts.links.values() if not link.master}
 
 
+@pytest.mark.slow
 def test_links_of_a_moment_cost_no_memory_and_no_time() -> None:
     alone = Alone()
     alone.pump.trace = Trace({}, size=100)

@@ -28,6 +28,7 @@ from pyteamd.runners.lacp.runner import Lacp
 BIG = "ports:\n" + "".join(f"  eth{number}: {{prio: {number}}}\n" for number in range(2000))
 
 
+@pytest.mark.slow
 async def test_the_loop_runs_while_a_big_configuration_is_read(lab: Lab) -> None:
     daemon = await lab.start()
     longest = began = trio.current_time()

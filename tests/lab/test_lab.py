@@ -227,6 +227,7 @@ def sham(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{program.parent}:{os.environ['PATH']}", "LAB_CACHE": str(tmp_path / "cache")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(worlds.missing("uml")), reason="the rest of what user-mode Linux needs is not installed")
 def test_a_world_that_does_not_boot_is_not_ready(sham: dict[str, str], tmp_path: Path) -> None:
     """It is told with cause, remedy and the place of the call trace, and not tried again while the kernel is the same."""

@@ -63,6 +63,7 @@ def test_every_label_of_the_dashboard_exists() -> None:
         assert word in labels
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path(PROMTOOL).exists(), reason="no promtool (Debian: prometheus)")
 def test_the_rules_alert_when_they_should_and_only_then() -> None:
     for words in (["check", "rules", "pyteamd.rules.yml"], ["test", "rules", "pyteamd.rules.test.yml"]):
