@@ -16,7 +16,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worlds
-from stories import ROOT, boot, ends_well, needs
+from debs import made_debs
+from stories import boot, ends_well, needs
 
 OLDER = "1.0.0~alpha1-1"
 STORIES = ["deb_story.py installed", "nm_story.py", "unit_story.py verify compat native networkd ifupdown"]
@@ -45,11 +46,9 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     world: str = request.param
     needs(world)
     out = tmp_path_factory.mktemp(world)
-    subprocess.run(["make", "-s", "deb"], cwd=ROOT, capture_output=True, check=True)
     for name in ("old", "new"):
         (out / name).mkdir()
-    for deb in (ROOT / "build/deb").glob("*.deb"):
-        shutil.copy(deb, out / "new")
+    for deb in made_debs(out / "new"):
         older(deb, out / "old")
     tell = "tell() { /usr/bin/python3 -B tests/lab/systemd/$* >\"$LAB_OUT/$(echo $* | tr ' ' -).log\" 2>&1; }"
     boot(world, out, " && ".join([tell, *(f"tell {story}" for story in STORIES)]))

@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worlds
+from debs import made_debs
 from stories import ROOT, only_in_long
 
 pytestmark = [
@@ -27,7 +28,7 @@ STORY = """set -e
 mount -t tmpfs tmpfs "$2" && mkdir "$2/upper" "$2/work" "$2/tree" && cd /
 mount -t overlay overlay "$2/tree" -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work"
 mount -t proc proc "$2/tree/proc"
-cp -r "$3"/build/deb/*.deb "$3/tests/kit" "$2/tree/tmp/"
+cp -r "$4"/*.deb "$3/tests/kit" "$2/tree/tmp/"
 root=$2/tree
 inside() {
     chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 sh -ec "$1"
@@ -43,23 +44,24 @@ inside 'apt-get -qq -y purge pyteamd pyteamd-teamd' >&2
 ours | diff "$2/before" -
 echo "nothing is left"
 """
-"""$1: the tree, $2: an empty directory, $3: the repository."""
+"""$1: the tree, $2: an empty directory, $3: the repository, $4: where the packages are."""
 
 
 @pytest.fixture(scope="module")
-def _packages() -> None:
-    """The packages of this tree, in build/deb."""
-    subprocess.run(["make", "-s", "deb"], cwd=ROOT, check=True, capture_output=True)
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the packages of this tree."""
+    place = tmp_path_factory.mktemp("debs")
+    made_debs(place)
+    return place
 
 
 @pytest.mark.parametrize("world", worlds.WHOLE)
-@pytest.mark.usefixtures("_packages")
-def test_installed_run_and_purged(world: str, tmp_path: Path) -> None:
+def test_installed_run_and_purged(world: str, packages: Path, tmp_path: Path) -> None:
     only_in_long(world)
     tree = worlds.tree_dir(world)
     if not (tree / ".setup").exists():
         pytest.skip(f"no tree: tests/lab/setup.sh nm{worlds.suite_of(world)}")
-    words = ["unshare", "-m", "sh", "-c", STORY, "story", str(tree), str(tmp_path), str(ROOT)]
+    words = ["unshare", "-m", "sh", "-c", STORY, "story", str(tree), str(tmp_path), str(ROOT), str(packages)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from debs import made_debs
 
 from pyteamd import __version__
 
@@ -48,12 +49,11 @@ def test_one_version_everywhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def debs() -> dict[str, Path]:
-    """Name → package, made now."""
+def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name → package."""
     if not shutil.which("dh_python3") or not shutil.which("lintian"):
         pytest.skip("no debhelper, dh-python or lintian: tests/lab/setup.sh package")
-    said("make", "-s", "deb")
-    return {path.name.partition("_")[0]: path for path in (ROOT / "build/deb").glob("*.deb")}
+    return {path.name.partition("_")[0]: path for path in made_debs(tmp_path_factory.mktemp("debs"))}
 
 
 @pytest.fixture(scope="module")
