@@ -7,6 +7,7 @@ whether a name is known, or for all the names, imports nothing.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
@@ -21,7 +22,9 @@ class Registry(Mapping[str, type[T]]):
 
     def __getitem__(self, name: str) -> type[T]:
         module, _, cls = self.places[name].partition(":")
-        found: type[T] = getattr(importlib.import_module(module), cls)
+        found: type[T] = getattr(
+            importlib.import_module(module), sys.intern(cls)
+        )  # each new string would stay in the interpreter's cache
         return found
 
     def __contains__(self, name: object) -> bool:
