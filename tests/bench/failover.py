@@ -38,6 +38,8 @@ CONFIG: dict[str, Any] = {
 }
 PING = {"name": "arp_ping", "interval": 100, "missed_max": 3, "source_host": "192.0.2.1", "target_host": TARGET}
 WARM_UP_CUTS = 2
+AFTER_START_S = 9.0
+"""A daemon runs for weeks: what it does in the seconds after a start, which is importing, is not in every figure."""
 PATIENCE_S = 20.0
 STORM = "import sys; sys.path.insert(0, 'tests/bench'); import failover; failover.storm()"
 STORM_PAUSE_S = 0.01
@@ -124,22 +126,32 @@ class Bed:
         self.watch.settle(self.quiet_s)
         self.watch.active = 0
         daemon = Running(candidate, CONFIG | self.setting.changes)
-        wanted = len(PORTS) if self.setting.spreads and not bare(candidate) else 1
-        ip(f"link set {DEVICE} up")
-        ip(f"address add 192.0.2.1/24 dev {DEVICE}")
-        prober = Prober(DEVICE, PORTS, self.cutter)
-        while len({*prober.ways().values()}) < wanted:
-            if time.monotonic() > daemon.began_s + PATIENCE_S:
-                raise BenchError(f"{candidate.name}: frames leave by {set(prober.ways().values())}")
+        try:
+            prober = self._flowing(candidate, daemon.began_s)
+        except BenchError:
+            daemon.stop(self.route)
+            raise
         in_service_ms = (time.monotonic() - daemon.began_s) * 1e3
         time.sleep(1.0)  # addresses of IPv6 are looked for, and the like
-        self.watch.settle(self.quiet_s)
         spent_ms = daemon.parents_cpu_ms + daemon.cpu_ms()
+        time.sleep(AFTER_START_S)
+        self.watch.settle(self.quiet_s)
         return (
             daemon,
             prober,
             {"start_ms": daemon.returned_ms, "in_service_ms": in_service_ms, "start_cpu_ms": spent_ms},
         )
+
+    def _flowing(self, candidate: Candidate, began_s: float) -> Prober:
+        """The device up and with an address, and frames leaving by it."""
+        wanted = len(PORTS) if self.setting.spreads and not bare(candidate) else 1
+        ip(f"link set {DEVICE} up")
+        ip(f"address add 192.0.2.1/24 dev {DEVICE}")
+        prober = Prober(DEVICE, PORTS, self.cutter)
+        while len({*prober.ways().values()}) < wanted:
+            if time.monotonic() > began_s + PATIENCE_S:
+                raise BenchError(f"{candidate.name}: frames leave by {set(prober.ways().values())}")
+        return prober
 
     def probe(self, candidate: Candidate, prober: Prober, number: int) -> dict[str, float]:
         """Cut the port that a flow leaves by, put everything back; the gaps in ms."""

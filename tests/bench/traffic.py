@@ -23,6 +23,7 @@ from probe import Cutter
 
 ETHERTYPE = 0x88B5
 """For local experiments."""
+OURS = ETHERTYPE.to_bytes(2, "big")
 INTERVAL_NS = 200_000
 BEFORE = 10
 """Frames each way before the cut."""
@@ -45,21 +46,23 @@ def packet_socket(name: str, hears: bool) -> socket.socket:
     if hears:
         made.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-    made.bind((name, ETHERTYPE if hears else 0))
+    made.bind((name, ETH_P_ALL if hears else 0))  # a bridge takes its ports' frames before those who ask for one type
     made.setblocking(False)
     return made
 
 
 def numbers(heard: socket.socket) -> list[int]:
-    """Numbers of the frames that have arrived, in order."""
+    """Numbers of the frames of ours that have arrived, in order."""
     found = []
     while True:
         try:
-            found.append(NUMBER.unpack_from(heard.recv(64), HEADER)[0])
+            frame = heard.recv(64)
         except BlockingIOError:
             return found
         except OSError:
             continue  # the device went down, which is told once
+        if frame[HEADER - 2 : HEADER] == OURS:
+            found.append(NUMBER.unpack_from(frame, HEADER)[0])
 
 
 class Prober:
@@ -146,10 +149,10 @@ class Prober:
         return sent_ns, out, into
 
     def _frame(self, flow: int, number: int) -> bytes:
-        return GROUP + bytes([flow]) + self._mac + ETHERTYPE.to_bytes(2, "big") + NUMBER.pack(number) + bytes(42)
+        return GROUP + bytes([flow]) + self._mac + OURS + NUMBER.pack(number) + bytes(42)
 
     def _inward(self, port: str) -> bytes:
-        return self._mac + b"\x02\0\0\0\0\x77" + ETHERTYPE.to_bytes(2, "big") + NUMBER.pack(0) + bytes(42)
+        return self._mac + b"\x02\0\0\0\0\x77" + OURS + NUMBER.pack(0) + bytes(42)
 
     def _send(self, where: socket.socket, frame: bytes) -> None:
         with contextlib.suppress(OSError):
