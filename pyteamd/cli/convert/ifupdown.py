@@ -115,9 +115,9 @@ def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Set
         rest = rest.strip()
         if word == "iface":
             kind, _, template = rest.partition(" inherits ")
-            name, *method = kind.split()
-            if not name:
+            if not kind.split():
                 raise ConvertError(f"{file}:{number}: iface without a name")
+            name, *method = kind.split()
             inside = _inherited(found, template, f"{file}:{number}") if template else {}
             templates.add(template)
             found.append((f"{file}: iface {rest}", name, inside))
