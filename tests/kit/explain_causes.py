@@ -118,6 +118,27 @@ def under_a_macvlan() -> Told:
     return stacked("eth3", "mv0", "macvlan", "eth3")
 
 
+@at("eth3")
+def under_macsec() -> Told:
+    return stacked("eth3", "ms0", "macsec", "eth3")
+
+
+@at("iv0")
+def of_a_kind_for_no_team() -> Told:
+    return stacked("eth3", "iv0", "ipvlan", "iv0")
+
+
+@at("br0.5")
+def on_the_owner_of_the_team() -> Told:
+    made = told(backup(**{"eth1": {}, "br0.5": {}}))
+    kernel = made.world.kernel
+    bridge = kernel.add_other("br0", "bridge")
+    kernel.set_master(made.team.view.ifindex, bridge.ifindex)
+    kernel.add_other("br0.5", "vlan", bridge.ifindex)
+    made.world.settle()
+    return made
+
+
 @at("team0.5")
 def on_the_team_itself() -> Told:
     made = told(backup(**{"eth1": {}, "team0.5": {}}))
