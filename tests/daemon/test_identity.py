@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -285,6 +286,37 @@ async def test_what_is_nobodys_gives_way(lab: Lab, kind: str) -> None:
         assert pid_file.read(ours.path) == f"{os.getpid()}\n".encode()
     assert await daemon.stop() == 0
     assert "team0.sock" not in os.listdir(directory)
+    ours.remove()
+
+
+async def test_a_run_directory_that_is_gone_for_good_costs_no_port(lab: Lab) -> None:
+    """Nothing can be written any more: no pid file, no socket, no keepsake, no configuration on trial."""
+    directory = lab.directory / "run"
+    directory.mkdir()
+    ours = PidFile(f"{directory}/team0.pid")
+    ours.create()
+    lacp = {"runner": {"name": "lacp"}, "ports": {"eth1": {}, "eth2": {}}}
+    names = {"usock_path": f"{directory}/team0.sock", "pid_file": ours, "snapshot_stem": f"{directory}/team0"}
+    daemon = await lab.start(lab.plan(lacp, **names))
+    with await daemon.connect() as client:
+        shutil.rmtree(directory)
+        directory.write_text("")
+        await sleep(2 * NAMES_INTERVAL_S)
+        lab.cut("eth1")
+        await sleep(1)
+        text = json.dumps({**lacp, "ports": {"eth1": {}, "eth2": {"lacp_prio": 9}}})
+        await client.send(f"REQUEST\nConfigApply\n{text}\nconfirm 60\n".encode())
+        reply = await client.recv(10000)
+        assert b"what is in force cannot be kept for taking it back: Not a directory" in reply
+        await client.send(f"REQUEST\nConfigApply\n{text}\napply\n".encode())
+        assert b'"applied": true' in await client.recv(10000)
+    assert len([line for line in daemon.lines if "a restart will interrupt traffic" in line]) == 1
+    assert not daemon.ended.is_set()
+    directory.unlink()
+    directory.mkdir()
+    await sleep(NAMES_INTERVAL_S + 0.1)
+    assert {"team0.pid", "team0.sock"} <= set(os.listdir(directory))
+    assert await daemon.stop() == 0
     ours.remove()
 
 
