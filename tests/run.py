@@ -50,7 +50,7 @@ EXIT_NO_TESTS = 5
 MOST_PROCESSES = 4
 PARTS_EACH = {"kernel": 3, "kernel-2": 2}
 """Parts of these lanes for each process; of the others one."""
-BESIDE = ("nice", "-n", "10")
+BESIDE = ("nice", "-n", "4")
 """What needs no guest runs beside them, and leaves the processors to them."""
 TABLES = ("tests/durations.json", "build/durations.json")
 """Seconds of each test file by lane: as kept with the tests, and as measured here. Large ones are enough: the others count as SMALL_S."""

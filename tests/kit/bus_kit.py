@@ -142,7 +142,7 @@ def client(bus: PrivateBus) -> Any:
     return open_dbus_router(bus.address)
 
 
-async def until(condition: Callable[[], Awaitable[object]], timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[object]], timeout_s: float = 30) -> None:
     """Ask again and again until the answer is yes: another process cannot set an event of ours."""
     with trio.fail_after(timeout_s):
         while not await condition():  # noqa: ASYNC110

@@ -129,7 +129,7 @@ class Events:
         """The changed options so far; ends the monitor."""
         time.sleep(0.2)
         self._monitor.send_signal(signal.SIGINT)
-        out, _ = self._monitor.communicate(timeout=5)
+        out, _ = self._monitor.communicate(timeout=30)
         return [line.strip() for line in out.splitlines() if line.endswith(" changed")]
 
     def __exit__(self, *exc: object) -> None:

@@ -36,7 +36,7 @@ FRAMEWORK = re.compile(
 """Lines of the process, not of the team."""
 UNFINISHED = "unfinished"
 CALM_S = 0.08
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 QUIET_S = 3.0
 STUCK_S = 1.5
 ANSWERED_BY_A_NOTE = ("PortAddFail",)

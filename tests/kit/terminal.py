@@ -20,7 +20,7 @@ import pyte
 
 RESTORED, ALTERNATE = b"\x1b[?1049l", b"\x1b[?1049h"
 SHOWN, HIDDEN = b"\x1b[?25h", b"\x1b[?25l"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LEADER = str(Path(__file__).with_name("session_leader.py"))
 PYTEAMDCTL = (
     sys.executable,
