@@ -22,7 +22,7 @@ from pyteamd.schema.problems import ConfigError, Path, Problem, Severity
 YAML_ENDINGS = ("yaml", "yml")
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^\s{}\[\]:,"]++')
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]++')
 
 
 @dataclass(frozen=True, slots=True)
