@@ -63,6 +63,8 @@ def pattern(line: str) -> str:
     told = re.sub(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", "(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", told)
     told = re.sub(r"\d+(\\\.\d+)?(?=(\\ )(s|ms|steps|events|min)\b)|\d+(?=ms)|(?<=key\\ )\d+", "[0-9.]+", told)
     told = re.sub(r"^\\\+[0-9.\\]+", r"\\+[0-9.]+", told)
+    # A first choice waits for the carriers and for the speeds; which of the two is read last is the kernel's.
+    told = re.sub(r"\\\[(?:Carrier|Port)Seen\\\]", r"\\[(?:Carrier|Port)Seen\\]", told)
     return re.sub(r"(\\ )+", r"\\s+", told).replace("…", ".*")
 
 
