@@ -197,7 +197,7 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
 
 def waits_for_a_tree(part: Part) -> bool:
     """Whether it is told in a whole Debian, which the first run has to make."""
-    return any(Path(file).name in IN_WHOLE_DEBIANS for file in part.files)
+    return part.lane == "lab" and any(Path(file).name in IN_WHOLE_DEBIANS for file in part.files)
 
 
 def make_ready(outcomes: dict[str, Outcome], wait: list[Part], guests: deque[Part], plain: deque[Part]) -> None:

@@ -98,7 +98,7 @@ def test_what_needs_a_tree_comes_when_it_is_there(monkeypatch: pytest.MonkeyPatc
             Part("lab", "launcher", ["tests/lab/test_lab.py"]),
         ],
         "kernel": [Part("kernel", "first", []), Part("kernel", "last", [])],
-        "slow": [Part("slow", "seeds", [])],
+        "slow": [Part("slow", "seeds", ["tests/lab/test_systemd.py"])],
         "oldest": [Part("oldest", "old", [])],
     }
 
