@@ -21,6 +21,8 @@ BEFORE = 3000
 """So many until memory is measured: by then all is loaded that ever will be."""
 LINKS = 100_000
 AT_ONCE = 100
+GROUP = 7
+"""Deleted together: one by one the kernel waits for each."""
 LEFT_KB = 1024
 """What so many links may leave."""
 CUTS = 9
@@ -40,7 +42,8 @@ def pass_by(on: Bench, first: int, count: int) -> None:
             name = "eth9" if number % 50 == 0 else f"s{number}"
             base, kind = ("link em3 ", "macvlan") if number % 3 == 0 else ("", "dummy")
             change = [] if name == "eth9" else [f"link set {name} up" if number % 2 else f"link set {name} mtu 1400"]
-            lines += [f"link add {base}name {name} type {kind}", *change, f"link del {name}"]
+            lines += [f"link add {base}name {name} group {GROUP} type {kind}", *change]
+        lines += [f"link del group {GROUP}"]
         must("ip -batch - <<'END'\n" + "\n".join(lines) + "\nEND", namespace=on.host)
 
 
