@@ -39,7 +39,7 @@ def pass_by(on: Bench, first: int, count: int) -> None:
     for start in range(first, first + count, AT_ONCE):
         lines = []
         for number in range(start, start + AT_ONCE):
-            name = "eth9" if number % 50 == 0 else f"s{number}"
+            name = "eth9" if number % AT_ONCE == 0 else f"s{number}"
             base, kind = ("link em3 ", "macvlan") if number % 3 == 0 else ("", "dummy")
             change = [] if name == "eth9" else [f"link set {name} up" if number % 2 else f"link set {name} mtu 1400"]
             lines += [f"link add {base}name {name} group {GROUP} type {kind}", *change]
