@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, bench, dump, state, wait_for
+from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, bench, dump, must, state, wait_for
 from wire_kit import IFF_TUN, IFF_VNET_HDR, Tap, inside
 
 from pyteamd.daemon import link_counters
@@ -63,8 +63,9 @@ def test_what_the_drivers_count_is_told_and_nothing_is_done(tmp_path: Path) -> N
         told = lambda text: log.read_text().count(text)  # noqa: E731
         with_a_bridge(on, "vlan_filtering 1")
         tunnel = f"ip link add em3 type gretap local {HERE} remote {THERE} icsum"
-        assert on.on_host(f"ip link set lo up && ip link set tun9 up && {tunnel}").status == 0
-        assert on.pyteamdctl("team0 port add em3").status == 0
+        must(f"ip link set lo up && ip link set tun9 up && {tunnel}", namespace=on.host)
+        added = on.pyteamdctl("team0 port add em3")
+        assert added.status == 0, added
         wait_for(
             lambda: 'pyteamd_port_errors_total{team="team0",port="em3"} 0' in dump("Metrics"), SILENT_FOR_S, "a look"
         )
