@@ -222,9 +222,10 @@ def kernels_name_of(device: str) -> str:
     """The name that the kernel has for a device, and its daemon: what was typed may be an alternative one."""
     import socket
 
+    index = _index_of(device)
     try:
-        return socket.if_indextoname(_index_of(device))
-    except (OSError, OverflowError):
+        return socket.if_indextoname(index) if index > 0 else device
+    except OSError:
         return device
 
 
