@@ -255,8 +255,11 @@ setup_newest_python() { # the same
         return 0
     }
     rm -rf .venv-newest
+    # The pip of .venv may be older than this Python can run.
     if ! logged "$cache"/python-new/usr/bin/python3 -m venv --without-pip .venv-newest ||
-        ! pip_into .venv-newest $(bounds | sed 's/==.*//') build -e .; then
+        ! logged .venv/bin/python -m pip install -q --disable-pip-version-check --target "$work/pip" pip ||
+        ! logged .venv-newest/bin/python "$work/pip/pip" install -q --disable-pip-version-check \
+            $(bounds | sed 's/==.*//') build -e .; then
         say "newest: the libraries could not be installed; its tests are skipped"
         rm -rf .venv-newest
         return
