@@ -28,6 +28,8 @@ WARM = 0.2
 LOOK_ROUNDS = 20
 GROWTH_KB = 1024
 """What may be added in the second half; fragments of the allocator, no leak."""
+SPARE_THREADS = 2
+"""Those that read what may block are kept for ten idle seconds, and how many there are at once depends on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def test_nothing_grows() -> None:
     report(samples)
     first, last = samples[0], samples[-1]
     assert last.files <= first.files, "open files grow"
-    assert last.threads <= first.threads, "threads grow"
+    assert last.threads <= first.threads + SPARE_THREADS, "threads grow"
     half = samples[len(samples) // 2]
     assert last.rss_kb - half.rss_kb <= GROWTH_KB, "memory grows"
     assert pyteamd("-k", "-t", "team0").returncode == 0
