@@ -20,10 +20,11 @@ import io, json, shlex, sys
 from pyteamd.cli.pyteamnl.main import run
 for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
-    status = run("pyteamnl", shlex.split(line), out, err)
+    status = run("teamnl", shlex.split(line), out, err)
     print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
 """
-"""Many command lines in one process: starting Python is what takes long here. The tests below start it as users do."""
+"""Many command lines in one process: starting Python is what takes long here. The tests below start it as users do; this goes under the
+name that promises the words of C."""
 AB = '{"runner":{"name":"activebackup"},"ports":{"em1":{"prio":-7},"em2":{}}}'
 LB = '{"runner":{"name":"loadbalance","tx_hash":["eth"]},"ports":{"em1":{},"em2":{}}}'
 
@@ -75,7 +76,7 @@ def team(request: pytest.FixtureRequest) -> Bench:
 
 @pytest.fixture
 def ours(team: Bench) -> Iterator[Callable[[str], Result]]:
-    """Runs a command line of pyteamnl."""
+    """Runs a command line of ours as teamnl."""
     words = ["ip", "netns", "exec", team.host, sys.executable, "-B", "-c", SERVER]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdin is not None
