@@ -79,7 +79,7 @@ LANES = {
     "lab": "lab",
     "kernel": "kernel",
     "kernel-2": "kernel",
-    "slow": "slow and not kernel and not lab",  # last but the bounds: its parts fill the processors beside the last guest
+    "slow": "slow and not kernel and not lab",
     "oldest": "not slow and not kernel and not lab",
     "newest": "not slow and not kernel and not lab",
 }
@@ -386,7 +386,7 @@ def supervised(command: list[str], env: dict[str, str], report: Path) -> tuple[b
 
 
 def processes() -> int:
-    """How many parts run at the same time: one more than processors, since guests wait a quarter of their time."""
+    """How many parts run at the same time: one more than processors, since a guest waits half of its time."""
     return min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
 
 

@@ -103,7 +103,7 @@ def test_what_needs_a_tree_comes_when_it_is_there(monkeypatch: pytest.MonkeyPatc
     }
 
     def set_up(part: str) -> None:
-        assert made.wait(10), "a guest runs meanwhile"
+        assert made.wait(100), "a guest runs meanwhile"
 
     def run_part(part: Part, beside: tuple[str, ...] = ()) -> Outcome:
         assert beside == run.BESIDE

@@ -62,7 +62,7 @@ def call(
     command = [sys.executable, "-B", "-c", START.format(program=program), *words]
     settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **settings}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        command, stderr=subprocess.PIPE, env=environment, text=True, timeout=30, check=False, **settings
+        command, stderr=subprocess.PIPE, env=environment, text=True, timeout=100, check=False, **settings
     )
 
 
@@ -178,11 +178,13 @@ def test_who_may_not_ask_is_told_who_may(environment: dict[str, str], tmp_path: 
                 "-c",
             ]
             line = [*command, START.format(program="pyteamdctl"), *words]
-            found[words[-1]] = subprocess.run(line, env=nobody, capture_output=True, text=True, timeout=30, check=False)
+            found[words[-1]] = subprocess.run(
+                line, env=nobody, capture_output=True, text=True, timeout=100, check=False
+            )
         if importable():  # a daemon needs trio, and the system may have none
             words = ["-t", TEAM, "-c", "{}", "-p", str(place / "team0.pid")]
             line = [*command, START.format(program="pyteamd"), *words]
-            started = subprocess.run(line, env=nobody, capture_output=True, text=True, timeout=30, check=False)
+            started = subprocess.run(line, env=nobody, capture_output=True, text=True, timeout=100, check=False)
             assert started.returncode == 1, started
             assert "a daemon is started by root; try it with sudo" in started.stderr, started
         for ended in found.values():

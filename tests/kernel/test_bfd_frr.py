@@ -225,8 +225,8 @@ def switched_at(on: Bench) -> float:
 
 
 def test_a_killed_daemon_and_its_successor_are_no_flap() -> None:
-    """The successor speaks within the detection time of the peer: 8 x 1 s here, for the lab starts a program slowly."""
-    slow = {**WATCH, "interval": 1000, "multiplier": 8}
+    """The successor speaks within the detection time of the peer: 30 x 1 s here, for the lab starts a program slowly."""
+    slow = {**WATCH, "interval": 1000, "multiplier": 30}
     config = json.dumps({**CONFIG, "ports": {"em1": {"prio": 10, "link_watch": slow}, "em2": {}}})
     with bench() as on, frr(on, 1000) as there, daemon(PYTEAMD, on, config) as ours:
         up(on, there)

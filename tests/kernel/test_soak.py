@@ -72,7 +72,7 @@ def test_nothing_grows() -> None:
     began, operations, round_ = time.monotonic(), 0, 0
     samples: list[Sample] = []
     warm = not LONG
-    while (gone := time.monotonic() - began) < SECONDS:
+    while (gone := time.monotonic() - began) < SECONDS or not (LONG or samples):
         operations += work(round_)
         round_ += 1
         warm = warm or (round_ % LOOK_ROUNDS == 0 and fell_out_of_the_trace() > RING_ENTRIES)
@@ -85,7 +85,10 @@ def test_nothing_grows() -> None:
     assert last.files <= first.files, "open files grow"
     assert last.threads <= first.threads + SPARE_THREADS, "threads grow"
     half = samples[len(samples) // 2]
-    assert last.rss_kb - half.rss_kb <= GROWTH_KB, "memory grows"
+    if (
+        LONG
+    ):  # in the first seconds modules are still imported; blocks are counted in tests/daemon/test_nothing_grows.py
+        assert last.rss_kb - half.rss_kb <= GROWTH_KB, "memory grows"
     assert pyteamd("-k", "-t", "team0").returncode == 0
 
 

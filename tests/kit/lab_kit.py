@@ -254,7 +254,7 @@ class Bench:
             yield lines
         finally:
             process.terminate()
-            out, _ = process.communicate(timeout=10)
+            out, _ = process.communicate(timeout=60)
             lines += [line for line in out.splitlines() if line.strip()]
 
     def options(self, team: str = "team0") -> dict[str, str]:
@@ -289,7 +289,7 @@ def at_a_word(*lines: str) -> Iterator[Callable[[], float]]:
         yield run_all
     finally:
         for process, _ in waiting:
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
 
 
 @contextmanager
@@ -393,16 +393,21 @@ def catches_sigint(status: str) -> bool:
     return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1)
 
 
+MOST_UNREAD = 25
+"""Half a second of pings: who is away so long at the end is not merely late."""
+
+
 class Stream:
-    """A steady stream of pings through the team, and what came back. `ping` counts for itself; 20 ms apart."""
+    """A steady stream of pings through the team, and what came back; 20 ms apart."""
 
     def __init__(self, on: Bench, target: str, interval_s: float = 0.02) -> None:
-        words = ["ip", "netns", "exec", on.host, "ping", "-q", "-i", str(interval_s), "-W", "1", target]
+        words = ["ip", "netns", "exec", on.host, "ping", "-n", "-i", str(interval_s), "-W", "1", target]
         self._words = words
-        self.sent = self.received = 0
+        self.sent = self.received = self.lost = 0
 
     def __enter__(self) -> Stream:
-        self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE, text=True)
+        self._out = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(self._words, stdout=self._out, text=True)
         status = Path(f"/proc/{self._process.pid}/status")
         wait_for(lambda: catches_sigint(status.read_text()), 10.0, "ping counts")
         time.sleep(0.3)
@@ -411,12 +416,15 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         time.sleep(0.3)
         self._process.send_signal(signal.SIGINT)
-        out, _ = self._process.communicate(timeout=10)
+        self._process.wait(60)
+        with self._out:
+            self._out.seek(0)
+            out = self._out.read()
         found = re.search(r"(\d+) packets transmitted, (\d+) received", out)
         assert found, out
-        self.sent, self.received = int(found[1]), int(found[2])
-
-    @property
-    def lost(self) -> int:
-        """Echoes that did not come back. The last one may still be under way when ping is told to stop."""
-        return max(0, self.sent - self.received - 1)
+        came = {int(number) for number in re.findall(r"icmp_seq=(\d+) .*time=", out)}
+        self.sent, self.received = int(found[1]), len(came)
+        # Once told to stop, ping reads no more: what then waits in its socket did come back.
+        last = max(came, default=0)
+        unread = self.sent - last
+        self.lost = last - len(came) + (unread if unread > MOST_UNREAD else 0)

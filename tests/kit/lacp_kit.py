@@ -192,7 +192,7 @@ class Wire:
                     break
         return time.monotonic() - began
 
-    def await_service(self, *numbers: int, timeout_s: float = 6.0) -> float:
+    def await_service(self, *numbers: int, timeout_s: float = 20.0) -> float:
         """Until exactly these ports are in service."""
         took = self.run(timeout_s, lambda: serving() == set(numbers))
         assert serving() == set(numbers), state()["ports"]

