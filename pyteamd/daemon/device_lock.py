@@ -23,8 +23,6 @@ NAME: Final = "\0pyteamd/device/{}"
 LONGEST_DEATH_S: Final = 2.0
 """A daemon that was killed keeps its lock until the kernel has cleaned up, which a busy machine takes its time for."""
 LOOK_AGAIN_S: Final = 0.01
-ACCEPTS: Final = 0x10000
-"""Of a socket in /proc/net/unix: it listens."""
 CREDENTIALS: Final = struct.Struct("3i")
 """struct ucred: process, user, group."""
 
@@ -82,11 +80,11 @@ def holder(ifindex: int) -> int | None:
 
 
 def listening_at(name: str) -> int | None:
-    """Process number of root, or of us, that listens under this abstract name; None when /proc knows of none."""
-    sought = f" @{name[1:]}"
+    """Process number of root, or of us, that listens under this abstract name; None when the kernel tells of none."""
+    from pyteamd.kernel.unix_sockets import listening  # hardly ever
+
     with suppress(OSError):
-        rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines() if row.endswith(sought)]
-        sockets = {f"socket:[{row[6]}]" for row in rows if int(row[3], 16) & ACCEPTS}
+        sockets = {f"socket:[{inode}]" for inode in listening(name.encode())}
         return next(
             (int(pid) for pid in os.listdir("/proc") if pid.isdigit() and sockets and trusted(pid, sockets)), None
         )

@@ -200,8 +200,7 @@ def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) 
 def on_crash(last_words: Callable[[], int], log: logging.Logger) -> None:
     """From now on an uncaught exception is a crash: log it, call `last_words`, end with the exit code that it returns.
 
-    The interpreter itself would write to stderr, which a daemon does not have, and end with 1, after which systemd's unit would not
-    start us again.
+    The interpreter itself would write to stderr, which a daemon does not have, and end with 1, as after a start that failed.
     """
 
     def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes.util
 import sys
 from importlib.util import find_spec, module_from_spec
+from threading import RLock
 from typing import Any, Final
 
 UNUSED: Final = ("ssl", "hmac", "idna")
@@ -33,14 +34,23 @@ def put_off(name: str) -> None:
     if spec is None or spec.loader is None:
         return
     loader, module = spec.loader, module_from_spec(spec)
+    lock, begun = RLock(), [False]
 
     def find(attribute: str) -> Any:
         """Run the module at last."""
         if attribute.startswith("__"):
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
-        vars(module).pop("__getattr__", None)
-        loader.exec_module(module)
-        return getattr(module, attribute)
+        with lock:  # other threads wait; the module itself may ask while it runs
+            if not begun[0]:
+                begun[0] = True
+                try:
+                    loader.exec_module(module)
+                except BaseException:
+                    begun[0] = False
+                    raise
+            if attribute in vars(module):
+                return vars(module)[attribute]
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
 
     module.__getattr__ = find  # type: ignore[method-assign]
     sys.modules[name] = module

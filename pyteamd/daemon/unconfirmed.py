@@ -59,9 +59,10 @@ class Unconfirmed:
         self._set(self._before or before, self._clock() + seconds)
 
     def postpone(self, seconds: float) -> None:
-        """Try again later. The next daemon tries at once."""
-        self._until_s = self._clock() + seconds
-        self._tell()
+        """Try again later, if something waits. The next daemon tries at once."""
+        if self._before is not None:
+            self._until_s = self._clock() + seconds
+            self._tell()
 
     def end(self) -> None:
         """Nothing waits any more. A file that cannot be removed is told of: the next daemon would go by it."""

@@ -120,7 +120,8 @@ class Choice:
     def news(self, now: float) -> LagId | str | None:
         """What the log is to be told: the aggregate in use, IN_TURN when each has had its turn and none carried, None for nothing new.
 
-        Where two partners meet on one link the aggregate changes with every LACPDU: a minute has few lines, and the last one is told late.
+        Where two partners meet on one link the aggregate changes with every LACPDU: a minute has few lines, and what is left is told
+        when the ports are next judged.
         """
         new = IN_TURN if self.lag in self._tried else self.lag
         if new is None or new == self._told or now < self._lines.free_at():

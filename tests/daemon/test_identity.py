@@ -22,10 +22,11 @@ from trio import sleep
 
 from pyteamd.daemon import pid_file
 from pyteamd.daemon.control.usock import Usock
-from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder
+from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder, listening_at
 from pyteamd.daemon.pid_file import PidFile, holds, running
 from pyteamd.daemon.process import check, kill
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
+from pyteamd.kernel.unix_sockets import listening
 
 LOG = logging.getLogger("test_identity")
 IFINDEX = 0x7FFF0000 + os.getpid() % 0xFFFF
@@ -194,6 +195,19 @@ def test_who_connects_without_end_does_not_hide_who_holds_the_lock() -> None:
         lock.close()
         for one in crowd:
             one.close()
+
+
+@pytest.mark.parametrize("own", [b"\xff\xfe", b"short\nx", b"a row\n0: 00000002 00000000 00010000 0001 01 {inode}"])
+def test_what_others_call_their_sockets_is_not_believed(own: bytes) -> None:
+    """Anybody may use any octets for an abstract name, those of another row of /proc/net/unix too."""
+    ours = NAME.format(IFINDEX).encode()
+    with DeviceLock(IFINDEX)._socket as lock, socket.socket(socket.AF_UNIX) as odd:
+        inode = os.fstat(lock.fileno()).st_ino
+        forged = own.replace(b"{inode}", str(os.fstat(odd.fileno()).st_ino).encode())
+        odd.bind(b"\0" + forged + b" @" + ours[1:])
+        odd.listen(1)
+        assert listening(ours) == {inode}
+        assert listening_at(NAME.format(IFINDEX)) == os.getpid()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")

@@ -14,6 +14,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.daemon.control import reconfigure
 from pyteamd.daemon.control.reconfigure import RETRY_S, TAKEN_BACK
+from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.daemon.unconfirmed import STALE_S, Before, Unconfirmed
 
@@ -188,6 +189,25 @@ def test_a_run_directory_that_takes_nothing_any_more(tmp_path: Path, caplog: pyt
     with pytest.raises(OSError, match="directory"):
         waiting.begin(Before("{}", (), ""), 60.0)
     assert os.listdir(path.parent) == [path.name], "no half of it is left"
+
+
+async def test_what_a_user_confirms_while_hosts_are_looked_up_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = await lab.start(kept(lab))
+    await quiet()
+    await apply(daemon, BETTER)
+    look_up, asked = reconfigure._look_up, []
+
+    async def slowly(pump: Pump, plan: Any) -> None:
+        asked.append(plan)
+        pump.unconfirmed.end()  # as `config confirm` does
+        pump.unconfirmed.postpone(0.1)  # as a taking back that fails then does
+        await look_up(pump, plan)
+
+    monkeypatch.setattr(reconfigure, "_look_up", slowly)
+    await trio.sleep(100)
+    assert len(asked) == 1
+    assert lab.option("priority", "eth2") == 9
+    assert TAKEN_BACK not in daemon.lines
 
 
 async def test_a_fault_while_it_is_taken_back_costs_no_port(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

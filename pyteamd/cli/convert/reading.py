@@ -316,7 +316,7 @@ def trees_of_yaml(reading: Reading, files: Mapping[str, str], only: Callable[[An
     for name, text in files.items():
         try:
             trees = documents(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # of explicit tags
             raise ConvertError(f"{name}: {yaml_reason(error)}") from None
         for tree in trees:
             if isinstance(tree, dict) and only(tree):
@@ -329,4 +329,8 @@ def trees_of_yaml(reading: Reading, files: Mapping[str, str], only: Callable[[An
 def yaml_reason(error: Exception) -> str:
     """Where it is and what is wrong, in one line."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"line {mark.line + 1}: {problem}" if mark and problem else str(error).splitlines()[0]
+    return (
+        f"line {mark.line + 1}: {problem}"
+        if mark and problem
+        else next(iter(str(error).splitlines()), type(error).__name__)
+    )

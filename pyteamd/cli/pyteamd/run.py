@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -108,11 +109,19 @@ def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -
 
     on_crash(last_words, log)
     try:
-        code = trio.run(serve, plan, reader, log, Notifier(os.environ), ready)
+        code = run_loop(serve, plan, reader, log, Notifier(os.environ), ready)
     finally:
         kernel.close()
     log.info("Exiting...")
     return code
+
+
+def run_loop(serve_it: Callable[..., Awaitable[int]], *arguments: object) -> int:
+    """The event loop to its end. What leaves it is a crash, also an OSError, which `main` takes for an output that cannot be written."""
+    try:
+        return trio.run(serve_it, *arguments)
+    except OSError as error:
+        raise RuntimeError("the event loop ended") from error
 
 
 def event_buffer(wanted: str) -> int:

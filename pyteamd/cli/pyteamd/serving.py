@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-import trio
-
 import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
-from pyteamd.cli.pyteamd.run import event_buffer
+from pyteamd.cli.pyteamd.run import event_buffer, run_loop
 from pyteamd.daemon import privileges
 from pyteamd.daemon.fleet import Fleet, Settings, serve_many
 from pyteamd.daemon.log import choose_output, open_log, set_debug_level
@@ -53,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         log.info("%s serves %s.", __version__, ", ".join(fleet.members))
 
     try:
-        code = trio.run(serve_many, fleet, log, Notifier(os.environ), ready)
+        code = run_loop(serve_many, fleet, log, Notifier(os.environ), ready)
     finally:
         kernel.close()
     log.info("Exiting...")

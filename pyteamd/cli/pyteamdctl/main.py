@@ -29,10 +29,10 @@ from pyteamd.cli.pyteamdctl.words import (
     split_tail,
 )
 from pyteamd.client.client import Client
-from pyteamd.client.connection import NoDaemon, has_socket, to_bytes
+from pyteamd.client.connection import NoDaemon, default_run_dir, has_socket, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
 from pyteamd.model.limits import NAME_MAX
-from pyteamd.model.printable import printable
+from pyteamd.model.printable import in_shell, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _OPTIONS = {
 _OWN_OPTIONS = {"json": ("J", False), "version": ("V", False)}
 NO_ANSWER = (
     "it is stopped, or the machine is overloaded; traffic goes on as it was; look at it: "
-    'ps -o pid,stat,etime,args -p "$(cat /run/teamd/{team}.pid)"'
+    'ps -o pid,stat,etime,args -p "$(cat {pid_file})"'
 )
 EXAMPLES = """\
 Without a team:
@@ -301,8 +301,9 @@ def _connect(team: str, options: _Options, err: TextIO) -> Client:
                 raise CannotGoOn(f"the daemon of {team} may not be asked ({first})", NOT_PERMITTED) from None
             if errno.ETIMEDOUT in (first.errno, error.errno):
                 told = error if error.errno == errno.ETIMEDOUT else first
+                pid_file = in_shell(f"{default_run_dir()}/{team}.pid")
                 raise CannotGoOn(
-                    f"the daemon of {team} does not answer ({told})", NO_ANSWER.format(team=team)
+                    f"the daemon of {team} does not answer ({told})", NO_ANSWER.format(pid_file=pid_file)
                 ) from None
             raise CannotGoOn(f"no daemon answers for {team} ({first})", NOT_RUNNING.format(team=team)) from None
         _log(error, err)

@@ -66,7 +66,8 @@ async def config_confirm(pump: Pump, how: str) -> str:
         trial.end()
         pump.log([Note(Level.INFO, "The configuration is confirmed.")])
     else:
-        await take_back(pump, trial.before)
+        if not await take_back(pump, trial.before):
+            raise UserError("NothingToConfirm", "No configuration waits to be confirmed.")
         pump.log([Note(Level.INFO, "The configuration is taken back, as a user wants it.")])
     return json.dumps({"confirmed": how == KEEP})
 
@@ -81,25 +82,29 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
         before = await pump.unconfirmed.due()
         try:
             with guard():
-                await take_back(pump, before)
+                done = await take_back(pump, before)
         except UserError as error:
             pump.unconfirmed.postpone(RETRY_S)
             if error.text != told:
                 pump.log([Note(Level.ERROR, f"The configuration cannot be taken back yet: {error.text}")])
             told = error.text
         else:
-            pump.log([Note(Level.WARNING, TAKEN_BACK, incident=Incident.CONFIG_TAKEN_BACK)])
+            if done:
+                pump.log([Note(Level.WARNING, TAKEN_BACK, incident=Incident.CONFIG_TAKEN_BACK)])
             told = ""
 
 
-async def take_back(pump: Pump, before: Before) -> None:
-    """Go back to this configuration. UserError."""
+async def take_back(pump: Pump, before: Before) -> bool:
+    """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done. UserError."""
     await _look_up(pump, reload.plan(pump.team, before.text, lenient=True))
+    if pump.unconfirmed.before is not before:
+        return False
     refused = meant(await pump.request(ConfigApply(before.text, before.written, before.choice)))
     pump.unconfirmed.end()
     facts = pump.team.facts
     words = [describe(each, facts.name_of, facts.links.get) for each in refused]
     pump.log(Note(Level.ERROR, f"the kernel refuses: {reason}") for reason in words)
+    return True
 
 
 async def change(
