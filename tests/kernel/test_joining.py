@@ -329,7 +329,9 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
         run(f"({rename}; touch /run/renamed) 2>/dev/null &", namespace=on.host)
         assert scene.ours("pyteamd", "-d", "-c", backup("z1", "z2", "z3", "tun0")).status == 0
         wait_for(lambda: Path("/run/renamed").exists(), LONGEST_S)
-        run("ip link set z4 down && ip link set z4 name z3", namespace=on.host)  # this kernel does not rename what a team set up
+        run(
+            "ip link set z4 down && ip link set z4 name z3", namespace=on.host
+        )  # this kernel does not rename what a team set up
         scene.await_members({"z1", "z2", "z3"})
         scene.await_told({"tun0": "is of another type than the ports there are"})
         batch(on.host, "link del z1\nlink add z1 type veth peer name z1q\n" * 40)
