@@ -29,8 +29,16 @@ OTHERS: Final = (
     "pyteamd.views.prediction",
     "pyteamd.wire.bpf",
 )
-NEVER: Final = frozenset(("pyteamd.daemon.control.bus_line", "pyteamd.daemon.control.dbus", "pyteamd.schema.yaml_text"))
-"""Imported at the start, with -D; or needs a library of its own (PyYAML), only if a configuration in YAML is applied."""
+NEVER: Final = frozenset(
+    (
+        "pyteamd.daemon.control.bus_line",
+        "pyteamd.daemon.control.dbus",
+        "pyteamd.kernel.unix_sockets",
+        "pyteamd.schema.yaml_text",
+    )
+)
+"""Imported at the start, with -D or when a device is taken; or needs a library of its own (PyYAML), only if a configuration in YAML is
+applied."""
 
 
 def late() -> list[str]:
