@@ -81,7 +81,7 @@ def test_a_port_that_waited_for_another_attaches_when_that_one_goes() -> None:
     with bench() as on, bond(on), team(on, config()):
         on.on_host("ip addr add 192.0.2.2/24 dev team0")
         links = Links(on.switch)
-        wait_for(lambda: reaches(on), 10.0)
+        wait_for(lambda: reaches(on))
         edges = chosen([f"{at:.3f}" for at in EDGES_S], [f"{at:.3f}" for at in EDGES_S if at not in FEW_EDGES_S])
         for gone_at in edges:
             for port in ("p1", "p2"):
@@ -93,7 +93,7 @@ def test_a_port_that_waited_for_another_attaches_when_that_one_goes() -> None:
             links.up("p2", True)
             time.sleep(max(0.0, began + float(gone_at) - time.monotonic()))
             links.up("p2", False)
-            wait_for(lambda: reaches(on), 4.0, f"link 2 gone after {gone_at} s")
+            wait_for(lambda: reaches(on), 15.0, f"link 2 gone after {gone_at} s")
         print(f"{len(edges)} moments, none stuck")
         links.close()
 
@@ -108,7 +108,7 @@ def test_two_leaf_switches_with_one_identity_lose_nothing_when_a_link_returns() 
             on.on_switch(f"ip link set p{n} down; ip link set p{n} master leaf{n}; ip link set leaf{n} up")
         with team(on, config()):
             links = Links(on.switch)
-            wait_for(lambda: on.on_host("cat /sys/class/net/team0/carrier").out.strip() == "1", 10.0)
+            wait_for(lambda: on.on_host("cat /sys/class/net/team0/carrier").out.strip() == "1")
             time.sleep(4.0)
             lost = on.on_host("cat /sys/class/net/team0/carrier_down_count").out
             for port in ("p1", "p2"):
@@ -128,7 +128,7 @@ def test_a_stranger_on_one_port_costs_no_packet_on_the_other() -> None:
     """A system with the best of identifiers says once a second on p2 that it is active and means nobody; a bond is on p1."""
     with bench() as on, bond(on, links=("p1",)), wire(on, ports=2) as strangers, team(on, config(sys_prio=1)):
         on.on_host("ip addr add 192.0.2.2/24 dev team0")
-        wait_for(lambda: reaches(on), 10.0)
+        wait_for(lambda: reaches(on))
         stranger = strangers.peers[2]
         stranger.state = ACTIVE | AGGREGATION
         stranger.mistakes = {
@@ -156,14 +156,14 @@ def test_with_the_same_limit_at_both_ends_both_carriers_go_and_come_with_the_sam
     with bench() as on, bond(on), team(on, config(min_ports=2)):
         links = Links(on.switch)
         on.on_switch("ip link set bond0 type bond min_links 2")
-        wait_for(lambda: carriers(on) == ("1", "1"), 10.0)
+        wait_for(lambda: carriers(on) == ("1", "1"))
         links.up("p2", False)
-        wait_for(lambda: carriers(on) == ("0", "0"), 4.0)
+        wait_for(lambda: carriers(on) == ("0", "0"))
         links.up("p2", True)
-        wait_for(lambda: carriers(on) == ("1", "1"), 10.0)
+        wait_for(lambda: carriers(on) == ("1", "1"))
         on.on_switch("ip link set bond0 type bond min_links 0")
         links.up("p2", False)
-        wait_for(lambda: carriers(on)[0] == "0", 4.0)
+        wait_for(lambda: carriers(on)[0] == "0")
         time.sleep(1.0)
         assert carriers(on) == ("0", "1"), "LACP has no word for min_ports"
         links.close()

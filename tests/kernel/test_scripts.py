@@ -82,7 +82,7 @@ def test_kernel_selftest_of_activebackup(host: Bench) -> None:
     do(host, "ip link set team0 up")
     for port in ("em2", "em1"):
         do(host, f"teamdctl team0 state item set runner.active_port {port}")
-        wait_for(lambda port=port: do(host, "teamdctl team0 state item get runner.active_port").strip() == port, 2)  # type: ignore[misc]
+        wait_for(lambda port=port: do(host, "teamdctl team0 state item get runner.active_port").strip() == port)  # type: ignore[misc]
         assert do(host, "teamnl --port=em1 team0 getoption enabled").strip() == ("true" if port == "em1" else "false")
     do(host, f"kill -9 {pid}")
     fails(host, "teamd -e -t team0")

@@ -111,14 +111,14 @@ def test_own_broadcasts_do_not_keep_a_dead_link_up() -> None:
             # em2 is silent, and alive because it hears what em1 broadcasts, and em1 is answered.
             at.settle_on(1)
             no_arp(at, True)
-            wait_for(lambda: at.watchers() == ["down", "down"], 5.0)
+            wait_for(lambda: at.watchers() == ["down", "down"])
             with Ear(at.on.switch, "p2", outgoing=True) as ear:
                 time.sleep(1.0)
                 flooded = [heard for heard in ear.hear() if heard.outgoing and is_probe(heard.octets)]
             assert len(flooded) >= 5, "the switch floods no broadcasts"
             assert at.watchers() == ["down", "down"]
             no_arp(at, False)
-            wait_for(lambda: at.watchers() == ["up", "up"], 5.0)
+            wait_for(lambda: at.watchers() == ["up", "up"])
 
 
 def test_targets_absent_at_the_start_and_several_of_them() -> None:
@@ -126,17 +126,17 @@ def test_targets_absent_at_the_start_and_several_of_them() -> None:
     watch += ' "target_hosts": ["192.0.2.1", "192.0.2.9"], "target_policy": "%s", "send_always": true}}'
     text = f'{{"runner": {{"name": "activebackup"}}, "ports": {{"em1": {watch % "any"}, "em2": {watch % "all"}}}}}'
     with ways(addresses=False) as at, daemon(PYTEAMD, at.on, text):
-        wait_for(lambda: int(at.port_item(1, "missed")) > 3 * MISSED_MAX, 10.0)
+        wait_for(lambda: int(at.port_item(1, "missed")) > 3 * MISSED_MAX)
         assert at.watchers() == ["down", "down"]
         for number in (1, 2):
             at.on.on_switch(f"ip addr add 192.0.2.9/24 dev b{number}")
-        wait_for(lambda: at.watchers() == ["up", "down"] and at.target(2, "192.0.2.9")["up"], 5.0)
+        wait_for(lambda: at.watchers() == ["up", "down"] and at.target(2, "192.0.2.9")["up"])
         assert at.target(2, "192.0.2.9")["missed"] <= MISSED_MAX
         assert at.target(2, "192.0.2.1")["up"] is False
         assert at.target(2, "192.0.2.1")["missed"] > 3 * MISSED_MAX
         for number in (1, 2):
             at.on.on_switch(f"ip addr add 192.0.2.1/24 dev b{number}")
-        wait_for(lambda: at.watchers() == ["up", "up"], 5.0)
+        wait_for(lambda: at.watchers() == ["up", "up"])
 
 
 @pytest.mark.parametrize("policy", ["all", "any"])
@@ -147,12 +147,12 @@ def test_together_with_ethtool(policy: str) -> None:
         if policy == "all":
             check_cut(at, no_arp)
             at.settle_on(1)
-            _, most_s = at.active.time_of(lambda: at.links.up("p1", False), at.host_ports[2], 3.0)
+            _, most_s = at.active.time_of(lambda: at.links.up("p1", False), at.host_ports[2])
             assert most_s < MISSED_MAX * INTERVAL_S, "a lost carrier need not wait for probes"
         else:
             at.active.forget()
             no_arp(at, True)
-            wait_for(lambda: at.on.on_host("teamdctl team0 state").out.count("link: down") == 1, 3.0)
+            wait_for(lambda: at.on.on_host("teamdctl team0 state").out.count("link: down") == 1)
             assert at.active.wait(0.5) == (0.0, 0)
             assert at.watchers() == ["up", "up"]
 
@@ -162,9 +162,9 @@ def test_an_idle_nsna_port_comes_back() -> None:
         at.settle_on(1)
         at.active.forget()
         at.links.master("p2", "")
-        wait_for(lambda: at.watchers() == ["up", "down"], 5.0)
+        wait_for(lambda: at.watchers() == ["up", "down"])
         at.links.master("p2", "b2")
-        wait_for(lambda: at.watchers() == ["up", "up"], 5.0)
+        wait_for(lambda: at.watchers() == ["up", "up"])
         assert at.active.wait(0.1) == (0.0, 0)
 
 
