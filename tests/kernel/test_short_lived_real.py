@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab_kit import PYTEAMD, Bench, bench, daemon, must, run, state, wait_for
+from lab_kit import PYTEAMD, Bench, bench, daemon, must, resident_kib, run, state, wait_for
 
 pytestmark = [
     pytest.mark.kernel,
@@ -26,12 +26,6 @@ GROUP = 7
 LEFT_KB = 1024
 """What so many links may leave."""
 CUTS = 9
-
-
-def rss_kb(pid: int) -> int:
-    """What the process has in memory."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 def pass_by(on: Bench, first: int, count: int) -> None:
@@ -73,11 +67,11 @@ def test_they_cost_no_memory_and_no_time() -> None:
         on.on_host("ip link set team0 up; ip link set em3 up")
         wait_for(lambda: active() in ("em1", "em2"), 20.0)
         pass_by(on, 1_000_000, BEFORE)
-        before_s, before_kb = fail_overs_s(on), rss_kb(running.pid)
+        before_s, before_kb = fail_overs_s(on), resident_kib(running.pid)
         began = time.monotonic()
         pass_by(on, 2_000_000, LINKS)
         took_s = time.monotonic() - began
-        after_kb, after_s = rss_kb(running.pid), fail_overs_s(on)
+        after_kb, after_s = resident_kib(running.pid), fail_overs_s(on)
         told = on.pyteamdctl("team0 explain").out
         assert set(state()["ports"]) == {"em1", "em2"}
         assert "eth9: there is no such interface" in told
