@@ -44,6 +44,22 @@ def test_ifcfg_files_keep_what_is_none_of_the_bonds(system: Path, capsys: pytest
     ]
 
 
+@pytest.mark.parametrize(
+    "line", ["MASTER=bond0 # the uplink", "export MASTER=bond0", "MASTER=7c2b", 'MASTER_UUID="7c2b"']
+)
+def test_a_port_is_found_however_it_names_its_bond(line: str, system: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one whose name no file says it is told, and nothing is written."""
+    (system / "ifcfg-bond0").write_text(f"{BOND}UUID=7c2b\n")
+    port, words = system / "ifcfg-port", ["--master", "bond0", "--configdir", str(system), "--json", "--stdout"]
+    port.write_text(f"DEVICE=eth7\n{line}\nSLAVE=yes\n")
+    assert bond2team.main(words) == 0
+    assert '"eth7": {}' in capsys.readouterr().out
+    port.write_text(f"HWADDR=02:00:00:00:00:07\n{line}\nSLAVE=yes\n")
+    assert bond2team.main(words) == 1
+    told = capsys.readouterr()
+    assert (told.out, "told by its address" in told.err) == ("", True)
+
+
 def test_renamed(system: Path) -> None:
     words = [
         "--master",

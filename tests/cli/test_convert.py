@@ -345,6 +345,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "--from", "ifcfg", str(tmp_path / "ifcfg-bond0"), str(tmp_path / "ifcfg-eth0"), "--name", "team9"
     )
     assert (code, json.loads(out)["device"]) == (0, "team9")
+    made = tmp_path / "not/there/yet"
+    assert run("--to", "ifcfg", str(config), "--output-dir", str(made))[0] == 0
+    (made / "ifcfg-bond0").unlink()
+    (made / "ifcfg-bond0").symlink_to("nowhere")
+    assert "there already: " in run("--to", "ifcfg", str(config), "--output-dir", str(made))[2]
     config.write_text('{"runner": {"name": "lacp", "active": false, "agg_select_policy": "count"}}')
     for target, mode in (("keyfile", 0o600), ("networkd", 0o644), ("netplan", 0o600)):
         place = tmp_path / target
@@ -440,3 +445,16 @@ def test_a_port_of_a_bond_keeps_what_a_team_knows_too() -> None:
     )
     again, _ = team_to_bond(load(tree).dump())
     assert again.extra == {"hwaddr": "02:00:5e:00:53:01"}
+
+
+def test_files_that_other_systems_editors_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mark in front, ends of line of their own, octets that are no UTF-8; an address in any spelling."""
+    bond, port = tmp_path / "ifcfg-bond0", tmp_path / "ifcfg-port"
+    bond.write_bytes(b'\xef\xbb\xbfDEVICE=bond0\r\nBONDING_OPTS="mode=1"\r\n# caf\xe9\r\n')
+    port.write_text("HWADDR=02:00:00:00:00:AA\r\nMASTER=bond0\r\n")
+    words = ["--from", "ifcfg", "--link", "02-00-00-00-00-aa=eth7", str(bond), str(port)]
+    assert convert_command.main(words, "pyteamd convert") == 0
+    assert json.loads(capsys.readouterr().out)["ports"] == {"eth7": {}}
+    bond.write_bytes(b'DEVICE=b\xe9\nBONDING_OPTS="mode=1"\n')
+    assert convert_command.main(["--from", "ifcfg", str(bond)], "pyteamd convert") == 1
+    assert "is no UTF-8" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from typing import Any
 
 from pyteamd import __version__
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team
-from pyteamd.cli.convert.ifcfg import NEEDED, Files, options_of, read_ifcfg
+from pyteamd.cli.convert.ifcfg import MASTERS, NEEDED, Files, options_of, read_ifcfg
 from pyteamd.cli.convert.shell import assignments, quoted
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.schema import json_text
@@ -106,15 +106,26 @@ def _bond_of(options: argparse.Namespace) -> tuple[Bond, Files]:
     if not master.is_file():
         raise ConvertError(f"Can't find ifcfg file for {options.master}")
     texts = {master.name: master.read_text("utf-8", "surrogateescape")}
-    device = assignments(master.name, texts[master.name], NEEDED).get("DEVICE", "")
+    values = assignments(master.name, texts[master.name], NEEDED)
+    called = {values[key] for key in ("DEVICE", "UUID", "NAME") if values.get(key)}
     for path in sorted(master.parent.glob("ifcfg-*")):
         text = path.read_text("utf-8", "surrogateescape") if path != master and path.is_file() else ""
-        if re.search(rf"^\s*MASTER=[\"']?{re.escape(device)}[\"']?\s*$", text, re.MULTILINE):
+        if _masters(path.name, text) & called:
             texts[path.name] = text
     (bond,) = read_ifcfg(texts, {}).devices()
     if not isinstance(bond, Bond):
         raise ConvertError(f"{master.name} is a team already")
     return bond, texts
+
+
+def _masters(file: str, text: str) -> set[str]:
+    """By what names an ifcfg file calls the device that it is a port of; of one that is no such file, none."""
+    try:
+        values = assignments(file, text, NEEDED)
+    except ConvertError:
+        # It may be of another device altogether. One of ours is told what is wrong with it when it is read.
+        return set(re.findall(r"""(?m)^\s*MASTER=["']?([^\s"']+)""", text))
+    return {values[name] for name in MASTERS if name in values}
 
 
 def _ifcfg_files(tree: dict[str, Any], bond: Bond, sources: Files, renamed: bool) -> Files:

@@ -267,7 +267,10 @@ def _notifications(take: _Taken, tree: dict[str, Any]) -> None:
 
 def _watchers(take: _Taken, tree: dict[str, Any], notes: list[str]) -> Any:
     targets = [
-        (kind, target) for option, kind in TARGETS.items() for target in (take(option) or "").split(",") if target
+        (kind, name)
+        for option, kind in TARGETS.items()
+        for target in (take(option) or "").split(",")
+        if (name := target.lstrip("+"))
     ]
     interval, miimon = take.number("arp_interval"), take.number("miimon")
     take.idle("a team's watcher takes the carrier from the driver", "use_carrier")

@@ -151,7 +151,8 @@ class Reading:
         name = self.links.get(normal(address))
         if name is None:
             raise ConvertError(
-                f"{place}: the port is told by its address {address} alone; say its name: --link {address}=NAME"
+                f"{place}: the port is told by its address {address} alone; say its name there, or to `pyteamd convert`: "
+                f"--link {address}=NAME"
             )
         return name
 

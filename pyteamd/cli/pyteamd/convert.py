@@ -12,6 +12,7 @@ What has no counterpart, and every setting that was not used, is said on stderr,
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_to_bond
 from pyteamd.cli.convert.formats import FORMATS, WRITABLE, joined
 from pyteamd.cli.convert.ifcfg import Files
-from pyteamd.cli.convert.reading import Team
+from pyteamd.cli.convert.reading import Team, normal
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.schema import json_text
@@ -106,6 +107,7 @@ def _to_teams(options: argparse.Namespace) -> tuple[Files, list[str]]:
         tree, said = bond_to_team(device, name) if isinstance(device, Bond) else _tree(device, name)
         if name != device.name and options.source != "bonding":
             said.append(f"the device is called {name}, no longer {device.name}: what names it must follow")
+        _names(name, tree.get("ports", ()))
         _check(tree, said)
         files[f"{name}.conf"] = json_text.dumps(tree) + "\n"
         notes += [f"{device.name}: {text}" for text in said] if len(found) > 1 else said
@@ -158,7 +160,7 @@ def _link(text: str) -> tuple[str, str]:
     address, sign, name = text.partition("=")
     if not sign or not name:
         raise ConvertError(f"--link {text}: MAC=DEVICE is expected")
-    return address.lower(), name
+    return normal(address), name
 
 
 def _from_team(options: argparse.Namespace) -> tuple[Files, list[str]]:
@@ -202,21 +204,25 @@ def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) ->
 
 
 def _names(device: str, ports: Iterable[str]) -> None:
-    """They become names of files, and words in them. ConvertError for what no link can be called."""
+    """They become names of files, and words in them. ConvertError for what no link can be called, or no file can say."""
     from pyteamd.schema.values import interface_name
 
     for name in (device, *ports):
         try:
             interface_name(name)
+            name.encode()
+        except UnicodeEncodeError:
+            raise ConvertError(f"{name!r} is no UTF-8, and a configuration is") from None
         except ValueError as error:
             raise ConvertError(f"{name!r} {error}") from None
 
 
 def _write_all(directory: Path, files: Files, mode: int, force: bool) -> list[Path]:
-    """Write all of them, or none where one is there already. Returns what was written."""
-    there = [str(directory / name) for name in files if (directory / name).exists()]
+    """Write all of them, or none where one is there already; the directory is made. Returns what was written."""
+    there = [str(directory / name) for name in files if os.path.lexists(directory / name)]
     if there and not force:
         raise ConvertError(f"there already: {', '.join(there)}; nothing was written (--force replaces)")
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         _write(directory / name, text, mode)
     return [directory / name for name in files]
@@ -237,4 +243,6 @@ def _read_all(names: Sequence[str]) -> dict[str, str]:
 
 
 def _read(name: str) -> str:
-    return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8", "surrogateescape")
+    """Its text; the mark that editors of other systems put in front is no part of it."""
+    text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8", "surrogateescape")
+    return text.removeprefix("\ufeff")
