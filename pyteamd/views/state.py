@@ -6,6 +6,7 @@ beside them. Nothing registers itself here: runners and watchers answer `state()
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from pyteamd.core.port import SPEED_UNKNOWN, Port
@@ -27,9 +28,14 @@ MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")
 
 def state(team: Team) -> Tree:
     """The whole state of a team. Member `ports` is absent without ports, `runner` where the runner has none."""
+    return part(team, lambda port: True)
+
+
+def part(team: Team, shown: Callable[[Port], bool]) -> Tree:
+    """The state of a team, in which only the ports that are to be shown have one."""
     root: Tree = {"setup": setup_state(team), "team_device": {"ifinfo": ifinfo(team.facts.team)}}
     if team.ports:
-        root["ports"] = {port.name: port_state(team, port) for port in team.ports.values()}
+        root["ports"] = {port.name: port_state(team, port) if shown(port) else {} for port in team.ports.values()}
     runner = team.runner.state(team.view)
     if runner is not None:
         root["runner"] = runner
@@ -86,7 +92,7 @@ def watcher_state(watcher: Watcher) -> Tree:
 
 def get_item(team: Team, path: str) -> str:
     """Text of the leaf at a dotted path. UserError when there is none or the path is malformed."""
-    value = find(state(team), split_path(team, path, MALFORMED_GET))
+    value = item(team, split_path(team, path, MALFORMED_GET))
     match value:
         case bool():
             return "true" if value else "false"
@@ -98,7 +104,7 @@ def get_item(team: Team, path: str) -> str:
 def set_request(team: Team, path: str, value: str) -> UserSet:
     """The event for a request to set an item. UserError: no such item, or nothing that can be set."""
     keys = split_path(team, path, SET_FAILED)
-    find(state(team), keys)
+    item(team, keys)
     match keys:
         case ["setup", "debug_level"] | ["runner", *_]:
             return UserSet(path, value)
@@ -107,6 +113,11 @@ def set_request(team: Team, path: str, value: str) -> UserSet:
         case ["ports", name, "runner", *rest] if (port := team.ports.named(name)) is not None:
             return UserSet(".".join(["ports", str(port.ifindex), *rest]), value)
     raise UserError(*NOT_SUPPORTED, f"{path} can only be read; {SETTABLE}")
+
+
+def item(team: Team, keys: list[str]) -> Any:
+    """The leaf that the keys lead to, for which at most one port is looked at; UserError when there is none."""
+    return find(part(team, lambda port: keys[:2] == ["ports", port.name]), keys)
 
 
 def find(tree: Tree, keys: list[str]) -> Any:

@@ -483,6 +483,7 @@ def seeds(name: str) -> Iterator[bytes]:
             yield b"runner.active\0true"
             yield b"ports.eth7.link_watches.list.link_watch_0.name\0x"
             yield b"setup.debug_level\x001"
+            yield from (f"{path}\0{value}".encode() for path, value in leaves(statetree.state(asked().team)))
         case "snapshot":
             in_service("lacp")
             yield json.dumps({"boot": "boot", "ifindex": 5, "snapshot": _snapshot}).encode()
@@ -490,6 +491,15 @@ def seeds(name: str) -> Iterator[bytes]:
             yield from (recorded(kind, event) for kind, event in RECORDED)
         case "team":
             yield from seeds_of_team()
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every item of the state, by its path."""
+    if not isinstance(tree, dict):
+        yield path, tree
+        return
+    for key, below in tree.items():
+        yield from leaves(below, f"{path}.{key}" if path else key)
 
 
 _INFO = LacpInfo(65535, PARTNER, 1, 255, 1, 0x3D)
