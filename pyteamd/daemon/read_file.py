@@ -48,6 +48,12 @@ def owned(path: str | os.PathLike[str]) -> int:
     return os.open(path, flags, 0o600)
 
 
+def identity_of(path: str) -> tuple[int, int]:
+    """Device and inode of a name: by these we know again what we put there. FileNotFoundError, OSError."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """The file's text; octets that are no UTF-8 are found by the parser. OSError."""
     return read_file(path).decode("utf-8", "surrogateescape")

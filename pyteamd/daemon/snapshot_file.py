@@ -51,6 +51,8 @@ class SnapshotFile:
         self._clock = clock
         self._boot = boot or boot_id()
         self._revision = self._tried = 0
+        self._left: tuple[int, ...] = ()
+        """What we last left there."""
         self._spoke = self._complained = self._removed = False
 
     def hand_over(self, runner: Runner, now: float) -> None:
@@ -121,8 +123,10 @@ class SnapshotFile:
             self._complained = True
 
     def _touched(self) -> bool:
-        """Say that we live; false when the file was removed."""
+        """Say that we live; false when the file was removed, or is none that we wrote: that would be made to look new."""
         try:
+            if marks(self.path) != self._left:
+                return False
             self._touch(self.path)
         except FileNotFoundError:
             return False
@@ -150,3 +154,10 @@ class SnapshotFile:
     def _touch(self, path: str) -> None:
         now_ns = int(self._clock() * 1e9)
         os.utime(path, ns=(now_ns, now_ns))
+        self._left = marks(path)
+
+
+def marks(path: str) -> tuple[int, ...]:
+    """By these a file is known again; the number of a removed one may soon be that of the next. OSError."""
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns

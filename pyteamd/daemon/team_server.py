@@ -61,7 +61,7 @@ LOOK_UP_PATIENCE_S = 3.0
 """How long ports wait for the address of a host; then they join, and their watcher is down until there is one."""
 
 NAMES_INTERVAL_S = 5.0
-"""How often it is looked whether pid file and control socket are still there."""
+"""How often it is looked whether what we keep in the run directory is still there."""
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -152,7 +152,7 @@ class TeamServer:
                         self._nursery.start_soon(usock.serve, desk)
                     if bus is not None:
                         self._nursery.start_soon(bus.serve, desk)
-                    self._nursery.start_soon(self._keep_names, usock)
+                    self._nursery.start_soon(self._keep_names, self.plan.pid_file, usock, pump.unconfirmed)
                     ready()
                     await self._serve(pump)
                 self._nursery.cancel_scope.cancel()
@@ -375,9 +375,9 @@ class TeamServer:
         if not await pump.until(lambda: team.done or team.gone, RELEASE_TIMEOUT_S):
             self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
 
-    async def _keep_names(self, usock: Usock | None) -> None:
-        """By these names we are found; a program that cleans up the run directory does not mean to hide us."""
-        names = [name for name in (self.plan.pid_file, usock) if name is not None]
+    async def _keep_names(self, *ours: PidFile | Usock | Unconfirmed | None) -> None:
+        """By these names we are found, and what is on trial is taken back; a program that cleans up the run directory means no harm."""
+        names = [name for name in ours if name is not None and name.path]
         while names:
             await trio.sleep(NAMES_INTERVAL_S)
             for name in names:

@@ -38,11 +38,13 @@ class Unconfirmed:
     """Whether a configuration waits to be confirmed. `path`: the file, "" for none."""
 
     def __init__(self, path: str, log: logging.Logger, clock: Callable[[], float] = boottime_s) -> None:
-        self._path = path
+        self.path = path
         self._log = log
         self._clock = clock
         self._before: Before | None = None
         self._until_s = math.inf
+        self._written = b""
+        """The file as we wrote or found it."""
         self._changed = trio.Event()
 
     @property
@@ -68,38 +70,40 @@ class Unconfirmed:
         """Nothing waits any more. A file that cannot be removed is told of: the next daemon would go by it."""
         self._before, self._until_s = None, math.inf
         try:
-            if self._path:
-                os.unlink(self._path)
+            if self.path:
+                os.unlink(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            self._log.error("%s stays: %s; a restart within the hour would go by it.", self._path, reason)
+            self._log.error("%s stays: %s; a restart within the hour would go by it.", self.path, reason)
         self._tell()
 
     def resume(self) -> None:
         """Go on from what an earlier daemon left, if it left anything."""
-        if not self._path:
+        if not self.path:
             return
         try:
-            tree = json.loads(read_file(self._path, MAXIMUM_OCTETS))
+            octets = read_file(self.path, MAXIMUM_OCTETS)
+            tree = json.loads(octets)
             before = Before(str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"]))
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
             return
         except OSError as error:
-            self._log.warning("%s cannot be read: %s", self._path, os.strerror(error.errno or 0))
+            self._log.warning("%s cannot be read: %s", self.path, os.strerror(error.errno or 0))
             return
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            self._log.warning("%s is ignored: damaged", self._path)
+            self._log.warning("%s is ignored: damaged", self.path)
             return
         now = self._clock()
         here = boot_id()
         other_boot = bool(boot and here and boot != here)
         if other_boot or not now - STALE_S <= until_s <= now + LONGEST_TRIAL_S:
-            self._log.warning("%s is ignored: the time to confirm ended long ago", self._path)
+            self._log.warning("%s is ignored: the time to confirm ended long ago", self.path)
             self.end()
             return
+        self._written = octets
         self._before, self._until_s = before, until_s
         self._tell()
 
@@ -111,20 +115,34 @@ class Unconfirmed:
             if patience.cancelled_caught and self._before is not None:
                 return self._before
 
+    def restore(self) -> bool:
+        """Write the file again if something waits and it was removed or replaced. Returns whether that was done. OSError."""
+        if self._before is None or not self.path:
+            return False
+        with suppress(OSError):
+            if read_file(self.path, MAXIMUM_OCTETS) == self._written:
+                return False
+        self._write(self._before, self._until_s)
+        return True
+
     def _set(self, before: Before, until_s: float) -> None:
-        if self._path:
-            tree = {**asdict(before), "until_s": until_s, "boot": boot_id()}
-            new = f"{self._path}.new"
-            try:
-                with open(owned(new), "w") as file:
-                    json.dump(tree, file)
-                os.replace(new, self._path)
-            except OSError:
-                with suppress(OSError):
-                    os.unlink(new)
-                raise
+        if self.path:
+            self._write(before, until_s)
         self._before, self._until_s = before, until_s
         self._tell()
+
+    def _write(self, before: Before, until_s: float) -> None:
+        octets = json.dumps({**asdict(before), "until_s": until_s, "boot": boot_id()}).encode()
+        new = f"{self.path}.new"
+        try:
+            with open(owned(new), "wb") as file:
+                file.write(octets)
+            os.replace(new, self.path)
+            self._written = octets
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
 
     def _tell(self) -> None:
         self._changed.set()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from explain_kit import Told, again, apply, backup, begin, told
 
 from pyteamd.core.hosts import Hosts
+from pyteamd.core.port import Port
 from pyteamd.core.reload import unknown_hosts
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey, SetOption
@@ -150,6 +152,27 @@ def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
     made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
     for name in ("eth0", "eth0.100"):
         assert statetree.get_item(made.team, f"ports.{name}.ifinfo.ifname") == name
+
+
+def test_an_item_costs_the_state_of_one_port_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many teams have many ports, and a script asks for item after item."""
+    names = [f"eth{number}" for number in range(8)]
+    made = told({"runner": {"name": "activebackup"}, "ports": {name: {} for name in names}}, *names)
+    looked, port_state = [], statetree.port_state
+
+    def look(team: Team, port: Port) -> Any:
+        looked.append(port.name)
+        return port_state(team, port)
+
+    monkeypatch.setattr(statetree, "port_state", look)
+    assert statetree.get_item(made.team, "ports.eth5.ifinfo.ifname") == "eth5"
+    assert statetree.get_item(made.team, "setup.runner_name") == "activebackup"
+    with pytest.raises(UserError):
+        statetree.set_request(made.team, "ports.eth6.link.up", "true")
+    with pytest.raises(UserError) as refused:
+        statetree.get_item(made.team, "ports.eth9.link.up")
+    assert refused.value.reason == f"there is no eth9 in ports; there are: {', '.join(names)}"
+    assert looked == ["eth5", "eth6"]
 
 
 @pytest.mark.parametrize(("text", "level"), [("0", 0), (" +7", 7), ("-0", 0), ("0" * 9999 + "2147483647", 2**31 - 1)])

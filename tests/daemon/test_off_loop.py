@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -135,12 +136,104 @@ async def test_no_socket_can_be_had_for_the_metrics(tmp_path: Path, caplog: pyte
     holes = [os.open("/dev/null", os.O_RDONLY) for _ in range(highest)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limit[1]))
     try:
-        await http.listen(f"{tmp_path}/metrics", lambda: "", logging.getLogger("metrics"))
+        with trio.move_on_after(0.01):
+            await http.listen(f"{tmp_path}/metrics", lambda: "", logging.getLogger("metrics"))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         for descriptor in holes:
             os.close(descriptor)
     assert caplog.messages == [f"metrics_listen {tmp_path}/metrics: {os.strerror(errno.EMFILE)}"]
+
+
+async def metrics(path: str) -> bytes:
+    """How the answer at this socket begins; nothing where nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(path)
+        except OSError:
+            return b""
+        asking = trio.socket.from_stdlib_socket(client.dup())
+        with asking, trio.fail_after(60):
+            await asking.send(b"GET / HTTP/1.1\r\n\r\n")
+            return await asking.recv(15)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], log: list[str]) -> None:
+    """Wait for it; a minute at most, and then the log says why."""
+    for _ in range(12_000):
+        if await condition():
+            return
+        await trio.sleep(0.005)
+    raise AssertionError(log)
+
+
+@pytest.mark.parametrize("kind", ["removed", "left over", "a file", "a link", "a rival", "no directory"])
+async def test_the_metrics_come_back(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody holds gives way; what another made stays until it is gone, and then the metrics are there."""
+    monkeypatch.setattr(http, "LOOK_S", 0.005)
+    place = tmp_path / "run"
+    path = place / "metrics"
+    place.mkdir()
+
+    async def served() -> bool:
+        return await metrics(str(path)) == b"HTTP/1.1 200 OK"
+
+    async def told() -> bool:
+        return caplog.messages != []
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(http.listen, str(path), lambda: "", logging.getLogger("metrics"))
+        await until(served, caplog.messages)
+        path.unlink()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            match kind:
+                case "left over" | "a rival":
+                    other.bind(str(path))
+                case "a file":
+                    path.write_text("mine\n")
+                case "a link":
+                    path.symlink_to("elsewhere")
+                case "no directory":
+                    place.rmdir()
+            if kind == "a rival":
+                other.listen()
+            if kind not in ("removed", "left over"):
+                await until(told, caplog.messages)
+                assert kind != "a file" or path.read_text() == "mine\n"
+                await trio.sleep(0.02)
+                assert len(caplog.messages) == 1, "told once"
+                assert "Address already in use" in caplog.text or kind == "no directory"
+                place.mkdir(exist_ok=True)
+                path.unlink(missing_ok=True)
+        await until(served, caplog.messages)
+        assert caplog.messages[-1] == f"metrics_listen {path}: it is there again."
+        nursery.cancel_scope.cancel()
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["removed", "an old copy", "a link"])
+def test_a_keepsake_that_was_replaced_is_written_again(tmp_path: Path, kind: str) -> None:
+    """Touched alone, an old copy would be made to look new, and a link's target would be touched."""
+    path, old = tmp_path / "team0.lacp.json", tmp_path / "old"
+    kept = SnapshotFile(str(path), 5, logging.getLogger("kept"), boot="b", clock=lambda: 1e10)
+    runner = Lacp(LacpConfig())
+    kept.update(runner, 1.0)
+    good = path.read_text()
+    path.unlink()
+    old.write_text("{}")
+    os.utime(old, (7, 7))
+    match kind:
+        case "an old copy":
+            path.write_text("{}")
+        case "a link":
+            path.symlink_to(old)
+    kept.spoke()
+    kept.update(runner, 1.0)
+    assert path.read_text() == good
+    assert not path.is_symlink()
+    assert old.stat().st_mtime == 7
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])

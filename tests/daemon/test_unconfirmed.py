@@ -15,7 +15,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 from pyteamd.daemon.control import reconfigure
 from pyteamd.daemon.control.reconfigure import RETRY_S, TAKEN_BACK
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.team_server import TeamPlan
+from pyteamd.daemon.team_server import NAMES_INTERVAL_S, TeamPlan
 from pyteamd.daemon.unconfirmed import STALE_S, Before, Unconfirmed
 
 BETTER = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}}
@@ -88,6 +88,28 @@ async def test_a_restart_in_between_does_not_save_it(lab: Lab, crash: bool) -> N
     await trio.sleep(31)
     assert lab.option("priority", "eth2") == 0
     assert again.lines[-1] == TAKEN_BACK
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_who_cleans_up_the_run_directory_does_not_save_it(lab: Lab, resumed: bool) -> None:
+    daemon = await lab.start(kept(lab))
+    await apply(daemon, BETTER)
+    if resumed:
+        await daemon.stop()
+        daemon = await lab.start(kept(lab, BETTER))
+        await trio.sleep(NAMES_INTERVAL_S + 0.1)
+    assert [line for line in daemon.lines if "there again" in line] == []
+    file_of(lab).unlink()
+    file_of(lab).write_text("{}")
+    await trio.sleep(NAMES_INTERVAL_S + 0.1)
+    assert [line for line in daemon.lines if "there again" in line] == [
+        f"{file_of(lab)} was removed or replaced; it is there again."
+    ]
+    await daemon.stop()
+    daemon = await lab.start(kept(lab, BETTER))
+    await trio.sleep(60)
+    assert lab.option("priority", "eth2") == 0
+    assert daemon.lines[-1] == TAKEN_BACK
 
 
 async def test_a_second_one_waits_for_the_same_and_an_ordinary_one_is_refused(lab: Lab) -> None:

@@ -19,6 +19,8 @@ DAEMON = [sys.executable, "-m", "pyteamd"]
 ACTIVE_BACKUP = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}
 TEXT = json.dumps(ACTIVE_BACKUP)
 TIMEOUT_S = 10.0
+END_S = 120.0
+"""A program that ends takes a second or two; where three guests share a processor, half a minute was seen."""
 
 
 def links() -> Iterator[None]:
@@ -51,12 +53,12 @@ def link(name: str) -> dict[str, Any] | None:
 
 def pyteamd(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    return subprocess.run([*DAEMON, *arguments], capture_output=True, text=True, check=False, timeout=30, **settings)
+    return subprocess.run([*DAEMON, *arguments], capture_output=True, text=True, check=False, timeout=END_S, **settings)
 
 
 def teamdctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The original's client."""
-    return subprocess.run(["teamdctl", "team0", *arguments], capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(["teamdctl", "team0", *arguments], capture_output=True, text=True, check=False, timeout=END_S)
 
 
 def item(path: str) -> str:
@@ -107,7 +109,7 @@ class Foreground:
 
     def wait(self) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=END_S)
         return self.process.returncode, out, err
 
 
@@ -129,7 +131,7 @@ class Events:
         """The changed options so far; ends the monitor."""
         time.sleep(0.2)
         self._monitor.send_signal(signal.SIGINT)
-        out, _ = self._monitor.communicate(timeout=30)
+        out, _ = self._monitor.communicate(timeout=END_S)
         return [line.strip() for line in out.splitlines() if line.endswith(" changed")]
 
     def __exit__(self, *exc: object) -> None:

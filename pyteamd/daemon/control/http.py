@@ -21,7 +21,8 @@ from collections.abc import Callable
 import trio
 
 from pyteamd.daemon.control.desk import guarded, take_turn
-from pyteamd.daemon.control.usock import PASSING, PAUSE_S, identity_of, somebody_listens
+from pyteamd.daemon.control.usock import PASSING, PAUSE_S, somebody_listens
+from pyteamd.daemon.read_file import identity_of
 from pyteamd.model.errors import UserError
 from pyteamd.schema.values import listen_address
 from pyteamd.views.metrics import CONTENT_TYPE
@@ -29,37 +30,89 @@ from pyteamd.views.metrics import CONTENT_TYPE
 MAXIMUM_OCTETS = 8192
 PATIENCE_S = 5.0
 MAXIMUM_CONNECTIONS = 16
+LOOK_S = 5.0
+"""How often it is looked whether the socket's name is still there, and an address that could not be had is tried again."""
 KEPT_S = 0.25
 """Everybody on the machine may ask, as often as they like; the ports' time is not theirs."""
 OWN_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.I)
 HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
 
 
-async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
-    """Answer until cancelled. An address that cannot be had is an error in the log and nothing else."""
-    kind, where = listen_address(address)
-    path = where if isinstance(where, str) else ""
-    opened: socket.socket | None = None
-    try:
-        opened = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if path and stat.S_ISSOCK(mode_of(path)) and not somebody_listens(path):
-            os.unlink(path)
-        opened.bind(where)
-        opened.listen(MAXIMUM_CONNECTIONS)
-        identity = identity_of(path) if path else None
-    except OSError as error:
-        if opened is not None:
+class Place:
+    """The address, and the socket that listens there."""
+
+    def __init__(self, address: str) -> None:
+        """`address`: as in the configuration."""
+        self._kind, self._where = listen_address(address)
+        self._path = self._where if isinstance(self._where, str) else ""
+        self._identity: tuple[int, int] | None = None
+        """Of our socket's name."""
+        self.reachable = not self._path
+        """By everybody on the machine, a browser included."""
+
+    def open(self) -> socket.socket:
+        """Bind and listen. OSError."""
+        opened = socket.socket(self._kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._path and stat.S_ISSOCK(mode_of(self._path)) and not somebody_listens(self._path):
+                os.unlink(self._path)
+            opened.bind(self._where)
+            opened.listen(MAXIMUM_CONNECTIONS)
+            self._identity = identity_of(self._path) if self._path else None
+        except OSError:
             opened.close()
-        log.error("metrics_listen %s: %s", address, os.strerror(error.errno or 0))
-        return
+            raise
+        return opened
+
+    async def lost(self) -> None:
+        """Wait until the name does not lead to our socket any more; a number cannot be lost."""
+        while True:
+            await trio.sleep(LOOK_S)
+            if not self.reachable and not self._is_ours():
+                return
+
+    def remove(self) -> None:
+        """Remove the name, if it is ours."""
+        with contextlib.suppress(OSError):
+            if self._path and self._is_ours():
+                os.unlink(self._path)
+
+    def _is_ours(self) -> bool:
+        with contextlib.suppress(OSError):
+            return identity_of(self._path) == self._identity
+        return False
+
+
+async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
+    """Answer until cancelled. An address that cannot be had, or is lost, is tried again; each reason is told once."""
+    place, told, again = Place(address), "", False
+    page = Page(answer, place.reachable, log, trio.current_time)
+    while True:
+        try:
+            opened = place.open()
+        except OSError as error:
+            if (reason := os.strerror(error.errno or 0)) != told:
+                log.error("metrics_listen %s: %s", address, reason)
+            told, again = reason, True
+            await trio.sleep(LOOK_S)
+            continue
+        if again:
+            log.warning("metrics_listen %s: it is there again.", address)
+        await _serve(opened, place, page, log)
+        told, again = "", True
+
+
+async def _serve(opened: socket.socket, place: Place, page: Page, log: logging.Logger) -> None:
+    """Until the address is lost."""
     try:
         with trio.socket.from_stdlib_socket(opened) as listener:
-            await _accept(listener, Page(answer, not path, log, trio.current_time), log)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_accept, listener, page, log)
+                await place.lost()
+                nursery.cancel_scope.cancel()
     finally:
-        with contextlib.suppress(OSError):
-            if path and identity_of(path) == identity:
-                os.unlink(path)
+        place.remove()
 
 
 def mode_of(path: str) -> int:

@@ -27,6 +27,7 @@ from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS, TOO_LONG, Desk, guarded
 from pyteamd.daemon.device_lock import CREDENTIALS
 from pyteamd.daemon.pid_file import is_dying
+from pyteamd.daemon.read_file import identity_of
 from pyteamd.model.errors import UserError
 from pyteamd.model.printable import printable_lines
 
@@ -146,12 +147,6 @@ def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
             os.unlink(temporary)
         raise
     return listener, identity
-
-
-def identity_of(path: str) -> tuple[int, int]:
-    """Device and inode of a name. FileNotFoundError."""
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino
 
 
 def somebody_listens(path: str) -> bool:
