@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from itertools import chain
@@ -19,7 +19,7 @@ import pyteamd.model.desired
 import pyteamd.model.events
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import Event
+from pyteamd.model.events import Event, LinkGone, LinkSeen
 from pyteamd.model.printable import printable
 from pyteamd.schema import json_text
 
@@ -36,6 +36,9 @@ COMMON = (
     pyteamd.model.events.Resync,
 )
 """Events that come by themselves again and again, and one that is as large as the system has links."""
+OF_A_LINK = (LinkSeen, LinkGone)
+MOST_STEPS = 16
+"""A link of which there are more is not one that passes by."""
 
 TYPES: dict[str, Any] = {
     name: cls
@@ -69,18 +72,24 @@ class Trace:
         """Times the active port was written."""
         self.noted = 0
         """The step after the last one that said something."""
-        self._ring: deque[Entry] = deque(maxlen=size)
+        self._ring: deque[Entry | None] = deque(maxlen=size)
+        """None: a step that was of a link which came and went without effect."""
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """Of those that fell out of the ring the last ones that tell something: a minute of probes pushes a day of events out."""
+        self._passers = Passers()
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
         """Remember one step."""
         if len(self._ring) == self._ring.maxlen:
             oldest = self._ring[0]
-            if oldest.writes or oldest.outputs.notes or not isinstance(oldest.event, COMMON):
+            if oldest is not None and tells(oldest):
                 self._kept.append((self.dropped, oldest))
             self.dropped += 1
-        self._ring.append(Entry(at, event, writes, outputs))
+        entry = Entry(at, event, writes, outputs)
+        self._ring.append(entry)
+        for number in self._passers.gone(entry, self.dropped + len(self._ring) - 1):
+            if number >= self.dropped:
+                self._ring[number - self.dropped] = None
         self.counted[type(event).__name__] += 1
         for write in writes:
             if isinstance(write, SetOption) and write.key.name == "activeport":
@@ -89,9 +98,10 @@ class Trace:
             self.noted = self.dropped + len(self._ring)
 
     def since(self, start: int) -> Iterator[tuple[int, Entry]]:
-        """Steps from this number on that are still there without a gap, with their numbers."""
+        """Steps from this number on that are still there, with their numbers."""
         for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
-            yield number, self._ring[number - self.dropped]
+            if (entry := self._ring[number - self.dropped]) is not None:
+                yield number, entry
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -128,6 +138,53 @@ class Trace:
             lines.append(dump(encode(entry)))
             size += len(lines[-1])
         return lines, None
+
+
+class Passers:
+    """Links that come and go and change nothing: a host may make thousands, and a trace without them says the same."""
+
+    def __init__(self) -> None:
+        self._passing: dict[int, list[int]] = {}
+        """Steps of links that appeared since the last event that might have to do with one of them, while nothing came of it."""
+        self._there: set[int] = set()
+        """Links that earlier steps tell of."""
+
+    def gone(self, entry: Entry, number: int) -> Sequence[int]:
+        """Learn this step. Returns those that may be left out now: all that tell of a link which is gone."""
+        event = entry.event
+        silent = not (entry.writes or entry.outputs.notes or entry.outputs.frames)
+        if silent and isinstance(event, OF_A_LINK):
+            return self._of_a_link(event, number)
+        if isinstance(event, pyteamd.model.events.Resync):
+            self._there = {link.ifindex for link in event.links}
+            self._passing.clear()
+        elif not (isinstance(event, COMMON) and silent):
+            self._there.update(self._passing)
+            self._passing.clear()
+            if isinstance(event, OF_A_LINK):
+                self._there.add(event.ifindex)
+        return ()
+
+    def _of_a_link(self, event: LinkSeen | LinkGone, number: int) -> Sequence[int]:
+        ifindex = event.ifindex
+        if isinstance(event, LinkGone):
+            self._there.discard(ifindex)
+            steps = self._passing.pop(ifindex, [])
+            return [*steps, number] if steps else ()
+        if ifindex not in self._there:
+            steps = self._passing.setdefault(ifindex, [])
+            steps.append(number)
+            if len(steps) > MOST_STEPS:
+                self._there.add(ifindex)
+                del self._passing[ifindex]
+        return ()
+
+
+def tells(entry: Entry) -> bool:
+    """Whether a step is worth keeping longer than those that come again and again, links of others included."""
+    if entry.writes or entry.outputs.notes:
+        return True
+    return not isinstance(entry.event, (*COMMON, *OF_A_LINK))
 
 
 def dump(value: Any) -> str:

@@ -10,11 +10,23 @@ from explain_kit import lacp, two_partners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
+from pyteamd.core.trace import FORMAT, MOST_STEPS, Entry, Trace, decode, dump, encode, parse
 from pyteamd.core.typed import LARGEST, SMALLEST
 from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
-from pyteamd.model.events import Applied, Event, FrameSeen, HostsResolved, PortConfigUpdate, Refused, Tick
+from pyteamd.model.events import (
+    Applied,
+    Event,
+    FrameSeen,
+    HostsResolved,
+    LinkGone,
+    LinkSeen,
+    PortAdd,
+    PortConfigUpdate,
+    Refused,
+    Resync,
+    Tick,
+)
 from pyteamd.scenario.replay import begin
 from pyteamd.views.explain import explain
 
@@ -154,3 +166,43 @@ def test_a_successor_replays_with_what_it_was_given() -> None:
 
     assert first_words(resumed=handed) == (True, True)
     assert first_words() == (False, False)
+
+
+QUIET = Outputs()
+TOLD = Outputs(notes=(Note(Level.INFO, "x", "eth0"),))
+FREE = LinkSeen(9, "veth9", bytes(6))
+PASSED = {
+    "a link that came and went": ([FREE, FREE, LinkGone(9)], 0),
+    "answers and time meanwhile": ([FREE, Applied(()), Tick(), LinkGone(9)], 2),
+    "a user meanwhile": ([FREE, PortAdd("veth9"), LinkGone(9)], 3),
+    "a link that was there": ([Resync((FREE,), (), ()), FREE, LinkGone(9)], 3),
+    "one that comes again": ([FREE, LinkGone(9), FREE], 1),
+    "one that was there when a user came": ([FREE, PortAdd("eth5"), FREE, LinkGone(9)], 4),
+    "one that never rests": ([FREE] * (MOST_STEPS + 1) + [LinkGone(9)], MOST_STEPS + 2),
+}
+
+
+@pytest.mark.parametrize("name", PASSED)
+def test_links_that_pass_by_leave_no_step(name: str) -> None:
+    events, left = PASSED[name]
+    trace = Trace({})
+    for event in events:
+        trace.record(1.0, event, (), QUIET)
+    assert len(list(trace)) == len(list(trace.lines())) - 1 == left
+    assert len(trace) == len(events), "steps keep their numbers"
+
+
+def test_a_link_of_which_something_was_said_leaves_all_its_steps() -> None:
+    for said in ((QUIET, TOLD, QUIET), (TOLD, QUIET, QUIET), (QUIET, QUIET, TOLD)):
+        trace = Trace({})
+        for event, outputs in zip((FREE, FREE, LinkGone(9)), said, strict=True):
+            trace.record(1.0, event, (), outputs)
+        assert [entry.event for entry in trace] == [FREE, FREE, LinkGone(9)]
+
+
+def test_links_of_others_do_not_push_out_what_tells_something() -> None:
+    trace = Trace({}, 8)
+    trace.record(1.0, PortAdd("eth5"), (), TOLD)
+    for ifindex in range(10, 60):
+        trace.record(1.0, LinkSeen(ifindex, f"veth{ifindex}", bytes(6)), (), QUIET)
+    assert next(entry.event for entry in trace) == PortAdd("eth5")
