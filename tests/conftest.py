@@ -18,7 +18,7 @@ from pyteamd.runners.base import Runner
 LIMIT_S = 120
 """No test of `make check` takes a second, no other half of this on a busy machine."""
 LONGER = 20
-"""Times the limit where PYTEAMD_LONG asks for the long forms, and for tests that boot guests or are marked slow."""
+"""Times the limit where PYTEAMD_LONG asks for the long forms, in QEMU, and for tests that boot guests or are marked slow."""
 LAST_RESORT_S = 30
 """Who does not heed the alarm (blocked in a library) is ended with all its process, the place printed."""
 ARMED_ANEW_S = 10
@@ -50,7 +50,8 @@ class TookTooLong(BaseException):
 
 def limit_of(item: pytest.Item) -> int:
     """Seconds that a test may take, its fixtures not included."""
-    long = os.environ.get("PYTEAMD_LONG") or item.get_closest_marker("slow") or item.get_closest_marker("lab")
+    long = os.environ.get("PYTEAMD_LONG") or os.environ.get("LAB_WORLD") == "qemu"
+    long = long or item.get_closest_marker("slow") or item.get_closest_marker("lab")
     return LIMIT_S * (LONGER if long else 1)
 
 

@@ -30,6 +30,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,6 +45,8 @@ PART_LIMIT_S = 7200 if LONG else 1500
 LINGER_S = 60.0
 STAYED = b"\n(its guest did not go away after the report and was ended)\n"
 SLOW_WORLDS = ("qemu",)
+FOR_SLOW_WORLDS = re.compile(r"\bboth_kernels\b|\bkernel_kind\(")
+"""What `make test` runs there is in files with these markers; the others need no guest to be skipped."""
 EXIT_NO_WORLD = 77
 EXIT_TIMEOUT = 124
 EXIT_NO_TESTS = 5
@@ -90,11 +93,15 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """Test files, or single tests, of one lane that one process runs; for the kernel lane: one guest."""
+    """Test files, or single tests, of one lane that one process runs; for the kernel lane: one guest.
+
+    `waits`: none of it runs in this world in `make test`; it is only counted, without a guest.
+    """
 
     lane: str
     title: str
     files: list[str]
+    waits: bool = False
 
 
 @dataclass
@@ -182,7 +189,7 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
         late = pool.submit(make_ready, outcomes, wait, guests, plain)
         workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
         if guests:  # one more: a guest waits half of its time
-            workers.append(pool.submit(work, (plain,), late, beside))
+            workers.append(pool.submit(work, (plain, guests), late, beside))
         late.result()
         pairs = [pair for worker in workers for pair in worker.result()]
         for part, done in sorted(pairs, key=lambda pair: pair[0].title):
@@ -213,14 +220,18 @@ def make_ready(outcomes: dict[str, Outcome], wait: list[Part], guests: deque[Par
 
 
 def work(queues: tuple[deque[Part], ...], late: Future[None], beside: Words) -> list[tuple[Part, Outcome]]:
-    """Run the parts of these queues, one queue after the other, until there are none left and none to come."""
+    """Run the parts of these queues, those of the first before others, until there are none left and none to come."""
     done = []
-    for _ in range(2):
-        for queue in queues:
-            while part := next_of(queue):
-                done.append((part, run_part(part, beside)))
-        late.result()
-    return done
+    while True:
+        last = late.done()
+        part = next(filter(None, map(next_of, queues)), None)
+        if part:
+            done.append((part, run_part(part, beside)))
+        elif last:
+            late.result()  # a fault of it is no end like another
+            return done
+        else:
+            wait_for_all((late,))
 
 
 def next_of(parts: deque[Part]) -> Part | None:
@@ -343,7 +354,7 @@ def run_part(part: Part, beside: Words = ()) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="pyteamd-tests-") as name:
         began = time.monotonic()
         running = Path(name) / "running"
-        command = command_for(part.lane, part.files, Path(name))
+        command = command_for(part, Path(name))
         if part.lane not in REAL_TIME:
             command = [*beside, *command]
         output, status, outcome.cpu_s = supervised(
@@ -400,23 +411,40 @@ def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
     files = sorted(str(path.relative_to(ROOT)) for path in paths)
     most = len(files) if lane == "lab" else processes() * PARTS_EACH.get(lane, 1)
+    waiting: list[Part] = []
+    if how_much(lane) == "few":
+        shown = [file for file in files if FOR_SLOW_WORLDS.search((ROOT / file).read_text())]
+        waiting = [Part(lane, f"{lane}, what waits for make long", [*set(files) - set(shown)], waits=True)]
+        files, most = shown, processes()
     parts = dealt(lane, files, most)
-    return [Part(lane, f"{lane}, part {number} of {len(parts)}", part) for number, part in enumerate(parts, start=1)]
+    return waiting + [
+        Part(lane, f"{lane}, part {number} of {len(parts)}", part) for number, part in enumerate(parts, start=1)
+    ]
 
 
-def command_for(lane: str, files: list[str], directory: Path) -> list[str]:
-    """The command that runs these files and leaves report.xml in the directory."""
-    inner = [*PYTEST, "-m", LANES[lane], "--durations=5", *files]
+def how_much(lane: str) -> str:
+    """What tests/kernel/conftest.py leaves of a kernel lane: `all`, `second` or `few`."""
+    place = PLACES.get(lane)
+    if LONG or place is None:
+        return "all"
+    return "few" if place.world in SLOW_WORLDS else "all" if lane == KERNELS[0] else "second"
+
+
+def command_for(part: Part, directory: Path) -> list[str]:
+    """The command that runs its files and leaves report.xml in the directory."""
+    lane = part.lane
+    inner = [*PYTEST, "-m", LANES[lane], "--durations=5", *part.files]
     if lane == "mypy":
         return [sys.executable, "-m", "mypy", f"--junit-xml={directory}/report.xml"]
     if lane in TREES:
         inner[0] = str(ROOT / TREES[lane] / "bin/python")
-    if lane not in KERNELS:
+    if part.waits:
+        inner = ["env", "PYTEAMD_KERNEL=none", f"LAB_KIND={PLACES[lane].kind}", *inner]
+    if part.waits or lane not in KERNELS:
         return [*inner, f"--junitxml={directory}/report.xml"]
     shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
-    place = PLACES[lane]
-    part = "all" if LONG or lane == KERNELS[0] else "few" if place.world in SLOW_WORLDS else "second"
-    env = [f"PYTEAMD_KERNEL={part}", "PYTEAMD_RUNNING=/run/lab/out/running", *(["PYTEAMD_LONG=1"] if LONG else [])]
+    place, part_of = PLACES[lane], how_much(lane)
+    env = [f"PYTEAMD_KERNEL={part_of}", "PYTEAMD_RUNNING=/run/lab/out/running", *(["PYTEAMD_LONG=1"] if LONG else [])]
     limits = ["--timeout", str(PART_LIMIT_S), "--world", place.world]
     words = [word for assignment in env for word in ("--env", assignment)]
     return [*LAB, "run", *limits, *words, "--out", str(directory), "--", "sh", "-c", shell]

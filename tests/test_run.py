@@ -125,6 +125,25 @@ def test_what_needs_a_tree_comes_when_it_is_there(monkeypatch: pytest.MonkeyPatc
     assert [outcome.passed for outcome in outcomes] == [2, 2, 1, 1]
 
 
+def test_when_nothing_else_is_left_there_is_one_guest_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A guest waits half of its time."""
+    together = threading.Barrier(4)
+    parts = {"slow": [Part("slow", "seeds", [])], "kernel": [Part("kernel", str(number), []) for number in range(4)]}
+
+    def run_part(part: Part, beside: tuple[str, ...] = ()) -> Outcome:
+        if part.lane == "kernel":
+            together.wait(100)
+        return Outcome(part.lane, passed=1)
+
+    monkeypatch.setattr(run, "kernels", lambda: {"kernel": run.Kernel("coupled", "uml", "6.1")})
+    monkeypatch.setattr(run, "processes", lambda: 3)
+    monkeypatch.setattr(run, "MEMORY", tmp_path / "repeated.json")
+    monkeypatch.setattr(run, "TABLES", (str(tmp_path / "kept.json"), str(tmp_path / "measured.json")))
+    monkeypatch.setattr(run, "parts_of", lambda lane, outcomes: parts[lane])
+    monkeypatch.setattr(run, "run_part", run_part)
+    assert [outcome.passed for outcome in run.run_lanes(list(parts))] == [1, 4]
+
+
 REPORT = """
 <testsuites><testsuite>
 <testcase classname="tests.cli.test_x" name="test_y" time="2.5"><failure message="m">
@@ -220,3 +239,22 @@ def test_what_does_not_go_away_after_its_report_is_ended(tmp_path: Path, monkeyp
     assert (status, b"did not go away" in said) == (0, True)
     assert time.monotonic() - began < 30
     assert run.supervised([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ), tmp_path / "none")[1] == 3
+
+
+def test_in_a_slow_world_only_what_both_kernels_show_needs_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is counted, without one; with PYTEAMD_LONG all of it runs there."""
+    monkeypatch.setattr(run, "PLACES", {"kernel-2": run.Kernel("coupled", "qemu", "6.1")})
+    monkeypatch.setattr(run, "LONG", False)
+    waits, *shown = run.parts_of("kernel-2", {"kernel-2": Outcome("kernel-2")})
+    in_guests = {Path(file).name for part in shown for file in part.files}
+    assert {"test_contract.py", "test_contract_joining.py", "test_scenarios_real.py", "test_lacp.py"} <= in_guests
+    assert "test_tour.py" not in in_guests
+    assert "tests/kernel/test_tour.py" in waits.files
+    assert all("PYTEAMD_KERNEL=few" in run.command_for(part, Path("/x")) for part in shown)
+    command = run.command_for(waits, Path("/x"))
+    assert command[:3] == ["env", "PYTEAMD_KERNEL=none", "LAB_KIND=coupled"]
+    assert "run" not in command
+    monkeypatch.setattr(run, "LONG", True)
+    parts = run.parts_of("kernel-2", {"kernel-2": Outcome("kernel-2")})
+    assert not any(part.waits for part in parts)
+    assert all("PYTEAMD_KERNEL=all" in run.command_for(part, Path("/x")) for part in parts)

@@ -2,10 +2,11 @@
 
 `make test` runs this directory twice, on a kernel whose driver has one switch for both directions of a port (before Linux 7.1: "coupled")
 and on one with `rx_enabled` and `tx_enabled` ("independent"). The lab says in LAB_KIND which this is: it asked the driver. Two markers,
-both with a reason, say what runs on one only:
+both with a reason, say what runs on one only, and a third what is seen on both even where one of them is slow:
 
     kernel_kind("independent", reason="…")    the other cannot show it
     one_kernel(reason="…")                    the kernel's version says nothing new here; `make long` runs it on both
+    both_kernels                              also in plain QEMU, where the rest waits for `make long`
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from sim_world import SimContractWorld
 
 KIND = os.environ.get("LAB_KIND", "")
 PART = os.environ.get("PYTEAMD_KERNEL", "all")
-"""`all`; `second`: without what needs one kernel only; `few`: for a slow world, what must be seen on both kernels."""
-ON_BOTH = ("test_contract.py", "test_contract_options.py", "test_scenarios_real.py")
+"""`all`; `second`: without what needs one kernel only; `few`: in a slow world, what must be seen on both; `none`: only counted."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +37,7 @@ def not_here(item: pytest.Item) -> str:
         return f"on {kind.args[0]} kernels: {kind.kwargs['reason']}"
     if PART != "all" and one:
         return f"on one kernel: {one.kwargs['reason']}"
-    if PART == "few" and not kind and item.path.name not in ON_BOTH:
+    if PART == "none" or (PART == "few" and not kind and not item.get_closest_marker("both_kernels")):
         return "this world is slow; make long runs it here"
     return ""
 

@@ -29,6 +29,7 @@ from pyteamd.model.events import (
 )
 from pyteamd.wire import slow
 
+pytestmark = pytest.mark.both_kernels
 MAC = bytes.fromhex("025e00000042")
 
 

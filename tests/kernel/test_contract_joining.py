@@ -10,6 +10,7 @@ from contract_world import ContractWorld
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.events import LinkSeen
 
+pytestmark = pytest.mark.both_kernels
 OWNERS = ("bridge", "bond", "team")
 
 

@@ -14,6 +14,7 @@ from pyteamd.kernel.option_table import OPTIONS, TeamOption
 from pyteamd.model.desired import OptionKey, OptionValue, SetMember, SetOption, Write
 from pyteamd.model.events import OptionGone, OptionSeen, Refused
 
+pytestmark = pytest.mark.both_kernels
 MODES = ("broadcast", "roundrobin", "random", "activebackup", "loadbalance")
 RETURN_7 = struct.pack("=HBBI", 0x06, 0, 0, 7)
 RETURN_9 = struct.pack("=HBBI", 0x06, 0, 0, 9)

@@ -9,7 +9,7 @@ from lab_kit import chosen
 
 from pyteamd.scenario import script as scenario
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.both_kernels]
 PLACE = Path(__file__).parent.parent / "scenarios"
 SCRIPTS = [path for path in sorted(PLACE.glob("*.txt")) if "kernel" in scenario.parse(path.read_text()).worlds]
 LATER = (

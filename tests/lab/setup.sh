@@ -6,7 +6,8 @@
 #   venv    .venv in the repository: the package itself, editable, with its "dev" extras
 #   lab     Debian packages for the real-kernel tests: user-mode Linux, C teamd, and the tools the tests call; where the processor has
 #           AMX, what user-mode Linux needs there (uml-xstate.c); and the newest user-mode Linux that Debian has, unpacked with its C
-#           library into $LAB_CACHE/uml-new: nothing of the system is upgraded, and without it tests that need it are skipped
+#           library into $LAB_CACHE/uml-new: nothing of the system is upgraded, and without it tests that need it are skipped;
+#           where Debian's own does not boot, QEMU as in "bench"
 #   nm      a Debian tree with systemd, D-Bus and NetworkManager in $LAB_CACHE/systemd-root, and the packages that pyteamd
 #           depends on in $LAB_CACHE/wheels, for the tests in a whole Debian; only when named, needs root
 #   nm-trixie, nm-sid  the same of Debian 13 and of sid, in systemd-root-trixie and wheels-trixie, …
@@ -192,6 +193,18 @@ setup_newest() { # a failure is said, and no more: the tests then run on one ker
     echo "$want" >"$new/.setup"
     rm -rf "$cache/uml-new"
     mv "$new" "$cache/uml-new"
+}
+
+setup_instead() { # QEMU, where no other kernel is of the kind that most users have
+    python=.venv/bin/python
+    [ -x $python ] || python=$(usable_python)
+    [ -n "$python" ] && "$python" tests/lab/lab.py kinds >"$work/kinds" || return 0
+    why=$(awk -F '\t' '$1 == "coupled" && $2 == "" { print $3 }' "$work/kinds")
+    [ -n "$why" ] || return 0
+    [ "$(cat "$kernel/.setup" 2>/dev/null)" = "$(echo "$module_parts" | cksum)" ] && return
+    say "lab: no coupled kernel boots here yet: $why"
+    (need_packages bench "$bench_packages" "$bench_commands" && setup_kernel) ||
+        say "lab: no QEMU to be had; tests on a coupled kernel are skipped"
 }
 
 private_apt() { # an apt that knows the newest Debian and leaves this system's alone
@@ -417,6 +430,7 @@ done
             setup_newest
             setup_promtool
             setup_sshd
+            setup_instead
             ;;
         nm) setup_tree bookworm '' '' ;;
         nm-trixie) setup_tree trixie -trixie udev ;;
