@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pyteamd.wire import DropReason, PeerError, slow
@@ -68,6 +69,10 @@ class LacpInfo:
         require_mac(self.system)
 
 
+one_end = lru_cache(4096)(LacpInfo)
+"""Nearly every LACPDU says of both ends what the last one said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tlv:
     """A TLV that a later version puts before the terminator. `type` is 1..255, `value` at most 253 octets."""
@@ -123,7 +128,7 @@ def parse(payload: bytes, destination: bytes) -> Lacpdu:
     lengths = (actor_length, partner_length, collector_length)
     if lengths != _LENGTHS:
         raise PeerError(DropReason.TLV_LENGTH, f"{lengths}, not {_LENGTHS}")
-    return Lacpdu(LacpInfo(*actor), LacpInfo(*partner), delay, version, _extra(payload))
+    return Lacpdu(one_end(*actor), one_end(*partner), delay, version, _extra(payload))
 
 
 def describe_state(state: int) -> str:

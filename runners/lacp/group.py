@@ -7,10 +7,10 @@ machine, not the choice of the aggregate, not the choice of its ports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyteamd.runners.base import PortView
 from pyteamd.runners.lacp.blocked import Place
@@ -44,6 +44,22 @@ class PortFault(AssertionError):
     def __init__(self, what: str, ports: list[int]) -> None:
         super().__init__(what)
         self.ports = ports
+
+
+class Look(NamedTuple):
+    """All ports at one moment, looked at once for all that judge them; nobody keeps it."""
+
+    now: float
+    lags: Mapping[int, LagId | None]
+    """The aggregate each link could belong to. No mux machine has a part in it, nor in the next."""
+    in_sync: Set[int]
+    """Ports whose partner is in sync with us."""
+    ready_at: Mapping[int, float]
+    """When waiting is over, of the ports that wait."""
+
+    def ready(self, ifindex: int) -> bool:
+        """Waiting is over, or it does not wait."""
+        return self.now >= self.ready_at.get(ifindex, LONG_AGO)
 
 
 class Supposed:
@@ -82,13 +98,22 @@ class Group:
     def settle(self, now: float) -> None:
         """Selection and mux machines, until all rest."""
         stepped: list[LacpPort] = []
+        look = self.look(now)
         for _ in range(SETTLE_LIMIT):
             before = self.chosen, self._usable
-            self._select(now)
-            stepped = [port for port in self.ports.values() if self._step(port, now)]
+            self._select(look)
+            stepped = [port for port in self.ports.values() if self._step(port, look)]
             if not stepped and before == (self.chosen, self._usable):
                 return
+            look = look._replace(ready_at=self.ready_times(self.ports))
         raise PortFault("LACP selection does not come to rest", [port.ifindex for port in stepped] or list(self.ports))
+
+    def look(self, now: float) -> Look:
+        """At all ports."""
+        local, ports = self.local, self.ports
+        lags = {ifindex: port.lag_id(local) for ifindex, port in ports.items()}
+        in_sync = {ifindex for ifindex, port in ports.items() if port.partner_sync(local)}
+        return Look(now, lags, in_sync, self.ready_times(self.ports))
 
     def check(self) -> None:
         """PortFault: a port is in service and must not be."""
@@ -106,7 +131,7 @@ class Group:
         port = self.ports.get(ifindex)
         lag = port.member_of(self.local) if port else None
         if lag is not None:
-            self.choice.pin(lag, self._candidates(now))
+            self.choice.pin(lag, self._candidates(self.look(now)))
         return lag is not None
 
     def would_lose(self, config: LacpConfig, settings: Mapping[int, LacpPortConfig], now: float) -> set[int]:
@@ -119,7 +144,7 @@ class Group:
         other.choice.set_policy(config.agg_select_policy)
         other.max_ports = config.max_ports
         other.ports = self.set_up_as(settings)
-        other._select(now)
+        other._select(other.look(now))
         stay = other._usable if other.chosen == self.chosen else ()
         return {ifindex for ifindex, port in self.ports.items() if port.mux.distributing and ifindex not in stay}
 
@@ -160,26 +185,30 @@ class Group:
 
     # -- which aggregate -----------------------------------------------------------------------------------------------
 
-    def _select(self, now: float) -> None:
-        ports = self.ports.values()
-        self.choice.update(self._candidates(now), now)
-        if all(self.chosen not in (port.lag, port.member_of(self.local)) for port in ports):
+    def _select(self, look: Look) -> None:
+        ports = self.ports
+        self.choice.update(self._candidates(look), look.now)
+        if not any(port.lag == self.chosen or self._lag(port, look) == self.chosen for port in ports.values()):
             self.choice.take(None)
-        members = (member_of(port, self.local) for port in ports if self._may_serve(port, now))
-        serving = {port.ifindex for port in ports if port.mux.distributing}
-        arrived = {port.ifindex for port in ports if self._partner_ready(port)}
+        members = [member_of(port, self.local) for port in ports.values() if self._may_serve(port, look)]
+        serving = {ifindex for ifindex, port in ports.items() if port.mux.distributing}
+        arrived = {ifindex for ifindex, port in ports.items() if self._partner_ready(port, look)}
         self._usable = in_use(members, self.max_ports, serving, arrived)
 
-    def _candidates(self, now: float) -> list[Candidate]:
+    def _lag(self, port: LacpPort, look: Look) -> LagId | None:
+        """The aggregate it belongs to."""
+        return look.lags[port.ifindex] if port.belongs() else None
+
+    def _candidates(self, look: Look) -> list[Candidate]:
         """Aggregates to choose from: those heard lately. Ports that have to wait after a failure count only when there are no others."""
         current = [port for port in self.ports.values() if isinstance(port.receive, Current)]
-        well = [port for port in current if port.lag_id(self.local) is not None and not port.restoring(now)]
-        return [self._candidate(aggregate, now) for aggregate in self._aggregates(well or current)]
+        well = [port for port in current if self._lag(port, look) is not None and not port.restoring(look.now)]
+        return [self._candidate(aggregate, look) for aggregate in self._aggregates(well or current, look)]
 
-    def _candidate(self, aggregate: Aggregate, now: float) -> Candidate:
+    def _candidate(self, aggregate: Aggregate, look: Look) -> Candidate:
         ports = [self.ports[member.ifindex] for member in aggregate.members]
-        ready = {port.ifindex for port in ports if self._done_waiting(port, now)}
-        in_sync = {port.ifindex for port in ports if port.partner_sync(self.local)} - self.gated
+        ready = {port.ifindex for port in ports if port.mux is not Mux.DETACHED and look.ready(port.ifindex)}
+        in_sync = look.in_sync - self.gated
         return Candidate(
             aggregate,
             able=tuple(member for member in aggregate.members if member.ifindex in ready & in_sync),
@@ -190,29 +219,26 @@ class Group:
             ),
         )
 
-    def _done_waiting(self, port: LacpPort, now: float) -> bool:
-        return port.mux is not Mux.DETACHED and now >= self.ready_at(port)
-
-    def _aggregates(self, ports: Iterable[LacpPort]) -> tuple[Aggregate, ...]:
+    def _aggregates(self, ports: Iterable[LacpPort], look: Look) -> tuple[Aggregate, ...]:
         found: dict[LagId, list[Member]] = {}
         for port in ports:
-            lag = port.member_of(self.local)
+            lag = self._lag(port, look)
             if lag is not None:
                 found.setdefault(lag, []).append(member_of(port, self.local))
         return tuple(Aggregate(lag, tuple(members)) for lag, members in found.items())
 
     # -- which of its ports --------------------------------------------------------------------------------------------
 
-    def _may_serve(self, port: LacpPort, now: float) -> bool:
+    def _may_serve(self, port: LacpPort, look: Look) -> bool:
         """It competes for a place: right aggregate, and attached or done with waiting."""
-        if port.lag is None or port.lag != self.chosen or self._held_back(port, now):
+        if port.lag is None or port.lag != self.chosen or self._held_back(port, look.now):
             return False
-        return port.mux.in_sync or (isinstance(port.receive, Current) and now >= self.ready_at(port))
+        return port.mux.in_sync or (isinstance(port.receive, Current) and look.ready(port.ifindex))
 
-    def _partner_ready(self, port: LacpPort) -> bool:
+    def _partner_ready(self, port: LacpPort, look: Look) -> bool:
         """Once attached, it carries traffic."""
         collects = port.partner_collecting() or not port.independent
-        return collects and port.partner_sync(self.local) and port.ifindex not in self.gated
+        return collects and port.ifindex in look.in_sync and port.ifindex not in self.gated
 
     def _held_back(self, port: LacpPort, now: float) -> bool:
         """wait_to_restore keeps it out; a port that is needed need not wait."""
@@ -221,49 +247,49 @@ class Group:
         others = [other for other in self.ports.values() if other.lag == port.lag and other is not port]
         return any(other.mux.distributing and other.ifindex not in self.gated for other in others)
 
-    def ready_at(self, port: LacpPort) -> float:
-        """When waiting is over, for this port and those it waits for; long ago for one that does not wait."""
-        if not isinstance(port.standing, Waiting):
-            return LONG_AGO
-        waiting = [one for other in self.ports.values() if isinstance(one := other.standing, Waiting)]
-        waits = [(one.since, one.until) for one in waiting if one.lag == port.standing.lag]
-        return ready_at(waits, port.standing.until)
+    def ready_times(self, ifindexes: Iterable[int]) -> dict[int, float]:
+        """When waiting is over, of each of these ports that waits: for itself and those it waits for."""
+        ports = self.ports
+        waiting = {i: standing for i in ifindexes if isinstance(standing := ports[i].standing, Waiting)}
+        if not waiting:
+            return {}
+        waits: dict[LagId | None, list[tuple[float, float]]] = {one.lag: [] for one in waiting.values()}
+        for port in ports.values():
+            one = port.standing
+            if isinstance(one, Waiting) and one.lag in waits:
+                waits[one.lag].append((one.since, one.until))
+        times = {lag: ready_at(ones) for lag, ones in waits.items()}
+        return {ifindex: times[one.lag][one.until] for ifindex, one in waiting.items()}
 
-    def deadline(self, port: LacpPort, now: float) -> float | None:
-        """Next moment at which time alone changes something on this port."""
-        moments = [port.deadline(self.local)]
-        ready = self.ready_at(port)
-        if ready > now:
-            moments.append(ready)
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def selection(self, port: LacpPort, now: float) -> Selection:
+    def selection(self, port: LacpPort, look: Look) -> Selection:
         """What the mux machine is told. Ports of aggregates that are not in use stand by, ready when theirs is chosen."""
-        lag = port.lag_id(self.local)
-        wrong = lag is None or (port.mux is not Mux.DETACHED and port.lag != lag)
+        lag, standing = look.lags[port.ifindex], port.standing
+        wrong = lag is None or (standing.state is not Mux.DETACHED and standing.lag != lag)
         if wrong or isinstance(port.receive, Defaulted):
             return Selection.UNSELECTED
-        if not port.mux.in_sync and not isinstance(port.receive, Current):
+        if not standing.state.in_sync and not isinstance(port.receive, Current):
             return Selection.UNSELECTED
-        return Selection.SELECTED if lag == self.chosen and port.ifindex in self._usable else Selection.STANDBY
+        return Selection.SELECTED if port.ifindex in self._usable and lag == self.choice.lag else Selection.STANDBY
 
-    def _step(self, port: LacpPort, now: float) -> bool:
-        return port.step_mux(self._input(port, now), now, port.lag_id(self.local))
+    def _step(self, port: LacpPort, look: Look) -> bool:
+        return port.step_mux(self._input(port, look), look.now, look.lags[port.ifindex])
 
-    def _input(self, port: LacpPort, now: float) -> MuxInput:
-        ready = now >= self.ready_at(port)
-        return MuxInput(self.selection(port, now), ready, port.partner_sync(self.local), port.partner_collecting())
+    def _input(self, port: LacpPort, look: Look) -> MuxInput:
+        ifindex = port.ifindex
+        return MuxInput(
+            self.selection(port, look), look.ready(ifindex), ifindex in look.in_sync, port.partner_collecting()
+        )
 
-    def stuck(self, now: float) -> list[str]:
+    def stuck(self, look: Look) -> list[str]:
         """Ports that could go on and do not, one sentence each."""
         tables = {True: INDEPENDENT, False: COUPLED}
         return [
             f"{port.name}: {port.mux.value}, and could be {target.value}"
             for port in self.ports.values()
-            if (target := next_mux(tables[port.independent], port.mux, self._input(port, now))) is not None
+            if (target := next_mux(tables[port.independent], port.mux, self._input(port, look))) is not None
         ]
 
-    def broken(self) -> list[str]:
+    def broken(self, look: Look) -> list[str]:
         """What must hold of ports in service and does not, one sentence each."""
         found = []
         partners = set()
@@ -273,7 +299,7 @@ class Group:
             partners.add((port.partner.system, port.partner.key, port.key(self.local)))
             if not isinstance(port.receive, Current):
                 found.append(f"{port.name}: in service in the state {port.receive.name}")
-            elif not port.partner_sync(self.local):
+            elif port.ifindex not in look.in_sync:
                 found.append(f"{port.name}: in service, and the partner is not in sync")
             if port.lag != self.chosen:
                 found.append(f"{port.name}: in service in an aggregate that is not in use")
@@ -287,20 +313,21 @@ class Group:
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
-    def lead(self, lag: LagId | None) -> LacpPort | None:
+    def lead(self, lag: LagId | None, look: Look) -> LacpPort | None:
         """The leading port of an aggregate; None when it has no port."""
-        for aggregate in self._aggregates(self.ports.values()):
+        for aggregate in self._aggregates(self.ports.values(), look):
             if aggregate.lag == lag:
                 return self.ports[self.choice.policy.lead(aggregate).ifindex]
         return None
 
     def place(self, port: LacpPort, now: float, fallback: str, fallback_at: float | None) -> Place:
         """Where a port stands; `fallback` and its moment as in Place."""
-        lag = port.member_of(self.local)
-        lead, used_lead = self.lead(lag), self.lead(self.chosen)
+        look = self.look(now)
+        lag = self._lag(port, look)
+        lead, used_lead = self.lead(lag, look), self.lead(self.chosen, look)
         used = lag is not None and lag == self.chosen
         held_back = self._held_back(port, now)
-        waited = used and not held_back and now >= self.ready_at(port)
+        waited = used and not held_back and look.ready(port.ifindex)
         echo = port.looped(self.local)
         return Place(
             local=self.local,
@@ -308,9 +335,9 @@ class Group:
             used=used,
             used_lead=used_lead.name if used_lead else "",
             policy=self.choice.policy_name,
-            standby=(self.max_ports or 0) if waited and self.selection(port, now) is Selection.STANDBY else 0,
+            standby=(self.max_ports or 0) if waited and self.selection(port, look) is Selection.STANDBY else 0,
             restoring=held_back,
-            ready_at=self.ready_at(port),
+            ready_at=look.ready_at.get(port.ifindex, LONG_AGO),
             disproved=self.choice.disproved(lag),
             fallback=fallback,
             fallback_at=fallback_at,

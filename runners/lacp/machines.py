@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from pyteamd.runners.lacp.selection import LagId
 
@@ -95,6 +95,8 @@ class Happening(Enum):
     MOVED = "partner moved"
     """The partner's port speaks to us through another port of ours (port_moved)."""
 
+    __hash__ = object.__hash__  # Enum's own is Python; these are looked up with every LACPDU
+
 
 RECEIVE: Mapping[tuple[type[Receive], Happening], type[Receive]] = {
     (Disabled, Happening.LINK_UP): Expired,
@@ -130,6 +132,8 @@ class Mux(Enum):
         """The port takes frames in."""
         self.distributing = "distributing" in text
         """The port sends frames."""
+
+    __hash__ = object.__hash__  # Enum's own is Python; these are looked up with every LACPDU
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +177,7 @@ class Selection(Enum):
     SELECTED = "selected"
 
 
-@dataclass(frozen=True, slots=True)
-class MuxInput:
+class MuxInput(NamedTuple):
     """All the mux machine looks at."""
 
     selection: Selection
@@ -195,6 +198,8 @@ class Guard(Enum):
     LOST = "unselected or standby or partner not in sync"
     PARTNER_COLLECTING = "partner collecting"
     PARTNER_DEAF = "unselected or standby or partner not in sync or not collecting"
+
+    __hash__ = object.__hash__
 
 
 def _lost(now: MuxInput) -> bool:
@@ -280,6 +285,8 @@ class Drift(Enum):
     OUT_OF_SYNC = "out of sync"
     TIMEOUT = "timeout"
 
+    __hash__ = object.__hash__
+
 
 CHURN: Mapping[tuple[type[Churn], Drift], type[Churn]] = {
     (Monitor, Drift.IN_SYNC): NoChurn,
@@ -298,6 +305,9 @@ class Pace(Enum):
     NONE = None
     FAST = FAST_PERIODIC_S
     SLOW = SLOW_PERIODIC_S
+
+    def __init__(self, interval_s: float | None) -> None:
+        self.interval_s = interval_s
 
 
 def periodic(enabled: bool, active: bool, partner_active: bool, partner_short: bool) -> Pace:

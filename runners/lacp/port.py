@@ -10,7 +10,6 @@ SYNCHRONIZATION counts, and whether an LACPDU is due, which is a comparison of w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from operator import attrgetter
 
 from pyteamd.runners.base import PortView
@@ -43,7 +42,7 @@ from pyteamd.runners.lacp.machines import (
 from pyteamd.runners.lacp.selection import LagId
 from pyteamd.runners.lacp.system import OTHER_SPEED, SPEED_CODES, Counters, LocalSystem, Patience, Transmitter
 from pyteamd.wire import lacpdu
-from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
+from pyteamd.wire.lacpdu import Lacpdu, LacpInfo, one_end
 
 NO_PARTNER = LacpInfo(0, bytes(6), 0, 0, 0, 0)
 DEFAULT_PARTNER = replace(NO_PARTNER, state=lacpdu.TIMEOUT)
@@ -67,9 +66,6 @@ MUX_BITS = {
 
 IDENTITY = ("system", "system_priority", "key", "port", "port_priority")
 identity = attrgetter(*IDENTITY)
-one_end = lru_cache(4096)(LacpInfo)
-"""What we say of ourselves is asked for several times with every event, and is hardly ever something new."""
-
 HEEDED_BITS = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.SYNCHRONIZATION | lacpdu.AGGREGATION
 """Of our state, what the partner must have right; being wrong about the rest is no reason to speak (update_NTT)."""
 
@@ -148,16 +144,23 @@ class LacpPort:
         state = lacpdu.AGGREGATION | MUX_BITS[self.mux]
         state |= lacpdu.ACTIVITY if local.active else 0
         state |= lacpdu.TIMEOUT if local.fast else 0
-        match self.receive:
-            case Expired():
-                state |= lacpdu.EXPIRED | lacpdu.DEFAULTED if self.told is None else lacpdu.EXPIRED
-            case Defaulted():
-                state |= lacpdu.DEFAULTED
-        return one_end(local.priority, local.mac, self.key(local), self.view.config.lacp_prio, self.number, state)
+        if isinstance(self.receive, Expired):
+            state |= lacpdu.EXPIRED | lacpdu.DEFAULTED if self.told is None else lacpdu.EXPIRED
+        elif isinstance(self.receive, Defaulted):
+            state |= lacpdu.DEFAULTED
+        system, priority, key, number, port_priority = self.identity(local)
+        return one_end(priority, system, key, port_priority, number, state)
+
+    def identity(self, local: LocalSystem) -> tuple[bytes, int, int, int, int]:
+        """What we call ourselves, in the order of IDENTITY. No machine of ours has a part in it."""
+        return local.mac, local.priority, self.key(local), self.number, self.view.config.lacp_prio
 
     def matched(self, local: LocalSystem) -> bool:
-        """The partner means this very port when it speaks of us. What is compared does not depend on any machine of ours."""
-        return self.told is not None and not mismatch(self.told, self.actor(local))
+        """The partner means this very port when it speaks of us."""
+        told = self.told
+        if told is None or not told.state & lacpdu.AGGREGATION:
+            return False
+        return identity(told) == self.identity(local)
 
     def partner_sync(self, local: LocalSystem) -> bool:
         """The partner is in sync with us (recordPDU, 6.4.9): it says so, means us, and the link will be kept alive."""
@@ -200,9 +203,13 @@ class LacpPort:
         return LagId(*ours, partner.system_priority, partner.system, partner.key, link)
 
     def member_of(self, local: LocalSystem) -> LagId | None:
-        """The aggregate it belongs to: it keeps its place while expired, but cannot come in then."""
+        """The aggregate it belongs to."""
+        return self.lag_id(local) if self.belongs() else None
+
+    def belongs(self) -> bool:
+        """To an aggregate, if it can to any: it keeps its place while expired, but cannot come in then."""
         attached = isinstance(self.receive, Expired) and self.mux.in_sync
-        return self.lag_id(local) if attached or isinstance(self.receive, Current) else None
+        return attached or isinstance(self.receive, Current)
 
     @property
     def restore_at(self) -> float | None:
@@ -223,16 +230,19 @@ class LacpPort:
         """When the next LACPDU is to be sent; a moment in the past means now, None never."""
         if isinstance(self.receive, Disabled) or self.hold_until is not None:
             return None
-        return self.transmitter.due(self.actor(local), self.pace(local).value)
+        return self.transmitter.due(self.actor(local), self.pace(local).interval_s)
 
-    def deadline(self, local: LocalSystem) -> float | None:
-        """Next moment at which time alone changes something, but for the end of wait_while, which others decide with it."""
-        moments = [self.due(local), self.hold_until, self.churn.deadline()]
+    def deadline(self, due: float | None) -> float | None:
+        """Next moment at which time alone changes something, but for the end of wait_while, which others decide with it.
+
+        `due`: when the next LACPDU is.
+        """
+        moments = [due, self.hold_until, self.churn.deadline()]
         if self.well_since != FAILED:
             moments.append(self.restore_at)
         if isinstance(self.receive, Current | Expired):
             moments.append(self.receive.until)
-        return min((moment for moment in moments if moment is not None), default=None)
+        return min([moment for moment in moments if moment is not None], default=None)
 
     # -- receive machine -----------------------------------------------------------------------------------------------
 

@@ -135,18 +135,19 @@ class Lacp(Runner):
         touched = None if came_or_went else self._concerned(event, team, now)
         settle = touched is None or self._unsettled or self._due(now)
         touched = list(ports) if touched is None else touched
-        known = {ifindex: self._picture(ports[ifindex], before) for ifindex in touched}
+        known = self._pictures(touched, before)
         if isinstance(event, FrameSeen) and event.ifindex in ports:
             self._frame(ports[event.ifindex], event, now)
         self._refresh(touched, team, now)
         gated = frozenset([ifindex for ifindex in ports if team.ports[ifindex].gated])
         settle = settle or self._unsettled or gated != self._group.gated
         self._group.gated = gated
-        if settle or any(self._picture(ports[i], now) != was for i, was in known.items()):
+        if settle or self._pictures(touched, now) != known:
             self._settle(team, now)
             touched = list(ports)
+        ready_at = self._group.ready_times(touched)
         for ifindex in touched:
-            self._finish(ports[ifindex], now)
+            self._finish(ports[ifindex], ready_at.get(ifindex, now), now)
         self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
         self._joining.begun = self._joining.begun or isinstance(event, Resync)
 
@@ -267,19 +268,23 @@ class Lacp(Runner):
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
-    def _picture(self, port: LacpPort, at: float) -> tuple[Any, ...]:
-        """What the others, or a successor, must know of a port."""
-        return (
-            type(port.receive),
-            port.partner,
-            port.told,
-            port.standing,
-            at >= self._group.ready_at(port),
-            port.speed_mbps,
-            port.independent,
-            port.well_since == FAILED,
-            port.restoring(at),
-        )
+    def _pictures(self, touched: Iterable[int], at: float) -> list[tuple[Any, ...]]:
+        """What the others, or a successor, must know of these ports."""
+        ready_at = self._group.ready_times(touched)
+        return [
+            (
+                type(port.receive),
+                port.partner,
+                port.told,
+                port.standing,
+                at >= ready_at.get(port.ifindex, at),
+                port.speed_mbps,
+                port.independent,
+                port.well_since == FAILED,
+                port.restoring(at),
+            )
+            for port in map(self._group.ports.__getitem__, touched)
+        ]
 
     def _settle(self, team: TeamView, now: float) -> None:
         ports = self._group.ports.values()
@@ -288,7 +293,7 @@ class Lacp(Runner):
         self._group.settle(now)
         self._group.check()
         if (news := self._group.choice.news(now)) is not None:
-            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen), news))
+            self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen, self._group.look(now)), news))
         self._fallback.update(ports, self._group.gated, now)
         serving = self._able()
         for ifindex in sorted(serving ^ self._serving):
@@ -334,8 +339,8 @@ class Lacp(Runner):
             self.note(level, f"carrier changed to {'UP' if carrier else 'DOWN'}", "", incident)
         self._carrier = carrier
 
-    def _finish(self, port: LacpPort, now: float) -> None:
-        """Churn, transmission, and when to look again."""
+    def _finish(self, port: LacpPort, ready_at: float, now: float) -> None:
+        """Churn, transmission, and when to look again. `ready_at`: when waiting is over."""
         local = self._group.local
         for who, began in zip(("actor", "partner"), port.step_churn(local, now), strict=True):
             if began and port.churn.is_news(who):
@@ -344,7 +349,11 @@ class Lacp(Runner):
         due = port.due(local)
         if due is not None and due <= now:
             self.send(port.ifindex, port.transmit(local, now))
-        self._wakes[port.ifindex] = self._group.deadline(port, now)
+            due = port.due(local)
+        wake = port.deadline(due)
+        if ready_at > now:
+            wake = ready_at if wake is None else min(wake, ready_at)
+        self._wakes[port.ifindex] = wake
 
     # -- what the kernel and people are told ---------------------------------------------------------------------------
 
@@ -396,12 +405,12 @@ class Lacp(Runner):
         return f"{len(self._serving)} in service, min_ports is {self.config.min_ports}{alone}"
 
     def broken(self, team: TeamView) -> list[str]:
-        found = self._group.broken() + ([] if self._unsettled else self._group.stuck(self._now))
+        look = self._group.look(self._now)
+        found = self._group.broken(look) + ([] if self._unsettled else self._group.stuck(look))
         due = self.deadline()
-        for port in self._group.ports.values():
-            ready_at = self._group.ready_at(port)
+        for ifindex, ready_at in look.ready_at.items():
             if ready_at > self._now and (due is None or due > ready_at):
-                found.append(f"{port.name}: waits until {ready_at}, and nothing wakes it")
+                found.append(f"{self._group.ports[ifindex].name}: waits until {ready_at}, and nothing wakes it")
         if self._fallback.ports and any(port.mux.distributing for port in self._group.ports.values()):
             found.append("fallback beside a partner")
         return found

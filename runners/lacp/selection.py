@@ -8,9 +8,14 @@ the smallest `order` leads: its ifindex is the aggregate's id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+import bisect
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
+
+BEGINNING = itemgetter(0)
 
 
 class LagId(NamedTuple):
@@ -129,14 +134,17 @@ def in_use(
     return frozenset(best + ready[:under_way])
 
 
-def ready_at(waits: Iterable[tuple[float, float]], own_until: float) -> float:
-    """When a port that waits until `own_until` may attach: with those that began to wait before it was done.
+def ready_at(waits: Collection[tuple[float, float]]) -> dict[float, float]:
+    """When ports that wait for the same aggregate may attach, by the end of their own wait: with those that began before it ended.
 
-    `waits`: (since, until) of every port that waits for the same aggregate, this one included. Links that come up one after the
-    other attach together (wait_while, 6.4.15), yet one that comes and goes without end delays nobody by more than one wait. Who comes at
-    the very moment a port is done is not waited for: in whatever order both are looked at, the outcome is the same.
+    `waits`: (since, until) of every one. Links that come up one after the other attach together (wait_while, 6.4.15), yet one that comes
+    and goes without end delays nobody by more than one wait. Who comes at the very moment a port is done is not waited for: in whatever
+    order both are looked at, the outcome is the same.
     """
-    return max((until for since, until in waits if since < own_until), default=own_until)
+    ordered = sorted(waits)
+    latest = [*accumulate((until for _, until in ordered), max)]
+    begun = {until: bisect.bisect_left(ordered, until, key=BEGINNING) for _, until in ordered}
+    return {until: max(until, latest[count - 1]) if count else until for until, count in begun.items()}
 
 
 def assign_number(ifindex: int, taken: Iterable[int]) -> int:

@@ -75,7 +75,7 @@ class Transmitter:
 
         Who falls silent since both ends are passive says a last word, so that the partner does not count on what is no longer true.
         """
-        news = self.said != actor
+        news = self.said is not actor and self.said != actor
         if pace_s is None:
             return self.limit.free_at() if news and self.said is not None else None
         if news or self.ntt:
