@@ -33,9 +33,13 @@ def wrong_field(value: Any) -> str:
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether the value is of this type, all the way down. Whole numbers are those of the kernel, others are finite."""
-    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is int:
+        return type(value) is int and SMALLEST <= value <= LARGEST
+    if hint in (bool, str, bytes, NoneType):
+        return type(value) is hint
     if hint is Any:
         return True
+    origin, arguments = parts(hint)
     if origin in (Union, UnionType):
         return any(fits(value, argument) for argument in arguments)
     if origin is tuple:
@@ -44,15 +48,19 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(
             fits(key, arguments[0]) and fits(item, arguments[1]) for key, item in value.items()
         )
-    if hint is int:
-        return type(value) is int and SMALLEST <= value <= LARGEST
     if hint is float:
         return fits(value, int) or (type(value) is float and math.isfinite(value))
     if isinstance(hint, type) and issubclass(hint, tuple):  # a named one
         return isinstance(value, hint) and fits_tuple(value, of_named(hint))
-    if hint in (bool, str, bytes, NoneType) or (isinstance(hint, type) and issubclass(hint, Enum)):
+    if isinstance(hint, type) and issubclass(hint, Enum):
         return type(value) is hint
     return isinstance(value, hint)  # a dataclass, which was looked at when it was made
+
+
+@cache
+def parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type and its parameters, as in tuple[int, str]."""
+    return get_origin(hint), get_args(hint)
 
 
 @cache
