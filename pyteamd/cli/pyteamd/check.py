@@ -6,10 +6,10 @@ import errno
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyteamd.cli.exit_status import FAILED, OK, USAGE
+from pyteamd.cli.given_file import octets_of
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.printable import printable
@@ -168,4 +168,4 @@ def replay(arguments: Sequence[str], program: str) -> int:
 
 
 def _read(name: str) -> bytes:
-    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return sys.stdin.buffer.read() if name == "-" else octets_of(name)

@@ -23,6 +23,7 @@ from pyteamd.cli.convert.formats import FORMATS, WRITABLE, joined
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.reading import Team, normal
 from pyteamd.cli.exit_status import FAILED, OK
+from pyteamd.cli.given_file import text_of
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.schema import json_text
 
@@ -244,5 +245,5 @@ def _read_all(names: Sequence[str]) -> dict[str, str]:
 
 def _read(name: str) -> str:
     """Its text; the mark that editors of other systems put in front is no part of it."""
-    text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8", "surrogateescape")
+    text = sys.stdin.read() if name == "-" else text_of(name, "surrogateescape")
     return text.removeprefix("\ufeff")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pyteamd.config.config import Config
     from pyteamd.schema.problems import Problem
 
+CONFIG_PATIENCE_S = 10.0
+"""How long a start waits for a FIFO or a terminal that was named as the configuration."""
+
 
 def main(argv: list[str] | None = None, run_dir: str = RUN_DIR) -> int:
     """Entry point of `pyteamd`, `python -m pyteamd` and `teamd`. Returns the exit code."""
@@ -242,11 +245,11 @@ def config_text(options: Options, log: logging.Logger) -> str | bytes:
         return options.config_text
     if options.config_file is None:
         return "{}"
+    from pyteamd.cli.given_file import octets_of
     from pyteamd.schema.problems import ConfigError
 
     try:
-        with open(options.config_file, "rb") as file:
-            return file.read()
+        return octets_of(options.config_file, CONFIG_PATIENCE_S)
     except IsADirectoryError:
         if options.program != "teamd":
             told = [
@@ -255,7 +258,7 @@ def config_text(options: Options, log: logging.Logger) -> str | bytes:
             raise ConfigError([], options.config_file, told) from None
         return ""
     except OSError as error:
-        reason = f"unable to open {options.config_file}: {os.strerror(error.errno or 0)}"
+        reason = f"unable to open {options.config_file}: {error.strerror}"
         raise ConfigError([], options.config_file, [f"Failed to parse config: {reason}"]) from None
 
 

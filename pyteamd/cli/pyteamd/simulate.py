@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyteamd.cli.exit_status import FAILED, OK
+from pyteamd.cli.given_file import text_of
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.model.printable import printable
 from pyteamd.scenario import script as scenario
@@ -81,7 +82,7 @@ def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
 
 def run_file(path: str, options: argparse.Namespace) -> int:
     """One script, as the options say."""
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    text = sys.stdin.read() if path == "-" else text_of(path)
     worlds: list[SimulatedWorld] = []
 
     def world() -> SimulatedWorld:
@@ -129,7 +130,7 @@ def run_random(options: argparse.Namespace) -> int:
     seeds = range(options.first, options.first + options.random)
     failed = 0
     try:
-        for failure in simulate_random(Path(path).read_text(encoding="utf-8"), seeds, options.steps):
+        for failure in simulate_random(text_of(path), seeds, options.steps):
             failed += 1
             print(failure, end="\n\n", flush=True)
     except ConfigError as problem:

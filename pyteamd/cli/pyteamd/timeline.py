@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyteamd.cli.exit_status import FAILED, OK, USAGE
+from pyteamd.cli.given_file import octets_of
 from pyteamd.cli.pyteamd import help as helptext
 from pyteamd.model.printable import printable
 from pyteamd.scenario.replay import retell
@@ -66,5 +67,5 @@ def page(drawn: Timeline) -> str:
 
 
 def _lines(name: str) -> list[str]:
-    octets = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    octets = sys.stdin.buffer.read() if name == "-" else octets_of(name)
     return octets.decode("utf-8", "replace").splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 
+from pyteamd.cli.given_file import octets_of
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.printable import printable, printable_tree
@@ -21,8 +22,7 @@ def config_apply(session: Session) -> None:
     """Apply a file as a whole, or say everything that is wrong with it and change nothing."""
     path, how = words_of(list(session.args))
     try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            text = file.read().decode("utf-8", "surrogateescape")
+        text = octets_of(0 if path == "-" else path).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot read {path}: {error.strerror}") from None
     if not text.strip():
