@@ -58,13 +58,12 @@ class Reader:
 
     def write_ahead(self, batch: Batch) -> bool:
         """Fail over before anything else, where it is known already what is to be written."""
-        ports = [event.ifindex for _, event in batch if type(event) is CarrierSeen and event.ifindex in self.owners]
-        concerned = {self.owners[ifindex].ifindex: self.owners[ifindex] for ifindex in ports}
-        written = [
-            self.ahead(pump, (event for team, event in batch if team in (0, pump.ifindex)))
-            for pump in concerned.values()
-        ]
-        return any(written)
+        owners = self.owners
+        ports = [event.ifindex for _, event in batch if type(event) is CarrierSeen and event.ifindex in owners]
+        written = False
+        for pump in {owners[ifindex].ifindex: owners[ifindex] for ifindex in ports}.values():
+            written |= self.ahead(pump, [event for team, event in batch if team in (0, pump.ifindex)])
+        return written
 
     async def _stand_back(self, now: float) -> None:
         """Those who wait for what was just written come before our own book-keeping.

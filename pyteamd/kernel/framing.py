@@ -7,7 +7,7 @@ does not fit raises Malformed, and no other exception can come out. Layouts: inc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -54,8 +54,16 @@ class Message(NamedTuple):
     octets: bytes
 
 
-def messages(datagram: bytes) -> Iterator[Message]:
+def messages(datagram: bytes) -> Iterable[Message]:
     """The messages of a datagram, in order. Malformed, after the good ones before it, where the framing breaks."""
+    if len(datagram) >= HEADER.size:
+        length, kind, flags, sequence, _ = HEADER.unpack_from(datagram)
+        if length == len(datagram):  # an event has one of its own, and a fail-over waits for that
+            return (Message(kind, flags, sequence, datagram),)
+    return _several(datagram)
+
+
+def _several(datagram: bytes) -> Iterator[Message]:
     offset, end = 0, len(datagram)
     while offset < end:
         if end - offset < HEADER.size:

@@ -314,7 +314,7 @@ class NetlinkKernel(Requests):
                     continue  # bridges tell of their ports in link messages of a family of their own
                 running = bool(flags & rtnl.IFF_RUNNING)
                 if message.type == rtnl.NEWLINK and self._flips(ifindex, running) and ifindex in self._team_of:
-                    if any(ifindex == earlier for earlier, _ in self._peeked):
+                    if self._peeked and any(ifindex == earlier for earlier, _ in self._peeked):
                         batch += self._decode_peeked()  # what was said before must be heard before
                         self._running[ifindex] = running
                     batch.append((0, CarrierSeen(ifindex, running)))

@@ -24,6 +24,8 @@ from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
+_MOST_FORESEEN: Final = 128
+
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
 _HINTS: Final = {
@@ -50,6 +52,8 @@ class Requests:
         self._family: team_family.Family | None = None
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
+        self._foreseen: dict[int, tuple[Sequence[Write], bytes]] = {}
+        """Writes that are options alone, by identity, and all of them encoded."""
 
     @property
     def malformed(self) -> int:
@@ -120,6 +124,8 @@ class Requests:
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
         """Perform writes in order; consecutive options travel in one message. Returns those refused."""
+        if self._at_once(team, writes):
+            return ()
         refused: list[Refused] = []
         for batch in _batches(writes):
             if isinstance(batch, list):
@@ -138,6 +144,25 @@ class Requests:
             elif isinstance(write, SetOption):
                 with suppress(ValueError):  # apply will refuse it
                     self._encode(write)
+        match list(_batches(writes)):
+            case [list(options)]:
+                with suppress(ValueError):
+                    self._foresee(writes, b"".join(map(self._encode, options)))
+
+    def _foresee(self, writes: Sequence[Write], octets: bytes) -> None:
+        if len(self._foreseen) >= _MOST_FORESEEN:
+            self._foreseen.clear()  # most are about what is past
+        self._foreseen[id(writes)] = (writes, octets)  # with the writes, so that nothing else is given this identity
+
+    def _at_once(self, team: int, writes: Sequence[Write]) -> bool:
+        """Send what was prepared for these very writes. False: nothing was, or the kernel refused, and does not say which one."""
+        foreseen = self._foreseen.pop(id(writes), None)
+        if foreseen is None:
+            return False
+        with suppress(NetlinkError):
+            self._with_family(self._team_writes, lambda family: team_family.set_options(family, team, foreseen[1:]))
+            return True
+        return False
 
     def close(self) -> None:
         """Close every socket."""

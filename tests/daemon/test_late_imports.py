@@ -8,6 +8,7 @@ import importlib
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_garbage_is_collected_from_the_end_of_the_imports_on(monkeypatch: pytest
         assert gc.isenabled()
     finally:
         gc.enable()
+
+
+async def test_no_collection_of_garbage_holds_up_the_loop_meanwhile_or_looks_at_it_later(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "rich_late_module.py").write_text("kept = [[] for _ in range(20_000)]")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(late_imports, "late", lambda: ["rich_late_module"])
+    collected_in = set()
+
+    def look(phase: str, _: dict[str, int]) -> None:
+        collected_in.add((phase, threading.current_thread()))
+
+    gc.callbacks.append(look)
+    try:
+        before = gc.get_freeze_count()
+        await late_imports.import_late(LOG)
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= before + 20_000
+    finally:
+        gc.callbacks.remove(look)
+        gc.unfreeze()
+        sys.modules.pop("rich_late_module", None)
+    assert {thread for _, thread in collected_in} <= {threading.current_thread()}, collected_in
 
 
 async def test_what_an_upgrade_took_away_or_is_just_writing_costs_nobody_the_daemon(

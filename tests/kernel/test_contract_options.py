@@ -258,3 +258,7 @@ async def test_prepared_writes_are_only_prepared(world: ContractWorld) -> None:
     world.kernel.prepare(writes)
     assert facts.agree()
     assert world.kernel.apply(facts.team, writes) == (Refused(writes[1], errno.ENOENT),)
+    back = (SetOption(OptionKey("enabled", port), True), SetOption(OptionKey("priority", port), 7))
+    world.kernel.prepare(back)
+    assert world.kernel.apply(facts.team, back) == ()
+    await facts.settle(lambda: all(facts.options[write.key] == write.value for write in back))
