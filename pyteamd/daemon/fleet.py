@@ -37,6 +37,8 @@ ENDINGS = (".conf", ".json", ".yaml", ".yml")
 TRACE_ENTRIES = 512
 """Steps remembered for each team; 64 full rings of the usual size would take more memory than all else."""
 ANYTHING = object()
+ENDED = "Ended."
+NONE_STARTED = "No team could be started; what is wrong with a file says: pyteamd check FILE"
 RESTART_S = 1.0
 """Pause before a team is taken over after a fault of ours."""
 
@@ -130,7 +132,7 @@ class Fleet:
             await self._look()
             await self._until(lambda: not self._starting)
             if not self.members and not self._resting:
-                self._log.error("No team could be started; what is wrong with a file says: pyteamd check FILE")
+                self._log.error(NONE_STARTED)
                 self._nursery.cancel_scope.cancel()
                 return EXIT_START
             started()
@@ -215,24 +217,9 @@ class Fleet:
 
     def _plan(self, path: Path) -> TeamPlan | None:
         """The plan for a file; None, with everything that is wrong in the log, when there is none."""
-        try:
-            config = Config.load(read_file.read_file(path), runners=RUNNERS, watchers=WATCHERS, file=str(path))
-        except ConfigError as error:
-            for line in str(error).splitlines():
-                self._log.error("%s", line)
+        config = configured(path, read_file.read_file, self._log)
+        if config is None:
             return None
-        except OSError as error:
-            self._log.error("%s: cannot be read: %s", path, error.strerror)
-            return None
-        except Exception:
-            self._log.exception("%s: This is a bug, please report it.", path)
-            return None
-        if config.team.device is None:
-            try:
-                config.set_device(path.stem)
-            except ValueError as error:
-                self._log.error("%s: names no device, and %s %s", path, path.stem, error)
-                return None
         device = config.team.device or path.stem
         given = self._settings
         return TeamPlan(
@@ -278,7 +265,7 @@ class Fleet:
             member.reload.cancel()
             self._started(device)
             if not again or member.gone or self._stopping:
-                log.info("Ended.")
+                log.info(ENDED)
                 return
             rest = self._resting[device] = Rest(plan)
             await trio.sleep(RESTART_S)
@@ -357,6 +344,29 @@ def files(sources: Iterable[str], known: Iterable[str], log: logging.Logger) -> 
         except OSError as error:
             log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
             yield from sorted(file for file in map(Path, known) if path in (file, file.parent))
+
+
+def configured(path: Path, read: Callable[[Path], bytes], log: logging.Logger) -> Config | None:
+    """The configuration in a file, of the device that it names or is named after; None, with everything that is wrong in the log."""
+    try:
+        config = Config.load(read(path), runners=RUNNERS, watchers=WATCHERS, file=str(path))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return None
+    except OSError as error:
+        log.error("%s: cannot be read: %s", path, error.strerror)
+        return None
+    except Exception:
+        log.exception("%s: This is a bug, please report it.", path)
+        return None
+    if config.team.device is None:
+        try:
+            config.set_device(path.stem)
+        except ValueError as error:
+            log.error("%s: names no device, and %s %s", path, path.stem, error)
+            return None
+    return config
 
 
 def named(log: logging.Logger, device: str) -> logging.Logger:

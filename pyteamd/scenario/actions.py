@@ -78,6 +78,23 @@ def port(session: Session, rest: str) -> None:
     session.world.make_port(name, integer(more[1]) if more else 10000, duplex)
 
 
+BESIDE = ("bridge", "bond", "team", "tun")
+UPON = ("vlan", "loose vlan", "macvlan", "macsec", "ipvlan")
+
+
+def device(session: Session, rest: str) -> None:
+    """device NAME bridge|bond|team|tun, or device NAME vlan|loose vlan|macvlan|macsec|ipvlan on LINK: a link of another kind."""
+    usage = "device NAME KIND [on LINK]"
+    name, *more = words(rest, 2, 5, usage)
+    kind, _, lower = " ".join(more).partition(" on ")
+    if kind not in (UPON if lower else BESIDE):
+        raise CommandError(f"write: {usage}")
+    if lower:
+        session.world.make_upper(name, lower, kind)
+    else:
+        session.world.make_other(name, kind)
+
+
 def link(session: Session, rest: str) -> None:
     """link NAME up|down: the far end, so the carrier."""
     name, word = words(rest, 2, 2, "link NAME up|down")
@@ -143,6 +160,16 @@ def option(session: Session, rest: str) -> None:
 
 
 # What happens on the wire
+
+
+def say(session: Session, rest: str) -> None:
+    """say PORT OCTETS: the far end sends this frame, in hexadecimal, from its addresses on."""
+    name, text = words(rest, 2, 2, "say PORT OCTETS")
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        raise CommandError(f"{text!r} is not hexadecimal") from None
+    session.world.say(name, octets)
 
 
 def answers(session: Session, rest: str) -> None:
@@ -250,7 +277,12 @@ def host(session: Session, rest: str) -> None:
 
 def config(session: Session, rest: str) -> None:
     """config {…}: the configuration, JSON or YAML, for the next start."""
-    session.config = rest
+    session.configs[session.world.team_name] = rest
+
+
+def team(session: Session, rest: str) -> None:
+    """team NAME: the commands that follow are about this team; before, they are about team0."""
+    session.world.team_name = words(rest, 1, 1, "team NAME")[0]
 
 
 def start(session: Session, rest: str) -> None:
@@ -258,10 +290,31 @@ def start(session: Session, rest: str) -> None:
 
     Start the daemon; -o adopts an existing device, -n does not add the configured ports, -N leaves all as it is on the way out.
     """
-    flags = words(rest, 0, 3, "start [-o] [-n] [-N]")
-    if not set(flags) <= {"-o", "-n", "-N"}:
-        raise CommandError("write: start [-o] [-n] [-N]")
-    session.world.start(session.config, adopt="-o" in flags, enslave="-n" not in flags, keep="-N" in flags)
+    session.served = False
+    begin(session, **flags(rest, "start"))
+
+
+def serve(session: Session, rest: str) -> None:
+    """serve [-o] [-n] [-N]: start one process for all teams that `config` has spoken of; flags as for `start`."""
+    session.served = True
+    begin(session, **flags(rest, "serve"))
+
+
+def flags(rest: str, command: str) -> dict[str, bool]:
+    """How a daemon is to start."""
+    usage = f"{command} [-o] [-n] [-N]"
+    found = words(rest, 0, 3, usage)
+    if not set(found) <= {"-o", "-n", "-N"}:
+        raise CommandError(f"write: {usage}")
+    return {"adopt": "-o" in found, "enslave": "-n" not in found, "keep": "-N" in found}
+
+
+def begin(session: Session, *, adopt: bool, enslave: bool, keep: bool) -> None:
+    """Start the daemon, for one team or for many."""
+    if session.served:
+        session.world.serve(session.configs, adopt=adopt, enslave=enslave, keep=keep)
+    else:
+        session.world.start(session.config, adopt=adopt, enslave=enslave, keep=keep)
 
 
 def kill(session: Session, rest: str) -> None:
@@ -274,7 +327,7 @@ def restart(session: Session, rest: str) -> None:
     """restart: the daemon is killed and started again with -o."""
     words(rest, 0, 0, "restart")
     session.world.kill()
-    session.world.start(session.config, adopt=True, enslave=True, keep=False)
+    begin(session, **flags("-o", "restart"))
 
 
 def stop(session: Session, rest: str) -> None:
@@ -378,6 +431,7 @@ def until(session: Session, rest: str) -> None:
 
 ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "port": port,
+    "device": device,
     "link": link,
     "admin": admin,
     "mac": mac,
@@ -387,6 +441,7 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "move": move,
     "master": master,
     "option": option,
+    "say": say,
     "arp": answers,
     "switch": switch,
     "partner": partner,
@@ -396,7 +451,9 @@ ACTIONS: dict[str, Callable[[Session, str], None]] = {
     "jitter": jitter,
     "host": host,
     "config": config,
+    "team": team,
     "start": start,
+    "serve": serve,
     "kill": kill,
     "restart": restart,
     "stop": stop,

@@ -23,8 +23,8 @@ from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.replay import replay
 from pyteamd.scenario.session import Session
 from pyteamd.scenario.shrink import shrink
-from pyteamd.scenario.simulated import DEVICE, SimulatedWorld, load_config
-from pyteamd.scenario.world import CommandError
+from pyteamd.scenario.simulated import SimulatedWorld, load_config
+from pyteamd.scenario.world import DEVICE, CommandError
 from pyteamd.sim.net import Dice
 from pyteamd.sim.team import Refusal, SimTeam
 
@@ -202,14 +202,14 @@ def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) ->
     """Run the commands in a new world; returns what went wrong, "" when nothing did."""
     world = SimulatedWorld()
     session = Session(world)
-    session.config = config
+    session.configs[world.team_name] = config
     try:
         for command in (*beginning, "start"):
             scenario.perform(session, scenario.Command(0, command))
         for command in (*happenings, *SETTLE):
             attempt(session, command)
             look(world)
-        if world.daemon is None or world.daemon.ended:
+        if not world.serves():
             for name in {line.split()[1] for line in beginning if line.startswith("port ")}:
                 attempt(
                     session, f"admin {name} down"
@@ -237,9 +237,9 @@ def look(world: SimulatedWorld) -> None:
     for item in world.happened():
         if item.kind == "broken":
             raise Broken(item.text)
-    if world.daemon is None or world.daemon.ended or world.kernel.pending():
+    if not world.serves() or world.kernel.pending():
         return
-    facts = world.daemon.team.facts
+    facts = world.running().team.facts
     if ghosts := [ifindex for ifindex in facts.links if ifindex not in world.kernel.links]:
         raise Broken(f"links are known that are no more: {ghosts}")
     observed, real = facts.observed, really(world)
@@ -254,9 +254,9 @@ def look(world: SimulatedWorld) -> None:
 
 def look_at_the_end(world: SimulatedWorld) -> None:
     """With nothing in the way, the kernel must be as desired, and every port of the kernel one of ours. Raises Broken."""
-    if world.daemon is None or world.daemon.ended:
+    if not world.serves():
         raise Broken("the daemon does not run")
-    team, trace = world.daemon.team, world.daemon.pump.trace
+    team, trace = world.running().team, world.running().pump.trace
     if len(trace) < REPLAYED and (difference := replay(trace.lines())[1]):
         raise Broken(f"the trace says something else than it did: {difference.text()}")
     left = reconcile(team.desired(), really(world))

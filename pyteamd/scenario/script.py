@@ -22,7 +22,7 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -30,12 +30,13 @@ from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.questions import QUESTIONS
 from pyteamd.scenario.session import Session
 from pyteamd.scenario.shell import NotQuiet
-from pyteamd.scenario.world import CommandError, World
+from pyteamd.scenario.world import DEVICE, CommandError, World
 
 SEPARATOR = "----"
 WORLDS = re.compile(r"worlds:\s*(.*)")
 SENT = re.compile(r"sent \d+ on ")
 STAMPED = re.compile(r"\+\d+\.\d+ (\S+) +(.*)")
+NAMED = re.compile(r"\w+ (\S+): ")
 NOTE_KINDS = frozenset(("debug", "info", "warning", "error", "critical", "denied", "broken"))
 
 
@@ -71,6 +72,11 @@ class Script:
     parts: tuple[tuple[str, ...] | Paragraph, ...]
     worlds: frozenset[str]
     """Where it can run: "sim", "kernel"; and "independent", see the top."""
+
+    def teams(self) -> frozenset[str]:
+        """The teams that it names, and the one that needs no name."""
+        commands = [command for part in self.parts if isinstance(part, Paragraph) for command in part.commands]
+        return frozenset((DEVICE, *(command.text.split()[-1] for command in commands if command.text[:5] == "team ")))
 
 
 def parse(text: str) -> Script:
@@ -125,7 +131,9 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
     for wanted, got in zip(script.parts, play(script, make_world), strict=True):
         if not isinstance(wanted, Paragraph) or not isinstance(got, Paragraph):
             continue
-        before, after = (wanted.expected, got.expected) if exact else (story(wanted.expected), story(got.expected))
+        before, after = wanted.expected, got.expected
+        if not exact:
+            before, after = story(before, script.teams()), story(after, script.teams())
         if before != after:
             differences.append(f"line {wanted.commands[0].line}: {'; '.join(wanted.source)}")
             differences += compare(before, after)
@@ -174,8 +182,11 @@ def render(part: tuple[str, ...] | Paragraph) -> tuple[str, ...]:
     return part.source + ((SEPARATOR, *part.expected) if part.expected else ())
 
 
-def story(lines: Sequence[str]) -> tuple[str, ...]:
-    """What must be the same in every world: the notes in their order, without times, and the answers to questions."""
+def story(lines: Sequence[str], teams: Collection[str] = ()) -> tuple[str, ...]:
+    """What must be the same in every world: the notes in their order, without times, and the answers to questions.
+
+    The notes of one process's `teams` have no order among each other.
+    """
     told = []
     for line in lines:
         stamped = STAMPED.fullmatch(line)
@@ -183,6 +194,12 @@ def story(lines: Sequence[str]) -> tuple[str, ...]:
             told.append(line)
         elif stamped is not None and stamped[1] in NOTE_KINDS:
             told.append(f"{stamped[1]} {stamped[2]}")
+
+    def whose(line: str) -> str:
+        found = NAMED.match(line)
+        return found[1] if found and found[1] in teams else ""
+
+    told = [line for _, lines in groupby(told, key=lambda line: whose(line) != "") for line in sorted(lines, key=whose)]
     told = [line for _, lines in groupby(told, key=is_info) for line in sorted(lines, key=is_choice)]
     return tuple(line for _, lines in groupby(told, key=about_any_port) for line in sorted(lines))
 

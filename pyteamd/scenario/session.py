@@ -6,18 +6,28 @@ from collections.abc import Iterable
 
 from pyteamd.scenario.world import Happened, Sent, World
 
+ACTIVE_BACKUP = '{"runner": {"name": "activebackup"}}'
+
 
 class Session:
     """A script being run: the world, and what the paragraph has printed so far."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.config = '{"runner": {"name": "activebackup"}}'
+        self.configs: dict[str, str] = {}
+        """By team, what its next start is configured with."""
+        self.served = False
+        """The daemon was started with many teams."""
         self.notes: list[Happened] = []
         self.frames: list[Sent] = []
         self._lines: list[str] = []
         self._began = 0.0
         self._sent: list[Sent] = []
+
+    @property
+    def config(self) -> str:
+        """The configuration of the team that is meant."""
+        return self.configs.get(self.world.team_name, ACTIVE_BACKUP)
 
     def begin(self) -> None:
         """A paragraph begins; its times count from here."""

@@ -6,14 +6,17 @@ import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.daemon.fleet import NONE_STARTED, configured
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import NO_DEVICE, KernelRefused, UserError
@@ -21,8 +24,8 @@ from pyteamd.model.events import ConfigApply, Event, HostName, LinkSeen, PortAdd
 from pyteamd.model.words import in_words, shorten
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.frames import describe_frame
-from pyteamd.scenario.shell import NotQuiet, SimDaemon
-from pyteamd.scenario.world import QUIET_S, CommandError, Happened, Sent, World
+from pyteamd.scenario.shell import Faults, NotQuiet, ServedTeam, ServingDaemon, SimDaemon
+from pyteamd.scenario.world import DEVICE, QUIET_S, CommandError, Happened, Sent, World
 from pyteamd.schema.problems import ConfigError
 from pyteamd.sim import bfd_partner
 from pyteamd.sim.bfd_partner import BfdPartner
@@ -35,7 +38,6 @@ from pyteamd.sim.waiting import WaitingSimKernel
 from pyteamd.views.explain import explain, sentence
 from pyteamd.views.state import set_request, state
 
-DEVICE = "team0"
 MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 STEPS_AT_ONE_MOMENT = 1000
 LONGEST_UNREST_S = 3600.0
@@ -43,9 +45,9 @@ FAMILIES = {"link": LINKS, "team": TEAMS}
 UNINTERESTING = (False, 0, b"", bytes(8))
 
 
-def load_config(text: str) -> Config:
-    """A configuration for the simulated team device. ConfigError."""
-    return Config.load(text, runners=RUNNERS, watchers=WATCHERS, device=DEVICE)
+def load_config(text: str, device: str = DEVICE) -> Config:
+    """A configuration for a team device. ConfigError."""
+    return Config.load(text, runners=RUNNERS, watchers=WATCHERS, device=device)
 
 
 class SimulatedWorld(World):
@@ -55,11 +57,11 @@ class SimulatedWorld(World):
         self.kernel = WaitingSimKernel(SimNet(dice))
         self.clock = 0.0
         self.daemon: SimDaemon | None = None
-        self._ran: list[SimDaemon] = []
-        """Daemons that ended before this one."""
+        self._ran: list[tuple[str, ServedTeam]] = []
+        """Every life of each team, this one too, with the name of its device."""
         self._batches: Dice | None = None
-        self._left: tuple[str, Mapping[str, Any], float] | None = None
-        """What a killed daemon left to the next: the runner's name, its snapshot, when."""
+        self._left: dict[str, tuple[str, Mapping[str, Any], float]] = {}
+        """What a killed daemon left to the next, for each team: the runner's name, its snapshot, when."""
         self.log: list[Happened] = []
         self._frames: list[Sent] = []
         self._told = 0
@@ -133,10 +135,7 @@ class SimulatedWorld(World):
             self._macs.setdefault(link.peer.mac.hex(":"), link.peer.name)
 
     def set_peer(self, name: str, up: bool) -> None:
-        peer = self._link(name).peer
-        if peer is None:
-            raise CommandError(f"{name} has no peer")
-        self.kernel.set_up(peer.ifindex, up)
+        self.kernel.set_up(self._peer(name).ifindex, up)
         self.settle()
 
     def set_admin(self, name: str, up: bool) -> None:
@@ -175,6 +174,22 @@ class SimulatedWorld(World):
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
         self._outsider(self.device().set_option, key, value)
 
+    def make_other(self, name: str, kind: str) -> int:
+        if self.kernel.find_link(name):
+            raise CommandError(f"{name} exists")
+        ifindex = self.kernel.create_team(name) if kind == "team" else self.kernel.add_other(name, kind).ifindex
+        self.settle()
+        return ifindex
+
+    def make_upper(self, name: str, lower: str, kind: str) -> int:
+        base = self._link(lower)
+        made = self.kernel.add_other(name, kind.removeprefix("loose "), base.ifindex)
+        made.loose_binding = kind.startswith("loose")
+        made.overhead = 32 if kind == "macsec" else 0
+        self.kernel.set_mtu(made.ifindex, base.mtu - made.overhead)
+        self.settle()
+        return made.ifindex
+
     def ifindex_of(self, name: str) -> int:
         return self._link(name).ifindex
 
@@ -187,9 +202,9 @@ class SimulatedWorld(World):
 
     def device(self) -> SimTeam:
         """The team device."""
-        link = self.kernel.find_link(DEVICE)
+        link = self.kernel.find_link(self.team_name)
         if link is None or link.ifindex not in self.kernel.teams:
-            raise CommandError(f"there is no {DEVICE}")
+            raise CommandError(f"there is no {self.team_name}")
         return self.kernel.teams[link.ifindex]
 
     def _link(self, name: str) -> SimLink:
@@ -212,10 +227,12 @@ class SimulatedWorld(World):
 
     # The wire
 
+    def say(self, name: str, octets: bytes) -> None:
+        self.kernel.net.transmit(self._peer(name), octets)
+        self.settle()
+
     def answer(self, name: str, address: str, on: bool, vlan: int | None) -> None:
-        peer = self._link(name).peer
-        if peer is None:
-            raise CommandError(f"{name} has no peer")
+        peer = self._peer(name)
         hosts = [p for p in self.kernel.net.partners(peer) if isinstance(p, Responder) and p.vlan == vlan]
         if not hosts:
             hosts = [Responder(peer.mac, vlan)]
@@ -234,6 +251,12 @@ class SimulatedWorld(World):
         wire = self.kernel.net.wire(self._link(name))
         setattr(wire, {"delay": "delay_s", "jitter": "jitter_s"}.get(quality, quality), amount)
 
+    def _peer(self, name: str) -> SimLink:
+        peer = self._link(name).peer
+        if peer is None:
+            raise CommandError(f"{name} has no peer")
+        return peer
+
     def switch(self, names: Sequence[str]) -> None:
         ends = [peer for name in names if (peer := self._link(name).peer) is not None]
         self._switches.append(ends)
@@ -241,9 +264,7 @@ class SimulatedWorld(World):
             self.kernel.net.attach(end, Switch(self.kernel.net, end, ends))
 
     def partner(self, name: str, kind: str, changes: Mapping[str, Any]) -> None:
-        peer = self._link(name).peer
-        if peer is None:
-            raise CommandError(f"{name} has no peer")
+        peer = self._peer(name)
         stations = self.kernel.net.partners(peer)
         if kind == "bfd":
             speakers = [station for station in stations if isinstance(station, BfdPartner)]
@@ -264,54 +285,94 @@ class SimulatedWorld(World):
     # The daemon
 
     def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
-        if self.daemon is not None and not self.daemon.ended:
-            raise CommandError("the daemon runs already")
-        if self.daemon is not None:
-            self._ran.append(self.daemon)
         try:
-            loaded = load_config(config)
+            loaded = load_config(config, self.team_name)
         except ConfigError as problem:
             raise CommandError(str(problem)) from None
-        found = self.kernel.find_link(DEVICE)
-        if found and not adopt:
-            raise CommandError(f"{DEVICE} exists already; use start -o")
-        ifindex = found.ifindex if found else self.kernel.create_team(DEVICE)
-        self._macs.setdefault(self.kernel.links[ifindex].mac.hex(":"), DEVICE)
-        link = self.kernel.find_link(DEVICE)
-        assert link is not None
-        team = Team(loaded, link, adopted=found is not None, enslave=enslave)
-        resumed = None
-        if self._left is not None and team.runner.name == self._left[0] and adopt:
-            resumed = (self._left[1], self.clock - self._left[2], self.clock)
-            team.runner.resume(*resumed)
-        self.daemon = SimDaemon(self.kernel, team, self._report, self.name_of, keep)
-        if resumed:
-            self.daemon.pump.trace.beginning["resumed"] = list(resumed)
-        self.daemon.hosts, self.daemon.sent, self.daemon.batches = self._hosts, self._record, self._batches
-        self.daemon.begin(self.clock)
+        daemon = self._process(SimDaemon(self.kernel, self._report, self.name_of))
+        self._serve(daemon, ServedTeam(daemon, self._team(loaded, adopt, enslave), self._report, keep))
         self.settle()
 
+    def serve(self, configs: Mapping[str, str], *, adopt: bool, enslave: bool, keep: bool) -> None:
+        daemon = self._process(ServingDaemon(self.kernel, self._report, self.name_of))
+        log = Faults(self._report, "error")
+        for name in sorted(configs):
+            loaded = configured(Path(f"{name}.conf"), lambda path: configs[path.stem].encode(), log)
+            if loaded is not None:
+                team = self._team(loaded, adopt, enslave)
+                report = partial(self._report_of, team.facts.team.name)
+                self._serve(daemon, ServedTeam(daemon, team, report, keep))
+        if not daemon.served:
+            log.error(NONE_STARTED)
+        self.settle()
+
+    def _process(self, daemon: SimDaemon) -> SimDaemon:
+        """A new process in the place of the one that ended."""
+        if self.daemon is not None and not self.daemon.ended:
+            raise CommandError("the daemon runs already")
+        daemon.hosts, daemon.sent, daemon.batches = self._hosts, self._record, self._batches
+        self.daemon = daemon
+        return daemon
+
+    def _team(self, config: Config, adopt: bool, enslave: bool) -> Team:
+        """The team on its device, which is made unless it is there and to be adopted."""
+        name = config.team.device or DEVICE
+        found = self.kernel.find_link(name)
+        if found and not adopt:
+            raise CommandError(f"{name} exists already; use start -o")
+        ifindex = found.ifindex if found else self.kernel.create_team(name)
+        self._macs.setdefault(self.kernel.links[ifindex].mac.hex(":"), name)
+        link = self.kernel.find_link(name)
+        assert link is not None
+        return Team(config, link, adopted=found is not None, enslave=enslave)
+
+    def _serve(self, daemon: SimDaemon, served: ServedTeam) -> None:
+        """One team of a process begins, from what its last life has left."""
+        team = served.team
+        name = team.facts.team.name
+        left = self._left.get(name)
+        if left is not None and team.runner.name == left[0] and team.view.adopted:
+            resumed = (left[1], self.clock - left[2], self.clock)
+            team.runner.resume(*resumed)
+            served.pump.trace.beginning["resumed"] = list(resumed)
+        daemon.served[name] = served
+        self._ran.append((name, served))
+        served.begin(self.clock)
+
     def kill(self) -> None:
-        daemon = self.running()
-        runner = daemon.team.runner
-        snapshot = runner.snapshot(self.clock)
-        self._left = None if snapshot is None else (runner.name, snapshot, self.clock)
+        daemon = self._alive()
+        for name, served in daemon.served.items():
+            runner = served.team.runner
+            snapshot = runner.snapshot(self.clock)
+            self._left.pop(name, None)
+            if snapshot is not None and not served.ended:
+                self._left[name] = runner.name, snapshot, self.clock
         daemon.kill()
 
     def stop(self) -> None:
-        self.running().stop(self.clock)
+        self._alive().stop(self.clock)
         self.settle()
 
-    def traces(self) -> list[tuple[Trace, float]]:
-        """What each daemon was told and answered, one after the other, and until when."""
-        daemons = [*self._ran, *([self.daemon] if self.daemon is not None else [])]
-        return [(one.pump.trace, self.clock if one.ended_at is None else one.ended_at) for one in daemons]
-
-    def running(self) -> SimDaemon:
-        """The daemon."""
+    def _alive(self) -> SimDaemon:
         if self.daemon is None or self.daemon.ended:
             raise CommandError("the daemon does not run")
         return self.daemon
+
+    def traces(self) -> list[tuple[Trace, float]]:
+        """What each life of the team that is meant was told and answered, one after the other, and until when."""
+        lives = [served for name, served in self._ran if name == self.team_name]
+        return [(one.pump.trace, self.clock if one.ended_at is None else one.ended_at) for one in lives]
+
+    def serves(self) -> bool:
+        """Whether the team that is meant is served."""
+        served = self.daemon.served.get(self.team_name) if self.daemon is not None else None
+        return served is not None and not served.ended
+
+    def running(self) -> ServedTeam:
+        """The team that is meant, as the daemon serves it."""
+        if self.daemon is None or not self.serves():
+            raise CommandError("the daemon does not run")
+        return self.daemon.served[self.team_name]
 
     def set_item(self, path: str, value: str) -> None:
         self._request(lambda: set_request(self.running().team, path, value))
@@ -413,6 +474,9 @@ class SimulatedWorld(World):
 
     def _report(self, kind: str, text: str) -> None:
         self.log.append(Happened(self.clock, kind, text))
+
+    def _report_of(self, name: str, kind: str, text: str) -> None:
+        self._report(kind, f"{name}: {text}")
 
     def _record(self, frame: Frame) -> None:
         self._frames.append(Sent(self.clock, self.name_of(frame.port), describe_frame(frame.octets)))

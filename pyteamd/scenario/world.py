@@ -13,6 +13,8 @@ from typing import Any
 
 from pyteamd.model.desired import OptionKey, OptionValue
 
+DEVICE = "team0"
+"""The team, where no other is named."""
 QUIET_S = 10.0
 """Nothing happened for so long: quiet."""
 
@@ -45,6 +47,9 @@ class Links(ABC):
     Interfaces are known by name. When a method returns, the change has been made.
     """
 
+    team_name = DEVICE
+    """The team that is meant, by its device: it is started, asked and told, and it is its options that are set."""
+
     @abstractmethod
     def set_peer(self, name: str, up: bool) -> None:
         """The far end of the link goes up or down, so the link gains or loses its carrier."""
@@ -76,6 +81,18 @@ class Links(ABC):
     @abstractmethod
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
         """Another program sets an option of the team. Names: see `ifindex_of`."""
+
+    @abstractmethod
+    def make_other(self, name: str, kind: str) -> int:
+        """Make a "bridge", "bond", "team" or "tun" (without Ethernet address). Returns its ifindex. LookupError where there is none."""
+
+    @abstractmethod
+    def make_upper(self, name: str, lower: str, kind: str) -> int:
+        """Make a "vlan", "loose vlan", "macsec", "macvlan" or "ipvlan" on a link. Returns its ifindex. LookupError where there is none."""
+
+    @abstractmethod
+    def say(self, name: str, octets: bytes) -> None:
+        """The other end of the link `name` sends this frame."""
 
 
 class World(Links):
@@ -119,12 +136,16 @@ class World(Links):
         """Start the daemon; `adopt` as `-o`, not `enslave` as `-n`, `keep` as `-N`."""
 
     @abstractmethod
+    def serve(self, configs: Mapping[str, str], *, adopt: bool, enslave: bool, keep: bool) -> None:
+        """Start one process for many teams: device → configuration. What is wrong with one is reported as happened."""
+
+    @abstractmethod
     def kill(self) -> None:
-        """`kill -9`."""
+        """`kill -9` of the process."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop in good order."""
+        """Stop the process in good order."""
 
     @abstractmethod
     def set_item(self, path: str, value: str) -> None:

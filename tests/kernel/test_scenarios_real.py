@@ -20,6 +20,8 @@ LATER = (
     "all-links-down",
     "lacp-partners",
     "option-by-hand",
+    "teams-one-is-broken",
+    "teams-side-by-side",
 )
 
 

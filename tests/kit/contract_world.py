@@ -28,18 +28,6 @@ class ContractWorld(Links):
         """
 
     @abstractmethod
-    def say(self, name: str, octets: bytes) -> None:
-        """The other end of the link `name` sends this frame."""
-
-    @abstractmethod
-    def make_other(self, name: str, kind: str) -> int:
-        """Make a "bridge", a "bond" or a "tun" (which has no Ethernet address). Returns its ifindex. LookupError where there is none."""
-
-    @abstractmethod
-    def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """Make a "vlan", a "loose vlan", a "macsec" or a "macvlan" on a link. Returns its ifindex. LookupError where there is none."""
-
-    @abstractmethod
     def set_altname(self, name: str, other: str) -> None:
         """`ip link property add dev NAME altname OTHER`."""
 

@@ -21,7 +21,6 @@ from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.option_table import OPTIONS, Kind
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import OptionKey, OptionValue, SetOption
-from pyteamd.scenario.simulated import DEVICE
 
 EVENT_BUFFER = 1 << 17
 TUN = Path("/dev/net/tun")
@@ -114,10 +113,10 @@ class RealWorld(ContractWorld):
         run("ip", "link", "property", "add", "dev", name, "altname", other)
 
     def set_option(self, key: OptionKey, value: OptionValue) -> None:
-        run("teamnl", *_where(key), "--", DEVICE, "setoption", key.name, _text(value))
+        run("teamnl", *_where(key), "--", self.team_name, "setoption", key.name, _text(value))
 
     def get_option(self, key: OptionKey) -> OptionValue:
-        command = ["teamnl", *_where(key), DEVICE, "getoption", key.name]
+        command = ["teamnl", *_where(key), self.team_name, "getoption", key.name]
         done = subprocess.run(command, capture_output=True, encoding="latin-1")
         if done.returncode:
             raise LookupError(done.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,13 +26,14 @@ from real_world import RealWorld, run
 from pyteamd.client.client import Client
 from pyteamd.client.transport import ClientError, DaemonError
 from pyteamd.model.words import shorten
-from pyteamd.scenario.simulated import DEVICE, MAC, UNINTERESTING
+from pyteamd.scenario.simulated import MAC, UNINTERESTING
 from pyteamd.scenario.world import CommandError, Happened, World
 
 WEIGHED = re.compile(r"<(\d)>(.*)")
 LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
 FRAMEWORK = re.compile(
-    r".* successfully started\.|Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.|A configuration that a user gave is in force\."
+    r".* successfully started\.|\S+ serves .*|"
+    r"Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.|(\S+: )?A configuration that a user gave is in force\."
 )
 """Lines of the process, not of the team."""
 UNFINISHED = "unfinished"
@@ -54,6 +56,8 @@ class RealScenarioWorld(RealWorld, World):
         self._told = 0
         self._denied: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._teams: list[str] = []
+        """Devices of all teams that were to be served, in the life of this world."""
         self._macs: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._partners: dict[str, WirePartner] = {}
@@ -97,7 +101,7 @@ class RealScenarioWorld(RealWorld, World):
         while time.monotonic() < min(deadline, since + STUCK_S):
             time.sleep(CALM_S)
             try:
-                missing = self.diff() if self._alive() else []
+                missing = self._missing() if self._alive() else []
             except CommandError:
                 missing = []  # it ended in this moment
             before, seen = seen, (self._said(), missing)
@@ -105,6 +109,14 @@ class RealScenarioWorld(RealWorld, World):
                 since = time.monotonic()
             elif not missing:
                 return
+
+    def _missing(self) -> list[str]:
+        """What is left to write, of all teams."""
+        missing: list[str] = []
+        for name in self._teams:
+            if Path(f"/run/teamd/{name}.sock").exists():
+                missing += json.loads(self._fetch("Diff", team=name))["missing"]
+        return missing
 
     def _said(self) -> int:
         """Lines of the log, but for those on our own questions."""
@@ -138,7 +150,7 @@ class RealScenarioWorld(RealWorld, World):
         return link.ifindex
 
     def carrier(self) -> bool:
-        link = self._outsider.find_link(DEVICE)
+        link = self._outsider.find_link(self.team_name)
         return link is not None and link.carrier is True
 
     def _address(self, name: str) -> str:
@@ -157,32 +169,55 @@ class RealScenarioWorld(RealWorld, World):
     # The daemon
 
     def start(self, config: str, *, adopt: bool, enslave: bool, keep: bool) -> None:
-        """See World. Its log goes to a file, as to the journal: with the weight before each line."""
         flags = ["-o"] * adopt + ["-n"] * (not enslave) + ["-N"] * keep
+        self._launch(["-t", self.team_name, "-c", config, *flags], {self.team_name: config}, " successfully started.")
+
+    def serve(self, configs: Mapping[str, str], *, adopt: bool, enslave: bool, keep: bool) -> None:
+        place = Path(self._directory.name, "teams")
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        for name, config in configs.items():
+            (place / f"{name}.conf").write_text(config)
+        flags = ["-o"] * adopt + ["-n"] * (not enslave) + ["-N"] * keep
+        self._launch(["serve", *flags, "."], configs, " serves ", place)
+
+    def _launch(self, words: list[str], configs: Mapping[str, str], ready: str, place: Path | None = None) -> None:
+        """Start the program. Its log goes to a file, as to the journal: with the weight before each line."""
         status = self._log.stat()
         size = status.st_size
-        words = [sys.executable, "-B", "-m", "pyteamd", "-t", DEVICE, "-c", config, *flags]
         surroundings = os.environ | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
         with self._log.open("ab") as stderr:
-            self._process = subprocess.Popen(words, stderr=stderr, stdin=subprocess.DEVNULL, env=surroundings)
+            self._process = subprocess.Popen(
+                [sys.executable, "-B", "-m", "pyteamd", *words],
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+                env=surroundings,
+                cwd=place,
+            )
+        self._teams = [*configs, *(name for name in self._teams if name not in configs)]
         deadline = time.monotonic() + PATIENCE_S
-        while "successfully started." not in self._log.read_text()[size:] and self._alive():
+        while ready not in self._log.read_text()[size:] and self._alive():
             if time.monotonic() > deadline:
-                raise CommandError(f"the daemon is not ready after {PATIENCE_S:.0f} s")
+                raise CommandError(f"the daemon is not ready after {PATIENCE_S:.0f} s: {self._log.read_text()[size:]}")
             time.sleep(0.02)
-        link = self._outsider.find_link(DEVICE)
-        if link is not None:
-            self._names[link.ifindex] = DEVICE
-            if link.mac.hex(":") not in config:
-                self._macs.setdefault(link.mac.hex(":"), DEVICE)
+        for name, config in configs.items():
+            link = self._outsider.find_link(name)
+            if link is not None:
+                self._names[link.ifindex] = name
+                if link.mac.hex(":") not in config:
+                    self._macs.setdefault(link.mac.hex(":"), name)
 
     def kill(self) -> None:
         process = self._running()
         process.kill()
         process.wait()
-        for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
+        for leftover in self._leftovers():
             if leftover.suffix != ".json":  # what the next one goes on from
                 leftover.unlink()
+
+    def _leftovers(self) -> list[Path]:
+        """What the teams have in the run directory."""
+        return [file for name in self._teams for file in Path("/run/teamd").glob(f"{name}.*")]
 
     def stop(self) -> None:
         process = self._running()
@@ -208,7 +243,7 @@ class RealScenarioWorld(RealWorld, World):
 
     def _request(self, method: str, *arguments: str) -> None:
         try:
-            with Client.connect(DEVICE, "usock") as daemon:
+            with Client.connect(self.team_name, "usock") as daemon:
                 daemon.call(method, *arguments)
         except DaemonError as problem:
             if problem.code not in ANSWERED_BY_A_NOTE:
@@ -233,7 +268,7 @@ class RealScenarioWorld(RealWorld, World):
         return [f"{row['port']}: {row['reason']}" + (f" ({row['hint']})" if row["hint"] else "") for row in rows]
 
     def options(self) -> Mapping[tuple[str, str, int], str]:
-        dump = self._outsider.dump(self.ifindex_of(DEVICE))
+        dump = self._outsider.dump(self.ifindex_of(self.team_name))
         names = {link.ifindex: link.name for link in dump.links} | {0: "none"}
         found = {}
         for seen in dump.options:
@@ -249,12 +284,14 @@ class RealScenarioWorld(RealWorld, World):
         missing: list[str] = json.loads(self._fetch("Diff"))["missing"]
         return missing
 
-    def _fetch(self, method: str, *arguments: str) -> str:
+    def _fetch(self, method: str, *arguments: str, team: str = "") -> str:
         process = self._running()
         try:
-            with Client.connect(DEVICE, "usock") as daemon:
+            with Client.connect(team or self.team_name, "usock") as daemon:
                 return daemon.fetch(method, *arguments)
         except ClientError as problem:
+            if len(self._teams) > 1 and not Path(f"/run/teamd/{team or self.team_name}.sock").exists():
+                raise CommandError("the team is not served any more") from None
             try:
                 process.wait(PATIENCE_S)  # the socket goes a moment before the process
             except subprocess.TimeoutExpired:
@@ -279,10 +316,11 @@ class RealScenarioWorld(RealWorld, World):
         if self._process is not None and self._alive():
             self._process.kill()
             self._process.wait()
-        for leftover in Path("/run/teamd").glob(f"{DEVICE}.*"):
+        for leftover in self._leftovers():
             leftover.unlink()
-        if self._outsider.find_link(DEVICE):
-            run("ip", "link", "delete", DEVICE)
+        for name in self._teams:
+            if self._outsider.find_link(name):
+                run("ip", "link", "delete", name)
         for partner in self._partners.values():
             partner.close()
         super().close()

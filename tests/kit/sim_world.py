@@ -20,23 +20,8 @@ class SimContractWorld(SimulatedWorld, ContractWorld):
         return self.ifindex_of(name)
 
     def say(self, name: str, octets: bytes) -> None:
-        peer = self.kernel.links[self.ifindex_of(name)].peer
-        assert peer is not None
-        self.kernel.net.transmit(peer, octets)
+        super().say(name, octets)
         self.pass_time(1.0)
-
-    def make_other(self, name: str, kind: str) -> int:
-        """See ContractWorld."""
-        return self.kernel.add_other(name, kind).ifindex
-
-    def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """See ContractWorld."""
-        base = self.kernel.links[self.ifindex_of(lower)]
-        made = self.kernel.add_other(name, kind.removeprefix("loose "), base.ifindex)
-        made.loose_binding = kind.startswith("loose")
-        made.overhead = 32 if kind == "macsec" else 0
-        self.kernel.set_mtu(made.ifindex, base.mtu - made.overhead)
-        return made.ifindex
 
     def set_altname(self, name: str, other: str) -> None:
         """See ContractWorld."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pyteamd.runners.basic import Broadcast
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.script import Paragraph, ScriptError
+from pyteamd.scenario.session import Session
 from pyteamd.scenario.simulated import SimulatedWorld
 
 SCRIPT = """worlds: sim kernel
@@ -79,6 +81,53 @@ def test_a_loose_comparison_forgives_writes_and_times_only() -> None:
     assert scenario.check(later.replace("Changed active port", "Chose"), SimulatedWorld, exact=False)
 
 
+def test_notes_of_several_teams_have_no_order_among_each_other() -> None:
+    """Each team's own have."""
+    mixed = (
+        "+0.000 info    team1: c",
+        "+0.000 warning team0: a",
+        "+0.000 info    team0: b",
+        "x",
+        "+0.000 info    e: d",
+    )
+    told = scenario.story(mixed, {"team0", "team1"})
+    assert told == ("warning team0: a", "info team0: b", "info team1: c", "x", "info e: d")
+    assert scenario.story(mixed)[0] == "info team1: c"
+
+
+TWO_TEAMS = """
+port eth1
+port eth2
+config {"runner": {"name": "roundrobin"}, "ports": {"eth1": {}}}
+team team1
+config {"runner": {"name": "broadcast"}, "ports": {"eth2": {}}}
+serve"""
+
+
+def test_a_fault_of_one_team_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(self: Broadcast, *_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    world = SimulatedWorld()
+    session = Session(world)
+    for line in TWO_TEAMS.strip().splitlines():
+        scenario.perform(session, scenario.Command(0, line))
+    session.gather()
+    session.begin()
+    monkeypatch.setattr(Broadcast, "handle", crash)
+    world.set_peer("eth2", False)
+    world.set_peer("eth1", False)
+    told = session.end()
+    assert [line for line in told if " write " not in line] == [
+        "+0.000 broken  team1: RuntimeError('a fault of ours')",
+        "+0.000 warning team1: eth2: ethtool-link went down.",
+        "+0.000 warning team0: eth1: ethtool-link went down.",
+    ], told
+    assert not world.serves()
+    world.team_name = "team0"
+    assert world.serves()
+
+
 def test_a_configuration_may_be_yaml() -> None:
     script = (
         "config\n  runner:\n    name: broadcast\n  ports: {eth1: {}}\nport eth1\nstart\n\nstate setup.runner_name\n"
@@ -108,6 +157,12 @@ ERRORS = [
     ("state", "line 1: state: the daemon does not run"),
     ("options", "line 1: options: there is no team0"),
     ("start -x", "line 1: start: write: start [-o] [-n] [-N]"),
+    ("serve -x", "line 1: serve: write: serve [-o] [-n] [-N]"),
+    ("start\nteam team1\nstate", "line 3: state: the daemon does not run"),
+    ("config {}\nserve\nserve", "line 3: serve: the daemon runs already"),
+    ("device br0 switch", "line 1: device: write: device NAME KIND [on LINK]"),
+    ("device br0 bridge on eth1", "line 1: device: write: device NAME KIND [on LINK]"),
+    ("port eth1\nsay eth1 xyz", "line 2: say: 'xyz' is not hexadecimal"),
     ("start\nstart", "line 2: start: the daemon runs already"),
     ("start\nkill\nstart", "line 3: start: team0 exists already; use start -o"),
     ("config {\nstart", "line 2: start: "),
