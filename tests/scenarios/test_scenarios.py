@@ -20,6 +20,7 @@ COUPLED = (
     "lacp-waits",
     "lacp-able-first",
     "lacp-promises",
+    "teams-side-by-side",
 )
 """What lacp writes where directions can be switched apart is in lacp-independent; the story is the same."""
 
