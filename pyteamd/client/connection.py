@@ -20,6 +20,7 @@ import errno
 import os
 import socket
 import stat
+import time
 
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, Transport
 from pyteamd.model.limits import SOCKET_PATH_MAX
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RUN_DIR = "/var/run/teamd"
 REPLY_TIMEOUT_S = 5.0
+CROWD_S = 0.02
+"""How often it is tried again where too many want to be let in at once."""
 SUFFIX = ".sock"
 TRANSPORTS = ("usock", "dbus")
 """In the order they are tried."""
@@ -63,12 +66,23 @@ class UnixSocket(Transport):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(timeout_s)
         try:
-            self._socket.connect(path)
+            self._connect(path, time.monotonic() + timeout_s)
         except OSError as error:
             self._socket.close()
             name = path.decode("utf-8", "surrogateescape")
             trail = ("cli_usock_init", f"usock: Failed to connect socket ({name}).")
             raise CallFailed(f"{name}: {error.strerror}", error.errno or errno.EINVAL, [trail]) from None
+
+    def _connect(self, path: bytes, until: float) -> None:
+        """Wait for a place among those that wait to be let in, where a daemon is stopped or many come at once. OSError."""
+        while True:
+            try:
+                self._socket.connect(path)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise OSError(errno.ETIMEDOUT, "too many wait for it already") from None
+            time.sleep(CROWD_S)
 
     def call(self, method: str, args: tuple[str, ...], need_payload: bool) -> str:
         try:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import errno
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
+import trio
 from ctl_cases import CONFIG, TEAM, WORLDS, daemon, success
 from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 
@@ -13,6 +18,7 @@ from pyteamd.client import connection as client
 from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, TransportMissing
+from pyteamd.daemon.control.bus_line import let_in
 from pyteamd.schema import json_text
 
 
@@ -110,6 +116,49 @@ def test_the_socket_path_is_cut_as_in_c(tmp_path: Path) -> None:
         Client.connect("x" * 200, "usock", run_dir=str(tmp_path))
     reached = str(none.value.failures["usock"]).rsplit(":", 1)[0]
     assert len(reached) == 107
+
+
+@contextmanager
+def crowd(path: str) -> Iterator[socket.socket]:
+    """A daemon that is stopped, so that nobody more can even wait for it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, ExitStack() as waiting:
+        listener.bind(path)
+        listener.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                one.setblocking(False)
+                one.connect(path)
+        yield listener
+
+
+def test_a_daemon_that_many_wait_for_does_not_answer(run_dir: str) -> None:
+    """It is there; the advice to start one would be wrong."""
+    with crowd(f"{run_dir}/{TEAM}.sock"), pytest.raises(NoDaemon) as none:
+        Client.connect(TEAM, "usock", run_dir=run_dir, timeout_s=0.01)
+    failure = none.value.failures["usock"]
+    assert failure.errno == errno.ETIMEDOUT
+    assert str(failure).endswith(f"{TEAM}.sock: too many wait for it already")
+
+
+def test_who_finds_a_crowd_waits_for_a_place(run_dir: str) -> None:
+    with crowd(f"{run_dir}/{TEAM}.sock") as listener:
+        soon = Timer(0.02, lambda: listener.accept()[0].close())
+        soon.start()
+        client.UnixSocket(TEAM, run_dir, timeout_s=60.0).close()
+        soon.join()
+
+
+async def test_the_bus_has_a_crowd_too(run_dir: str) -> None:
+    path = f"{run_dir}/{TEAM}.sock"
+    with crowd(path) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as ours:
+        ours.setblocking(False)
+        with trio.move_on_after(0.01) as patience:
+            await let_in(ours, path)
+        assert patience.cancelled_caught
+        listener.accept()[0].close()
+        with trio.fail_after(60):
+            await let_in(ours, path)
 
 
 @pytest.mark.parametrize(

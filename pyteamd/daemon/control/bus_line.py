@@ -37,6 +37,7 @@ LOOKED_AT_OCTETS = 1 << 17
 START_OCTETS = 16
 """So much of a message says how long it is."""
 READ_OCTETS = 1 << 16
+CROWD_S = 0.02
 MAXIMUM_WAITING = 1024
 """Calls that came while we waited for an answer of the bus."""
 
@@ -96,8 +97,8 @@ class BusLine:
         line = cls(trio.socket.from_stdlib_socket(plain))
         try:
             # Connecting a local socket does not wait; and trio would resolve the path in a thread.
-            plain.connect(path)
             with trio.fail_after(ANSWER_TIMEOUT_S):
+                await let_in(plain, path)
                 await line._log_in()
             await line.ask(message_bus.Hello())
         except trio.TooSlowError:
@@ -206,6 +207,16 @@ class BusLine:
         except AuthenticationError as error:
             raise BusError(f"the bus does not let us in: {error}") from None
         await self._socket.send(BEGIN)
+
+
+async def let_in(plain: socket.socket, path: str | bytes) -> None:
+    """Connect; where too many want to be let in at once, wait for a place. OSError."""
+    while True:
+        try:
+            plain.connect(path)
+            return
+        except BlockingIOError:
+            await trio.sleep(CROWD_S)
 
 
 def unpacked(call: Call) -> Message:
