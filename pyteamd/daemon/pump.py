@@ -288,5 +288,5 @@ class Pump:
         """Say what must not be, once each; then think of what might come."""
         self._outlet.accuse(invariants.check(self.team, now))
         for writes in self._forecast.look(self.team, now):
-            self.kernel.prepare(writes)
+            self.kernel.prepare(self.ifindex, writes)
         self._agenda.rested(self._time_s() - now)

@@ -58,11 +58,12 @@ class Reader:
 
     def write_ahead(self, batch: Batch) -> bool:
         """Fail over before anything else, where it is known already what is to be written."""
-        owners = self.owners
-        ports = [event.ifindex for _, event in batch if type(event) is CarrierSeen and event.ifindex in owners]
-        written = False
-        for pump in {owners[ifindex].ifindex: owners[ifindex] for ifindex in ports}.values():
-            written |= self.ahead(pump, [event for team, event in batch if team in (0, pump.ifindex)])
+        written, asked = False, set[Pump]()
+        for _, event in batch:
+            pump = self.owners.get(event.ifindex) if type(event) is CarrierSeen else None
+            if pump is not None and pump not in asked:
+                asked.add(pump)
+                written |= self.ahead(pump, [event for team, event in batch if team in (0, pump.ifindex)])
         return written
 
     async def _stand_back(self, now: float) -> None:

@@ -68,7 +68,7 @@ class Kernel(Protocol):
         """
         ...
 
-    def prepare(self, writes: Sequence[Write]) -> None:
+    def prepare(self, team: int, writes: Sequence[Write]) -> None:
         """These writes may be wanted soon: whatever can be encoded ahead is. Only a matter of speed."""
 
     async def events(self) -> list[tuple[int, KernelEvent]]:

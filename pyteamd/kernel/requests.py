@@ -52,8 +52,8 @@ class Requests:
         self._family: team_family.Family | None = None
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
-        self._foreseen: dict[int, tuple[Sequence[Write], bytes]] = {}
-        """Writes that are options alone, by identity, and all of them encoded."""
+        self._foreseen: dict[int, tuple[int, Sequence[Write], bytes]] = {}
+        """By the identity of writes that are options alone: their team, they themselves, and the whole message."""
 
     @property
     def malformed(self) -> int:
@@ -136,7 +136,7 @@ class Requests:
             raise KernelGone(f"team device {team} does not exist")
         return tuple(refused)
 
-    def prepare(self, writes: Sequence[Write]) -> None:
+    def prepare(self, team: int, writes: Sequence[Write]) -> None:
         """These writes may be wanted soon: encode what can be encoded ahead."""
         for write in writes:
             if isinstance(write, SetMac):
@@ -146,23 +146,29 @@ class Requests:
                     self._encode(write)
         match list(_batches(writes)):
             case [list(options)]:
-                with suppress(ValueError):
-                    self._foresee(writes, b"".join(map(self._encode, options)))
+                with suppress(ValueError, KernelGone):
+                    items = [self._encode(write) for write in options]
+                    self._foresee(team, writes, team_family.set_options(self.family().id, team, items))
 
-    def _foresee(self, writes: Sequence[Write], octets: bytes) -> None:
+    def _foresee(self, team: int, writes: Sequence[Write], message: bytes) -> None:
         if len(self._foreseen) >= _MOST_FORESEEN:
             self._foreseen.clear()  # most are about what is past
-        self._foreseen[id(writes)] = (writes, octets)  # with the writes, so that nothing else is given this identity
+        self._foreseen[id(writes)] = (
+            team,
+            writes,
+            message,
+        )  # with the writes, so that nothing else is given this identity
 
     def _at_once(self, team: int, writes: Sequence[Write]) -> bool:
-        """Send what was prepared for these very writes. False: nothing was, or the kernel refused, and does not say which one."""
+        """Send the message prepared for these very writes. False: there is none, or the kernel refused, and does not say which one."""
         foreseen = self._foreseen.pop(id(writes), None)
-        if foreseen is None:
+        if foreseen is None or foreseen[0] != team:
             return False
-        with suppress(NetlinkError):
-            self._with_family(self._team_writes, lambda family: team_family.set_options(family, team, foreseen[1:]))
-            return True
-        return False
+        try:
+            self._team_writes.request(foreseen[2])
+        except NetlinkError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close every socket."""

@@ -114,9 +114,9 @@ class RequestSocket:
             self._sequence = self._sequence % 0x7FFFFFFF + 1
             octets = bytearray(request)
             NUMBER.pack_into(octets, SEQUENCE_AT, self._sequence)
-            answer = Answer(self._sequence, bool(octets[_FLAGS_AT] & F_ACK))
             try:
                 self._socket.send(octets)
+                answer = Answer(self._sequence, bool(octets[_FLAGS_AT] & F_ACK))
                 while not answer.complete:
                     size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
                     if size > DATAGRAM:

@@ -144,7 +144,7 @@ class SimKernel:
             self._linkwatch()
         return tuple(refused)
 
-    def prepare(self, writes: Sequence[Write]) -> None:
+    def prepare(self, team: int, writes: Sequence[Write]) -> None:
         """See kernel.api: nothing to gain here."""
 
     def open_port(self, ifindex: int, tap: Tap) -> SimSocket:
