@@ -17,6 +17,7 @@ import fcntl
 import logging
 import os
 import signal
+import stat
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -49,7 +50,9 @@ def running(path: str, log: logging.Logger) -> int:
 def stale(text: bytes, path: str) -> str:
     """Why a pid file with this text is to be removed, "" when it names a daemon, or says nothing."""
     number = text.strip()
-    if number and (not number.isdigit() or len(number) >= MAXIMUM_OCTETS or int(number) > MAXIMUM_PID):
+    if len(text) >= MAXIMUM_OCTETS:
+        return "This is no PID file; it stays."
+    if number and (not number.isdigit() or int(number) > MAXIMUM_PID):
         return "PID file corrupt, removing."
     if (pid := int(number or b"0")) and (reason := why_not(pid, path)):
         return f"Process {pid} died: {reason}; trying to remove PID file."
@@ -57,8 +60,10 @@ def stale(text: bytes, path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """What the file says, as much of it as matters; b"" without one. A FIFO in its place has nothing to say either."""
+    """What the file says, as much of it as matters; b"" without one. What is no file has nothing to say, and is not even opened."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read(MAXIMUM_OCTETS)
     except OSError:
@@ -66,8 +71,13 @@ def read(path: str) -> bytes:
 
 
 def remove(path: str, text: bytes) -> bool:
-    """Remove the file if it still says so. False when that is not ours to do; creating the new one will tell."""
+    """Remove the file if it still says so. False when that is not ours to do; creating the new one will tell.
+
+    What is no pid file is nobody's to remove, be it a device, or a file that was named by mistake.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) or len(text) >= MAXIMUM_OCTETS:
+            return False
         with open(path, "r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)  # its holders only compare and unlink
             there = os.stat(path)

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,8 +74,9 @@ def test_a_process_that_speaks_of_teamd_is_no_daemon(
     assert not path.exists()
 
 
-@pytest.mark.parametrize("kind", ["fifo", "endless", "directory", "itself"])
-def test_what_is_no_pid_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["fifo", "endless", "directory", "itself", "device", "null", "socket", "another's"])
+def test_what_is_no_pid_file_holds_nobody_up_and_stays(tmp_path: Path, kind: str) -> None:
+    """`-p /dev/null` once removed the device, and `-k -p team0.conf` the configuration."""
     path = tmp_path / "team0.pid"
     match kind:
         case "fifo":
@@ -85,8 +87,26 @@ def test_what_is_no_pid_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
             path.mkdir()
         case "itself":
             path.symlink_to(path)
+        case "device" | "null" if os.geteuid():
+            pytest.skip("only root makes devices")
+        case "device" | "null":
+            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7 if kind == "device" else 3))
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+        case _:
+            path.write_text('{"device": "team0", "runner": {"name": "activebackup"}, "ports": {"eth1": {}}}\n')
+    before = path.lstat()
     assert check(str(path), LOG) == 1
     assert kill(str(path), LOG, timeout_s=0.1) == 1
+    ours = PidFile(str(path))
+    with pytest.raises(FileExistsError):
+        ours.create()
+    with suppress(OSError):
+        ours.restore()
+    ours.remove()
+    assert os.path.samestat(path.lstat(), before)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_our_own_number_is_stale(tmp_path: Path) -> None:
