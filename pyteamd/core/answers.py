@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from pyteamd.core.backoff import FREE_REPEATS, Backoff, port_of
 from pyteamd.core.facts import Facts
 from pyteamd.core.joining import Joining
@@ -10,6 +12,8 @@ from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, Set
 from pyteamd.model.events import Applied, Refused
 from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe, in_words, refusal
+
+UNSEEN = "nothing here is in its way; a macvlan or the like in another network name space may stand on it: ip -all netns exec ip -d link"
 
 
 class Answers:
@@ -74,12 +78,21 @@ class Answers:
         assert isinstance(write, SetMember)
         if event.errno in VANISHED and not self._joining.members.is_new(write.ifindex):
             return ""
-        again = self._joining.refused(write, refusal(event, self._facts.name_of))
+        hint = self._unseen(event)
+        why += hint
+        again = self._joining.refused(write, refusal(event, self._facts.name_of) + hint)
         if fatal:
             return why
         if times == 1:
             self._say(Level.WARNING, f"{why}; tried again from time to time" if again else why, write)
         return ""
+
+    def _unseen(self, event: Refused) -> str:
+        """A kernel that is busy without a word, and nothing that can be seen: then something is in the way that cannot be seen."""
+        link = self._facts.links.get(event.write.ifindex) if isinstance(event.write, SetMember) else None
+        if event.errno != errno.EBUSY or event.explanation or link is None or self._joining.hindrance(link):
+            return ""
+        return f" ({UNSEEN})"
 
     def _setting_refused(self, key: OptionKey, why: str, fatal: bool) -> str:
         """A setting written once: the end for a new port, fatal for a new team, else a warning: the daemon goes on without it."""

@@ -206,7 +206,8 @@ class Joining:
     def reject(self, ifindex: int, why: str, kind: str = "") -> None:
         """Release a link that cannot be a port of ours, and say why. `kind`: of the reason, where that can be looked up again."""
         name = self._facts.name_of(ifindex)
-        self.release(ifindex, kind or why)
+        self.members.reject(self._names(ifindex), ifindex, kind or why)
+        self._pop(ifindex)
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name, Incident.PORT_REFUSED, why))
 
     def needed_hosts(self) -> list[HostName]:

@@ -1,8 +1,8 @@
 """Which links are to be ports: those the configuration or a user named, until another program takes them out.
 
 teamd adds the configured ports once, at its start. Here the wish stays: a configured link that is missing, is up, belongs to another
-device or is refused by the kernel joins as soon as that is over. Taking a port out by hand, by command, or because its settings are
-unusable ends the wish, and for this very link it ends whatever its name is by then, or will be. A link that belongs to another device
+device or is refused by the kernel joins as soon as that is over. Taking a port out by command ends the wish; taking it out by hand, or
+because its settings cannot be had, ends it for this very link, whatever its name is by then, or will be. A link that belongs to another device
 is left there, and one that is up stays up, unless the settings of the port ask for just that.
 """
 
@@ -79,6 +79,11 @@ class WantedPorts:
             self.wanted.pop(name, None)
         self._answered(ifindex)
         self.out[ifindex] = why
+        self.released.add(ifindex)
+
+    def reject(self, names: Iterable[str], ifindex: int, why: str) -> None:
+        """The link has to leave, for it cannot be a port. A new link of that name is another matter."""
+        self.forget(names, ifindex, why)
         self.released.add(ifindex)
 
     def unwant(self, name: str) -> None:

@@ -30,7 +30,6 @@ _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
 _HINTS: Final = {
     ("create", errno.EOPNOTSUPP): "the kernel has no team driver; is its module installed? try: modprobe team",
-    ("create", errno.EEXIST): "a link of that name exists: -o takes it over, -r replaces it",
     ("create", errno.EINVAL): f"a name has 1 to {NAME_MAX} octets, without blanks and slashes",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
 }
@@ -84,6 +83,8 @@ class Requests:
         try:
             self._links.request(rtnl.create(octets, "team"))
         except NetlinkError as refusal:
+            if refusal.errno == errno.EEXIST and (there := self.find_link(name)) is not None:
+                raise KernelRefused(refusal.errno, what, whose_name(there)) from refusal
             raise _refused(refusal, what, "create") from refusal
         made = self.find_link(name)
         if made is None:
@@ -331,6 +332,13 @@ def _verdict(write: Write, problem: Exception) -> list[Refused]:
         case NetlinkError(errno=code, explanation=explanation):
             return [Refused(write, code, explanation)]
     return [Refused(write, errno.EINVAL, str(problem))]
+
+
+def whose_name(there: LinkSeen) -> str:
+    """What helps where a link has the name of a device to be. What is no team device belongs to somebody."""
+    if there.kind == "team":
+        return "a link of that name exists: -o takes it over, -r replaces it"
+    return f"a link of that name exists, {there.kind or 'hardware'} and no team device: -t chooses another name"
 
 
 def _refused(refusal: NetlinkError, what: str, verb: str) -> KernelRefused:

@@ -302,6 +302,12 @@ def test_what_is_typed_and_read(scene: Scene) -> None:
     assert taken.status == 1
     assert "a link of that name exists: -o takes it over, -r replaces it" in taken.err
     assert taken.err.splitlines()[-2:] == ["Daemon process failed.", "Failed: File exists"]
+    for option, words in (
+        ("-d", "exists, bridge and no team device: -t chooses another name"),
+        ("-do", "not a team device"),
+    ):
+        foreign = scene.ours("pyteamd", option, "-t", "br0", "-c", backup("f1"))
+        assert (foreign.status, words in foreign.err, "-r " in foreign.err) == (1, True, False), foreign
     assert scene.changed() == {}
     assert scene.ours("pyteamd", "-d", "-o", "-c", backup("f1")).status == 0
     settings = ("team0", "port", "config", "update", "f1", '{"prio": 10, "stikcy": true, "queue_id": 1}')

@@ -92,7 +92,7 @@ async def port_add(pump: Pump, name: str) -> str:
     """Make a link a port."""
     link = find(pump, name)
     if link.ifindex == pump.ifindex:
-        raise UserError(*PORT_ADD_FAILED)
+        raise UserError(*PORT_ADD_FAILED, f"{link.name} is the team itself")
     found = None if link.ifindex in pump.team.ports else pump.team.joining.hindrance(link, pump.kernel.get_link)
     if found is not None and found.half_way:
         raise UserError(*PORT_ADD_FAILED, f"{link.name} {found.why}{f' ({found.hint})' if found.hint else ''}")
