@@ -2,8 +2,8 @@
 
 teamd adds the configured ports once, at its start. Here the wish stays: a configured link that is missing, is up, belongs to another
 device or is refused by the kernel joins as soon as that is over. Taking a port out by command ends the wish; taking it out by hand, or
-because its settings cannot be had, ends it for this very link, whatever its name is by then, or will be. A link that belongs to another device
-is left there, and one that is up stays up, unless the settings of the port ask for just that.
+because its settings cannot be had, ends it for this very link, whatever its name is by then, or will be. A link that belongs to another
+device is left there, and one that is up stays up, unless the settings of the port ask for just that.
 """
 
 from __future__ import annotations
