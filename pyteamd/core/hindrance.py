@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pyteamd.core.facts import HANDLERS, Facts
+from pyteamd.core.facts import HANDLERS, MASTER_KINDS, Facts
 from pyteamd.model.events import LOOPBACK, LinkSeen
 from pyteamd.model.printable import in_shell
 
@@ -96,9 +96,18 @@ def hindrance(
         return Hindrance(f"is of the kind {link.kind}, which cannot be a port", half_way=True, errno=errno.EINVAL)
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
-    if link.up and not (liberties.set_down or liberties.steal):
-        return Hindrance("is up", "it joins when it is down", f"ip link set {in_shell(link.name)} down")
-    return of_other_links(link, facts, known) or of_mtu(link, facts, known)
+    found = of_other_links(link, facts, known) or of_mtu(link, facts, known)
+    up = link.up and not (liberties.set_down or liberties.steal)
+    return and_up(link, found) if up else found
+
+
+def and_up(link: LinkSeen, other: Hindrance | None) -> Hindrance:
+    """A link that is up. To set it down is the advice only if that is enough, and cuts off nobody who belongs to it."""
+    if other is not None:
+        until = other.until and f"{other.until}, and it is down"
+        return replace(other, why=f"is up, and {other.why}", until=until, hint="", errno=errno.EBUSY)
+    hint = "" if link.kind in MASTER_KINDS else f"ip link set {in_shell(link.name)} down"
+    return Hindrance("is up", "it joins when it is down", hint)
 
 
 def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:

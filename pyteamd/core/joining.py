@@ -35,7 +35,7 @@ class Joining:
         self.awaited: set[int] = set()
         """See TeamView."""
         self.refusals: dict[int, str] = {}
-        """What the kernel has against a link that is wanted, until it joins."""
+        """What the kernel had against a link when it was last tried, until it joins."""
         self._found: set[int] = set()
         """Links that were ports before the daemon started, and are still to join."""
         self._config = config
@@ -196,11 +196,11 @@ class Joining:
         One that a user asked for is not, for the user was told; nor is one that is set down or taken for each try.
         """
         ifindex = write.ifindex
+        self.refusals[ifindex] = why
         if self.members.is_new(ifindex) or write.steal or write.set_down:
             self.members.forget(self._names(ifindex), ifindex, why)
             return False
         self.members.asked.discard(ifindex)
-        self.refusals[ifindex] = why
         return True
 
     def reject(self, ifindex: int, why: str, kind: str = "") -> None:

@@ -133,7 +133,8 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
             yield Change(f"ports.{name}", None, "added", effect=effect)
     for name in old.written:
         if name not in new.written and not also_called(team, name, new.written):
-            yield Change(f"ports.{name}", "a port", None, Disruption.PORT, name, "removed")
+            disruption = Disruption.NONE if team.ports.named(name) is None else Disruption.PORT
+            yield Change(f"ports.{name}", "a port", None, disruption, name, "removed")
     for port, setup in setups:
         yield from of_port(team, new, port, setup, settings)
 

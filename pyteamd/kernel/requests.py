@@ -335,7 +335,7 @@ def _verdict(write: Write, problem: Exception) -> list[Refused]:
 
 
 def whose_name(there: LinkSeen) -> str:
-    """What helps where a link has the name of a device to be. What is no team device belongs to somebody."""
+    """What helps where a link has the name of a device to be. What is no team device belongs to others."""
     if there.kind == "team":
         return "a link of that name exists: -o takes it over, -r replaces it"
     return f"a link of that name exists, {there.kind or 'hardware'} and no team device: -t chooses another name"

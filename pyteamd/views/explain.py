@@ -263,6 +263,8 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
             wrong = "; ".join(unusable(team.joining.settings(link)))
             why = wrong or "its settings were unusable, and are good now"
             return Reason(False, f"is no port: {why}", "" if wrong else add)
+        if why == team.joining.refusals.get(link.ifindex):
+            return of_a_refusal(team, link, links, why, add)
         tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice
         return Reason(False, f"is no port: {why}", "" if tried and not link.up else add)
     if not team.members.wants(link):
@@ -274,6 +276,16 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
         held = next((a for a in team.backoff.held(now) if a.write == SetMember(link.ifindex, True)), None)
         return Reason(False, why, f"next try in {held.hold_until_s - now:.1f} s" if held is not None else "")
     return Reason(False, "is about to be added")
+
+
+def of_a_refusal(team: Team, link: LinkSeen, links: Links, why: str, add: str) -> Reason:
+    """A link that the kernel refused when it was asked for: what is in its way now, or what it was, and how to try again."""
+    found = team.joining.hindrance(link, links.get_link)
+    if found is None:
+        return Reason(False, f"was refused: {why}; nothing is in its way now", add)
+    if found.advice:
+        return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
+    return Reason(False, found.why)
 
 
 def of_another_owner(team: Team, link: LinkSeen, links: Links) -> Reason:

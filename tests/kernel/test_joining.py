@@ -23,6 +23,7 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 
 BOND_P1 = "belongs to bond7 (it joins when it is free and down)"
 BRIDGE_P0 = "belongs to br0 (it joins when it is free and down)"
+UP_AND_BELOW = "is up, and has macvlan mv0 standing on it (it joins when that is gone, and it is down)"
 DOWN = "is up, and a port must be down when it is added (ip link set {} down)"
 
 
@@ -71,7 +72,7 @@ STARTS: dict[str, tuple[list[str], str, dict[str, str]]] = {
         "ip link set f2 up; ip link set f3 up",
         {"f2": DOWN.format("f2"), "f3": DOWN.format("f3")},
     ),
-    "J3: the lower link of a macvlan is up": (["m0", "f1"], "", {"m0": DOWN.format("m0")}),
+    "J3: the lower link of a macvlan is up": (["m0", "f1"], "", {"m0": UP_AND_BELOW}),
     "J5: a VLAN over a link that is down": (
         ["d0.100", "f1"],
         "",
@@ -134,7 +135,7 @@ def test_mtu(scene: Scene) -> None:
 
 # -- doors -------------------------------------------------------------------------------------------------------------
 
-FOREIGN = {"p0": BRIDGE_P0, "p1": BOND_P1, "t1": "belongs to team1", "u1": "belongs to team2", "m0": DOWN.format("m0")}
+FOREIGN = {"p0": BRIDGE_P0, "p1": BOND_P1, "t1": "belongs to team1", "u1": "belongs to team2", "m0": UP_AND_BELOW}
 
 
 def doors(scene: Scene) -> dict[str, list[tuple[str, ...]]]:
@@ -221,7 +222,7 @@ OF_OTHER_KINDS = {
     "v1": "belongs to vrf5 (it joins when it is free and down)",
     "vrf5": "is of the kind vrf, which cannot be a port",
     "w1": "belongs to bond8 (it joins when it is free and down)",
-    "br0": "is up, and a port must be down when it is added (ip link set br0 down)",
+    "br0": "is up (it joins when it is down)",
 }
 
 FREED = """
