@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -192,7 +193,9 @@ class Fleet:
         there |= {device: rest.plan for device, rest in self._resting.items()}
         known = [old.config_file for old in there.values()]
         try:
-            found = await read_file.off_loop(lambda: [(path, self._plan(path)) for path in self._files(known)])
+            paths = await read_file.off_loop(partial(self._files, known))
+            # Each file has its own time: a slow machine with many teams is no file system that does not answer.
+            found = [(path, await read_file.off_loop(partial(self._plan, path))) for path in paths]
         except OSError as error:
             self._log.error("Reading the configurations %s; nothing changes.", error.strerror)
             return there

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from daemon_kit import quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
+from pyteamd.daemon import read_file
 from pyteamd.daemon.fleet import RESTART_S, Fleet, Settings
 
 
@@ -57,6 +58,28 @@ async def test_a_file_that_became_bad_changes_nothing(many: Any) -> None:
     await made.hang_up()
     assert made.teams() == ["team0", "team1"]
     assert list((await made.client("team0").state())["ports"]) == ["eth1"]
+
+
+async def test_each_file_has_its_own_time(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading many files takes long where the machine is slow or busy, as at a boot; the limit of time is for one that does not answer."""
+    read, off_loop = [0], read_file.off_loop
+    plan = Fleet._plan
+
+    def counted(fleet: Fleet, path: Path) -> Any:
+        read[-1] += 1
+        return plan(fleet, path)
+
+    async def limited(work: Callable[[], Any]) -> Any:
+        read.append(0)
+        return await off_loop(work)
+
+    monkeypatch.setattr(Fleet, "_plan", counted)
+    monkeypatch.setattr(read_file, "off_loop", limited)
+    for number in range(5):
+        many.made.write(f"bad{number}.conf", "{")
+    made = await many()
+    assert made.teams() == ["team0", "team1"]
+    assert (sum(read), max(read)) == (7, 1)
 
 
 async def test_a_directory_that_cannot_be_read_ends_nothing(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
