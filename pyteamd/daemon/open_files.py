@@ -13,13 +13,15 @@ from typing import Final
 
 WANTED: Final = 65536
 """No more, though the hard limit may be a thousand million: 64 teams with 64 ports each need a quarter of it."""
+LEAST: Final = 32
+"""A start without ports and clients takes two thirds of it."""
 ENOUGH_FOR_ONE: Final = 1024
 """A team with some hundred ports."""
 ENOUGH_FOR_MANY: Final = 4096
 
 
-def raise_open_files(enough: int, log: logging.Logger) -> None:
-    """Raise the soft limit towards the hard one. One line of warning if it stays below `enough`."""
+def raise_open_files(enough: int, log: logging.Logger) -> int:
+    """Raise the soft limit towards the hard one, and return it. One line of warning if it stays below `enough`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft, goal = finite(soft), min(finite(hard), WANTED)
     if soft < goal:
@@ -33,6 +35,7 @@ def raise_open_files(enough: int, log: logging.Logger) -> None:
             "Only %d files can be open at once, which many ports or clients exceed; raise LimitNOFILE or ulimit -Hn.",
             soft,
         )
+    return soft
 
 
 def finite(limit: int) -> int:

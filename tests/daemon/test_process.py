@@ -395,3 +395,15 @@ def test_files_that_may_be_open(
     assert done.stdout == f"1 {after} {hard}\n"
     told = [line for line in done.stderr.splitlines() if "files can be open" in line]
     assert [line.startswith(f"Only {after} ") for line in told] == [True] * warned
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("files", [8, 14, 31])
+@pytest.mark.parametrize("words", [["serve", "/nonexistent"], ["-t", "team0", "-c", "{}"]])
+def test_too_few_files_are_no_bug_of_ours(tmp_path: Path, words: list[str], files: int) -> None:
+    done = script(LIMITED.format(soft=files, hard=files), str(tmp_path), *words)
+    assert done.stdout == f"1 {files} {files}\n"
+    assert "No team can start with less than 32 open files." in done.stderr
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from pyteamd.cli.pyteamd.options import AS_ROOT, Options
 from pyteamd.config.config import Config
 from pyteamd.daemon import privileges
 from pyteamd.daemon.log import choose_output, fields_of, open_log
-from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, raise_open_files
+from pyteamd.daemon.open_files import ENOUGH_FOR_ONE, LEAST, raise_open_files
 from pyteamd.daemon.pid_file import PidFile
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, Background, on_crash
 from pyteamd.daemon.reader import Reader
@@ -92,8 +93,7 @@ def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -
     imported()
     ask_or_tell(log)
     privileges.drop(log)
-    raise_open_files(ENOUGH_FOR_ONE, log)
-    kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
+    kernel = open_kernel(ENOUGH_FOR_ONE, log)
     reader = Reader(kernel)
 
     def ready() -> None:
@@ -114,6 +114,18 @@ def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -
         kernel.close()
     log.info("Exiting...")
     return code
+
+
+def open_kernel(files: int, log: logging.Logger) -> NetlinkKernel:
+    """The kernel's sockets, after the limit of open files was raised; so many are enough. StartFailed."""
+    if raise_open_files(files, log) < LEAST:
+        raise StartFailed(errno.EMFILE, f"No team can start with less than {LEAST} open files.")
+    try:
+        return NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
+    except OSError as error:
+        raise StartFailed(
+            error.errno or errno.EIO, f"Failed to open netlink: {os.strerror(error.errno or 0)}"
+        ) from None
 
 
 def run_loop(serve_it: Callable[..., Awaitable[int]], *arguments: object) -> int:

@@ -7,16 +7,16 @@ import os
 
 import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports pyroute2
 from pyteamd import __version__
-from pyteamd.cli.pyteamd.run import event_buffer, run_loop
+from pyteamd.cli.pyteamd.run import open_kernel, run_loop
 from pyteamd.daemon import privileges
 from pyteamd.daemon.fleet import Fleet, Settings, serve_many
 from pyteamd.daemon.log import choose_output, open_log, set_debug_level
-from pyteamd.daemon.open_files import ENOUGH_FOR_MANY, raise_open_files
+from pyteamd.daemon.open_files import ENOUGH_FOR_MANY
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
 from pyteamd.daemon.realtime import ask_or_tell
 from pyteamd.daemon.sd_notify import Notifier
 from pyteamd.daemon.service import imported
-from pyteamd.kernel.netlink import NetlinkKernel
+from pyteamd.daemon.team_server import StartFailed
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,8 +34,11 @@ def run(options: argparse.Namespace) -> int:
     imported()
     ask_or_tell(log)
     privileges.drop(log)
-    raise_open_files(ENOUGH_FOR_MANY, log)
-    kernel = NetlinkKernel(event_buffer(os.environ.get("TEAM_EVENT_BUFSIZE", "")))
+    try:
+        kernel = open_kernel(ENOUGH_FOR_MANY, log)
+    except StartFailed as error:
+        log.error("%s", error)
+        return EXIT_START
     settings = Settings(
         run_dir,
         options.take_over,
