@@ -201,7 +201,7 @@ class Bfd(Watcher):
         if session.state is State.UP:
             self.was_up = True
         elif session.state is State.DOWN:
-            self.peer_mac = self.peer_mac if session.heard_at is not None else b""
+            self.peer_mac = self.peer_mac if session.heard is not None else b""
         while (packet := session.due(now)) is not None:
             if port.running and len(port.mac) == MAC_LENGTH:
                 self._say(port, packet)
@@ -225,7 +225,7 @@ class Bfd(Watcher):
     @staticmethod
     def _admin_down(session: Session) -> bool:
         """At this end, or as the peer says."""
-        heard = session.peer if session.heard_at is not None else None
+        heard = session.peer if session.heard is not None else None
         return session.state is State.ADMIN_DOWN or (heard is not None and heard.state is State.ADMIN_DOWN)
 
     # -- what is told --------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Bfd(Watcher):
             return f"session with {config.peer_host} is up", ""
         if session.resuming_until is not None:
             return f"waits whether {config.peer_host} still counts the session as up", ""
-        if peer is not None and session.heard_at is not None:
+        if peer is not None and session.heard is not None:
             if peer.state is State.ADMIN_DOWN:
                 return f"peer {config.peer_host} says: administratively down", ""
             if peer.diagnostic:

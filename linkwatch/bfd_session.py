@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pyteamd.model.standstill import Silence
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.bfd import Diagnostic, Flag, Packet, State
 
@@ -54,6 +55,15 @@ class Terms:
     admin_down: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When the peer was heard last."""
+
+    at: float
+    put_off_to: float | None = None
+    """The end of its silence was noticed late; then it is judged."""
+
+
 class Session:
     """Sends nothing itself: `due` is what to send now, `deadline` when to ask again."""
 
@@ -64,7 +74,7 @@ class Session:
         "_said",
         "_spare_from",
         "diagnostic",
-        "heard_at",
+        "heard",
         "peer",
         "polling",
         "resuming_until",
@@ -79,7 +89,7 @@ class Session:
         self.diagnostic = int(Diagnostic.ADMIN_DOWN if terms.admin_down else Diagnostic.NONE)
         self.peer: Packet | None = None
         """The last word of the peer; it stays when the peer falls silent."""
-        self.heard_at: float | None = None
+        self.heard: Heard | None = None
         """When that came; None: not within the detection time."""
         patience_s = max(RESUME_S, terms.multiplier * max(terms.interval_us, terms.min_rx_us) / US)
         self.resuming_until = now + patience_s if resume and not terms.admin_down else None
@@ -98,7 +108,7 @@ class Session:
         return Packet(
             self.state,
             self.terms.discriminator,
-            self.peer.my_discriminator if self.peer is not None and self.heard_at is not None else 0,
+            self.peer.my_discriminator if self.peer is not None and self.heard is not None else 0,
             max(self.terms.interval_us, SLOW_US) if slow else self.terms.interval_us,
             self.terms.min_rx_us,
             multiplier=self.terms.multiplier,
@@ -150,7 +160,7 @@ class Session:
 
     def _silent(self) -> bool:
         """The peer wants no periodic packets: it says so, or demands (6.8.7)."""
-        if self.peer is None or self.heard_at is None:
+        if self.peer is None or self.heard is None:
             return False
         demands = self.peer.flags & Flag.DEMAND and self.state is self.peer.state is State.UP and not self.polling
         return bool(demands) or self.peer.required_min_rx_us == 0
@@ -168,7 +178,7 @@ class Session:
         """A packet of the peer came. PeerError(DISCRIMINATOR): it means another session."""
         if packet.your_discriminator not in (0, self.terms.discriminator):
             raise PeerError(DropReason.DISCRIMINATOR, f"{packet.your_discriminator:#x} is none of ours")
-        self.peer, self.heard_at = packet, now
+        self.peer, self.heard = packet, Heard(now)
         if packet.flags & Flag.FINAL:
             if self.polling:
                 self.resuming_until = None
@@ -207,21 +217,31 @@ class Session:
         if self.resuming_until is not None and not self.polling and now >= self.resuming_until:
             self.resuming_until = None
             self._next_at = now
-        silent_from = self._silent_from()
-        if silent_from is not None and now >= silent_from:
-            self.heard_at = None
-            self.polling = False
-            if self.state in (State.INIT, State.UP):
-                self._move(State.DOWN, Diagnostic.TIME_EXPIRED, now)
+        if self.heard is None:
+            return
+        silence = self._silence(self.heard).judge(now)
+        if silence is None:
+            self._end_in_silence(now)
+        elif silence.put_off:
+            self.heard = replace(self.heard, put_off_to=silence.until)
+
+    def _end_in_silence(self, now: float) -> None:
+        self.heard = None
+        self.polling = False
+        if self.state in (State.INIT, State.UP):
+            self._move(State.DOWN, Diagnostic.TIME_EXPIRED, now)
 
     def lose_path(self, now: float) -> None:
         """The link went down."""
-        self.heard_at, self.resuming_until = None, None
+        self.heard, self.resuming_until = None, None
         if self.state in (State.INIT, State.UP):
             self._move(State.DOWN, Diagnostic.PATH_DOWN, now)
 
-    def _silent_from(self) -> float | None:
-        return None if self.heard_at is None else self.heard_at + self.detection_s()
+    def _silence(self, heard: Heard) -> Silence:
+        """Of the peer, since then."""
+        if heard.put_off_to is not None:
+            return Silence(heard.put_off_to, put_off=True)
+        return Silence(heard.at + self.detection_s())
 
     def deadline(self) -> float:
         """When to call `tick` and `due` next."""
@@ -230,5 +250,6 @@ class Session:
             moments = [self.resuming_until]
         elif self._has_news():
             moments.append(self._spare_from + LEAST_GAP_S)
-        silent_from = self._silent_from()
-        return min([*moments, *([] if silent_from is None else [silent_from])], default=float("inf"))
+        if self.heard is not None:
+            moments.append(self._silence(self.heard).until)
+        return min(moments, default=float("inf"))

@@ -25,12 +25,11 @@ from typing import Any, ClassVar
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Level, Verdict
 from pyteamd.model.events import FrameSeen
+from pyteamd.model.standstill import Silence
 from pyteamd.schema.option import OnBad, option
 from pyteamd.wire import PeerError
 from pyteamd.wire.ethernet import MAC_LENGTH
 
-PUNCTUAL_S = 0.005
-"""When this process itself was kept waiting for longer, so were the answers in its sockets: they are read before the last word."""
 LEAST_GRACE_S = 0.02
 """An answer on a local network takes far less."""
 ENOUGH_GRACE_S = 0.04
@@ -114,13 +113,13 @@ class Target:
 class Rhythm:
     """When probes are due, and how long the answer that decides is waited for."""
 
-    __slots__ = ("_interval_s", "_slowest_s", "begun", "judge_at", "next", "sent_at")
+    __slots__ = ("_interval_s", "_slowest_s", "begun", "next", "sent_at", "silence")
 
     def __init__(self, interval_s: float) -> None:
         self.next: float | None = None
         """The next probes."""
-        self.judge_at: float | None = None
-        """When the answer that decides had its time."""
+        self.silence: Silence | None = None
+        """At its end the answer that decides had its time."""
         self.sent_at: float | None = None
         self.begun = False
         """The first probes were due."""
@@ -148,17 +147,16 @@ class Rhythm:
 
     def judges(self, now: float) -> bool:
         """Whether the time of the answer that decides is over; a little later where this process itself was kept waiting."""
-        if self.judge_at is None or now < self.judge_at:
+        if self.silence is None:
             return False
-        kept_waiting = now - self.judge_at > PUNCTUAL_S
-        self.judge_at = now + PUNCTUAL_S if kept_waiting else None
-        return not kept_waiting
+        self.silence = self.silence.judge(now)
+        return self.silence is None
 
     def deadline(self) -> float | None:
         """When something is due."""
-        if self.next is None or self.judge_at is None:
+        if self.next is None or self.silence is None:
             return self.next
-        return min(self.next, self.judge_at)
+        return min(self.next, self.silence.until)
 
 
 class Periodic(Watcher):
@@ -229,7 +227,7 @@ class Periodic(Watcher):
             rhythm.sent_at = now
         rhythm.go_on(rhythm.next, now)
         if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
-            rhythm.judge_at = now + rhythm.grace_s()
+            rhythm.silence = Silence(now + rhythm.grace_s())
 
     def deadline(self) -> float | None:
         return self._rhythm.deadline()

@@ -121,14 +121,22 @@ class Choice:
         """What the log is to be told: the aggregate in use, IN_TURN when each has had its turn and none carried, None for nothing new.
 
         Where two partners meet on one link the aggregate changes with every LACPDU: a minute has few lines, and what is left is told
-        when the ports are next judged.
+        when there is room for one more.
         """
-        new = IN_TURN if self.lag in self._tried else self.lag
-        if new is None or new == self._told or now < self._lines.free_at():
+        new = self._untold()
+        if new is None or now < self._lines.free_at():
             return None
         self._lines.use(now)
         self._told = new
         return new
+
+    def news_at(self) -> float | None:
+        """When the log may be told what it was not told yet; None when there is nothing."""
+        return None if self._untold() is None else self._lines.free_at()
+
+    def _untold(self) -> LagId | str | None:
+        new = IN_TURN if self.lag in self._tried else self.lag
+        return None if new == self._told else new
 
     def disproved(self, lag: LagId | None) -> bool:
         """It was able and did not carry."""

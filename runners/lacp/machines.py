@@ -64,6 +64,8 @@ class Current:
     """The partner spoke recently enough."""
 
     until: float
+    put_off: bool = False
+    """That was in the past already when it was noticed, and was put off."""
     name: ClassVar[str] = "current"
 
 
@@ -72,6 +74,7 @@ class Expired:
     """The link came up, or the partner fell silent: ask it to speak fast."""
 
     until: float
+    put_off: bool = False
     name: ClassVar[str] = "expired"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
+from pyteamd.model.standstill import Silence
 from pyteamd.runners.base import PortView
 from pyteamd.runners.lacp.churn import ChurnDetection
 from pyteamd.runners.lacp.machines import (
@@ -50,7 +51,7 @@ DEFAULT_PARTNER = replace(NO_PARTNER, state=lacpdu.TIMEOUT)
 
 STALL_S = 0.5
 GRACE_S = 0.1
-"""A timeout noticed so late says that this process stood still. What came meanwhile is in the socket and is read first."""
+"""A timeout noticed so late says that this process stood still, and the partner is given so long."""
 
 DISABLED = Disabled()
 DETACHED = Detached()
@@ -358,8 +359,9 @@ class LacpPort:
             self.well_since = None
         if not isinstance(self.receive, Current | Expired) or now < self.receive.until:
             return False
-        if now > self.receive.until + STALL_S:
-            self.receive = replace(self.receive, until=now + GRACE_S)
+        silence = Silence(self.receive.until, self.receive.put_off).judge(now, STALL_S, GRACE_S)
+        if silence is not None:
+            self.receive = replace(self.receive, until=silence.until, put_off=silence.put_off)
             return False
         return self.happen(Happening.TIMEOUT, local, now)
 

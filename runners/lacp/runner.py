@@ -152,13 +152,17 @@ class Lacp(Runner):
         self._joining.begun = self._joining.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
-        common = (self._fallback.begins_at(), self._group.choice.gives_way_at, self.spreader.deadline())
-        return min((moment for moment in (*self._wakes.values(), *common) if moment is not None), default=None)
+        moments = (*self._wakes.values(), *self._common_moments(), self.spreader.deadline())
+        return min([moment for moment in moments if moment is not None], default=None)
+
+    def _common_moments(self) -> tuple[float | None, ...]:
+        """When something is due that concerns all ports."""
+        choice = self._group.choice
+        return self._fallback.begins_at(), choice.gives_way_at, choice.news_at()
 
     def _due(self, now: float) -> bool:
         """A moment has come that concerns all ports."""
-        moments = (self._fallback.begins_at(), self._group.choice.gives_way_at)
-        return any(moment is not None and now >= moment for moment in moments)
+        return any(moment is not None and now >= moment for moment in self._common_moments())
 
     def _follow_team(self, team: TeamView, now: float) -> bool:
         """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""

@@ -98,6 +98,23 @@ def test_a_session_comes_up_and_its_end_is_noticed_in_time(ours: str, theirs: st
     assert one.watcher.state()["diagnostic"] == "control detection time expired"
 
 
+@pytest.mark.parametrize("waiting", [True, False], ids=["packets wait in the socket", "nothing waits"])
+def test_after_a_standstill_what_waits_in_the_socket_is_read_first(waiting: bool) -> None:
+    one, two = side(), other()
+    start(one, two)
+    run(one, two, 0.0, 3.0)
+    assert one.watcher.verdict().reason == f"bfd: session with {PEER} is up"
+    (packet, *_) = [octets for at in range(200) for octets in two.step(3.0 + at / 1000)]
+    one.step(4.0)
+    if waiting:
+        one.hear(packet, 4.0)
+    one.step(4.006)
+    assert one.watcher.up is waiting, one.watcher.verdict()
+    one.step(4.3)
+    one.step(4.306)
+    assert not one.watcher.up, f"silent since then: {one.watcher.verdict()}"
+
+
 def test_one_direction_cut_takes_both_ends_down() -> None:
     one, two = side(), other()
     start(one, two)

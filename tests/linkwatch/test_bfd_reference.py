@@ -11,6 +11,7 @@ import pytest
 from bfd_reference import Reference
 
 from pyteamd.linkwatch.bfd_session import BURST_S, LEAST_GAP_S, Session, Terms
+from pyteamd.model.standstill import PUNCTUAL_S as LATE_S
 from pyteamd.wire import PeerError
 from pyteamd.wire.bfd import Flag, Packet, State, parse_packet
 
@@ -40,6 +41,7 @@ class End:
             self.terms.discriminator, self.terms.interval_us, self.terms.min_rx_us, self.terms.multiplier
         )
         self.sent_at = None
+        self.put_off = 0.0, 0.0
 
     def holds_back(self) -> bool:
         """A successor that has not heard from the peer yet; the RFC knows no such thing."""
@@ -74,10 +76,20 @@ class End:
             assert session.peer is None or round(session.detection_s() * 1e6) == shadow.detection_time()
             assert round(session.interval_s() * 1e6) == shadow.transmit_interval()
 
+    def time_passes(self, now: float) -> None:
+        """For the shadow. The RFC knows nothing of a daemon that looks late: then the end of a silence is put off, once."""
+        shadow = self.shadow
+        if self.session.resuming_until is not None or shadow.last_received is None:
+            return
+        due = shadow.last_received + shadow.detection_time() / 1e6
+        if self.put_off[0] != due and now > due + LATE_S:
+            self.put_off = due, now + LATE_S
+        if now >= (self.put_off[1] if self.put_off[0] == due else due):
+            shadow.time_passes(now)
+
     def step(self, now: float) -> list[bytes]:
         self.session.tick(now)
-        if self.session.resuming_until is None:
-            self.shadow.time_passes(now)
+        self.time_passes(now)
         self.agree()
         out = []
         before = self.session.packet()
@@ -117,8 +129,7 @@ def run(seed: int) -> tuple[int, int]:
             if now >= down[to]:
                 was = ends[to].session.state
                 ends[to].session.tick(now)
-                if ends[to].session.resuming_until is None:
-                    ends[to].shadow.time_passes(now)
+                ends[to].time_passes(now)
                 ends[to].hear(octets, now)
                 came_up += was is not State.UP and ends[to].session.state is State.UP
         for i, end in enumerate(ends):

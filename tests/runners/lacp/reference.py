@@ -57,6 +57,7 @@ class Port:
     last: tuple[Info, Info] | None = None
     states: dict[str, str] = field(default_factory=dict)
     current_while: float = NEVER
+    granted: float = NEVER
     wait_while: float = NEVER
     waiting_since: float = 0.0
     waited_until: float = 0.0
@@ -118,12 +119,12 @@ class Station:
     def wake(self, now: float) -> None:
         """The whole station stood still until now. DIFFERENCE 9: a timeout found half a second late is no news of the partner.
 
-        What the partner said meanwhile is still to be read, so it gets a moment more.
+        What the partner said meanwhile is still to be read, so it gets a moment more, once.
         """
         self.now = now
         for port in self.ports.values():
-            if port.current_while < now - STALL:
-                port.current_while = now + GRACE
+            if port.current_while < now - STALL and port.current_while != port.granted:
+                port.current_while = port.granted = now + GRACE
 
     def _timers(self) -> list[float]:
         found = []

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lacp_bench import FakePort
+from lacp_bench import Bench, FakePort
 
+from pyteamd.model.events import Tick
 from pyteamd.runners.lacp.keys import LacpPortConfig
 from pyteamd.runners.lacp.machines import (
     Attached,
@@ -305,9 +306,20 @@ def test_after_a_standstill_what_is_in_the_socket_is_read_first(late_s: float, r
     made.expire(FAST, now)
     assert made.receive.name == receive
     if receive == "current":
-        assert made.receive == Current(now + 0.1)
+        assert made.deadline(None) == now + 0.1
         made.expire(FAST, now + 0.1)
         assert made.receive.name == "expired"
+
+
+def test_a_process_that_is_always_late_gives_a_silent_partner_up() -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    bench.serve()
+    heard_at, states = bench.now, []
+    while bench.now < heard_at + 20.0:
+        bench.handle(Tick(), 0.7)
+        states.append(bench.rx(3))
+    assert bench.rx(3) == "defaulted", f"silent for {bench.now - heard_at:.1f} s: {states}"
+    assert bench.enabled() == set()
 
 
 @pytest.mark.parametrize("event", ["silence", "link"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lacp_bench import Bench, FakePort
+from lacp_bench import PARTNER_MAC, Bench, FakePort
 
 from pyteamd.runners.lacp.churn import ChurnDetection
 
@@ -43,6 +43,21 @@ def test_nor_are_they_named_again_when_all_were_silent_meanwhile() -> None:
     bench.wait(10.0)
     assert bench.rx(3) == bench.rx(4) == "defaulted"
     assert choices(hear_both(bench, 10)) == []
+
+
+def test_what_there_was_no_room_for_is_told_within_a_minute() -> None:
+    """Two partners meet on one link, and then one of them is left: it says the same again and again, nothing else happens."""
+    bench = Bench(FakePort(3))
+    for turn in range(25):
+        bench.hear(3, state=OUT_OF_SYNC, mac=(PARTNER_MAC, STRANGER)[turn % 2])
+        bench.wait(0.1)
+    in_a_hurry = [line for line in bench.notes if "Selected aggregator" in line]
+    for _ in range(70):
+        bench.hear(3, state=OUT_OF_SYNC, mac=PARTNER_MAC, key=9)
+        bench.wait(1.0)
+    lines = [line for line in bench.notes if "Selected aggregator" in line]
+    assert len(in_a_hurry) == 10, bench.notes
+    assert "key 9" in lines[-1], f"told last: {lines[-1]}"
 
 
 def test_churn_is_told_once_until_both_ends_have_been_in_sync() -> None:

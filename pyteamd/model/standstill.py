@@ -1,0 +1,32 @@
+"""A process that stood still: what came meanwhile waits in its sockets, and is read before anybody is taken for silent.
+
+A timer that is noticed late proves only that nobody looked. So the judgement is put off, once and for a moment in which the sockets are
+read: who is late every time judges every second time. All who judge a silence do it with this: LACP, bfd, the ping watchers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PUNCTUAL_S = 0.005
+"""Later than this, a watcher was kept waiting; as long a time is enough to read what waits, for all sockets are ready at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Of another end that is given up at `until` if nothing is heard."""
+
+    until: float
+    put_off: bool = False
+    """The end was noticed late, and put off."""
+
+    def judge(self, now: float, late_s: float = PUNCTUAL_S, reading_s: float = PUNCTUAL_S) -> Silence | None:
+        """None: it has lasted too long. Otherwise the silence to wait for the end of, this one or this one put off.
+
+        `late_s`: so late says that we stood still. `reading_s`: by so much it is put off.
+        """
+        if now < self.until:
+            return self
+        if self.put_off or now <= self.until + late_s:
+            return None
+        return Silence(now + reading_s, put_off=True)
