@@ -42,9 +42,12 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
 PART_LIMIT_S = 7200 if LONG else 1500
 """Of a process that runs a part; a single test has a limit of its own (tests/conftest.py)."""
+SLOWER = 3
+"""Times that where everything is emulated, and there so many times as long as in the table."""
 LINGER_S = 60.0
 STAYED = b"\n(its guest did not go away after the report and was ended)\n"
-SLOW_WORLDS = ("qemu",)
+SLOW_WORLDS = {"qemu": ("--counted",)}
+"""And what they are started with: with a clock that counts instructions, a test sees no time pass in which others computed."""
 FOR_SLOW_WORLDS = re.compile(r"\bboth_kernels\b|\bkernel_kind\(")
 """What `make test` runs there is in files with these markers; the others need no guest to be skipped."""
 EXIT_NO_WORLD = 77
@@ -255,7 +258,23 @@ def durations() -> dict[str, dict[str, float]]:
 def longest_first(parts: list[Part]) -> list[Part]:
     """So that no part is the last alone for long."""
     known = durations()
-    return sorted(parts, key=lambda part: -sum(known.get(part.lane, {}).get(file, SMALL_S) for file in part.files))
+
+    def lasts(part: Part) -> float:
+        return sum(known.get(part.lane, {}).get(file, SMALL_S) for file in part.files) * (
+            SLOWER if is_slow(part.lane) else 1
+        )
+
+    return sorted(parts, key=lambda part: -lasts(part))
+
+
+def is_slow(lane: str) -> bool:
+    """Whether it runs where everything is emulated."""
+    return lane in PLACES and PLACES[lane].world in SLOW_WORLDS
+
+
+def limit_s(lane: str) -> int:
+    """Of a process that runs a part of it."""
+    return PART_LIMIT_S * (SLOWER if is_slow(lane) else 1)
 
 
 def dealt(lane: str, files: list[str], number: int) -> list[list[str]]:
@@ -358,7 +377,7 @@ def run_part(part: Part, beside: Words = ()) -> Outcome:
         if part.lane not in REAL_TIME:
             command = [*beside, *command]
         output, status, outcome.cpu_s = supervised(
-            command, {**os.environ, "PYTEAMD_RUNNING": str(running)}, Path(name) / "report.xml"
+            command, {**os.environ, "PYTEAMD_RUNNING": str(running)}, Path(name) / "report.xml", limit_s(part.lane)
         )
         outcome.seconds = time.monotonic() - began
         outcome.status = 0 if status == EXIT_NO_TESTS else status
@@ -371,7 +390,7 @@ def run_part(part: Part, beside: Words = ()) -> Outcome:
     return outcome
 
 
-def supervised(command: list[str], env: dict[str, str], report: Path) -> tuple[bytes, int, float]:
+def supervised(command: list[str], env: dict[str, str], report: Path, most_s: int) -> tuple[bytes, int, float]:
     """Output, exit status and seconds of processor of a process, which has a limit; one that is ended at the limit ends its guest.
 
     A guest that does not go away once the report is there is ended earlier; what the report says counts then.
@@ -380,11 +399,11 @@ def supervised(command: list[str], env: dict[str, str], report: Path) -> tuple[b
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env
         )
-        limit_s, late, stays, pid = time.monotonic() + PART_LIMIT_S + 60, False, False, 0
+        end_s, late, stays, pid = time.monotonic() + most_s + 60, False, False, 0
         while not pid:
             time.sleep(0.1)
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if not late and not pid and time.monotonic() > limit_s:
+            if not late and not pid and time.monotonic() > end_s:
                 late = True
                 process.terminate()
             if not pid and not stays and report.exists() and time.time() - report.stat().st_mtime > LINGER_S:
@@ -427,7 +446,7 @@ def how_much(lane: str) -> str:
     place = PLACES.get(lane)
     if LONG or place is None:
         return "all"
-    return "few" if place.world in SLOW_WORLDS else "all" if lane == KERNELS[0] else "second"
+    return "few" if is_slow(lane) else "all" if lane == KERNELS[0] else "second"
 
 
 def command_for(part: Part, directory: Path) -> list[str]:
@@ -445,7 +464,7 @@ def command_for(part: Part, directory: Path) -> list[str]:
     shell = " ".join(quote(word) for word in [*inner, "--junitxml=$LAB_OUT/report.xml"])
     place, part_of = PLACES[lane], how_much(lane)
     env = [f"PYTEAMD_KERNEL={part_of}", "PYTEAMD_RUNNING=/run/lab/out/running", *(["PYTEAMD_LONG=1"] if LONG else [])]
-    limits = ["--timeout", str(PART_LIMIT_S), "--world", place.world]
+    limits = ["--timeout", str(limit_s(lane)), "--world", place.world, *SLOW_WORLDS.get(place.world, ())]
     words = [word for assignment in env for word in ("--env", assignment)]
     return [*LAB, "run", *limits, *words, "--out", str(directory), "--", "sh", "-c", shell]
 

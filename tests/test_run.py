@@ -235,10 +235,12 @@ def test_what_does_not_go_away_after_its_report_is_ended(tmp_path: Path, monkeyp
     monkeypatch.setattr(run, "LINGER_S", 0.2)
     program = f"import pathlib, time; pathlib.Path({str(tmp_path / 'report.xml')!r}).write_text(''); time.sleep(60)"
     began = time.monotonic()
-    said, status, _ = run.supervised([sys.executable, "-c", program], dict(os.environ), tmp_path / "report.xml")
+    said, status, _ = run.supervised([sys.executable, "-c", program], dict(os.environ), tmp_path / "report.xml", 1500)
     assert (status, b"did not go away" in said) == (0, True)
     assert time.monotonic() - began < 30
-    assert run.supervised([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ), tmp_path / "none")[1] == 3
+    assert (
+        run.supervised([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ), tmp_path / "none", 1500)[1] == 3
+    )
 
 
 def test_in_a_slow_world_only_what_both_kernels_show_needs_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +252,7 @@ def test_in_a_slow_world_only_what_both_kernels_show_needs_a_guest(monkeypatch: 
     assert {"test_contract.py", "test_contract_joining.py", "test_scenarios_real.py", "test_lacp.py"} <= in_guests
     assert "test_tour.py" not in in_guests
     assert "tests/kernel/test_tour.py" in waits.files
-    assert all("PYTEAMD_KERNEL=few" in run.command_for(part, Path("/x")) for part in shown)
+    assert all({"PYTEAMD_KERNEL=few", "--counted"} < {*run.command_for(part, Path("/x"))} for part in shown)
     command = run.command_for(waits, Path("/x"))
     assert command[:3] == ["env", "PYTEAMD_KERNEL=none", "LAB_KIND=coupled"]
     assert "run" not in command
