@@ -209,7 +209,7 @@ class SyslogHandler(logging.Handler):
         super().close()
 
     def _send(self, packet: bytes) -> None:
-        for attempt in (1, 2):
+        for again in (self._socket is not None, False):  # the log daemon was restarted: connect again, once
             try:
                 if self._socket is None:
                     self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -219,11 +219,10 @@ class SyslogHandler(logging.Handler):
             except BlockingIOError:
                 return
             except OSError:
-                # The log daemon was restarted (connect again, once), or there is none.
                 if self._socket is not None:
                     self._socket.close()
                     self._socket = None
-                if attempt == 2:
+                if not again:
                     return
 
 
