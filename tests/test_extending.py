@@ -26,6 +26,7 @@ from pyteamd.views.explain import explain, sentence
 from pyteamd.views.state import state
 
 DOCUMENT = Path(__file__).parents[1] / "docs/extending.md"
+REGISTRIES = (WATCHERS, RUNNERS)
 BLOCK = re.compile(r"^```(python|scenario)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +50,15 @@ def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_scenarios_of_the_document(number: int) -> None:
     differences = scenario.check(blocks("scenario")[number], SimulatedWorld)
     assert not differences, "\n".join(differences)
+
+
+def test_no_transcript_changes_with_another_plug_in() -> None:
+    """A transcript that lists all watchers or runners, as an error does, would be a fifth file to touch."""
+    listed = [
+        ", ".join(name for name in registry.places if name not in ("steady", "lowest")) for registry in REGISTRIES
+    ]
+    scripts = (DOCUMENT.parents[1] / "tests/scenarios").glob("*.txt")
+    assert [path.name for path in scripts if any(names in path.read_text() for names in listed)] == []
 
 
 def played(watcher: str, runner: str) -> SimulatedWorld:

@@ -65,7 +65,7 @@ class SharedReader(Reader):
         self._broken = broken
 
     def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
-        """See Host."""
+        """See Reader."""
         try:
             return pump.write_ahead(events)
         except Exception as fault:
@@ -73,7 +73,7 @@ class SharedReader(Reader):
             return False
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
-        """See Host."""
+        """See Reader."""
         try:
             pump.feed(events, now)
         except Exception as fault:

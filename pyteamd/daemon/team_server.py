@@ -1,6 +1,6 @@
 """The shell: one process, its kernel, its signals, and any number of teams, each with a pump, packet sockets and a control socket.
 
-    kernel.events ──► Host.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
+    kernel.events ──► Reader.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
 
 Tasks only wait and translate; a crash in any of them ends the daemon (the next one takes the device over as it is). The order of the start
 is teamd's: device, events, control socket, ports; and then what the kernel had to say about the ports, so that nobody who comes when the
@@ -144,15 +144,7 @@ class TeamServer:
                 failure = await self._start(pump, dump, bus)
                 if failure is None:
                     keep = self.plan.keep
-                    self._reader.serving = True
-                    self._nursery.start_soon(pump.clock)
-                    self._nursery.start_soon(take_back_unconfirmed, pump, self._guard_taking_back)
-                    desk = Desk(pump, self._log)
-                    if usock is not None:
-                        self._nursery.start_soon(usock.serve, desk)
-                    if bus is not None:
-                        self._nursery.start_soon(bus.serve, desk)
-                    self._nursery.start_soon(self._keep_names, self.plan.pid_file, usock, pump.unconfirmed)
+                    self._offer(pump, usock, bus)
                     ready()
                     await self._serve(pump)
                 self._nursery.cancel_scope.cancel()
@@ -168,6 +160,18 @@ class TeamServer:
             raise
         self._reader.traces.pop(ifindex, None)
         return self._leave(ifindex, keep, usock, bus)
+
+    def _offer(self, pump: Pump, usock: Usock | None, bus: Bus | None) -> None:
+        """The team is there: from now on its clock runs, and clients are heard."""
+        self._reader.serving = True
+        self._nursery.start_soon(pump.clock)
+        self._nursery.start_soon(take_back_unconfirmed, pump, self._guard_taking_back)
+        desk = Desk(pump, self._log)
+        if usock is not None:
+            self._nursery.start_soon(usock.serve, desk)
+        if bus is not None:
+            self._nursery.start_soon(bus.serve, desk)
+        self._nursery.start_soon(self._keep_names, self.plan.pid_file, usock, pump.unconfirmed)
 
     def stop(self) -> bool:
         """Begin the orderly end. False when it has begun already, and the caller has to end us."""

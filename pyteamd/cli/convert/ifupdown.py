@@ -133,11 +133,7 @@ def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Set
             raise ConvertError(f"{file}:{number}: {line[:60]!r} stands in no iface stanza")
         else:
             inside[word] = f"{inside[word]} {rest}" if word in inside else rest
-    started = {name for line in outside if line.startswith(("auto", "allow-")) for name in line.split()[1:]}
-    for line in outside:
-        if line.startswith("source"):
-            reading.note(f"{file}: {line}: the files that it names are not read; give them too")
-    reading.settings(file, {line: "" for line in outside if not line.startswith("source")})
+    started = _outside(reading, file, outside)
     for place, values in mappings:
         reading.settings(place, values)
     return [
@@ -145,6 +141,15 @@ def _stanzas(reading: Reading, file: str, text: str) -> list[tuple[str, str, Set
         for place, name, values in found
         if name not in templates or name in started
     ]
+
+
+def _outside(reading: Reading, file: str, lines: list[str]) -> set[str]:
+    """Tell of what stands in no iface stanza; the names that it starts."""
+    for line in lines:
+        if line.startswith("source"):
+            reading.note(f"{file}: {line}: the files that it names are not read; give them too")
+    reading.settings(file, {line: "" for line in lines if not line.startswith("source")})
+    return {name for line in lines if line.startswith(("auto", "allow-")) for name in line.split()[1:]}
 
 
 def _inherited(found: list[tuple[str, str, dict[str, str]]], template: str, place: str) -> dict[str, str]:
