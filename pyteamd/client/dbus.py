@@ -105,7 +105,7 @@ def _connect_bus(timeout_s: float) -> Any:
     address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS
     try:
         path = get_bus(address)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, KeyError):
         raise _no_bus("BadAddress", _bad_address(address)) from None
     try:
         bus_socket = prep_socket(path, timeout=timeout_s)

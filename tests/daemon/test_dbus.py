@@ -207,9 +207,11 @@ async def test_a_name_that_is_taken_fails_the_start(lab: Lab, bus: PrivateBus) -
 
 
 async def test_no_bus_fails_the_start(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     for address, reason in (
         (f"unix:path={tmp_path}/none", "No such file or directory"),
         ("tcp:host=localhost", "is not understood"),
+        ("SESSION", "is not understood"),
     ):
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
         daemon = await lab.start(with_dbus(lab))

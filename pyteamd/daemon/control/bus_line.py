@@ -88,7 +88,7 @@ class BusLine:
         """Connect, log in, say Hello. BusError."""
         try:
             path = get_bus(address)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, KeyError) as error:
             raise BusError(f"the bus address {address!r} is not understood ({error})") from None
         try:
             plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
