@@ -247,3 +247,44 @@ async def test_a_fault_while_it_is_taken_back_costs_no_port(lab: Lab, monkeypatc
     await trio.sleep(RETRY_S)
     assert daemon.lines[-1] == TAKEN_BACK
     assert lab.option("priority", "eth2") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "near end of file"),
+        ('{"runner": {"name": "roundrobin"}}', "the driver cannot change from activebackup to"),
+    ],
+    ids=["damaged", "another runner"],
+)
+async def test_what_can_never_be_taken_back_is_told_once_and_forgotten(lab: Lab, text: str, reason: str) -> None:
+    """Tried again without end it would fill the log, and keep every other configuration out."""
+    first = Unconfirmed(str(file_of(lab)), logging.getLogger("nothing"))
+    first.begin(Before(text, (), ""), 5.0)
+    daemon = await lab.start(kept(lab))
+    await trio.sleep(5 * RETRY_S)
+    told = [line for line in daemon.lines if "taken back" in line or "bug" in line]
+    assert [line for line in told if line.startswith("The configuration cannot be taken back and stays: ")] == told
+    assert len(told) == 1, told
+    assert reason in told[0]
+    assert not file_of(lab).exists()
+    assert (await apply(daemon, BETTER, "apply"))["applied"]
+
+
+async def test_what_goes_on_trial_while_hosts_are_looked_up_is_in_the_way(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two users at once: what one applies for good must not go when the trial of the other ends."""
+    daemon = await lab.start(kept(lab))
+    look_up, begun = reconfigure._look_up, []
+
+    async def slowly(pump: Pump, plan: Any) -> None:
+        await look_up(pump, plan)
+        monkeypatch.setattr(reconfigure, "_look_up", look_up)
+        begun.append(await apply(daemon, BETTER))
+
+    monkeypatch.setattr(reconfigure, "_look_up", slowly)
+    refused = await apply(daemon, OTHER, "apply")
+    assert begun[0]["applied"]
+    assert not refused["applied"]
+    assert refused["problems"][0].startswith("another configuration waits for `config confirm`, for ")

@@ -86,7 +86,8 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
         except UserError as error:
             pump.unconfirmed.postpone(RETRY_S)
             if error.text != told:
-                pump.log([Note(Level.ERROR, f"The configuration cannot be taken back yet: {error.text}")])
+                when = "yet" if pump.unconfirmed.before is before else "and stays"
+                pump.log([Note(Level.ERROR, f"The configuration cannot be taken back {when}: {error.text}")])
             told = error.text
         else:
             if done:
@@ -95,8 +96,15 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
 
 
 async def take_back(pump: Pump, before: Before) -> bool:
-    """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done. UserError."""
-    await _look_up(pump, reload.plan(pump.team, before.text, lenient=True))
+    """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done. UserError.
+
+    One that cannot be gone back to at all is forgotten: its file was damaged, or the daemon was started again with another runner.
+    """
+    plan = reload.plan(pump.team, before.text, lenient=True)
+    if plan.config is None:
+        pump.unconfirmed.end()
+        raise UserError(reload.REFUSED, "; ".join(plan.refusals))
+    await _look_up(pump, plan)
     if pump.unconfirmed.before is not before:
         return False
     refused = meant(await pump.request(ConfigApply(before.text, before.written, before.choice)))
@@ -130,11 +138,11 @@ async def change(
     }
     if plan.config is None or dry_run:
         return report
+    await _look_up(pump, plan)
     trial = pump.unconfirmed
-    if confirm_s is None and trial.before is not None:
+    if confirm_s is None and trial.before is not None:  # perhaps only since hosts are looked up
         report["problems"] = [f"another configuration waits for `config confirm`, for {trial.left_s():.0f} s yet"]
         return report
-    await _look_up(pump, plan)
     team = pump.team
     before = Before(json_text.dumps_oneline(team.config.dump()), team.config.written, team.runner.choice())
     begins = confirm_s is not None and trial.before is None and bool(plan.changes)
