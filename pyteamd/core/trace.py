@@ -19,7 +19,7 @@ import pyteamd.model.desired
 import pyteamd.model.events
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import Event, LinkGone, LinkSeen
+from pyteamd.model.events import ConfigApply, Event, LinkGone, LinkSeen
 from pyteamd.model.printable import printable
 from pyteamd.schema import json_text
 
@@ -77,6 +77,8 @@ class Trace:
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """Of those that fell out of the ring the last ones that tell something: a minute of probes pushes a day of events out."""
         self._passers = Passers()
+        self._applied: Event | None = None
+        """The last configuration that was applied; one that is equal is kept only once."""
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
         """Remember one step."""
@@ -85,6 +87,8 @@ class Trace:
             if oldest is not None and tells(oldest):
                 self._kept.append((self.dropped, oldest))
             self.dropped += 1
+        if isinstance(event, ConfigApply):  # an automaton applies the same every minute, and it may be long
+            event = self._applied = self._applied if event == self._applied else event
         entry = Entry(at, event, writes, outputs)
         self._ring.append(entry)
         for number in self._passers.gone(entry, self.dropped + len(self._ring) - 1):

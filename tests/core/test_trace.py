@@ -16,6 +16,7 @@ from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
 from pyteamd.model.events import (
     Applied,
+    ConfigApply,
     Event,
     FrameSeen,
     HostsResolved,
@@ -206,3 +207,13 @@ def test_links_of_others_do_not_push_out_what_tells_something() -> None:
     for ifindex in range(10, 60):
         trace.record(1.0, LinkSeen(ifindex, f"veth{ifindex}", bytes(6)), (), QUIET)
     assert next(entry.event for entry in trace) == PortAdd("eth5")
+
+
+def test_who_applies_the_same_all_the_time_takes_no_memory() -> None:
+    """A program that applies the file of a hundred ports every minute would fill the ring with its copies."""
+    trace = Trace({})
+    for number in range(3):
+        trace.record(number, ConfigApply("x" * 1000 + str(number // 2)), (), Outputs())
+    first, second, third = (entry.event for entry in trace)
+    assert first is second
+    assert third == ConfigApply("x" * 1000 + "1")
