@@ -1,9 +1,11 @@
 """What a running daemon may need one day: imported soon after it is ready, before an upgrade takes the files away or puts others there.
 
-A start imports what the first frames and the clients need. The rest follows in a thread that gives way to the event loop. It is an ordinary
-one: the kernel's workers that tell of a lost link are ordinary too, and on one processor they would wait for it. What holds up the loop
-then is what cannot be interrupted: to read a module takes at most 0.4 ms, but to collect garbage among all that is new took several, so
-there is no collection meanwhile, and none later looks at what is there to stay.
+A start imports what the first frames and the clients need. The rest follows piece by piece, each in a thread that gives way to the event
+loop. That thread has the lower real-time priority: with the interpreter's lock in its hands it would otherwise have to wait on a busy
+machine, and the loop for it. The kernel's workers that tell of a lost link are ordinary, and on one processor wait for it; so a piece is
+one module, a few milliseconds, with a pause behind it. What holds up the loop is only what cannot be interrupted: to read a module takes
+at most 0.4 ms. To collect garbage among all that is new took several, so there is no collection meanwhile, and none later looks at what
+is there to stay.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import sys
 from typing import Final
 
 import trio
@@ -32,6 +35,36 @@ OTHERS: Final = (
     "pyteamd.views.prediction",
     "pyteamd.wire.bpf",
 )
+PIECES: Final = (
+    "pyteamd.wire.arp",
+    "pyteamd.wire.bfd",
+    "pyteamd.wire.ndisc",
+    "pyteamd.wire.slow",
+    "pyteamd.wire.marker",
+    "pyteamd.wire.lacpdu",
+    "pyteamd.linkwatch.bfd_session",
+    "pyteamd.runners.spread.hash_keys",
+    "pyteamd.runners.spread.balancer",
+    "pyteamd.runners.spread.hash_program",
+    "pyteamd.runners.spread.loadbalance",
+    "pyteamd.runners.lacp.keys",
+    "pyteamd.runners.lacp.selection",
+    "pyteamd.runners.lacp.machines",
+    "pyteamd.runners.lacp.churn",
+    "pyteamd.runners.lacp.system",
+    "pyteamd.runners.lacp.port",
+    "pyteamd.runners.lacp.blocked",
+    "pyteamd.runners.lacp.fallback",
+    "pyteamd.runners.lacp.frames",
+    "pyteamd.runners.lacp.choice",
+    "pyteamd.runners.lacp.group",
+    "pyteamd.runners.lacp.snapshot",
+    "pyteamd.runners.lacp.joining",
+    "pyteamd.runners.lacp.log_lines",
+    "pyteamd.runners.lacp.reload",
+    "pyteamd.runners.lacp.words",
+)
+"""What runners and watchers import: before them, and whatever imports another one of these after it, so that each piece is small."""
 NEVER: Final = frozenset(
     (
         "pyteamd.daemon.control.bus_line",
@@ -45,18 +78,21 @@ applied."""
 
 
 def late() -> list[str]:
-    """Every module that may be imported later than the start."""
+    """Every module that may be imported later than the start, in the order to import them."""
     classes = (*RUNNERS.places.values(), *WATCHERS.places.values())
-    return sorted({place.partition(":")[0] for place in classes} | {*OTHERS})
+    rest = {place.partition(":")[0] for place in classes} | {*OTHERS}
+    return [*PIECES, *sorted(rest.difference(PIECES))]
 
 
 async def import_late(log: logging.Logger) -> None:
     """A task of the process: import them, one after the other. What cannot be imported any more is missed when it is needed, not before."""
     await trio.sleep(AFTER_S)
     for name in late():
+        if name in sys.modules:
+            continue
         gc.disable()
         try:
-            await in_thread(importlib.import_module, name, long=True)
+            await in_thread(importlib.import_module, name)
         except Exception as fault:  # a file that an upgrade is just writing may say anything
             log.warning("%s cannot be loaded (%s: %s): after an upgrade, restart.", name, type(fault).__name__, fault)
         finally:

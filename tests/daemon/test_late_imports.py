@@ -6,7 +6,9 @@ import ast
 import gc
 import importlib
 import logging
+import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -48,6 +50,31 @@ def test_what_functions_import_is_known_to_be_late() -> None:
             text = file.read_text()
             for name in inner_imports(ast.parse(text)) if INNER.search(text) else ():
                 assert name in known, f"{file.name} imports {name} when it is needed: put it into late_imports.OTHERS"
+
+
+@pytest.mark.slow
+def test_each_piece_is_small() -> None:
+    code = """
+import sys
+from pyteamd.cli.pyteamd.main import begin_daemon
+begin_daemon()
+import importlib, pyteamd.cli.pyteamd.run
+from pyteamd.daemon.late_imports import late
+for name in late():
+    before = set(sys.modules)
+    importlib.import_module(name)
+    new = sorted(other for other in sys.modules.keys() - before if other.startswith("pyteamd.") and other != name)
+    packages = [other for other in new if hasattr(sys.modules[other], "__path__")]
+    if new != packages:
+        print(name, "imports", new)
+"""
+    environ = {**os.environ, realtime.SETTING: "no"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), (
+        f"put what it imports before it in PIECES: {done.stdout}{done.stderr}"
+    )
 
 
 async def test_all_of_it_is_there_afterwards(autojump_clock: object) -> None:
