@@ -1,7 +1,7 @@
 """The core: one team, told what happened and asked what to do. No I/O, no clock, no log.
 
-Call `handle` with each event in order of arrival, perform `writes` until there are none, send the frames and print the notes
-of `take`, and come back at `deadline` with a Tick. What the kernel said last is in `facts`; what it should look like is computed
+Call `handle` with each event in order of arrival, perform `writes` until there are none, then call `rest`. Send the frames and print
+the notes of `take`, and come back at `deadline` with a Tick. What the kernel said last is in `facts`; what it should look like is computed
 from that, from the runner, and from the settings that are still to be written `once`.
 """
 

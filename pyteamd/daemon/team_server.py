@@ -1,10 +1,10 @@
-"""The shell: one process, its kernel, its signals, and any number of teams, each with a pump, packet sockets and a control socket.
+"""The life of one team in the process: its device, pump, packet sockets and control sockets, from the start to the end.
 
     kernel.events ──► Reader.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
 
-Tasks only wait and translate; a crash in any of them ends the daemon (the next one takes the device over as it is). The order of the start
-is teamd's: device, events, control socket, ports; and then what the kernel had to say about the ports, so that nobody who comes when the
-daemon is ready sees a team without them.
+Tasks only wait and translate. A crash in any of them ends the team as it is, and with it the process, unless that serves others, too
+(fleet.py); the next life takes the device over. The order of the start is teamd's: device, events, control socket, ports; and then what
+the kernel had to say about the ports, so that no client of a ready daemon sees a team without them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The states and transition tables of the LACP machines (IEEE 802.1AX-2014, 6.4.12 to 6.4.17).
 
 How it works: everything that decides which state follows which is in this file, as data; what happens on entering a state
-is in `lacp_port`. Four machines for each port:
+is in `lacp/port.py`. Four machines for each port:
 
 - receive: does the partner speak? A cell of RECEIVE that is missing means that the event changes nothing. The states bear
   the names teamd shows. INITIALIZE and LACP_DISABLED of the standard need no state of their own: the first lasts no time,

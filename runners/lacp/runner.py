@@ -1,7 +1,7 @@
 """The lacp runner: aggregates negotiated with the partner (IEEE 802.1AX-2014, 6.4), as teamd's lacp and beyond.
 
-How it works: an event concerns some ports. For each of those: follow the link, read the frame, let timers run out (`lacp_port`). If
-that changed anything the others must know of, settle: choose an aggregate and let the mux machines step (`lacp_group`). Then send what
+How it works: an event concerns some ports. For each of those: follow the link, read the frame, let timers run out (`port`). If
+that changed anything the others must know of, settle: choose an aggregate and let the mux machines step (`group`). Then send what
 is due. Whether a port carries traffic, and the carrier of the team, follow from the states of the mux machines.
 
 The raw link is followed, not the link watchers' verdict, as teamd does. While the team is down all its ports are disabled.

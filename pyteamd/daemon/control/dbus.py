@@ -6,7 +6,7 @@ The name is what NetworkManager and systemd wait for, so it is the last thing th
 Later the daemon outlives its bus: when the connection breaks it says so once and tries again, at growing intervals, until the name is
 its own again. Ports do not notice.
 
-The conversation itself is in busline.py. Each call is a task of its own, at most MAXIMUM_CALLS for a client at a time. Errors are named as
+The conversation itself is in bus_line.py. Each call is a task of its own, at most MAXIMUM_CALLS for a client at a time. Errors are named as
 teamd names them, the interface and the code with nothing between. What is not there is answered with libdbus's errors, where teamd
 sends an empty success (see docs/differences.md).
 """
