@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,11 +49,12 @@ LINGER_S = 60.0
 STAYED = b"\n(its guest did not go away after the report and was ended)\n"
 SLOW_WORLDS = {"qemu": ("--counted",)}
 """And what they are started with: with a clock that counts instructions, a test sees no time pass in which others computed."""
-FOR_SLOW_WORLDS = re.compile(r"\bboth_kernels\b|\bkernel_kind\(")
+FOR_SLOW_WORLDS = r'\bboth_kernels\b|\bkernel_kind\("{kind}"'
 """What `make test` runs there is in files with these markers; the others need no guest to be skipped."""
 EXIT_NO_WORLD = 77
 EXIT_TIMEOUT = 124
 EXIT_NO_TESTS = 5
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 MOST_PROCESSES = 4
 PARTS_EACH = {"kernel": 3, "kernel-2": 2}
 """Parts of these lanes for each process; of the others one."""
@@ -65,6 +67,8 @@ MOST_LINES, LONGEST_LINE = 25, 400
 """Of a failure, told again at the end."""
 DOTS = re.compile(r"[.sxFE]+ *\[ *\d+%\]\n")
 PRINTING = threading.Lock()
+STOPPED = threading.Event()
+"""A user has had enough: what runs is ended, and nothing more is begun."""
 REAL_TIME = ("kernel", "kernel-2", "lab")
 KERNELS = ("kernel", "kernel-2")
 OPTIONAL = ("kernel-2", "oldest", "newest")
@@ -193,8 +197,12 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
         workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
         if guests:  # one more: a guest waits half of its time
             workers.append(pool.submit(work, (plain, guests), late, beside))
-        late.result()
-        pairs = [pair for worker in workers for pair in worker.result()]
+        try:
+            late.result()
+            pairs = [pair for worker in workers for pair in worker.result()]
+        except BaseException:
+            STOPPED.set()
+            raise
         for part, done in sorted(pairs, key=lambda pair: pair[0].title):
             outcomes[part.lane].add(part, done)
     for lane in outcomes:
@@ -240,7 +248,7 @@ def work(queues: tuple[deque[Part], ...], late: Future[None], beside: Words) -> 
 def next_of(parts: deque[Part]) -> Part | None:
     """Others take from it, too."""
     try:
-        return parts.popleft()
+        return None if STOPPED.is_set() else parts.popleft()
     except IndexError:
         return None
 
@@ -399,20 +407,25 @@ def supervised(command: list[str], env: dict[str, str], report: Path, most_s: in
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env
         )
-        end_s, late, stays, pid = time.monotonic() + most_s + 60, False, False, 0
-        while not pid:
-            time.sleep(0.1)
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if not late and not pid and time.monotonic() > end_s:
-                late = True
-                process.terminate()
-            if not pid and not stays and report.exists() and time.time() - report.stat().st_mtime > LINGER_S:
-                stays = True
-                process.terminate()
+        end_s, ended, stays, pid = time.monotonic() + most_s + 60, False, False, 0
+        try:
+            while not pid:
+                time.sleep(0.1)
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if not ended and not pid and (time.monotonic() > end_s or STOPPED.is_set()):
+                    ended = True
+                    process.terminate()
+                if not pid and not stays and report.exists() and time.time() - report.stat().st_mtime > LINGER_S:
+                    stays = True
+                    process.terminate()
+        except BaseException:  # we are asked to end
+            process.terminate()
+            process.wait()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         said = output.read() + STAYED * stays
-        return said, 0 if stays else process.returncode or late * EXIT_TIMEOUT, usage.ru_utime + usage.ru_stime
+        return said, 0 if stays else process.returncode or ended * EXIT_TIMEOUT, usage.ru_utime + usage.ru_stime
 
 
 def processes() -> int:
@@ -432,7 +445,8 @@ def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
     most = len(files) if lane == "lab" else processes() * PARTS_EACH.get(lane, 1)
     waiting: list[Part] = []
     if how_much(lane) == "few":
-        shown = [file for file in files if FOR_SLOW_WORLDS.search((ROOT / file).read_text())]
+        markers = re.compile(FOR_SLOW_WORLDS.format(kind=PLACES[lane].kind))
+        shown = [file for file in files if markers.search((ROOT / file).read_text())]
         waiting = [Part(lane, f"{lane}, what waits for make long", [*set(files) - set(shown)], waits=True)]
         files, most = shown, processes()
     parts = dealt(lane, files, most)
@@ -544,7 +558,12 @@ def main() -> int:
         print(f"no lane {unknown[0]!r}; there are: {', '.join(LANES)}", file=sys.stderr)
         return 2
     began = time.monotonic()
-    outcomes = run_lanes(lanes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    try:
+        outcomes = run_lanes(lanes)
+    except KeyboardInterrupt:
+        print("interrupted: what ran was ended, its guests too", file=sys.stderr)
+        return EXIT_INTERRUPTED
     print(told_again(outcomes), end="")
     text, well = summary(outcomes)
     if not LONG and {"slow", *KERNELS} & set(lanes):

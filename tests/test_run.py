@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -243,14 +244,57 @@ def test_what_does_not_go_away_after_its_report_is_ended(tmp_path: Path, monkeyp
     )
 
 
+ENDLESS = """
+import sys
+from pathlib import Path
+import run
+here = Path(sys.argv.pop())
+run.command_for = lambda part, directory: [sys.executable, "-c", "import time; time.sleep(600)"]
+run.parts_of = lambda lane, outcomes: [run.Part(lane, str(number), []) for number in range(50)]
+run.MEMORY, run.TABLES = here / "repeated.json", (str(here / "kept.json"), str(here / "measured.json"))
+sys.exit(run.main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
+    """No part goes on, and none of those that wait is begun."""
+    words = [sys.executable, "-c", ENDLESS, "fast", str(tmp_path)]
+    with subprocess.Popen(words, cwd=Path(run.__file__).parent, stdout=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while len(children := children_of(process.pid)) < run.processes():
+            assert time.monotonic() < until, children
+            time.sleep(0.05)
+        process.send_signal(number)
+        try:
+            said, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            for child in (process.pid, *children_of(process.pid)):
+                os.kill(child, signal.SIGKILL)
+            raise
+        assert process.returncode == 128 + number, said
+        assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def children_of(pid: int) -> list[int]:
+    """Of any thread."""
+    return [int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()]
+
+
 def test_in_a_slow_world_only_what_both_kernels_show_needs_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest is counted, without one; with PYTEAMD_LONG all of it runs there."""
     monkeypatch.setattr(run, "PLACES", {"kernel-2": run.Kernel("coupled", "qemu", "6.1")})
     monkeypatch.setattr(run, "LONG", False)
     waits, *shown = run.parts_of("kernel-2", {"kernel-2": Outcome("kernel-2")})
     in_guests = {Path(file).name for part in shown for file in part.files}
-    assert {"test_contract.py", "test_contract_joining.py", "test_scenarios_real.py", "test_lacp.py"} <= in_guests
-    assert "test_tour.py" not in in_guests
+    assert {
+        "test_contract.py",
+        "test_contract_joining.py",
+        "test_scenarios_real.py",
+        "test_lacp_differential.py",
+    } <= in_guests
+    assert not in_guests & {"test_tour.py", "test_lacp.py"}, "the latter is marked for the other kind"
     assert "tests/kernel/test_tour.py" in waits.files
     assert all({"PYTEAMD_KERNEL=few", "--counted"} < {*run.command_for(part, Path("/x"))} for part in shown)
     command = run.command_for(waits, Path("/x"))
