@@ -91,6 +91,12 @@ def classes(pid: int) -> list[int]:
     return sorted(os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
+def above_helpers(pid: int) -> int:
+    """How many threads have the priority of the event loop."""
+    tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return [os.sched_getparam(task).sched_priority for task in tasks].count(realtime.PRIORITY)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("-d",)])
 def test_the_loop_and_the_writing_thread_are_real_time_and_no_other(start: Starter, arguments: tuple[str, ...]) -> None:
@@ -99,10 +105,10 @@ def test_the_loop_and_the_writing_thread_are_real_time_and_no_other(start: Start
     pid, said = start(*arguments)
     assert f"first act: {REAL_TIME}" in said
     give_up = time.monotonic() + 30
-    while classes(pid).count(REAL_TIME) < 2 and time.monotonic() < give_up:  # the thread asks by itself
+    while above_helpers(pid) < 2 and time.monotonic() < give_up:  # the thread asks by itself
         time.sleep(0.02)
-    assert classes(pid).count(REAL_TIME) == 2
-    assert set(classes(pid)) == {ORDINARY, REAL_TIME}
+    assert above_helpers(pid) == 2
+    assert set(classes(pid)) <= {ORDINARY, REAL_TIME}
     assert resource.prlimit(pid, 15) == (10_000_000, 60_000_000)
 
 
