@@ -24,7 +24,8 @@ from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
-_MOST_FORESEEN: Final = 128
+_MOST_FORESEEN: Final = 64
+_LONGEST_FORESEEN: Final = 2048  # octets; more is not what one fail-over writes
 
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
@@ -152,13 +153,12 @@ class Requests:
                     self._foresee(team, writes, team_family.set_options(self.family().id, team, items))
 
     def _foresee(self, team: int, writes: Sequence[Write], message: bytes) -> None:
+        if len(message) > _LONGEST_FORESEEN:
+            return
         if len(self._foreseen) >= _MOST_FORESEEN:
             self._foreseen.clear()  # most are about what is past
-        self._foreseen[id(writes)] = (
-            team,
-            writes,
-            message,
-        )  # with the writes, so that nothing else is given this identity
+        # With the writes themselves, so that nothing else is given this identity.
+        self._foreseen[id(writes)] = (team, writes, message)
 
     def _at_once(self, team: int, writes: Sequence[Write]) -> bool:
         """Send the message prepared for these very writes. False: there is none, or the kernel refused, and does not say which one."""
