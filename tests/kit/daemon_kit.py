@@ -101,7 +101,11 @@ class Running:
     async def connect(self) -> trio.socket.SocketType:
         """A client's socket."""
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        client.connect(self.path)
+        try:
+            client.connect(self.path)
+        except OSError:
+            client.close()
+            raise
         return trio.socket.from_stdlib_socket(client)
 
     async def state(self) -> dict[str, Any]:
