@@ -61,6 +61,11 @@ async def ask(daemon: Running, dice: random.Random) -> None:
         await trio.sleep(dice.choice((0, 0, 0.01, 0.3)))
 
 
+def write(file: Path, text: str) -> None:
+    """The next reload reads it."""
+    file.write_text(text)
+
+
 async def upset(lab: Lab, file: Path, dice: random.Random) -> None:
     """Links and files."""
     while True:
@@ -68,7 +73,7 @@ async def upset(lab: Lab, file: Path, dice: random.Random) -> None:
         there = [name for name in LINKS[:3] if lab.has(name)]
         match dice.randrange(6):
             case 0:
-                file.write_text(json.dumps(dice.choice(CONFIGS)) * dice.choice((1, 1, 2)))
+                write(file, json.dumps(dice.choice(CONFIGS)) * dice.choice((1, 1, 2)))
                 signal.raise_signal(signal.SIGHUP)
             case 1 if len(there) < 3:
                 name = next(name for name in LINKS if name not in there)
