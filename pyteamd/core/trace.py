@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from itertools import chain
@@ -17,9 +17,10 @@ from typing import Any
 
 import pyteamd.model.desired
 import pyteamd.model.events
+from pyteamd.core.passers import COMMON, OF_A_LINK, Passers
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import ConfigApply, Event, LinkGone, LinkSeen
+from pyteamd.model.events import ConfigApply, Event
 from pyteamd.model.printable import printable
 from pyteamd.schema import json_text
 
@@ -28,18 +29,6 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
 KEPT_ENTRIES = 512
-COMMON = (
-    pyteamd.model.events.FrameSeen,
-    pyteamd.model.events.Tick,
-    pyteamd.model.events.OptionSeen,
-    pyteamd.model.events.Applied,
-    pyteamd.model.events.Resync,
-)
-"""Events that come by themselves again and again, and one that is as large as the system has links."""
-OF_A_LINK = (LinkSeen, LinkGone)
-MOST_STEPS = 16
-"""A link of which there are more is not one that passes by."""
-
 TYPES: dict[str, Any] = {
     name: cls
     for module in (pyteamd.model.events, pyteamd.model.desired)
@@ -89,9 +78,8 @@ class Trace:
             self.dropped += 1
         if isinstance(event, ConfigApply):  # an automaton applies the same every minute, and it may be long
             event = self._applied = self._applied if event == self._applied else event
-        entry = Entry(at, event, writes, outputs)
-        self._ring.append(entry)
-        for number in self._passers.gone(entry, self.dropped + len(self._ring) - 1):
+        self._ring.append(Entry(at, event, writes, outputs))
+        for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
             if number >= self.dropped:
                 self._ring[number - self.dropped] = None
         self.counted[type(event).__name__] += 1
@@ -142,46 +130,6 @@ class Trace:
             lines.append(dump(encode(entry)))
             size += len(lines[-1])
         return lines, None
-
-
-class Passers:
-    """Links that come and go and change nothing: a host may make thousands, and a trace without them says the same."""
-
-    def __init__(self) -> None:
-        self._passing: dict[int, list[int]] = {}
-        """Steps of links that appeared since the last event that might have to do with one of them, while nothing came of it."""
-        self._there: set[int] = set()
-        """Links that earlier steps tell of."""
-
-    def gone(self, entry: Entry, number: int) -> Sequence[int]:
-        """Learn this step. Returns those that may be left out now: all that tell of a link which is gone."""
-        event = entry.event
-        silent = not (entry.writes or entry.outputs.notes or entry.outputs.frames)
-        if silent and isinstance(event, OF_A_LINK):
-            return self._of_a_link(event, number)
-        if isinstance(event, pyteamd.model.events.Resync):
-            self._there = {link.ifindex for link in event.links}
-            self._passing.clear()
-        elif not (isinstance(event, COMMON) and silent):
-            self._there.update(self._passing)
-            self._passing.clear()
-            if isinstance(event, OF_A_LINK):
-                self._there.add(event.ifindex)
-        return ()
-
-    def _of_a_link(self, event: LinkSeen | LinkGone, number: int) -> Sequence[int]:
-        ifindex = event.ifindex
-        if isinstance(event, LinkGone):
-            self._there.discard(ifindex)
-            steps = self._passing.pop(ifindex, [])
-            return [*steps, number] if steps else ()
-        if ifindex not in self._there:
-            steps = self._passing.setdefault(ifindex, [])
-            steps.append(number)
-            if len(steps) > MOST_STEPS:
-                self._there.add(ifindex)
-                del self._passing[ifindex]
-        return ()
 
 
 def tells(entry: Entry) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -10,7 +11,8 @@ from explain_kit import lacp, two_partners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyteamd.core.trace import FORMAT, MOST_STEPS, Entry, Trace, decode, dump, encode, parse
+from pyteamd.core.passers import MOST_STEPS
+from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
 from pyteamd.core.typed import LARGEST, SMALLEST
 from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
@@ -24,6 +26,7 @@ from pyteamd.model.events import (
     LinkSeen,
     PortAdd,
     PortConfigUpdate,
+    PortSeen,
     Refused,
     Resync,
     Tick,
@@ -179,6 +182,10 @@ PASSED = {
     "a link that was there": ([Resync((FREE,), (), ()), FREE, LinkGone(9)], 3),
     "one that comes again": ([FREE, LinkGone(9), FREE], 1),
     "one that was there when a user came": ([FREE, PortAdd("eth5"), FREE, LinkGone(9)], 4),
+    "another link meanwhile, of which something is said": ([FREE, PortSeen(2, True, 10, 1), LinkGone(9)], 1),
+    "on another link, and something said": ([replace(FREE, lower=2), PortSeen(2, True, 10, 1), LinkGone(9)], 3),
+    "with ports, and something said": ([replace(FREE, kind="bridge"), PortSeen(2, True, 10, 1), LinkGone(9)], 3),
+    "one that another one stands on": ([FREE, PortSeen(9, True, 10, 1), LinkGone(9)], 3),
     "one that never rests": ([FREE] * (MOST_STEPS + 1) + [LinkGone(9)], MOST_STEPS + 2),
 }
 

@@ -1,0 +1,102 @@
+"""Links that pass by: what a trace tells of them is left out once they are gone without effect.
+
+What remains is to be a trace that can be told again, so a step stays if another one may depend on it: one with which anything was
+written or said of this link, and all of a link that was there when a user asked for something, or that others are judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pyteamd.core.backoff import port_of
+from pyteamd.core.facts import KEPT
+from pyteamd.model.desired import Outputs, Write
+from pyteamd.model.events import (
+    Applied,
+    CarrierSeen,
+    Event,
+    FrameSeen,
+    LinkGone,
+    LinkSeen,
+    OptionSeen,
+    PortGone,
+    PortSeen,
+    Refused,
+    Resync,
+    Tick,
+)
+
+COMMON: Final = (FrameSeen, Tick, OptionSeen, Applied, Resync)
+"""Events that come by themselves again and again, and one that is as large as the system has links."""
+OF_A_LINK: Final = (LinkSeen, LinkGone)
+OF_THE_KERNEL: Final = (*OF_A_LINK, *COMMON, CarrierSeen, PortSeen, PortGone, Refused)
+"""What these have to do with other links than those they name, follows from how links stand on each other."""
+NOTHING: Final = Outputs()
+MOST_STEPS: Final = 16
+"""A link of which there are more is not one that passes by."""
+
+
+class Passers:
+    """Links that come and go and change nothing: a host may make thousands, and a trace without them says the same."""
+
+    def __init__(self) -> None:
+        self._passing: dict[int, list[int]] = {}
+        """Steps of links that appeared, while nothing came of it that might have to do with one of them."""
+        self._tied: set[int] = set()
+        """Those of them that others may be judged by: what stands on a link, or has ports."""
+        self._there: set[int] = set()
+        """Links that earlier steps tell of."""
+
+    def gone(self, event: Event, writes: Iterable[Write], outputs: Outputs, number: int) -> Sequence[int]:
+        """Learn this step. Returns those that may be left out now: all that tell of a link which is gone."""
+        if isinstance(event, OF_A_LINK) and not writes and outputs == NOTHING:
+            return self._of_a_link(event, number)
+        if isinstance(event, Resync):
+            self._there = {link.ifindex for link in event.links}
+            self._passing.clear()
+            self._tied.clear()
+        elif not isinstance(event, COMMON) or writes or outputs.notes:
+            self._keep(concerned(event, writes) | self._tied if isinstance(event, OF_THE_KERNEL) else self._passing)
+        return ()
+
+    def _keep(self, links: Iterable[int]) -> None:
+        """A step may have to do with these links: what tells of them stays."""
+        for ifindex in list(links):
+            self._there.add(ifindex)
+            self._passing.pop(ifindex, None)
+            self._tied.discard(ifindex)
+
+    def _of_a_link(self, event: LinkSeen | LinkGone, number: int) -> Sequence[int]:
+        ifindex = event.ifindex
+        if isinstance(event, LinkGone):
+            self._there.discard(ifindex)
+            self._tied.discard(ifindex)
+            steps = self._passing.pop(ifindex, [])
+            return [*steps, number] if steps else ()
+        if ifindex not in self._there:
+            steps = self._passing.setdefault(ifindex, [])
+            steps.append(number)
+            if event.lower or event.master or event.kind in KEPT:
+                self._tied.add(ifindex)
+            if len(steps) > MOST_STEPS:
+                self._keep((ifindex,))
+        return ()
+
+
+def concerned(event: Event, writes: Iterable[Write]) -> set[int]:
+    """Links that a step has to do with, as far as it names them."""
+    links = {port_of(write) for write in writes}
+    match event:
+        case LinkSeen(ifindex=ifindex, lower=lower, master=master):
+            links |= {ifindex, lower, master}
+        case (
+            LinkGone(ifindex=ifindex)
+            | CarrierSeen(ifindex=ifindex)
+            | PortSeen(ifindex=ifindex)
+            | PortGone(ifindex=ifindex)
+        ):
+            links.add(ifindex)
+        case Refused(write=write):
+            links.add(port_of(write))
+    return links - {0}
