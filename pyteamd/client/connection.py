@@ -6,7 +6,7 @@
 
 How it works: a request is one packet on a SOCK_SEQPACKET unix socket, `REQUEST`, the method and each argument on a
 line of its own, backslash and newline escaped; the answer is one packet too, `REPLY_SUCCESS` and a payload taken as it
-is, or `REPLY_ERROR`, a code and a message. The same methods exist on D-Bus (client_dbus), tried when there is no socket.
+is, or `REPLY_ERROR`, a code and a message. The same methods exist on D-Bus (dbus.py), tried when there is no socket.
 
 Text is str throughout; bytes that are no UTF-8 travel as surrogate escapes. Every error keeps what libteamdctl would
 have logged about it and the errno it would have returned, because teamdctl prints both.

@@ -44,7 +44,7 @@ class Writing:
         self._gauges = gauges
         self._under_way = False
         self._answers = 0
-        """Outcomes that the Team has still to hear of."""
+        """Events (see ANSWERS) that the Team has still to hear of."""
         self._began = 0.0
         self._collectors: list[list[Refused]] = []
 

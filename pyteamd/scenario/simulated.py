@@ -16,11 +16,12 @@ from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.daemon.control.methods import find
 from pyteamd.daemon.fleet import NONE_STARTED, configured
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
-from pyteamd.model.errors import NO_DEVICE, KernelRefused, UserError
-from pyteamd.model.events import ConfigApply, Event, HostName, LinkSeen, PortAdd, PortConfigUpdate, PortRemove
+from pyteamd.model.errors import KernelRefused, UserError
+from pyteamd.model.events import ConfigApply, Event, HostName, PortAdd, PortConfigUpdate, PortRemove
 from pyteamd.model.words import in_words, shorten
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.frames import describe_frame
@@ -378,22 +379,17 @@ class SimulatedWorld(World):
         self._request(lambda: set_request(self.running().team, path, value))
 
     def add_port(self, name: str) -> None:
-        self._request(lambda: PortAdd((link := self._wanted(name)).ifindex, link))
+        self._request(lambda: PortAdd((link := find(self.running().pump, name)).ifindex, link))
 
     def remove_port(self, name: str) -> None:
-        self._request(lambda: PortRemove(self._wanted(name).ifindex))
+        self._request(lambda: PortRemove(find(self.running().pump, name).ifindex))
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
-        self._request(lambda: PortConfigUpdate(self._wanted(name).name, tree))
+        pump = self.running().pump
+        self._request(lambda: PortConfigUpdate(pump.team.config.key(find(pump, name).names), tree))
 
     def apply_config(self, config: str) -> None:
         self._request(lambda: ConfigApply(config))
-
-    def _wanted(self, name: str) -> LinkSeen:
-        link = self.kernel.find_link(name)
-        if link is None:
-            raise UserError(*NO_DEVICE)
-        return link
 
     def _request(self, make: Callable[[], Event]) -> None:
         daemon = self.running()

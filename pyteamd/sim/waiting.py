@@ -1,8 +1,7 @@
-"""The simulated kernel for programs that wait: the complete Kernel interface on trio, and a task that lets frames travel."""
+"""The simulated kernel for programs that wait: the complete Kernel interface on trio."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from threading import get_ident
 
@@ -80,22 +79,6 @@ class WaitingSimKernel(SimKernel):
         socket = super().open_port(ifindex, tap)
         assert isinstance(socket, WaitingSocket)
         return socket
-
-
-async def run_net(net: SimNet) -> None:
-    """Deliver frames and run partners at trio's time, until cancelled."""
-    changed = trio.Event()
-
-    def set_out() -> None:
-        changed.set()
-
-    net.wake = Wake(set_out)
-    while True:
-        net.advance(trio.current_time())
-        changed = trio.Event()
-        due = net.deadline()
-        with trio.move_on_at(math.inf if due is None else due):
-            await changed.wait()
 
 
 _complete: type[Kernel] = WaitingSimKernel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from pyteamd.model.events import Refused, Resync
 from pyteamd.model.setup import Setup
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.link import SimLink
-from pyteamd.sim.waiting import WaitingSimKernel, run_net
+from pyteamd.sim.waiting import WaitingSimKernel, Wake
 
 ACTIVE_BACKUP = {"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}
 ANSWER_TIMEOUT_S = 5.0
@@ -182,8 +183,15 @@ class Lab:
             daemon.ended.set()
 
     async def run_net(self) -> None:
-        """Let frames travel."""
-        await run_net(self.kernel.net)
+        """Let frames travel and partners speak, at trio's time, until cancelled."""
+        net, changed = self.kernel.net, trio.Event()
+        net.wake = Wake(lambda: changed.set())
+        while True:
+            net.advance(trio.current_time())
+            changed = trio.Event()
+            due = net.deadline()
+            with trio.move_on_at(math.inf if due is None else due):
+                await changed.wait()
 
 
 def jumping(main: Callable[..., Any], *, clock: object = None, **settings: Any) -> Any:

@@ -3,7 +3,7 @@
     pyteamdctl [options] TEAM VERB…        for instance: pyteamdctl team0 state item get runner.active_port
 
 How it works: options are read as getopt_long reads them, the words after the team's name are looked up in the table
-of verbs (ctl_verbs), the program connects, fetches configuration and state as libteamdctl does, and runs the verb.
+of verbs (verbs.py), the program connects, fetches configuration and state as libteamdctl does, and runs the verb.
 Texts, messages and exit codes are teamdctl's, so that it can be installed under that name; then the verbs that
 teamdctl lacks (`extra`) are left out.
 Modules are imported where they are needed: this program starts for every question a script asks.
