@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def main() -> int:
     words = [*(["--plain"] if options.plain else []), "--seed", str(options.seed)]
     amount = Amount(seconds, options.executions)
     if options.coverage:
+        if find_spec("coverage") is None:
+            parser.error("--coverage counts by coverage.py: pip install coverage")
         return max([cover(name, amount, targets.SOURCES[name]) for name in names])
     return max([fuzz(name, amount, words) for name in names])
 
