@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,20 @@ async def test_metrics_and_trace(lab: Lab) -> None:
     code, out, _ = await say("team0", "trace", "save", trace)
     assert code == 0
     assert f"pyteamd timeline {trace}" in out
+
+
+async def test_a_name_that_was_foretold_leads_nowhere(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's link stands in /tmp, where root saves a trace."""
+    await lab.start()
+    monkeypatch.chdir(lab.directory)
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
+    os.symlink("elsewhere", "team0-now.jsonl")
+    code, _, err = await say("team0", "trace", "save")
+    assert (code, err) == (1, "cannot write team0-now.jsonl: File exists\n")
+    assert "elsewhere" not in os.listdir()
+    os.unlink("team0-now.jsonl")
+    assert (await say("team0", "trace", "save"))[0] == 0
+    assert os.stat("team0-now.jsonl").st_size > 0
 
 
 async def test_all_teams_are_one_text_one_document_one_stream(lab: Lab) -> None:

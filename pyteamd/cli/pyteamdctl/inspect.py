@@ -96,7 +96,8 @@ def trace_save(session: Session) -> None:
     text = "\n".join(lines) + "\n"
     path = session.args[0] if session.args else f"{session.client.team}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        # A name of our own choice can be foretold, so in /tmp a link of another user may stand there.
+        with open(path, "w" if session.args else "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise VerbError(error.errno or errno.EIO, f"cannot write {path}: {error.strerror}") from None
