@@ -13,7 +13,7 @@ fast each is, which the driver tells after the link has told that it is up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,14 @@ from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.model.printable import in_shell
-from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, TeamView
+from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, Supposed, TeamView
 from pyteamd.schema.option import OnBad, option
 
 ACTIVEPORT = OptionKey("activeport")
 SETTLE_S = 0.5
 """How long the first choice waits at most for ports that have a carrier and are not operational, or whose speed is not told."""
+CHOOSING = frozenset(("prio", "sticky"))
+"""Settings of a port that a choice depends on."""
 POLICIES = ("same_all", "by_active", "only_active")
 
 
@@ -92,7 +94,7 @@ class ActiveBackup(Runner):
             self._learn_macs(team)
         elif self._own_macs:
             self._drop_returned(team)
-        facts = self._facts(team)
+        facts = self._facts(team.ports)
         if self._awaits(team) or self._settling(team, now):
             return None
         if facts == self._judged:
@@ -105,9 +107,9 @@ class ActiveBackup(Runner):
         self._choose(team, now)
         return True
 
-    def _facts(self, team: TeamView) -> tuple[tuple[int, ...], ...]:
+    def _facts(self, ports: Mapping[int, PortView]) -> tuple[tuple[int, ...], ...]:
         """All that a choice depends on."""
-        return tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in team.ports.items()])
+        return tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in ports.items()])
 
     def deadline(self) -> float | None:
         return None if self._settled else self._settle_until
@@ -171,10 +173,21 @@ class ActiveBackup(Runner):
             raise UserError(*SET_FAILED, f"{value} is no port of this team; its ports: {there or 'none'}")
         self._activate(port, now)
         self.chosen_by_user = True
-        self._settled, self._judged = True, self._facts(team)
+        self._settled, self._judged = True, self._facts(team.ports)
 
     def disruption(self, name: str, config: ActiveBackupConfig, ports: Mapping[int, Any], team: TeamView) -> str:
         return "team"  # the only field is hwaddr_policy, and peers have to learn another address
+
+    def port_disruption(
+        self, ifindex: int, name: str, config: ActiveBackupConfig, ports: Mapping[int, Any], team: TeamView
+    ) -> str:
+        return "team" if name in CHOOSING and self._would_change(ports, team) else "none"
+
+    def verdict_disruption(self, moved: Collection[int], ports: Mapping[int, Any], team: TeamView) -> str:
+        """A port that goes down is interrupted itself, one that comes may be better than the active one."""
+        if self.active not in moved and self._would_change(ports, team):
+            return "team"
+        return super().verdict_disruption(moved, ports, team)
 
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:
         if config.hwaddr_policy != self.config.hwaddr_policy:
@@ -231,23 +244,40 @@ class ActiveBackup(Runner):
 
     def _choose(self, team: TeamView, now: float) -> None:
         before = self.active
-        current = team.ports.get(before) if before is not None else None
-        if current is None or not current.up:
-            current = self.active = None
+        best = self._best(team.ports, team)
+        if self._current(team.ports) is None:
+            self.active = None
             self.chosen_by_user = False
-        elif current.config.sticky:
-            return
-        candidates = [port for port in team.ports.values() if port.up]
-        if self._active_since is None and not team.adopted:
-            best = self._one_after_the_other(candidates, team)
-        else:
-            best = max(
-                candidates,
-                key=lambda port: (rank(port, self._media_of(port), port is current), -port.ifindex),
-                default=None,
-            )
-        if best is not None and best is not current:
+        if best is not None and best.ifindex != self.active:
             self._activate(best, now, lost=before is not None and self.active is None)
+
+    def _current(self, ports: Mapping[int, PortView]) -> PortView | None:
+        """The active port, if it may stay active."""
+        port = ports.get(self.active) if self.active is not None else None
+        return port if port is not None and port.up else None
+
+    def _best(self, ports: Mapping[int, PortView], team: TeamView) -> PortView | None:
+        """Which of these ports is to be the active one."""
+        current = self._current(ports)
+        if current is not None and current.config.sticky:
+            return current
+        candidates = [port for port in ports.values() if port.up]
+        if self._active_since is None and not team.adopted:
+            return self._one_after_the_other(candidates, team)
+        return max(
+            candidates,
+            key=lambda port: (rank(port, self._media_of(port), port is current), -port.ifindex),
+            default=None,
+        )
+
+    def _would_change(self, settings: Mapping[int, Any], team: TeamView) -> bool:
+        """With these settings another port would be active."""
+        ports: dict[int, PortView] = {
+            ifindex: Supposed(port, settings[ifindex]) if ifindex in settings else port
+            for ifindex, port in team.ports.items()
+        }
+        best = None if self._facts(ports) == self._judged else self._best(ports, team)
+        return self.active is not None and best is not None and best.ifindex != self.active
 
     def _one_after_the_other(self, candidates: Iterable[PortView], team: TeamView) -> PortView | None:
         """The first choice: as if the ports had come up in the order of the configuration, so a sticky one stays before a better one."""

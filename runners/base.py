@@ -177,6 +177,22 @@ class PortView(Protocol):
         ...
 
 
+class Supposed:
+    """A port as the team has it, but for its settings, or the verdict of its watchers."""
+
+    def __init__(self, view: PortView, config: Any, up: bool | None = None) -> None:
+        self._view, self.config = view, config
+        self.up = view.up if up is None else up
+
+    @property
+    def priority(self) -> int:
+        """What is configured, where that changes, else what the port has."""
+        return self._view.priority if self.config.prio == self._view.config.prio else self.config.prio
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+
 @dataclass(slots=True)
 class TeamView:
     """The team as runners may see it. `ports` is in ifindex order."""
@@ -339,13 +355,18 @@ class Runner:
     def disruption(self, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
         """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team".
 
-        `ports`: the settings they will have, by ifindex.
+        `ports`: the settings they will have, by ifindex. `team`: with the verdicts that its ports will have, as far as that is known; one
+        that other watchers will judge counts as up.
         """
         return "none"
 
     def port_disruption(self, ifindex: int, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
         """What is interrupted when this field of a port's settings becomes that of `ports`: "none", "port", or "team"."""
         return "none"
+
+    def verdict_disruption(self, moved: Collection[int], ports: Mapping[int, Any], team: TeamView) -> str:
+        """What is interrupted when the verdicts of these ports turn round: "none", "port", or "team" where traffic leaves another one."""
+        return "port" if moved else "none"
 
     def reconfigure(self, config: Any, team: TeamView, now: float) -> None:
         """Go on with another configuration; that of the ports has been changed already. `settings` is asked again afterwards."""

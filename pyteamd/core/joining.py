@@ -272,6 +272,7 @@ class Joining:
         port.config = setup.config
         if setup.config.prio != old.prio:
             once[OptionKey("priority", port.ifindex)] = setup.config.prio
+            port.kernel_priority = setup.config.prio  # at once, as the other settings: a runner chooses by all of them
         if setup.config.queue_id != old.queue_id:
             once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
         self._config.ensure_watcher(self._config.key(port.link.names))

@@ -23,7 +23,7 @@ from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
-from pyteamd.runners.base import Runner, TeamView
+from pyteamd.runners.base import PortView, Runner, Supposed, TeamView
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ERROR, ConfigError
 
@@ -118,13 +118,14 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
     old = team.config
     setups = list(staying(team, new))
     settings = {port.link.ifindex: setup.config for port, setup in setups}
+    future = as_judged(team, new, setups)
     for path, name, before, after in values(old.team, new.team):
-        yield of_team(team, path, name, before, after)
+        yield of_team(team, path, name, before, after, settings, future)
     if new.runner_class is not old.runner_class:
         yield Change("runner.name", old.runner_name, new.runner_name, Disruption.TEAM)
     else:
         for path, name, before, after in values(old.runner, new.runner):
-            disruption = Disruption(team.runner.disruption(name, new.runner, settings, team.view))
+            disruption = Disruption(team.runner.disruption(name, new.runner, settings, future))
             yield Change(f"runner.{path}", before, after, disruption)
     for name in new.written:
         if name not in old.written:
@@ -136,7 +137,7 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
             disruption = Disruption.NONE if team.ports.named(name) is None else Disruption.PORT
             yield Change(f"ports.{name}", "a port", None, disruption, name, "removed")
     for port, setup in setups:
-        yield from of_port(team, new, port, setup, settings)
+        yield from of_port(team, new, port, setup, settings, future)
 
 
 def also_called(team: Running, name: str, written: Iterable[str]) -> str:
@@ -157,32 +158,57 @@ def prospects(team: Running, new: Config, name: str, links: Links | None) -> str
     return ", joins when it is there and down"
 
 
-def of_team(team: Running, path: str, name: str, before: Any, after: Any) -> Change:
-    """A key of the team itself."""
+def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup]]) -> TeamView:
+    """The team with the verdicts its ports will have; what other watchers will say nobody knows, so it counts as up."""
+    view, policy_all = team.view, new.team.link_watch_policy == "all"
+    ports: dict[int, PortView] = dict(team.ports)
+    for port, setup in setups:
+        lets_in = (
+            port.damped and port.config != setup.config
+        )  # a penalty is forgotten with the settings it was counted by
+        up = port.running if lets_in or not alike(port, setup) else port.combined(policy_all)
+        ports[port.ifindex] = Supposed(port, port.config, up)
+    return TeamView(
+        view.ifindex, view.mac, view.up, ports, view.observed, view.adopted, view.awaited, view.name, view.order
+    )
+
+
+def alike(port: Port, after: PortSetup) -> bool:
+    """The watchers are of the same kinds as before: they begin with the verdict of those."""
+    return [watcher.kind for watcher in port.voters()] == [kind for kind, _ in after.watchers]
+
+
+def of_team(
+    team: Running, path: str, name: str, before: Any, after: Any, settings: Mapping[int, Any], future: TeamView
+) -> Change:
+    """A key of the team itself. The rest as for `of_port`."""
     if name == "hwaddr":
         disruption = Disruption.NONE if after in (None, team.view.mac) else Disruption.TEAM
         return Change(path, before and before.hex(":"), after and after.hex(":"), disruption)
     if name == "metrics_listen":
         return Change(path, before, after, effect=f"{shown(before)} -> {shown(after)}, from the next start on")
     if name == "link_watch_policy":
-        moved = [port.name for port in team.ports.values() if port.combined(after == "all") != port.up]
-        return Change(path, before, after, Disruption.PORT if moved else Disruption.NONE, ", ".join(moved))
+        moved = {i: port.name for i, port in team.ports.items() if port.combined(after == "all") != port.up}
+        disruption = Disruption(team.runner.verdict_disruption(moved, settings, future))
+        return Change(path, before, after, disruption, ", ".join(moved.values()))
     return Change(path, before, after)
 
 
-def of_port(team: Running, new: Config, port: Port, after: PortSetup, settings: Mapping[int, Any]) -> Iterator[Change]:
-    """Settings of a port that stays. `settings`: those all ports will have."""
+def of_port(
+    team: Running, new: Config, port: Port, after: PortSetup, settings: Mapping[int, Any], future: TeamView
+) -> Iterator[Change]:
+    """Settings of a port that stays. `settings`: those all ports will have. `future`: see `as_judged`."""
     at = f"ports.{port.name}"
     for path, name, was, becomes in values(port.config, after.config):
         same_runner = new.runner_class is team.config.runner_class
         ifindex, runner = port.link.ifindex, team.runner
-        told = runner.port_disruption(ifindex, name, new.runner, settings, team.view) if same_runner else "none"
+        told = runner.port_disruption(ifindex, name, new.runner, settings, future) if same_runner else "none"
         yield Change(f"{at}.{path}", was, becomes, Disruption(told), port.name)
     before = tuple((watcher.kind, watcher.config) for watcher in port.voters())
     if before == after.watchers:
         return
-    same_kinds = [kind for kind, _ in before] == [kind for kind, _ in after.watchers]
-    disruption = Disruption.NONE if same_kinds else Disruption.PORT
+    turns = [] if alike(port, after) else [port.ifindex]  # it may: nobody knows what other watchers will say
+    disruption = Disruption(team.runner.verdict_disruption(turns, settings, future))
     yield Change(f"{at}.link_watch", in_words(before), in_words(after.watchers), disruption, port.name)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from copy import copy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pyteamd.runners.base import PortView
+from pyteamd.runners.base import Supposed
 from pyteamd.runners.lacp.blocked import Place
 from pyteamd.runners.lacp.choice import Candidate, Choice
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
@@ -60,21 +60,6 @@ class Look(NamedTuple):
     def ready(self, ifindex: int) -> bool:
         """Waiting is over, or it does not wait."""
         return self.now >= self.ready_at.get(ifindex, LONG_AGO)
-
-
-class Supposed:
-    """A port as the team has it, but for its settings."""
-
-    def __init__(self, view: PortView, config: LacpPortConfig) -> None:
-        self._view, self.config = view, config
-
-    @property
-    def priority(self) -> int:
-        """What is configured, where that changes, else what the port has."""
-        return self._view.priority if self.config.prio == self._view.config.prio else self.config.prio
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._view, name)
 
 
 class Group:

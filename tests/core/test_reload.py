@@ -62,7 +62,8 @@ def test_the_same_configuration_changes_nothing(config: dict[str, Any]) -> None:
 
 
 ROWS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
-    (backup(), "ports/eth2", {"prio": 9}, ["ports.eth2.prio: 0 -> 9 (no interruption)"]),
+    (backup(), "ports/eth2", {"prio": 9}, ["ports.eth2.prio: 0 -> 9 (the team is interrupted)"]),
+    (backup(), "ports/eth1", {"prio": 9}, ["ports.eth1.prio: 0 -> 9 (no interruption)"]),
     (backup(), "ports/eth1", {"sticky": True}, ["ports.eth1.sticky: false -> true (no interruption)"]),
     (backup(), "ports/eth1", {"queue_id": 3}, ["ports.eth1.queue_id: not set -> 3 (no interruption)"]),
     (backup(), "ports/eth3", {}, ["ports.eth3: added, joins when it is there and down (no interruption)"]),
