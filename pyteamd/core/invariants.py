@@ -1,5 +1,7 @@
-"""What must always hold, whatever happened. Checked after every step in tests and `simulate`, and in a running daemon
-when its team has come to rest: what is broken is logged once."""
+"""What must always hold, whatever happened.
+
+Checked after every step in tests and `simulate`, and in a running daemon when its team has come to rest: what is broken is logged once.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class OpenSocket:
     """One open socket and the scope of the task that reads it."""
 
     socket: PortSocket
@@ -43,7 +43,7 @@ class PacketSockets:
         self._log = log
         self._deliver = deliver
         self._wanted: Mapping[int, frozenset[Tap]] = {}
-        self._readers: dict[int, dict[Tap, Reader]] = {}
+        self._readers: dict[int, dict[Tap, OpenSocket]] = {}
         self._refused: dict[tuple[int, Tap], float] = {}
         """When to try again."""
 
@@ -89,11 +89,11 @@ class PacketSockets:
             self._log.warning("%s", refusal)
             self._refused[ifindex, tap] = now + RETRY_S
             return
-        reader = Reader(socket, trio.CancelScope())
+        reader = OpenSocket(socket, trio.CancelScope())
         self._readers[ifindex][tap] = reader
         self._nursery.start_soon(self._read, ifindex, tap, reader)
 
-    async def _read(self, ifindex: int, tap: Tap, reader: Reader) -> None:
+    async def _read(self, ifindex: int, tap: Tap, reader: OpenSocket) -> None:
         try:
             with reader.scope:
                 while True:

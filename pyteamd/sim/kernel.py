@@ -180,9 +180,9 @@ class SimKernel:
 
     # What others do to the links. Unknown ifindexes are a KeyError: the caller's mistake
 
-    def add_pair(self, name: str, peer_name: str, *, peer_here: bool = False, **settings: object) -> SimLink:
+    def add_pair(self, name: str, peer_name: str, **settings: object) -> SimLink:
         """A link wired to a peer that is up. `settings`: fields of SimLink for the first end."""
-        peer = self._new_link(peer_name, self._free_mac(), "veth", here=peer_here)
+        peer = self._new_link(peer_name, self._free_mac(), "veth", here=False)
         link = self._new_link(name, self._free_mac(), "veth", **settings)
         link.peer, peer.peer = peer, link
         peer.up = True

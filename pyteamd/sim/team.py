@@ -74,7 +74,7 @@ class SimPort:
         return self.rx_enabled and self.tx_enabled
 
 
-class Surroundings(Protocol):
+class RestOfKernel(Protocol):
     """The rest of the kernel, as far as the driver calls it."""
 
     independent: bool
@@ -99,7 +99,7 @@ class Surroundings(Protocol):
 class SimTeam:
     """One team device. Methods raise `Refusal`."""
 
-    def __init__(self, kernel: Surroundings, link: SimLink) -> None:
+    def __init__(self, kernel: RestOfKernel, link: SimLink) -> None:
         self.kernel = kernel
         self.link = link
         self.table = TABLES[kernel.independent]
