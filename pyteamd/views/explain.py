@@ -279,13 +279,11 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
 
 
 def of_a_refusal(team: Team, link: LinkSeen, links: Links, why: str, add: str) -> Reason:
-    """A link that the kernel refused when it was asked for: what is in its way now, or what it was, and how to try again."""
+    """A link that the kernel refused when it was asked for: its words, whether that is over, and how to try again where that helps."""
     found = team.joining.hindrance(link, links.get_link)
     if found is None:
         return Reason(False, f"was refused: {why}; nothing is in its way now", add)
-    if found.advice:
-        return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
-    return Reason(False, found.why)
+    return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
 
 
 def of_another_owner(team: Team, link: LinkSeen, links: Links) -> Reason:

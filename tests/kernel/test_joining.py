@@ -1,6 +1,17 @@
 """Links that another device owns, or that cannot be ports: a start, a reload, a request and a take-over leave them alone and say why.
 
 Each case asserts that the links of others are as they were: master, admin state, addresses, MTU; pings go on over the bridge and the bond.
+
+What is tried, by kind, each with other links in the picture (the contract is test_contract_joining.py, on both kernels):
+
+looks, then acts: test_a_start J1, J2; test_every_door; test_serve; what_others_took; a_team_that_serves_in_a_bridge; Open vSwitch.
+a refusal is local: test_a_start J3, J5, J10; test_mtu; what_was_asked_for; links_of_other_kinds; the_kernels_own_words.
+the kernel's own words: the_kernels_own_words (five); the contract (up, type, loopback, itself, MACsec, macvlan); test_explain_real.py.
+explained as it is now: test_every_door; links_of_other_kinds; what_others_took (bridge, bond, VRF); ports_that_go_and_come (three).
+all names: test_a_start J7; links_of_other_kinds (x1); what_is_typed_and_read (the team's); ports_that_go_and_come (renamed as it starts).
+every door: test_every_door (-c, -f, a pipe, -o, -r, apply, SIGHUP); test_serve; what_is_typed_and_read (port config update, a directory).
+advice that works: the_advice_of_explain (three commands); test_mtu; what_is_typed_and_read (check, netplan, commas, comments, -o).
+links that come and go: ports_that_go_and_come (z1, z2, z3); the_kernels_own_words (k1); test_short_lived_real.py; test_foreign_links.py.
 """
 
 from __future__ import annotations
@@ -161,6 +172,13 @@ def doors(scene: Scene) -> dict[str, list[tuple[str, ...]]]:
             ("pyteamd", "-k", "-t", "team0"),
             (*pyteamd, "-o", "-c", text),
         ],
+        "-f a pipe": [
+            (
+                "sh",
+                f"mkfifo {folder}/pipe; (cat {folder}/team0.conf >{folder}/pipe; rm {folder}/pipe) >/dev/null 2>&1 &",
+            ),
+            (*pyteamd, "-f", str(folder / "pipe")),
+        ],
         "-r": [("sh", "ip link add team0 type dummy"), (*pyteamd, "-r", "-c", text)],
         "config apply": [(*pyteamd, "-c", backup("f1")), (*ctl, "config", "apply", str(folder / "team0.conf"))],
         "SIGHUP": [
@@ -170,7 +188,7 @@ def doors(scene: Scene) -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-DOORS = ("-c", "-f", "-o", "-o beside an active port", "-r", "config apply", "SIGHUP")
+DOORS = ("-c", "-f", "-f a pipe", "-o", "-o beside an active port", "-r", "config apply", "SIGHUP")
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -290,6 +308,8 @@ def test_what_is_typed_and_read(scene: Scene) -> None:
         (folder / name).write_text(text)
         done = scene.ours("pyteamd", "-d", "-t", "team0", "-f", str(folder / name))
         assert (done.status, words in done.err) == (78, True), done
+    done = scene.ours("pyteamd", "-d", "-t", "team0", "-f", str(folder))
+    assert (done.status, "is a directory" in done.err) == (78, True), done
     advice = folder / "advice"
     advice.write_text('{"runner": {"name": "lacp", "agg_select_policy": 1}, "ports": {"f1": {}}}')
     checked = scene.ours("pyteamd", "check", str(advice))
@@ -359,6 +379,93 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
         Daemon(PYTEAMD, on).end()
     finally:
         run("for n in 1 2 3 4; do ip link del z$n; done", namespace=on.host)
+
+
+UNSEEN = "device or resource busy (nothing here is in its way; a macvlan or the like in another network name space may stand on it"
+ODD_LINKS = """
+link add link f1 name far1 type macvlan
+link set far1 netns {switch}
+link add link f2 name f2.7 type vlan id 7 loose_binding on
+link add k1 type ifb
+"""
+
+
+def test_the_kernels_own_words(scene: Scene) -> None:
+    """J4: in what -d says, in explain, and in the answer to who asks; where it has none, what may be the case."""
+    on = scene.on
+    batch(on.host, ODD_LINKS.format(switch=on.switch))
+    try:
+        started = scene.ours("pyteamd", "-d", "-c", backup("f1", "f2.7", "f2", "f3", "k1"))
+        assert started.status == 0, started
+        scene.await_members({"f2.7", "f3"})
+        told = {
+            "f1": f"add port f1: {UNSEEN}",
+            "f2": "add port f2: device or resource busy: Device is already a lower device of the team interface",
+            "k1": "is no port: set address of k1 to ",
+        }
+        scene.await_told(told)
+        assert [words for words in told.values() if words not in started.err + "is no port: "] == [told["k1"]], started
+        batch(
+            on.host,
+            "link set m0 up\nlink add link team0 name team0.9 type vlan id 9\nlink del k1\nlink add k1 type veth peer name k1q",
+        )
+        asked = {
+            "team0.9": "Device is already an upper device of the team interface",
+            "bond7": "Device is up. Set it down before adding it as a team port",
+            "lo": "Loopback device can't be added as a team port",
+            "m0": "is up, and has macvlan mv0 standing on it",
+        }
+        for port, words in asked.items():
+            refused = scene.ours("pyteamdctl", "team0", "port", "add", port)
+            assert (refused.status, words in refused.err, "set lo down" in refused.err) == (1, True, False), refused
+        scene.await_members({"f2.7", "f3", "k1"})
+        assert scene.changed(FREE) == {}
+        batch(on.switch, "link del far1")
+        scene.await_members({"f1", "f2.7", "f3", "k1"})
+        Daemon(PYTEAMD, on).end()
+    finally:
+        run("ip link del f2.7; ip link del k1", namespace=on.host)
+        run("ip link del far1", namespace=on.switch)
+
+
+def test_the_advice_of_explain_works(scene: Scene) -> None:
+    """J5: what stands in brackets is typed as it is, and the link joins; it takes none from its owner."""
+    batch(scene.on.host, "link set f2 up")
+    scene.ours("pyteamd", "-d", "-c", backup("f1", "f2", "d0.100", "p0"))
+    scene.await_members({"f1"})
+    told = scene.await_told({"f2": "is up", "d0.100": "stands on d0, which is down", "p0": BRIDGE_P0})
+    for port in ("f2", "d0.100"):
+        scene.on.on_host(told[port].rpartition("(")[2].rstrip(")"))
+    scene.await_members({"f1", "f2", "d0.100"})
+    batch(scene.on.host, "link set f1 nomaster")
+    out = scene.await_told({"f1": "is no port: another program took it out"})["f1"]
+    (words,) = re.findall(r"\(pyteamdctl (.*)\)", out)
+    assert scene.ours("pyteamdctl", *words.split()).status == 0
+    scene.await_members({"f1", "f2", "d0.100"})
+    assert scene.changed((*FREE, "d0", "d0.100")) == {}
+
+
+def test_what_others_took_stays_theirs(scene: Scene) -> None:
+    """J6: its present owner is named; neither a configuration without it, nor `port remove`, nor the end takes it from there."""
+    on = scene.on
+    batch(on.host, "link add vrf6 type vrf table 6")
+    try:
+        assert scene.ours("pyteamd", "-d", "-c", backup("f1", "f2")).status == 0
+        scene.await_members({"f1", "f2"})
+        batch(on.host, "link set f2 master br0")
+        for owner in ("br0", "vrf6", "bond7", "br0"):
+            batch(on.host, f"link set f2 nomaster\nlink set f2 down\nlink set f2 master {owner}")
+            scene.await_told({"f2": f"another program took it out, and it belongs to {owner} now"})
+        less = Path("/run/joining-less.conf")
+        less.write_text(backup("f1"))
+        applied = scene.ours("pyteamdctl", "team0", "config", "apply", str(less))
+        assert (applied.status, "ports.f2: removed (no interruption)" in applied.out) == (0, True), applied
+        assert scene.ours("pyteamdctl", "team0", "port", "remove", "f2").status == 1
+        Daemon(PYTEAMD, on).end()
+        assert scene.picture()["f2"][0] == "br0"
+        assert scene.changed(FREE) == {}
+    finally:
+        run("ip link del vrf6", namespace=on.host)
 
 
 OVS = "/run/joining-ovs"
