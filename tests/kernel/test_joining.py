@@ -8,9 +8,9 @@ looks, then acts: test_a_start J1, J2; test_every_door; test_serve; what_others_
 a refusal is local: test_a_start J3, J5, J10; test_mtu; what_was_asked_for; links_of_other_kinds; the_kernels_own_words.
 the kernel's own words: the_kernels_own_words (five); the contract (up, type, loopback, itself, MACsec, macvlan); test_explain_real.py.
 explained as it is now: test_every_door; links_of_other_kinds; what_others_took (bridge, bond, VRF); ports_that_go_and_come (three).
-all names: test_a_start J7; links_of_other_kinds (x1); what_is_typed_and_read (the team's); ports_that_go_and_come (renamed as it starts).
-every door: test_every_door (-c, -f, a pipe, -o, -r, apply, SIGHUP); test_serve; what_is_typed_and_read (port config update, a directory).
-advice that works: the_advice_of_explain (three commands); test_mtu; what_is_typed_and_read (check, netplan, commas, comments, -o).
+all names: test_a_start J7; links_of_other_kinds (x1); a_name_that_is_taken (the team's); ports_that_go_and_come (renamed as it starts).
+every door: test_every_door (seven and a pipe); test_serve; what_is_typed (a directory); a_name_that_is_taken (port config update).
+advice that works: the_advice_of_explain (three commands); test_mtu; what_is_typed_and_read (check, netplan, commas, comments).
 links that come and go: ports_that_go_and_come (z1, z2, z3); the_kernels_own_words (k1); test_short_lived_real.py; test_foreign_links.py.
 """
 
@@ -296,7 +296,7 @@ def test_a_team_that_serves_in_a_bridge_is_taken_over(scene: Scene) -> None:
 
 
 def test_what_is_typed_and_read(scene: Scene) -> None:
-    """J8, J9, J11 to J14: the person who typed reads what was wrong, and nothing starts or changes."""
+    """J11 to J13: the person who typed reads what was wrong, and nothing starts or changes."""
     folder = Path("/run/joining-typed")
     folder.mkdir(exist_ok=True)
     texts = {
@@ -318,6 +318,10 @@ def test_what_is_typed_and_read(scene: Scene) -> None:
     assert allowed is not None
     advice.write_text(advice.read_text().replace(": 1", f': "{allowed[1]}"'))
     assert scene.ours("pyteamd", "check", str(advice)).status == 0
+
+
+def test_a_name_that_is_taken_and_what_is_typed_then(scene: Scene) -> None:
+    """J8, J9, J14: a team of that name, a bridge of that name; settings of a port, the team's other names, a full disk."""
     batch(scene.on.host, "link add team0 type team")
     taken = scene.ours("pyteamd", "-d", "-c", backup("f1"))
     assert taken.status == 1
