@@ -189,6 +189,17 @@ class ActiveBackup(Runner):
             return "team"
         return super().verdict_disruption(moved, ports, team)
 
+    def arrival(self, config: Any, ports: Mapping[int, Any], team: TeamView) -> tuple[str, str]:
+        active = None if self.active is None else team.ports.get(self.active)
+        if active is None:
+            return "none", ""
+        active = Supposed(active, ports.get(active.ifindex, active.config))
+        if active.config.sticky or config.prio < active.priority:
+            return "none", ""
+        if config.prio > active.priority:
+            return "team", f"it is active then, not {active.name}"
+        return "none", f"it is active then if it is faster than {active.name}"
+
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:
         if config.hwaddr_policy != self.config.hwaddr_policy:
             whole = [port for port in team.ports.values() if len(port.original_mac) == len(team.mac)]

@@ -368,6 +368,13 @@ class Runner:
         """What is interrupted when the verdicts of these ports turn round: "none", "port", or "team" where traffic leaves another one."""
         return "port" if moved else "none"
 
+    def arrival(self, config: Any, ports: Mapping[int, Any], team: TeamView) -> tuple[str, str]:
+        """What is interrupted ("none", "team") when a port with these settings comes; in words what happens then, if that is known.
+
+        `ports`, `team`: as for `disruption`.
+        """
+        return "none", ""
+
     def reconfigure(self, config: Any, team: TeamView, now: float) -> None:
         """Go on with another configuration; that of the ports has been changed already. `settings` is asked again afterwards."""
         self.config = config

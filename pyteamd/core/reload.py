@@ -129,9 +129,7 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
             yield Change(f"runner.{path}", before, after, disruption)
     for name in new.written:
         if name not in old.written:
-            other = also_called(team, name, old.written)
-            effect = f"another name of {other}, which stays" if other else f"added{prospects(team, new, name, links)}"
-            yield Change(f"ports.{name}", None, "added", effect=effect)
+            yield addition(team, new, name, links, settings, future)
     for name in old.written:
         if name not in new.written and not also_called(team, name, new.written):
             disruption = Disruption.NONE if team.ports.named(name) is None else Disruption.PORT
@@ -146,16 +144,31 @@ def also_called(team: Running, name: str, written: Iterable[str]) -> str:
     return "" if port is None else next((other for other in written if other in port.link.names), "")
 
 
-def prospects(team: Running, new: Config, name: str, links: Links | None) -> str:
-    """What becomes of a link that is configured from now on."""
+def addition(
+    team: Running, new: Config, name: str, links: Links | None, settings: Mapping[int, Any], future: TeamView
+) -> Change:
+    """A link that is configured from now on, and what becomes of it. The rest as for `of_port`."""
+    if other := also_called(team, name, team.config.written):
+        return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
+    if hindered := obstacle(team, new, name, links):
+        return Change(f"ports.{name}", None, "added", effect=f"added, but it {hindered}")
+    told, more = "none", ""
+    if new.runner_class is team.config.runner_class:
+        told, more = team.runner.arrival(new.port(new.key((name,))).config, settings, future)
+    effect = f"added, joins when it is there and down{more and f'; {more}'}"
+    return Change(f"ports.{name}", None, "added", Disruption(told), name, effect)
+
+
+def obstacle(team: Running, new: Config, name: str, links: Links | None) -> str:
+    """What keeps a link from joining now, and what would change that; "" for nothing."""
     link = team.facts.called(name) if links is None else links.find_link(name)
     if link is not None and link.ifindex not in team.ports:
         config = new.port(new.key(link.names)).config
         get = None if links is None else links.get_link
         found = hindrance(link, Liberties(config.steal, config.set_down), team.facts, get)
         if found is not None:
-            return f", but it {found.why}{found.until and f'; {found.until}'}"
-    return ", joins when it is there and down"
+            return f"{found.why}{found.until and f'; {found.until}'}"
+    return ""
 
 
 def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup]]) -> TeamView:

@@ -66,7 +66,26 @@ ROWS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
     (backup(), "ports/eth1", {"prio": 9}, ["ports.eth1.prio: 0 -> 9 (no interruption)"]),
     (backup(), "ports/eth1", {"sticky": True}, ["ports.eth1.sticky: false -> true (no interruption)"]),
     (backup(), "ports/eth1", {"queue_id": 3}, ["ports.eth1.queue_id: not set -> 3 (no interruption)"]),
-    (backup(), "ports/eth3", {}, ["ports.eth3: added, joins when it is there and down (no interruption)"]),
+    (
+        backup(),
+        "ports/eth3",
+        {},
+        [
+            "ports.eth3: added, joins when it is there and down; it is active then if it is faster than eth1 (no interruption)"
+        ],
+    ),
+    (
+        backup(),
+        "ports/eth3",
+        {"prio": 1},
+        ["ports.eth3: added, joins when it is there and down; it is active then, not eth1 (the team is interrupted)"],
+    ),
+    (
+        backup(eth1={}, eth2={"prio": -1}),
+        "ports/eth3",
+        {"prio": -1},
+        ["ports.eth3: added, joins when it is there and down (no interruption)"],
+    ),
     (backup(), "ports", {"eth1": {}}, ["ports.eth2: removed (eth2 is interrupted)"]),
     (
         backup(),

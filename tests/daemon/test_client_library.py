@@ -26,7 +26,7 @@ SAID = (
     "eth1 True eth1: carries traffic as the active port",
     'Changed active port to "eth2".\n',
     'Changed active port to "eth1".\n',
-    "ports.eth2.prio: 0 -> 50 (no interruption) none\n[",
+    "ports.eth2.prio: 0 -> 50 (the team is interrupted) team\n[",
 )
 
 

@@ -81,7 +81,7 @@ async def test_config_apply(lab: Lab) -> None:
     await lab.start()
     await quiet()
     new = written(lab, "new.conf", {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}})
-    change = "ports.eth2.prio: 0 -> 9 (no interruption)\n"
+    change = "ports.eth2.prio: 0 -> 9 (the team is interrupted)\n"
     dry = await say("team0", "config", "apply", new, "--dry-run")
     assert dry == (0, f"{change}1 change; apply with: pyteamdctl team0 config apply {new}\n", "")
     assert lab.option("priority", "eth2") == 0

@@ -37,7 +37,11 @@ async def test_dry_run_shows_and_apply_does(lab: Lab) -> None:
     assert dry == {
         "applied": False,
         "changes": [
-            {"path": "ports.eth2.prio", "disruption": "none", "text": "ports.eth2.prio: 0 -> 100 (no interruption)"}
+            {
+                "path": "ports.eth2.prio",
+                "disruption": "team",
+                "text": "ports.eth2.prio: 0 -> 100 (the team is interrupted)",
+            }
         ],
         "problems": [],
         "warnings": [],

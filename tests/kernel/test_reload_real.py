@@ -46,7 +46,7 @@ def test_changes_under_traffic_lose_nothing(tmp_path: Path) -> None:
         wait_for(lambda: on.active() == "em1")
         with Stream(on, "192.0.2.1") as stream:
             prio = {**BASE, "ports": {"em1": {}, "em2": {"prio": 100}}}
-            assert "ports.em2.prio: 0 -> 100 (no interruption)" in apply(on, file, prio, "--dry-run")
+            assert "ports.em2.prio: 0 -> 100 (the team is interrupted)" in apply(on, file, prio, "--dry-run")
             assert on.active() == "em1"
             assert apply(on, file, prio).endswith("1 change in force\n")
             wait_for(lambda: on.active() == "em2")
