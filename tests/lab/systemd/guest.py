@@ -66,6 +66,13 @@ def must(command: str, timeout_s: float = 120) -> str:
     return out
 
 
+def output_of(command: str) -> str:
+    """Standard output of a command that may not fail; what it said besides is told when it does."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30) -> float:
     """Poll; returns the seconds it took."""
     began = time.monotonic()

@@ -22,6 +22,7 @@ from guest import (
     item,
     must,
     not_applied,
+    output_of,
     ports,
     run,
     say,
@@ -198,7 +199,7 @@ def bonds() -> None:
     place, config = "/etc/NetworkManager/system-connections", Path("/tmp/team0.conf")
     for tree in BONDS:
         config.write_text(json.dumps(tree))
-        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null")
+        options = output_of(f"pyteamd convert --to bonding {config}")
         must(f"pyteamd convert --to keyfile {config} --output-dir {place}")
         said = must(
             f"nmcli connection load {place}/bond0.nmconnection {place}/em1.nmconnection {place}/em2.nmconnection"
@@ -228,7 +229,7 @@ def teams() -> None:
     wait_for(
         lambda: '"prio": 5' in run("teamdctl.distrib team0 port config dump em1")[1], "the port's configuration arrived"
     )
-    back = json.loads(must(f"pyteamd convert --from keyfile {' '.join(files)} 2>/dev/null"))
+    back = json.loads(output_of(f"pyteamd convert --from keyfile {' '.join(files)}"))
     assert (back["device"], back["ports"]["em1"]["prio"]) == ("team0", 5), back
     say("NetworkManager takes the keyfiles of a team that convert writes")
     must("nmcli connection delete em1 em2 team0")

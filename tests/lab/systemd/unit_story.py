@@ -23,6 +23,7 @@ from guest import (
     item,
     must,
     not_applied,
+    output_of,
     ports,
     run,
     say,
@@ -206,7 +207,7 @@ def networkd() -> None:
     place.mkdir(exist_ok=True)
     for tree in BONDS:
         config.write_text(json.dumps(tree))
-        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null").split()
+        options = output_of(f"pyteamd convert --to bonding {config}").split()
         must(f"pyteamd convert --to networkd {config} --output-dir {place}")
         written = "".join(file.read_text() for file in place.iterdir())
         known = " ".join(word for word in options if f"no setting for {word}" not in written)
@@ -230,8 +231,8 @@ def ifupdown() -> None:
     file, config = Path("/tmp/interfaces"), Path("/tmp/team0.conf")
     for tree in BONDS:
         config.write_text(json.dumps(tree))
-        options = must(f"pyteamd convert --to bonding {config} 2>/dev/null").split()
-        file.write_text(must(f"pyteamd convert --to ifupdown {config} 2>/dev/null") + "\n")
+        options = output_of(f"pyteamd convert --to bonding {config}").split()
+        file.write_text(output_of(f"pyteamd convert --to ifupdown {config}") + "\n")
         known = " ".join(word for word in options if f"no word for {word}" not in file.read_text())
         must(f"ifup -i {file} bond0")
         assert Path("/sys/class/net/bond0/bonding/slaves").read_text().split() == ["em1", "em2"]
