@@ -12,9 +12,8 @@ from pyteamd.core.team import Team
 from pyteamd.model.events import ConfigApply
 from pyteamd.runners.base import Reason
 from pyteamd.scenario.simulated import SimulatedWorld
-from pyteamd.sim.lacp_partner import IN_SERVICE, LacpPartner
+from pyteamd.sim.lacp_partner import LacpPartner
 from pyteamd.views.explain import explain, sentence
-from pyteamd.wire.lacpdu import AGGREGATION
 
 
 @dataclass
@@ -111,6 +110,3 @@ def again(made: Told) -> list[str]:
     made.world.happened()
     made.world.start(config, adopt=True, enslave=True, keep=False)
     return [f"{happened.kind} {happened.text}" for happened in made.world.happened()]
-
-
-INDIVIDUAL = IN_SERVICE & ~AGGREGATION
