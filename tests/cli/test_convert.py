@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,26 @@ def test_what_convert_does_not_take(tmp_path: Path, capsys: pytest.CaptureFixtur
     code, out, err = run("--to", "netplan", str(config))
     assert (code, out) == (1, "")
     assert "team3.conf" in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&a [*a]",
+        "network: &a {version: *a}",
+        "a: &a [x, x]\n"
+        + "".join(
+            f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}]\n"
+            for old, new in pairwise("abcdefghij")
+        ),
+    ],
+    ids=["itself", "itself in a mapping", "a few lines for a thousand million values"],
+)
+@pytest.mark.parametrize("format_", ["netplan", "nmstate"])
+def test_aliases_without_an_end(text: str, format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert convert_command.main(["--from", format_, f"{tmp_path}/a.yaml"], "pyteamd convert") == 1
+    assert "a.yaml: its aliases make more than 100000 values of it" in capsys.readouterr().err
 
 
 def test_several_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,17 @@ _REPLACED = {
 }
 
 
+MOST_VALUES = 100_000
+TOO_MANY = f"its aliases make more than {MOST_VALUES} values of it"
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with other numbers, without dates and without doubled keys."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise yaml.YAMLError(TOO_MANY)
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -52,4 +61,19 @@ _Loader.add_constructor(f"{_TAG}int", _number)
 
 def documents(text: str) -> list[Any]:
     """Each document's value. yaml.YAMLError."""
-    return list(yaml.load_all(text, _Loader))
+    trees = list(yaml.load_all(text, _Loader))
+    bounded(trees)
+    return trees
+
+
+def bounded(trees: list[Any]) -> None:
+    """A few lines of aliases may stand for more values than any machine has room for, or for themselves. yaml.YAMLError."""
+    open_: list[Any] = [trees]
+    count = 0
+    while open_:
+        value = open_.pop()
+        parts = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        count += len(parts)
+        if count > MOST_VALUES:
+            raise yaml.YAMLError(TOO_MANY)
+        open_ += parts
