@@ -172,8 +172,10 @@ def _write_control(job: Job, world: str, ctl: Path, out_dir: Path) -> None:
         "LAB_OUT_DIR": out_dir,
         "LAB_MODULES": worlds.modules_dir(world) or "",
     }
+    # A whole Debian runs what is installed in it, on its own Python; the repository is only looked at.
+    own = "" if world in worlds.WHOLE else f"{worlds.REPO}/.venv/bin:"
     env = {
-        "PATH": f"{worlds.REPO}/.venv/bin:{GUEST_PATH}",
+        "PATH": f"{own}{GUEST_PATH}",
         "HOME": "/tmp/home",
         "LANG": "C.UTF-8",
         # The job's output is a terminal line in the guests; colour only when ours is a terminal too.

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import lab
 import trial
 import worlds
 
@@ -215,6 +216,13 @@ def test_a_world_that_is_not_here_is_named(tmp_path: Path) -> None:
     assert ended.returncode == 77
     assert ended.stderr.startswith("lab: no kernel with the team driver: qemu: not found: ")
     assert f"a kernel in {tmp_path}/kernel" in ended.stderr
+
+
+@pytest.mark.parametrize("world", worlds.WORLDS)
+def test_a_whole_debian_runs_what_is_installed_in_it(world: str, tmp_path: Path) -> None:
+    """The repository is seen there, and its commands would go before those of the packages under test."""
+    lab._write_control(lab.Job(["true"]), world, tmp_path, tmp_path / "out")
+    assert (f"PATH={REPO}/.venv/bin:" in (tmp_path / "job").read_text()) == (world not in worlds.WHOLE)
 
 
 @pytest.fixture
