@@ -24,11 +24,14 @@ def octets_of(path: str | int, patience_s: float | None = None) -> bytes:
         found = bytearray()
         while len(found) <= MOST_OCTETS:
             if patience_s is not None and not is_ready(descriptor, patience_s):
-                raise OSError(errno.ETIMEDOUT, f"nothing came from it for {patience_s:.0f} s", path)
+                raise OSError(errno.ETIMEDOUT, f"nothing came from it for {patience_s:.0f} s")
             piece = os.read(descriptor, PIECE)
             if not piece:
                 return bytes(found)
             found += piece
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
     raise OSError(errno.EFBIG, f"longer than {MOST_OCTETS} octets", path)

@@ -39,6 +39,13 @@ def test_no_more_than_anybody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
         octets_of("/dev/zero")
 
 
+@pytest.mark.parametrize("path", ["/", "/nonexistent"])
+def test_an_error_names_the_file(path: str) -> None:
+    """Where a file cannot even be opened, and where reading it fails."""
+    with pytest.raises(OSError, match=f": '{path}'$"):
+        octets_of(path)
+
+
 def test_a_start_waits_for_no_writer_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
