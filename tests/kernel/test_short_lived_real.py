@@ -17,7 +17,7 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 BEFORE = 3000
 """So many until memory is measured: by then the allocator has what a batch of them needs for a moment."""
 LINKS = 100_000 if LONG else 200
-AT_ONCE = 100
+AT_ONCE = 400
 WANTED_EACH = 2000
 """One of so many has a name that is wanted, and joins."""
 GROUP = 7
@@ -33,7 +33,7 @@ def pass_by(on: Bench, first: int, count: int) -> None:
     """Links that are made and deleted: free ones, some that stand on another one, and now and then one that is wanted."""
     for start in range(first, first + count, AT_ONCE):
         lines = []
-        for number in range(start, start + AT_ONCE):
+        for number in range(start, min(start + AT_ONCE, first + count)):
             name = "eth9" if number % WANTED_EACH == 0 else f"s{number}"
             base, kind = ("link em3 ", "macvlan") if number % 3 == 0 else ("", "dummy")
             change = [] if name == "eth9" else [f"link set {name} up" if number % 2 else f"link set {name} mtu 1400"]
