@@ -48,6 +48,8 @@ from pyteamd.model.setup import Setup
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.daemon.control.dbus import Bus
 
+ANSWER_TIMEOUT_S = 10.0
+"""How long it may wait for the kernel's answers to the first writes; who started us waits 20 s."""
 SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
 NO_LINK = -1
@@ -357,9 +359,9 @@ class TeamServer:
         pump.feed((dump,), trio.current_time())
         if not team.failed:
             self._reader.pumps[pump.ifindex] = pump
-            await pump.until(
-                lambda: self._stopping or bool(team.failed) or team.gone or settled(team), SETTLE_TIMEOUT_S
-            )
+            # On a busy machine the first writes may still be under way: what they come to decides how the start ends.
+            await pump.until(lambda: self._stopping or team.started or bool(team.failed) or team.gone, ANSWER_TIMEOUT_S)
+            await pump.until(lambda: self._stopping or settled(team) or bool(team.failed) or team.gone, SETTLE_TIMEOUT_S)
         if team.gone:
             return StartFailed(errno.ENODEV, "Team device removal detected.")
         if team.failed:

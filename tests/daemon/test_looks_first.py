@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ import trio
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 from test_ctl_extra import say
 
+from pyteamd.daemon import team_server
 from pyteamd.daemon.team_server import StartFailed
-from pyteamd.model.desired import SetMember
+from pyteamd.daemon.writing import Done
+from pyteamd.kernel.api import Kernel
+from pyteamd.model.desired import SetMember, Write
 from pyteamd.sim.link import SimLink, link_seen
 
 OWNERS = ("br0", "bond7", "team1")
@@ -362,3 +366,38 @@ async def test_the_first_port_brings_its_type_and_its_mtu(lab: Lab) -> None:
     lab.kernel.set_mtu(lab.kernel.create_team("team0"), 9000)
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"ib0": {}}}, take_over=True))
     assert list((await daemon.state())["ports"]) == ["ib0"]
+
+
+class Late:
+    """Answers after a while, as the writing thread does on a busy machine."""
+
+    def __init__(self, kernel: Kernel, ifindex: int) -> None:
+        self._kernel, self._ifindex = kernel, ifindex
+        self._wanted, self._begun = trio.open_memory_channel[tuple[Sequence[Write], Done]](math.inf)
+
+    def __call__(self, writes: Sequence[Write], done: Done) -> None:
+        self._wanted.send_nowait((writes, done))
+
+    async def report(self) -> None:
+        async for writes, done in self._begun:
+            await trio.sleep(0.3)
+            done(writes, self._kernel.apply(self._ifindex, writes))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_start_ends_when_the_kernel_has_answered(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    """Else a start that fails says that it went well, and who typed it does not read why a port is missing."""
+    monkeypatch.setattr(team_server, "Writer", lambda _, ifindex: Late(lab.kernel, ifindex))
+    monkeypatch.setattr(type(lab.kernel), "may_stall", True)
+    eth2 = lab.link("eth2").ifindex
+    lab.kernel.refuse(lambda write: type(write) is SetMember and write.ifindex == eth2, errno.EPERM, times=None)
+    daemon = await lab.start(lab.plan(strict=strict))
+    if strict:
+        assert daemon.failure is not None
+        assert daemon.failure.errno == errno.EPERM
+    else:
+        assert daemon.failure is None
+        assert list((await daemon.state())["ports"]) == ["eth1"]
+        assert [line for line in daemon.lines if line.startswith("eth2: add port eth2: operation not permitted")]
