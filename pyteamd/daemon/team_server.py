@@ -361,7 +361,9 @@ class TeamServer:
             self._reader.pumps[pump.ifindex] = pump
             # On a busy machine the first writes may still be under way: what they come to decides how the start ends.
             await pump.until(lambda: self._stopping or team.started or bool(team.failed) or team.gone, ANSWER_TIMEOUT_S)
-            await pump.until(lambda: self._stopping or settled(team) or bool(team.failed) or team.gone, SETTLE_TIMEOUT_S)
+            await pump.until(
+                lambda: self._stopping or settled(team) or bool(team.failed) or team.gone, SETTLE_TIMEOUT_S
+            )
         if team.gone:
             return StartFailed(errno.ENODEV, "Team device removal detected.")
         if team.failed:
