@@ -167,6 +167,7 @@ def perform(session: Session, command: Command) -> None:
     ).strip()  # YAML below `config` stays YAML
     try:
         if word in ACTIONS:
+            session.acted = True
             ACTIONS[word](session, rest)
         else:
             session.gather()

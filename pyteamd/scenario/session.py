@@ -20,6 +20,8 @@ class Session:
         """The daemon was started with many teams."""
         self.notes: list[Happened] = []
         self.frames: list[Sent] = []
+        self.acted = False
+        """Something was done since the world was last asked what happened."""
         self._lines: list[str] = []
         self._began = 0.0
         self._sent: list[Sent] = []
@@ -40,7 +42,10 @@ class Session:
         self._lines += lines
 
     def gather(self) -> None:
-        """Take over what the world has to tell."""
+        """Take over what the world has to tell of what was done; after mere questions there is nothing to wait for."""
+        if not self.acted:
+            return
+        self.acted = False
         for item in self.world.happened():
             self._lines.append(f"+{item.at - self._began:.3f} {item.kind:<7} {item.text}")
             if item.kind not in ("write", "refused"):

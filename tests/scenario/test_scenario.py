@@ -115,8 +115,8 @@ def test_a_fault_of_one_team_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     session.gather()
     session.begin()
     monkeypatch.setattr(Broadcast, "handle", crash)
-    world.set_peer("eth2", False)
-    world.set_peer("eth1", False)
+    for line in ("link eth2 down", "link eth1 down"):
+        scenario.perform(session, scenario.Command(0, line))
     told = session.end()
     assert [line for line in told if " write " not in line] == [
         "+0.000 broken  team1: RuntimeError('a fault of ours')",
