@@ -14,3 +14,11 @@ WATCHERS: Registry[Watcher] = Registry(
         "bfd": "pyteamd.linkwatch.bfd:Bfd",
     }
 )
+
+PIECES: tuple[str, ...] = (
+    "pyteamd.wire.arp",
+    "pyteamd.wire.bfd",
+    "pyteamd.wire.ndisc",
+    "pyteamd.linkwatch.bfd_session",
+)
+"""What watchers import, each before what imports it: a running daemon loads one that it may need later in small pieces."""

@@ -16,3 +16,30 @@ RUNNERS: Registry[Runner] = Registry(
         "lacp": "pyteamd.runners.lacp.runner:Lacp",
     }
 )
+
+PIECES: tuple[str, ...] = (
+    "pyteamd.wire.slow",
+    "pyteamd.wire.marker",
+    "pyteamd.wire.lacpdu",
+    "pyteamd.runners.spread.hash_keys",
+    "pyteamd.runners.spread.balancer",
+    "pyteamd.runners.spread.hash_program",
+    "pyteamd.runners.spread.loadbalance",
+    "pyteamd.runners.lacp.keys",
+    "pyteamd.runners.lacp.selection",
+    "pyteamd.runners.lacp.machines",
+    "pyteamd.runners.lacp.churn",
+    "pyteamd.runners.lacp.system",
+    "pyteamd.runners.lacp.port",
+    "pyteamd.runners.lacp.blocked",
+    "pyteamd.runners.lacp.fallback",
+    "pyteamd.runners.lacp.frames",
+    "pyteamd.runners.lacp.choice",
+    "pyteamd.runners.lacp.group",
+    "pyteamd.runners.lacp.snapshot",
+    "pyteamd.runners.lacp.joining",
+    "pyteamd.runners.lacp.log_lines",
+    "pyteamd.runners.lacp.reload",
+    "pyteamd.runners.lacp.words",
+)
+"""What runners import, each before what imports it: a running daemon loads one that it may need later in small pieces."""

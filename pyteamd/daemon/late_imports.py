@@ -18,9 +18,8 @@ from typing import Final
 
 import trio
 
+from pyteamd import linkwatch, runners
 from pyteamd.daemon.in_thread import in_thread
-from pyteamd.linkwatch import WATCHERS
-from pyteamd.runners import RUNNERS
 
 AFTER_S: Final = 2.0
 PAUSE_S: Final = 0.05
@@ -35,36 +34,6 @@ OTHERS: Final = (
     "pyteamd.views.prediction",
     "pyteamd.wire.bpf",
 )
-PIECES: Final = (
-    "pyteamd.wire.arp",
-    "pyteamd.wire.bfd",
-    "pyteamd.wire.ndisc",
-    "pyteamd.wire.slow",
-    "pyteamd.wire.marker",
-    "pyteamd.wire.lacpdu",
-    "pyteamd.linkwatch.bfd_session",
-    "pyteamd.runners.spread.hash_keys",
-    "pyteamd.runners.spread.balancer",
-    "pyteamd.runners.spread.hash_program",
-    "pyteamd.runners.spread.loadbalance",
-    "pyteamd.runners.lacp.keys",
-    "pyteamd.runners.lacp.selection",
-    "pyteamd.runners.lacp.machines",
-    "pyteamd.runners.lacp.churn",
-    "pyteamd.runners.lacp.system",
-    "pyteamd.runners.lacp.port",
-    "pyteamd.runners.lacp.blocked",
-    "pyteamd.runners.lacp.fallback",
-    "pyteamd.runners.lacp.frames",
-    "pyteamd.runners.lacp.choice",
-    "pyteamd.runners.lacp.group",
-    "pyteamd.runners.lacp.snapshot",
-    "pyteamd.runners.lacp.joining",
-    "pyteamd.runners.lacp.log_lines",
-    "pyteamd.runners.lacp.reload",
-    "pyteamd.runners.lacp.words",
-)
-"""What runners and watchers import: before them, and whatever imports another one of these after it, so that each piece is small."""
 NEVER: Final = frozenset(
     (
         "pyteamd.daemon.control.bus_line",
@@ -79,9 +48,10 @@ applied."""
 
 def late() -> list[str]:
     """Every module that may be imported later than the start, in the order to import them."""
-    classes = (*RUNNERS.places.values(), *WATCHERS.places.values())
+    classes = (*runners.RUNNERS.places.values(), *linkwatch.WATCHERS.places.values())
     rest = {place.partition(":")[0] for place in classes} | {*OTHERS}
-    return [*PIECES, *sorted(rest.difference(PIECES))]
+    pieces = (*linkwatch.PIECES, *runners.PIECES)
+    return [*pieces, *sorted(rest.difference(pieces))]
 
 
 async def import_late(log: logging.Logger) -> None:

@@ -110,7 +110,7 @@ class Outlet:
         if ports != self._ports:
             self._ports = ports
             around.ports_changed(ports)
-            self._kernel.prepare(team.view.ifindex, team.prepared())
+            self._kernel.prepare(team.view.ifindex, (team.prepared(),))
         self._tell_changes(now)
 
     def log(self, notes: Iterable[Note]) -> None:

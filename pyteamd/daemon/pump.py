@@ -287,6 +287,5 @@ class Pump:
     def _at_rest(self, now: float) -> None:
         """Say what must not be, once each; then think of what might come."""
         self._outlet.accuse(invariants.check(self.team, now))
-        for writes in self._forecast.look(self.team, now):
-            self.kernel.prepare(self.ifindex, writes)
+        self.kernel.prepare(self.ifindex, self._forecast.look(self.team, now))
         self._agenda.rested(self._time_s() - now)

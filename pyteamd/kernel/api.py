@@ -6,7 +6,7 @@ caller chooses the thread. Only events are awaited.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pyteamd.model.desired import Tap, Write
@@ -68,8 +68,8 @@ class Kernel(Protocol):
         """
         ...
 
-    def prepare(self, team: int, writes: Sequence[Write]) -> None:
-        """These writes may be wanted soon: whatever can be encoded ahead is. Only a matter of speed."""
+    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
+        """Each of these may be wanted soon: whatever can be encoded ahead is, in the place of what was before. Only a matter of speed."""
 
     async def events(self) -> list[tuple[int, KernelEvent]]:
         """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""

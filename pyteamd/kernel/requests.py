@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -24,8 +24,8 @@ from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
-_MOST_FORESEEN: Final = 64
 _LONGEST_FORESEEN: Final = 2048  # octets; more is not what one fail-over writes
+_MOST_TEAMS: Final = 1024  # one that another program deletes is not taken leave of
 
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
@@ -52,8 +52,8 @@ class Requests:
         self._family: team_family.Family | None = None
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
-        self._foreseen: dict[int, tuple[int, Sequence[Write], bytes]] = {}
-        """By the identity of writes that are options alone: their team, they themselves, and the whole message."""
+        self._foreseen: dict[int, list[tuple[Sequence[Write], bytes]]] = {}
+        """Of each team: writes that are options alone, and the whole message."""
 
     @property
     def malformed(self) -> int:
@@ -126,8 +126,9 @@ class Requests:
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
         """Perform writes in order; consecutive options travel in one message. Returns those refused."""
-        if self._at_once(team, writes):
-            return ()
+        verdict = self._at_once(team, writes)
+        if verdict is not None:
+            return verdict
         refused: list[Refused] = []
         for batch in _batches(writes):
             if isinstance(batch, list):
@@ -138,8 +139,17 @@ class Requests:
             raise KernelGone(f"team device {team} does not exist")
         return tuple(refused)
 
-    def prepare(self, team: int, writes: Sequence[Write]) -> None:
-        """These writes may be wanted soon: encode what can be encoded ahead."""
+    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
+        """Each of these may be wanted soon: encode what can be encoded ahead, and forget what was prepared for this team before."""
+        messages = [self._foresee(team, writes) for writes in alternatives]
+        self._foreseen.pop(team, None)
+        if found := [foreseen for foreseen in messages if foreseen is not None]:
+            if len(self._foreseen) == _MOST_TEAMS:
+                del self._foreseen[next(iter(self._foreseen))]
+            self._foreseen[team] = found
+
+    def _foresee(self, team: int, writes: Sequence[Write]) -> tuple[Sequence[Write], bytes] | None:
+        """These writes and their whole message; None when that is more than one of options alone."""
         for write in writes:
             if isinstance(write, SetMac):
                 rtnl.set_mac(write.ifindex, write.mac)
@@ -150,26 +160,22 @@ class Requests:
             case [list(options)]:
                 with suppress(ValueError, KernelGone):
                     items = [self._encode(write) for write in options]
-                    self._foresee(team, writes, team_family.set_options(self.family().id, team, items))
+                    message = team_family.set_options(self.family().id, team, items)
+                    return (writes, message) if len(message) <= _LONGEST_FORESEEN else None
+        return None
 
-    def _foresee(self, team: int, writes: Sequence[Write], message: bytes) -> None:
-        if len(message) > _LONGEST_FORESEEN:
-            return
-        if len(self._foreseen) >= _MOST_FORESEEN:
-            self._foreseen.clear()  # most are about what is past
-        # With the writes themselves, so that nothing else is given this identity.
-        self._foreseen[id(writes)] = (team, writes, message)
-
-    def _at_once(self, team: int, writes: Sequence[Write]) -> bool:
-        """Send the message prepared for these very writes. False: there is none, or the kernel refused, and does not say which one."""
-        foreseen = self._foreseen.pop(id(writes), None)
-        if foreseen is None or foreseen[0] != team:
-            return False
+    def _at_once(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
+        """Send the message prepared for these very writes. None: there is none, or the kernel refused, and does not say which one."""
+        message = next((octets for known, octets in self._foreseen.get(team, ()) if known is writes), None)
+        if message is None:
+            return None
         try:
-            self._team_writes.request(foreseen[2])
-        except NetlinkError:
-            return False
-        return True
+            self._team_writes.request(message)
+        except NetlinkError as problem:
+            if _unanswered(problem):
+                return tuple(refused for write in writes for refused in _verdict(write, problem))
+            return None
+        return ()
 
     def close(self) -> None:
         """Close every socket."""
@@ -233,8 +239,8 @@ class Requests:
             items = [self._encode(write) for write in writes]
             self._with_family(self._team_writes, lambda family: team_family.set_options(family, team, items))
         except (NetlinkError, ValueError) as problem:
-            if len(writes) == 1:
-                return _verdict(writes[0], problem)
+            if len(writes) == 1 or _unanswered(problem):
+                return [refused for write in writes for refused in _verdict(write, problem)]
         else:
             return []
         # Which one it was, the kernel does not say. Those before it were applied, and applying them again changes
@@ -323,6 +329,11 @@ def spellings(name: str) -> list[bytes]:
     octets = name.encode("utf-8", "surrogateescape")
     meant = ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), octets)
     return [octets] if meant == octets else [octets, meant]
+
+
+def _unanswered(problem: Exception) -> bool:
+    """To ask again would be to wait once more, with all teams behind it."""
+    return isinstance(problem, NetlinkError) and problem.errno == errno.ETIMEDOUT
 
 
 def _verdict(write: Write, problem: Exception) -> list[Refused]:

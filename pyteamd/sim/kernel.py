@@ -11,7 +11,7 @@ The asynchronous half of the Kernel interface (`events`, `PortSocket.receive`) i
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
@@ -144,7 +144,7 @@ class SimKernel:
             self._linkwatch()
         return tuple(refused)
 
-    def prepare(self, team: int, writes: Sequence[Write]) -> None:
+    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
         """See kernel.api: nothing to gain here."""
 
     def open_port(self, ifindex: int, tap: Tap) -> SimSocket:

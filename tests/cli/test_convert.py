@@ -479,3 +479,12 @@ def test_files_that_other_systems_editors_wrote(tmp_path: Path, capsys: pytest.C
     bond.write_bytes(b'DEVICE=b\xe9\nBONDING_OPTS="mode=1"\n')
     assert convert_command.main(["--from", "ifcfg", str(bond)], "pyteamd convert") == 1
     assert "is no UTF-8" in capsys.readouterr().err
+
+
+def test_pairs_hide_no_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """YAML's !!pairs and !!omap make tuples."""
+    for tag in ("pairs", "omap"):
+        lines = [f"- {name}: &{name} [{', '.join([f'*{before}'] * 8)}]" for before, name in pairwise("abcdefgh")]
+        (tmp_path / "a.yaml").write_text("\n".join([f"network: !!{tag}", "- a: &a [1, 2, 3, 4]", *lines]))
+        assert convert_command.main(["--from", "netplan", f"{tmp_path}/a.yaml"], "pyteamd convert") == 1
+        assert "a.yaml: its aliases make more than 100000 values of it" in capsys.readouterr().err

@@ -73,7 +73,7 @@ for name in late():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, ""), (
-        f"put what it imports before it in PIECES: {done.stdout}{done.stderr}"
+        f"put what it imports before it in PIECES of runners or linkwatch: {done.stdout}{done.stderr}"
     )
 
 

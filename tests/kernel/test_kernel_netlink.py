@@ -16,9 +16,10 @@ from pyteamd.kernel import framing, netlink, rtnl, team_family
 from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
-from pyteamd.model.desired import SetMember
+from pyteamd.kernel.sockets import NetlinkError
+from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
-from pyteamd.model.events import KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen
+from pyteamd.model.events import KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen, Refused
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
 LINKS, TEAMS = (
@@ -272,3 +273,61 @@ def test_what_changes_nothing_but_counters_is_told_once_until_all_is_read_anew(e
     ears.kernel._said.clear()  # as a dump does, which may have told something newer
     ears.links.datagrams.append(bytes(link))
     assert [event for _, event in ears.read()] == [rtnl.decode(bytes(link))]
+
+
+class Counted:
+    """In place of the socket for writes: how often it was asked, and its answer."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.asked: list[bytes] = []
+        self._code = code
+
+    def request(self, message: bytes) -> list[framing.Message]:
+        """As RequestSocket does it."""
+        self.asked.append(message)
+        if self._code:
+            raise NetlinkError(self._code)
+        return []
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[Requests]:
+    """That know the numbers of the family."""
+    found = Requests()
+    monkeypatch.setattr(found, "family", lambda fresh=False: FAMILY)
+    monkeypatch.setattr(found, "_is_gone", lambda team: False)
+    yield found
+    monkeypatch.undo()
+    found.close()
+
+
+WRITES = [SetOption(OptionKey("enabled", number), True) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_what_is_not_answered_is_not_asked_again(
+    prepared: bool, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writing thread of all teams has waited ten seconds already."""
+    socket = Counted(errno.ETIMEDOUT)
+    monkeypatch.setattr(requests, "_team_writes", socket)
+    requests.prepare(7, [WRITES] if prepared else [])
+    assert requests.apply(7, WRITES) == tuple(Refused(write, errno.ETIMEDOUT) for write in WRITES)
+    assert len(socket.asked) == 1
+
+
+def test_each_team_keeps_the_messages_made_for_it(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        team: (SetOption(OptionKey("activeport"), team), SetOption(OptionKey("enabled", 3), True))
+        for team in range(1, 300)
+    }
+    for team, writes in wanted.items():
+        requests.prepare(team, [writes])
+    socket = Counted()
+    monkeypatch.setattr(requests, "_team_writes", socket)
+    monkeypatch.setattr(requests, "_encode", None)  # what was not made ahead cannot be made now
+    assert all(requests.apply(team, writes) == () for team, writes in wanted.items())
+    assert len(set(socket.asked)) == len(wanted)
+    requests.prepare(5, [])
+    with pytest.raises(TypeError):
+        requests.apply(5, wanted[5])

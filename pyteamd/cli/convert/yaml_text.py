@@ -72,7 +72,7 @@ def bounded(trees: list[Any]) -> None:
     count = 0
     while open_:
         value = open_.pop()
-        parts = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        parts = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
         count += len(parts)
         if count > MOST_VALUES:
             raise yaml.YAMLError(TOO_MANY)
