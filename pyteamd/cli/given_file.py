@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import select
+import time
 from typing import Final
 
 MOST_OCTETS: Final = 1 << 25
@@ -16,15 +17,17 @@ PIECE: Final = 1 << 16
 def octets_of(path: str | int, patience_s: float | None = None) -> bytes:
     """What is in a file, or is to come from an open one. OSError, with words that say what is wrong.
 
-    It is one, too, that nothing came for `patience_s`.
+    It is one, too, that its end did not come within `patience_s`; what is there already is read in any case.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if patience_s is None else os.O_NONBLOCK)
     descriptor = os.dup(path) if isinstance(path, int) else os.open(path, flags)
     try:
         found = bytearray()
+        give_up_s = time.monotonic() + (patience_s or 0.0)
         while len(found) <= MOST_OCTETS:
-            if patience_s is not None and not is_ready(descriptor, patience_s):
-                raise OSError(errno.ETIMEDOUT, f"nothing came from it for {patience_s:.0f} s")
+            if patience_s is not None and not is_ready(descriptor, max(0.0, give_up_s - time.monotonic())):
+                what = "its end did not come within" if found else "nothing came from it for"
+                raise OSError(errno.ETIMEDOUT, f"{what} {patience_s:.0f} s")
             piece = os.read(descriptor, PIECE)
             if not piece:
                 return bytes(found)

@@ -80,6 +80,8 @@ class Changes:
     changes: tuple[Change, ...] = ()
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unreadable: bool = False
+    """The text itself is refused, whatever the team is like."""
 
 
 def plan(team: Running, text: str, file: str = "", lenient: bool = False, links: Links | None = None) -> Changes:
@@ -92,7 +94,7 @@ def plan(team: Running, text: str, file: str = "", lenient: bool = False, links:
         new = team.config.again(text, file)
     except ConfigError as error:
         lines = tuple(problem.told(file) for problem in error.problems)
-        return Changes(None, refusals=lines or tuple(str(error).splitlines()))
+        return Changes(None, refusals=lines or tuple(str(error).splitlines()), unreadable=True)
     warnings = tuple(problem.told(file) for problem in new.problems)
     if not lenient and any(problem.weight == ERROR for problem in new.problems):
         return Changes(None, refusals=warnings)

@@ -7,6 +7,7 @@ team that fails, by its configuration, its device or a fault in our code, ends a
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -40,6 +41,8 @@ TRACE_ENTRIES = 512
 ANYTHING = object()
 ENDED = "Ended."
 NONE_STARTED = "No team could be started; what is wrong with a file says: pyteamd check FILE"
+ALL_FILES_S = 60.0
+"""How long all configuration files are waited for together, each for its own time: less than the 90 s that systemd gives a start."""
 RESTART_S = 1.0
 """Pause before a team is taken over after a fault of ours."""
 
@@ -193,9 +196,7 @@ class Fleet:
         there |= {device: rest.plan for device, rest in self._resting.items()}
         known = [old.config_file for old in there.values()]
         try:
-            paths = await read_file.off_loop(partial(self._files, known))
-            # Each file has its own time: a slow machine with many teams is no file system that does not answer.
-            found = [(path, await read_file.off_loop(partial(self._plan, path))) for path in paths]
+            found = await self._found(known)
         except OSError as error:
             self._log.error("Reading the configurations %s; nothing changes.", error.strerror)
             return there
@@ -214,6 +215,14 @@ class Fleet:
                 self._starting[device] = None
                 self._nursery.start_soon(self._live, plan)
         return plans
+
+    async def _found(self, known: Iterable[str]) -> list[tuple[Path, TeamPlan | None]]:
+        """The files there are, each with its plan. OSError: one of them takes too long, or all together."""
+        with trio.move_on_after(ALL_FILES_S):
+            paths = await read_file.off_loop(partial(self._files, known))
+            # Each file has its own time: a slow machine with many teams is no file system that does not answer.
+            return [(path, await read_file.off_loop(partial(self._plan, path))) for path in paths]
+        raise OSError(errno.ETIMEDOUT, f"takes longer than {ALL_FILES_S:.0f} s")
 
     def _files(self, known: Iterable[str]) -> list[Path]:
         return list(files(self._sources, known, self._log))

@@ -55,6 +55,28 @@ def test_a_start_waits_for_no_writer_without_end(
     assert "/fifo: nothing came from it for 0 s\n" in capfd.readouterr().err
 
 
+def test_a_writer_that_never_ends_is_not_waited_for_piece_by_piece() -> None:
+    done, (read, write) = threading.Event(), os.pipe()
+
+    def dribble() -> None:
+        for _ in range(3000):
+            if done.wait(0.01):
+                break
+            os.write(write, b"x")
+        os.close(write)
+
+    os.write(write, b"x")
+    writer = threading.Thread(target=dribble)
+    writer.start()
+    try:
+        with pytest.raises(OSError, match="its end did not come within 0 s"):
+            octets_of(f"/dev/fd/{read}", 0.1)
+    finally:
+        done.set()
+        writer.join()
+        os.close(read)
+
+
 ENDLESS = {
     "start": ("pyteamd", "-t", "team0", "-f"),
     "check": ("pyteamd", "check"),

@@ -213,6 +213,31 @@ async def test_the_metrics_come_back(
     assert list(place.iterdir()) == []
 
 
+async def test_metrics_that_never_were_there_do_not_come_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "LOOK_S", 0.005)
+    path = tmp_path / "metrics"
+    path.write_text("in the way\n")
+    removed = 0
+
+    async def told() -> bool:
+        return len(caplog.messages) > removed
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(http.listen, str(path), lambda: "", logging.getLogger("metrics"))
+        while removed < 3:
+            await until(told, caplog.messages)
+            path.unlink()
+            removed += 1
+        nursery.cancel_scope.cancel()
+    assert [message.removeprefix(f"metrics_listen {path}: ") for message in caplog.messages] == [
+        "Address already in use",
+        "it is there now.",
+        "it is there again.",
+    ]
+
+
 @pytest.mark.parametrize("kind", ["removed", "an old copy", "a link"])
 def test_a_keepsake_that_was_replaced_is_written_again(tmp_path: Path, kind: str) -> None:
     """Touched alone, an old copy would be made to look new, and a link's target would be touched."""

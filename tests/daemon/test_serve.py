@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
 from pyteamd.daemon import read_file
-from pyteamd.daemon.fleet import RESTART_S, Fleet, Settings
+from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, Settings
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -80,6 +80,23 @@ async def test_each_file_has_its_own_time(many: Any, monkeypatch: pytest.MonkeyP
     made = await many()
     assert made.teams() == ["team0", "team1"]
     assert (sum(read), max(read)) == (7, 1)
+
+
+async def test_all_files_together_have_a_limit_of_time_too(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, off_loop = await many(), read_file.off_loop
+
+    async def slowly(work: Callable[[], Any]) -> Any:
+        await trio.sleep(read_file.TIMEOUT_S - 0.1)
+        return await off_loop(work)
+
+    monkeypatch.setattr(read_file, "off_loop", slowly)
+    for number in range(20):
+        made.write(f"bad{number}.conf", "{")
+    await made.hang_up()
+    await trio.sleep(ALL_FILES_S)
+    told = [line for line in made.lines if line.startswith("Reading")]
+    assert told == [f"Reading the configurations takes longer than {ALL_FILES_S:.0f} s; nothing changes."], made.lines
+    assert made.teams() == ["team0", "team1"]
 
 
 async def test_a_directory_that_cannot_be_read_ends_nothing(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ class BusLine:
             raise BusError(os.strerror(error.errno or 0)) from None
         line = cls(trio.socket.from_stdlib_socket(plain))
         try:
-            # Connecting a local socket does not wait; and trio would resolve the path in a thread.
+            # Not trio's own connecting: that would resolve the path in a thread.
             with trio.fail_after(ANSWER_TIMEOUT_S):
                 await let_in(plain, path)
                 await line._log_in()

@@ -86,7 +86,7 @@ class Place:
 
 async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
     """Answer until cancelled. An address that cannot be had, or is lost, is tried again; each reason is told once."""
-    place, told, again = Place(address), "", False
+    place, told, was_there = Place(address), "", False
     page = Page(answer, place.reachable, log, trio.current_time)
     while True:
         try:
@@ -94,13 +94,13 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
         except OSError as error:
             if (reason := os.strerror(error.errno or 0)) != told:
                 log.error("metrics_listen %s: %s", address, reason)
-            told, again = reason, True
+            told = reason
             await trio.sleep(LOOK_S)
             continue
-        if again:
-            log.warning("metrics_listen %s: it is there again.", address)
+        if told or was_there:
+            log.warning("metrics_listen %s: it is there %s.", address, "again" if was_there else "now")
         await _serve(opened, place, page, log)
-        told, again = "", True
+        told, was_there = "", True
 
 
 async def _serve(opened: socket.socket, place: Place, page: Page, log: logging.Logger) -> None:

@@ -33,6 +33,10 @@ RETRY_S = 10.0
 TAKEN_BACK = "The configuration was not confirmed in time and is taken back; the file it came from is as it was."
 
 
+class Unreadable(UserError):
+    """What was kept was damaged, and never comes back."""
+
+
 async def config_apply(pump: Pump, text: str, how: str) -> str:
     """The control method. `how`: "apply", "dry-run", or "confirm N": to be taken back unless confirmed within N seconds."""
     confirm_s = seconds_of(how) if how.startswith(CONFIRM) else None
@@ -84,9 +88,11 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
             with guard():
                 done = await take_back(pump, before)
         except UserError as error:
+            if isinstance(error, Unreadable):
+                pump.unconfirmed.end()
             pump.unconfirmed.postpone(RETRY_S)
             if error.text != told:
-                when = "yet" if pump.unconfirmed.before is before else "and stays"
+                when = "and stays" if isinstance(error, Unreadable) else "yet"
                 pump.log([Note(Level.ERROR, f"The configuration cannot be taken back {when}: {error.text}")])
             told = error.text
         else:
@@ -96,14 +102,14 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
 
 
 async def take_back(pump: Pump, before: Before) -> bool:
-    """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done. UserError.
+    """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done.
 
-    One that cannot be gone back to at all is forgotten: its file was damaged, or the daemon was started again with another runner.
+    UserError when it is refused: it waits on, for what is in the way may pass, as ports do that keep the driver from changing the runner.
     """
     plan = reload.plan(pump.team, before.text, lenient=True)
     if plan.config is None:
-        pump.unconfirmed.end()
-        raise UserError(reload.REFUSED, "; ".join(plan.refusals))
+        kind = Unreadable if plan.unreadable else UserError
+        raise kind(reload.REFUSED, "; ".join(plan.refusals))
     await _look_up(pump, plan)
     if pump.unconfirmed.before is not before:
         return False
