@@ -28,7 +28,7 @@ test: lab  ## all tests, the real-kernel lane included
 	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"
 	@$(PYTHON) tests/run.py
 
-check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; half a minute on two processors
+check: venv  ## format, lint, types, architecture, unit, scenarios, some seeds; half a minute on two quiet processors
 	@.venv/bin/ruff format --check -q . || { echo "run: make fmt"; exit 1; }
 	@.venv/bin/ruff check -q .
 	@$(PYTHON) tests/run.py mypy fast

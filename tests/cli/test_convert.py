@@ -398,7 +398,7 @@ def test_what_convert_does_not_take(tmp_path: Path, capsys: pytest.CaptureFixtur
             for old, new in pairwise("abcdefghij")
         ),
     ],
-    ids=["itself", "itself in a mapping", "a few lines for a thousand million values"],
+    ids=["itself", "itself in a mapping", "a few lines for hundreds of millions of values"],
 )
 @pytest.mark.parametrize("format_", ["netplan", "nmstate"])
 def test_aliases_without_an_end(text: str, format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whose timer is noticed late reads first, once."""
+"""A process that notices a timer late reads first, once."""
 
 from __future__ import annotations
 
