@@ -40,6 +40,7 @@ PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider
 """Byte code is kept: compiling a test module takes longer than most of its tests."""
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
 """Tests that have a long form run it: minutes instead of seconds, every configuration instead of one of a kind."""
+SETUP = ROOT / "tests/lab/setup.sh"
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
 PART_LIMIT_S = 7200 if LONG else 1500
 """Of a process that runs a part; a single test has a limit of its own (tests/conftest.py)."""
@@ -185,6 +186,7 @@ def kernels() -> dict[str, Kernel]:
 
 def run_lanes(lanes: list[str]) -> list[Outcome]:
     """Run the parts of all lanes, some at the same time, and count what their reports say."""
+    STOPPED.clear()
     outcomes = {lane: Outcome(lane) for lane in lanes}
     look_ahead({lane: outcome for lane, outcome in outcomes.items() if lane not in TREES})
     parts = longest_first([part for lane in lanes if lane not in TREES for part in parts_of(lane, outcomes)])
@@ -310,10 +312,22 @@ def measured(outcomes: dict[str, Outcome]) -> None:
 
 
 def set_up(part: str) -> None:
-    """Let setup.sh make something; what it cannot make is told when what needs it does not run."""
-    done = subprocess.run([ROOT / "tests/lab/setup.sh", part], cwd=ROOT, capture_output=True, text=True, check=False)
-    with PRINTING:
-        print(f"{done.stdout}{done.stderr}", end="", flush=True)
+    """Let setup.sh make something; what it cannot make is told when what needs it does not run. When we are to end, all it started ends."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [SETUP, part],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        while process.poll() is None:
+            if STOPPED.wait(0.1):
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+        output.seek(0)
+        with PRINTING:
+            print(output.read(), end="", flush=True)
 
 
 def look_ahead(outcomes: dict[str, Outcome]) -> None:
@@ -447,10 +461,10 @@ def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
     if how_much(lane) == "few":
         markers = re.compile(FOR_SLOW_WORLDS.format(kind=PLACES[lane].kind))
         shown = [file for file in files if markers.search((ROOT / file).read_text())]
-        waiting = [Part(lane, f"{lane}, what waits for make long", [*set(files) - set(shown)], waits=True)]
+        waiting = [Part(lane, f"{lane}, what waits for make long", sorted({*files} - {*shown}), waits=True)]
         files, most = shown, processes()
     parts = dealt(lane, files, most)
-    return waiting + [
+    return [part for part in waiting if part.files] + [
         Part(lane, f"{lane}, part {number} of {len(parts)}", part) for number, part in enumerate(parts, start=1)
     ]
 

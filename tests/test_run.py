@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -252,6 +253,7 @@ here = Path(sys.argv.pop())
 run.command_for = lambda part, directory: [sys.executable, "-c", "import time; time.sleep(600)"]
 run.parts_of = lambda lane, outcomes: [run.Part(lane, str(number), []) for number in range(50)]
 run.MEMORY, run.TABLES = here / "repeated.json", (str(here / "kept.json"), str(here / "measured.json"))
+run.SETUP = here / "setup.sh"
 sys.exit(run.main())
 """
 
@@ -259,27 +261,39 @@ sys.exit(run.main())
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
-    """No part goes on, and none of those that wait is begun."""
-    words = [sys.executable, "-c", ENDLESS, "fast", str(tmp_path)]
+    """No part goes on, none of those that wait is begun, and what makes a tree ends with what it started."""
+    (tmp_path / "setup.sh").write_text("#!/bin/sh\nsleep 601\n: not the last\n")
+    (tmp_path / "setup.sh").chmod(0o755)
+    words = [sys.executable, "-c", ENDLESS, "fast", "oldest", str(tmp_path)]
     with subprocess.Popen(words, cwd=Path(run.__file__).parent, stdout=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 60
-        while len(children := children_of(process.pid)) < run.processes():
+        while len(children := descendants_of(process.pid)) < run.processes() + 2:
             assert time.monotonic() < until, children
             time.sleep(0.05)
         process.send_signal(number)
         try:
             said, _ = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
-            for child in (process.pid, *children_of(process.pid)):
+            for child in (process.pid, *descendants_of(process.pid)):
                 os.kill(child, signal.SIGKILL)
             raise
         assert process.returncode == 128 + number, said
-        assert not [child for child in children if Path(f"/proc/{child}").exists()]
+        while stay := list(filter(goes_on, children)):
+            assert time.monotonic() < until, stay
+            time.sleep(0.05)
 
 
-def children_of(pid: int) -> list[int]:
-    """Of any thread."""
-    return [int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()]
+def descendants_of(pid: int) -> list[int]:
+    """Of any thread, and theirs."""
+    children = [int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()]
+    return children + [each for child in children for each in descendants_of(child)]
+
+
+def goes_on(pid: int) -> bool:
+    """There is such a process, and it is no zombie."""
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return False
 
 
 def test_in_a_slow_world_only_what_both_kernels_show_needs_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def test_pipes_are_read_to_their_end(tmp_path: Path) -> None:
     """As `-f <(command)` gives them, in pieces; and a FIFO whose writer comes later."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    writer = threading.Thread(target=lambda: fifo.write_bytes(b"x" * 200_000))
+    writer = threading.Thread(target=lambda: fifo.write_bytes(b"x" * 200_000), daemon=True)
     writer.start()
     assert octets_of(str(fifo), 60.0) == b"x" * 200_000
     writer.join()

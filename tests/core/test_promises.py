@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -44,7 +45,7 @@ class Scene:
         self.config["link_watch_policy"] = self.random.choice(("any", "all"))
         begin(self.told, self.config)
         for name in NAMES:
-            for host in self.random.choice(((), (HOST,))):
+            for host in self.random.choice(((), (HOST,), (HOST,), (HOST,))):
                 world.answer(name, host, True, None)
         world.pass_time(3.0)
         for name in NAMES:
@@ -78,6 +79,9 @@ class Scene:
     def change(self) -> dict[str, Any]:
         """Another configuration."""
         random, new = self.random, copy.deepcopy(self.config)
+        if self.kind == "activebackup" and random.random() < 0.6:  # what most often moves the active port
+            for port in new["ports"].values():
+                port |= {"prio": random.randint(-9, 9), "sticky": random.random() < 0.2}
         for _ in range(random.randint(1, 3)):
             name = random.choice(list(new["ports"]))
             port, other = new["ports"].setdefault(name, {}), self.port()
@@ -124,8 +128,8 @@ class Scene:
         kernel.apply = look  # type: ignore[method-assign]
 
 
-def promised(seed: int) -> str:
-    """One team and one change; what was said at most."""
+def promised(seed: int) -> tuple[str, bool]:
+    """One team and one change; what was said at most, and whether a port went."""
     scene = Scene(seed)
     new = json.dumps(scene.change())
     world, before = scene.told.world, scene.carrying()
@@ -140,9 +144,9 @@ def promised(seed: int) -> str:
     world.pass_time(LONGEST_S)
     lines = "\n".join(change.text() for change in found.changes)
     seen = f"seed {seed}, {scene.kind}: of {sorted(before)} {sorted(scene.gone)} went, and this was said:\n{lines}"
-    faster = any("if it is faster" in change.effect for change in found.changes)
-    assert Disruption.TEAM in said or scene.gone <= named or faster, seen
-    return "team" if Disruption.TEAM in said else "port" if named else "none"
+    slower = {change.effect.split()[-1] for change in found.changes if "if it is faster than " in change.effect}
+    assert Disruption.TEAM in said or scene.gone <= named | slower, seen
+    return "team" if Disruption.TEAM in said else "port" if named else "none", bool(scene.gone)
 
 
 RUNS = 4000 if os.environ.get("PYTEAMD_LONG") else 60
@@ -150,8 +154,9 @@ RUNS = 4000 if os.environ.get("PYTEAMD_LONG") else 60
 
 @pytest.mark.slow
 def test_no_change_interrupts_more_than_is_said() -> None:
-    said = [promised(seed) for seed in range(RUNS)]
-    assert set(said) == {"none", "port", "team"}, "all of it happens"
+    seen = Counter(promised(seed) for seed in range(RUNS))
+    assert {"none", "port", "team"} == {said for said, _ in seen}, seen
+    assert all(seen[said, True] > RUNS / 30 for said in ("port", "team")), seen
 
 
 ROWS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [

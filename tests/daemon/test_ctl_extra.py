@@ -17,6 +17,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from terminal import pyteamdctl
 
+from pyteamd.cli import given_file
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl.verbs import VERBS
 
@@ -97,6 +98,15 @@ async def test_config_apply(lab: Lab) -> None:
         code, _, err = await say("team0", "config", "apply", *words)
         assert code == 1
         assert "usage: config apply FILE" in err or "No such file" in err
+
+
+async def test_config_apply_of_what_has_no_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that read files: tests/cli/test_given_file.py."""
+    await lab.start()
+    await quiet()
+    monkeypatch.setattr(given_file, "MOST_OCTETS", 1000)
+    code, _, err = await say("team0", "config", "apply", "/dev/zero")
+    assert (code, "cannot read /dev/zero: longer than 1000 octets" in err) == (1, True), err
 
 
 async def test_list_and_all(lab: Lab) -> None:

@@ -87,10 +87,11 @@ def test_what_is_no_pid_file_holds_nobody_up_and_stays(tmp_path: Path, kind: str
             path.mkdir()
         case "itself":
             path.symlink_to(path)
-        case "device" | "null" if os.geteuid():
-            pytest.skip("only root makes devices")
         case "device" | "null":
-            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7 if kind == "device" else 3))
+            try:
+                os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7 if kind == "device" else 3))
+            except PermissionError:
+                pytest.skip("may not make devices")
         case "socket":
             with socket.socket(socket.AF_UNIX) as bound:
                 bound.bind(str(path))

@@ -27,6 +27,13 @@ INNER = re.compile(r"^ +from pyteamd", re.MULTILINE)
 FOLDERS = ("wire", "model", "schema", "linkwatch", "runners", "config", "core", "views", "kernel", "daemon")
 
 
+@pytest.fixture(autouse=True)
+def _thaw() -> Iterator[None]:
+    """After the imports of a daemon what is there is no garbage for good; of the tests' process it is."""
+    yield
+    gc.unfreeze()
+
+
 def inner_imports(tree: ast.AST) -> Iterator[str]:
     """Our modules that functions import when they are called."""
     for function in ast.walk(tree):
@@ -114,7 +121,6 @@ async def test_no_collection_of_garbage_holds_up_the_loop_meanwhile_or_looks_at_
         assert gc.get_freeze_count() >= before + 20_000
     finally:
         gc.callbacks.remove(look)
-        gc.unfreeze()
         sys.modules.pop("rich_late_module", None)
     assert {thread for _, thread in collected_in} <= {threading.current_thread()}, collected_in
 

@@ -8,12 +8,12 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import trio
+from bus_kit import until
 from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 
 from pyteamd.core.trace import Trace
@@ -158,13 +158,16 @@ async def metrics(path: str) -> bytes:
             return await asking.recv(15)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], log: list[str]) -> None:
-    """Wait for it; a minute at most, and then the log says why."""
-    for _ in range(12_000):
-        if await condition():
-            return
-        await trio.sleep(0.005)
-    raise AssertionError(log)
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[http.Place]:
+    """It grows with each try to open a place."""
+    tries, opening = [], http.Place.open
+
+    def open_and_tell(self: http.Place) -> socket.socket:
+        tries.append(self)
+        return opening(self)
+
+    monkeypatch.setattr(http.Place, "open", open_and_tell)
+    return tries
 
 
 @pytest.mark.parametrize("kind", ["removed", "left over", "a file", "a link", "a rival", "no directory"])
@@ -173,6 +176,7 @@ async def test_the_metrics_come_back(
 ) -> None:
     """What nobody holds gives way; what another made stays until it is gone, and then the metrics are there."""
     monkeypatch.setattr(http, "LOOK_S", 0.005)
+    tries = opened(monkeypatch)
     place = tmp_path / "run"
     path = place / "metrics"
     place.mkdir()
@@ -180,12 +184,12 @@ async def test_the_metrics_come_back(
     async def served() -> bool:
         return await metrics(str(path)) == b"HTTP/1.1 200 OK"
 
-    async def told() -> bool:
-        return caplog.messages != []
+    async def tried_thrice() -> bool:
+        return len(tries) >= 3
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(http.listen, str(path), lambda: "", logging.getLogger("metrics"))
-        await until(served, caplog.messages)
+        await until(served, seen=caplog.messages)
         path.unlink()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
             match kind:
@@ -200,14 +204,14 @@ async def test_the_metrics_come_back(
             if kind == "a rival":
                 other.listen()
             if kind not in ("removed", "left over"):
-                await until(told, caplog.messages)
+                tries.clear()
+                await until(tried_thrice, seen=caplog.messages)
                 assert kind != "a file" or path.read_text() == "mine\n"
-                await trio.sleep(0.02)
-                assert len(caplog.messages) == 1, "told once"
+                assert len(caplog.messages) == 1, f"told once: {caplog.messages}"
                 assert "Address already in use" in caplog.text or kind == "no directory"
                 place.mkdir(exist_ok=True)
                 path.unlink(missing_ok=True)
-        await until(served, caplog.messages)
+        await until(served, seen=caplog.messages)
         assert caplog.messages[-1] == f"metrics_listen {path}: it is there again."
         nursery.cancel_scope.cancel()
     assert list(place.iterdir()) == []
@@ -227,7 +231,7 @@ async def test_metrics_that_never_were_there_do_not_come_back(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(http.listen, str(path), lambda: "", logging.getLogger("metrics"))
         while removed < 3:
-            await until(told, caplog.messages)
+            await until(told, seen=caplog.messages)
             path.unlink()
             removed += 1
         nursery.cancel_scope.cancel()

@@ -72,8 +72,8 @@ def settled_kib(pid: int) -> int:
     return last
 
 
-def test_they_leave_nothing() -> None:
-    """In the long form a hundred thousand of them: memory, and the time of a fail-over, before and after."""
+def test_they_join_and_are_forgotten() -> None:
+    """In the long form they also leave nothing: memory, and the time of a fail-over, before and after a hundred thousand of them."""
     config = json.dumps({"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}, "eth9": {}}})
     with bench(3) as on, daemon(PYTEAMD, on, config) as running:
         on.on_host("sysctl -w net.ipv6.conf.default.disable_ipv6=1; ip link set team0 up; ip link set em3 up")

@@ -142,8 +142,10 @@ def client(bus: PrivateBus) -> Any:
     return open_dbus_router(bus.address)
 
 
-async def until(condition: Callable[[], Awaitable[object]], timeout_s: float = 30) -> None:
-    """Ask again and again until the answer is yes: another process cannot set an event of ours."""
-    with trio.fail_after(timeout_s):
+async def until(condition: Callable[[], Awaitable[object]], timeout_s: float = 30, seen: object = "") -> None:
+    """Ask again and again until the answer is yes: another process cannot set an event of ours. `seen` is told when it stays no."""
+    with trio.move_on_after(timeout_s):
         while not await condition():  # noqa: ASYNC110
             await trio.sleep(0.002)
+        return
+    raise AssertionError(f"still not so after {timeout_s:g} s: {seen}")

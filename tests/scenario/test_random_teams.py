@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from pyteamd.daemon.reader import Batch, Reader
 from pyteamd.scenario.random_runs import CRASHES, LONG_S, SPEEDS, attempt, generate, look, look_at_the_end
 from pyteamd.scenario.session import Session
 from pyteamd.scenario.shrink import shrink
@@ -25,13 +26,15 @@ TAKE_IT = '{"steal": true, "set_down": true}'
 SETTLE = ("kernel-accepts", "release link", "release team", f"at +{LONG_S}")
 
 
-def play(commands: Sequence[str]) -> str:
-    """Run the commands in a new world; returns what went wrong, "" when nothing did."""
+def play(commands: Sequence[str], when_served: Callable[[], None] = lambda: None) -> str:
+    """Run the commands in a new world; returns what went wrong, "" when nothing did. `when_served` is called after the start."""
     world = SimulatedWorld()
     session = Session(world)
     try:
         for command in (*commands, *SETTLE):
             attempt(session, command)
+            if command == "serve":
+                when_served()
             meant = world.team_name
             for team in TEAMS:
                 world.team_name = team
@@ -76,14 +79,15 @@ def test_teams_that_want_each_others_links_stay_as_the_kernel_has_them(seed: int
     assert not problem, "\n".join((problem, *first, *shrink(then, lambda rest: bool(play([*first, *rest])))))
 
 
-def test_a_write_that_goes_to_another_team_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The judge judges: with a fault in the reader, which gives what is said of all teams to each of them, runs fail."""
-    from pyteamd.daemon.reader import Reader
+def test_what_is_said_of_another_team_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge judges: a fault in the reader, which gives what is said of one team to each of them, is found in what happens later."""
+    deliver = Reader.deliver
 
-    def confused(self: Reader, batch: list[tuple[int, object]], now: float) -> None:
-        for pump in list(self.pumps.values()):
-            pump.feed([event for _, event in batch], now)  # type: ignore[misc]
+    def confused(self: Reader, batch: Batch, now: float) -> None:
+        deliver(self, [(to, event) for team, event in batch for to in (self.pumps if team else (team,))], now)
 
-    monkeypatch.setattr(Reader, "deliver", confused)
     dice = Dice(1)
-    assert play([*beginning(dice, "activebackup", 1), *happenings(dice)])
+    first, then = beginning(dice, "activebackup", 1), happenings(dice)
+    assert play(first) == ""
+    problem = play([*first, *then], lambda: monkeypatch.setattr(Reader, "deliver", confused))
+    assert "Broken: " in problem, problem
