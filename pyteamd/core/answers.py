@@ -99,6 +99,8 @@ class Answers:
         del self._once.options[key]
         if not fatal:
             self.notes.append(Note(Level.WARNING, why))
+            if key.name == "priority" and (port := self._joining.ports.get(key.port)) is not None:
+                self._joining.ports.read_priority(port)  # the runner chooses again, by what the kernel has
         elif key.port:
             self._joining.reject(key.port, why)
         else:

@@ -84,9 +84,13 @@ class Ports(dict[int, Port]):
 
     def read_priorities(self) -> None:
         """A dump told all options."""
-        for ifindex, port in self.items():
-            priority = self._observed.options.get(OptionKey("priority", ifindex))
-            port.kernel_priority = priority if isinstance(priority, int) else None
+        for port in self.values():
+            self.read_priority(port)
+
+    def read_priority(self, port: Port) -> None:
+        """The kernel's priority of this port counts, whatever was wished for."""
+        priority = self._observed.options.get(OptionKey("priority", port.ifindex))
+        port.kernel_priority = priority if isinstance(priority, int) else None
 
     def deadline(self) -> float | None:
         """Earliest deadline of any watcher."""
