@@ -185,20 +185,28 @@ class ActiveBackup(Runner):
 
     def verdict_disruption(self, moved: Collection[int], ports: Mapping[int, Any], team: TeamView) -> str:
         """A port that goes down is interrupted itself, one that comes may be better than the active one."""
-        if self.active not in moved and self._would_change(ports, team):
+        if self.active not in moved and self._would_change(ports, team, again=bool(moved)):
             return "team"
         return super().verdict_disruption(moved, ports, team)
 
     def arrival(self, config: Any, ports: Mapping[int, Any], team: TeamView) -> tuple[str, str]:
-        active = None if self.active is None else team.ports.get(self.active)
-        if active is None:
+        staying = self._supposed(ports, team)
+        unchanged = self._facts(staying) == self._judged
+        best = self._best(staying, team)
+        active = staying.get(self.active or 0) if unchanged else best
+        if self.active is None or active is None or best is None or (best is active and best.config.sticky):
             return "none", ""
-        active = Supposed(active, ports.get(active.ifindex, active.config))
-        if active.config.sticky or config.prio < active.priority:
-            return "none", ""
-        if config.prio > active.priority:
+        if config.prio > best.priority:
             return "team", f"it is active then, not {active.name}"
+        if best is not active:  # a user chose the other one, and who comes makes us choose again
+            return "team", f"{best.name} is active then, not {active.name}"
+        if config.prio < best.priority:
+            return "none", ""
         return "none", f"it is active then if it is faster than {active.name}"
+
+    def departure(self, ifindex: int, config: ActiveBackupConfig, ports: Mapping[int, Any], team: TeamView) -> str:
+        """Who goes makes us choose again, and then a user's choice stands no longer."""
+        return "team" if self._would_change(ports, team) else "port"
 
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:
         if config.hwaddr_policy != self.config.hwaddr_policy:
@@ -281,14 +289,19 @@ class ActiveBackup(Runner):
             default=None,
         )
 
-    def _would_change(self, settings: Mapping[int, Any], team: TeamView) -> bool:
-        """With these settings another port would be active."""
-        ports: dict[int, PortView] = {
-            ifindex: Supposed(port, settings[ifindex]) if ifindex in settings else port
-            for ifindex, port in team.ports.items()
-        }
-        best = None if self._facts(ports) == self._judged else self._best(ports, team)
-        return self.active is not None and best is not None and best.ifindex != self.active
+    def _would_change(self, ports: Mapping[int, Any], team: TeamView, again: bool = False) -> bool:
+        """With these settings another port would be active, although the one that is now stays.
+
+        `again`: a choice is made for another reason, and a user's stands no longer.
+        """
+        supposed = self._supposed(ports, team)
+        best = None if not again and self._facts(supposed) == self._judged else self._best(supposed, team)
+        return self.active in supposed and best is not None and best.ifindex != self.active
+
+    @staticmethod
+    def _supposed(settings: Mapping[int, Any], team: TeamView) -> dict[int, PortView]:
+        """The ports with these settings."""
+        return {i: Supposed(port, settings[i]) if i in settings else port for i, port in team.ports.items()}
 
     def _one_after_the_other(self, candidates: Iterable[PortView], team: TeamView) -> PortView | None:
         """The first choice: as if the ports had come up in the order of the configuration, so a sticky one stays before a better one."""

@@ -356,7 +356,7 @@ class Runner:
         """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team".
 
         `ports`: the settings they will have, by ifindex. `team`: with the verdicts that its ports will have, as far as that is known; one
-        that other watchers will judge counts as up.
+        that other watchers will judge counts as up. Both without the ports that leave with the same change.
         """
         return "none"
 
@@ -374,6 +374,13 @@ class Runner:
         `ports`, `team`: as for `disruption`.
         """
         return "none", ""
+
+    def departure(self, ifindex: int, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
+        """What is interrupted when this port leaves: "port", or "team" where others are used from then on.
+
+        `config`, `ports`, `team`: as for `disruption`.
+        """
+        return "port"
 
     def reconfigure(self, config: Any, team: TeamView, now: float) -> None:
         """Go on with another configuration; that of the ports has been changed already. `settings` is asked again afterwards."""

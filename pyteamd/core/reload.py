@@ -134,8 +134,7 @@ def differences(team: Running, new: Config, links: Links | None) -> Iterator[Cha
             yield addition(team, new, name, links, settings, future)
     for name in old.written:
         if name not in new.written and not also_called(team, name, new.written):
-            disruption = Disruption.NONE if team.ports.named(name) is None else Disruption.PORT
-            yield Change(f"ports.{name}", "a port", None, disruption, name, "removed")
+            yield removal(team, new, name, settings, future)
     for port, setup in setups:
         yield from of_port(team, new, port, setup, settings, future)
 
@@ -161,6 +160,13 @@ def addition(
     return Change(f"ports.{name}", None, "added", Disruption(told), name, effect)
 
 
+def removal(team: Running, new: Config, name: str, settings: Mapping[int, Any], future: TeamView) -> Change:
+    """A link that is no longer configured. The rest as for `of_port`."""
+    port = team.ports.named(name)
+    told = "none" if port is None else team.runner.departure(port.ifindex, new.runner, settings, future)
+    return Change(f"ports.{name}", "a port", None, Disruption(told), name, "removed")
+
+
 def obstacle(team: Running, new: Config, name: str, links: Links | None) -> str:
     """What keeps a link from joining now, and what would change that; "" for nothing."""
     link = team.facts.called(name) if links is None else links.find_link(name)
@@ -174,9 +180,9 @@ def obstacle(team: Running, new: Config, name: str, links: Links | None) -> str:
 
 
 def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup]]) -> TeamView:
-    """The team with the verdicts its ports will have; what other watchers will say nobody knows, so it counts as up."""
+    """The team of the ports that stay, with the verdicts they will have; what other watchers will say nobody knows, so it counts as up."""
     view, policy_all = team.view, new.team.link_watch_policy == "all"
-    ports: dict[int, PortView] = dict(team.ports)
+    ports: dict[int, PortView] = {}
     for port, setup in setups:
         lets_in = (
             port.damped and port.config != setup.config

@@ -35,8 +35,9 @@ class Fallback:
         """With these settings a port that carries traffic now would not."""
         other = Fallback(kind, delay_s)
         other._silent_since = self._silent_since
-        other.update(ports, gated, now)
-        return not self.ports <= other.ports
+        staying = list(ports)
+        other.update(staying, gated, now)
+        return not self.ports.intersection(port.ifindex for port in staying) <= other.ports
 
     def update(self, ports: Iterable[LacpPort], gated: Container[int], now: float) -> None:
         """Look again. `gated`: ports that a watcher keeps from carrying traffic."""

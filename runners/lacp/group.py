@@ -122,7 +122,7 @@ class Group:
     def would_lose(self, config: LacpConfig, settings: Mapping[int, LacpPortConfig], now: float) -> set[int]:
         """Ports in service that would no longer be, with another policy and limit, and ports set up in another way.
 
-        All of them where another aggregate would be used.
+        All of them where another aggregate would be used. Ports without settings are about to leave, and count no more.
         """
         other = copy(self)
         other.choice = copy(self.choice)
@@ -131,14 +131,11 @@ class Group:
         other.ports = self.set_up_as(settings)
         other._select(other.look(now))
         stay = other._usable if other.chosen == self.chosen else ()
-        return {ifindex for ifindex, port in self.ports.items() if port.mux.distributing and ifindex not in stay}
+        return {ifindex for ifindex in other.ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
 
     def set_up_as(self, settings: Mapping[int, LacpPortConfig]) -> dict[int, LacpPort]:
-        """The ports as they would be with these settings and a partner that has heard of them; to look at, and no more."""
-        return {
-            ifindex: self._set_up(port, settings[ifindex]) if ifindex in settings else port
-            for ifindex, port in self.ports.items()
-        }
+        """The ports that have settings, as they would be with these and a partner that has heard of them; to look at, and no more."""
+        return {i: self._set_up(port, settings[i]) for i, port in self.ports.items() if i in settings}
 
     def _set_up(self, port: LacpPort, config: LacpPortConfig) -> LacpPort:
         supposed = replace(port, view=Supposed(port.view, config))

@@ -9,7 +9,7 @@ The raw link is followed, not the link watchers' verdict, as teamd does. While t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -442,13 +442,22 @@ class Lacp(Runner):
 
     def disruption(self, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
         if name == "min_ports":
-            return "team" if self._carrier is not False and len(self._serving) < self._needed(config) else "none"
+            return "team" if self._too_few(config, ports) else "none"
         return disruption(name, config, ports, self._group, self._fallback, team, self._now)
 
     def port_disruption(
         self, ifindex: int, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView
     ) -> str:
         return port_disruption(ifindex, name, config, ports, self._group, self._fallback, self._now)
+
+    def departure(self, ifindex: int, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
+        """Another aggregate may be better without it, or too few ports be left for a carrier."""
+        worse = self._too_few(config, ports) or self._group.would_lose(config, ports, self._now)
+        return "team" if worse else "port"
+
+    def _too_few(self, config: LacpConfig, ports: Collection[int]) -> bool:
+        """Of those in service, these ports are not enough to keep the carrier."""
+        return self._carrier is not False and len(self._serving.intersection(ports)) < self._needed(config)
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True

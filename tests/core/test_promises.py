@@ -185,3 +185,82 @@ def test_the_active_port_stays_or_the_team_is_told(before: Any, after: Any, said
     made.world.pass_time(1.0)
     moved = [happened.text for happened in made.world.happened() if "activeport" in happened.text]
     assert bool(moved) is ("team" in said), moved
+
+
+DEAF = {"name": "arp_ping", "interval": 100, "missed_max": 2, "target_host": DEAD}
+LEAVING: list[tuple[dict[str, Any], str, dict[str, Any], list[str]]] = [
+    # before, the port a user chose ("" for none), after, what is said of each change
+    (
+        {"eth1": {"prio": 10, "sticky": True}, "eth2": {"prio": 20}, "eth3": {}},
+        "",
+        {"eth1": {"prio": 10}, "eth3": {}},
+        ["ports.eth2: removed (eth2 is interrupted)", "ports.eth1.sticky: true -> false (no interruption)"],
+    ),
+    (
+        {"eth1": {"prio": 10}, "eth2": {}},
+        "",
+        {"eth2": {}, "eth9": {"prio": 50}},
+        [
+            "ports.eth9: added, joins when it is there and down; it is active then, not eth2 (the team is interrupted)",
+            "ports.eth1: removed (eth1 is interrupted)",
+        ],
+    ),
+    (
+        {"eth1": {"prio": 10}, "eth2": {}},
+        "",
+        {"eth2": {"prio": 3}},
+        ["ports.eth1: removed (eth1 is interrupted)", "ports.eth2.prio: 0 -> 3 (no interruption)"],
+    ),
+    (
+        {"eth1": {}, "eth2": {}},
+        "",
+        {"eth1": {}, "eth2": {"prio": 90}, "eth9": {"prio": 50}},
+        [
+            "ports.eth9: added, joins when it is there and down (no interruption)",
+            "ports.eth2.prio: 0 -> 90 (the team is interrupted)",
+        ],
+    ),
+    # Who comes or goes makes the runner choose again, and then a user's choice stands no longer.
+    (
+        {"eth1": {}, "eth2": {}, "eth3": {"prio": 5}},
+        "eth1",
+        {"eth1": {}, "eth3": {"prio": 5}},
+        ["ports.eth2: removed (the team is interrupted)"],
+    ),
+    (
+        {"eth1": {}, "eth2": {}, "eth3": {"prio": 5}},
+        "eth1",
+        {"eth1": {}, "eth2": {"link_watch": DEAF}, "eth3": {"prio": 5}},
+        [
+            f"ports.eth2.link_watch: ethtool -> arp_ping interval 100 missed_max 2 target_host {DEAD} (the team is interrupted)"
+        ],
+    ),
+    (
+        {"eth1": {}, "eth3": {"prio": 5}},
+        "eth1",
+        {"eth1": {}, "eth3": {"prio": 5}, "eth9": {}},
+        [
+            "ports.eth9: added, joins when it is there and down; eth3 is active then, not eth1 (the team is interrupted)",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "chosen", "after", "said"), LEAVING)
+def test_the_ports_that_stay_are_what_a_forecast_goes_by(before: Any, chosen: str, after: Any, said: list[str]) -> None:
+    """A port that leaves with the same change is no candidate, and one that takes over at once is the one to beat."""
+    made = Told(SimulatedWorld())
+    for name in NAMES:
+        made.world.make_port(name, 1000, 1)
+    begin(made, backup(**before))
+    made.world.pass_time(1.0)
+    if chosen:
+        made.world.set_item("runner.active_port", chosen)
+    assert made.team.runner.state(made.team.view) == {"active_port": "eth1"}
+    new = json.dumps(backup(**after))
+    assert [change.text() for change in plan(made.team, new).changes] == said
+    made.world.running().feed(ConfigApply(new), made.world.clock)
+    made.world.make_port("eth9", 1000, 1)
+    made.world.pass_time(1.0)
+    active = made.team.runner.state(made.team.view)["active_port"]
+    assert (active != "eth1") is (any("the team" in line for line in said) or "eth1" not in after), active

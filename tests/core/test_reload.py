@@ -331,6 +331,36 @@ def test_the_runner_can_be_changed_while_there_are_no_ports() -> None:
     assert made.line("eth1") == "eth1: carries traffic"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({}, {}, ["ports.eth2: removed (eth2 is interrupted)"]),
+        ({"min_ports": 2}, {"min_ports": 2}, ["ports.eth2: removed (the team is interrupted)"]),
+        (
+            {},
+            {"min_ports": 2},
+            ["runner.min_ports: 1 -> 2 (the team is interrupted)", "ports.eth2: removed (the team is interrupted)"],
+        ),
+        (
+            {"min_ports": 2},
+            {"min_ports": 1},
+            ["runner.min_ports: 2 -> 1 (no interruption)", "ports.eth2: removed (eth2 is interrupted)"],
+        ),
+        (
+            {},
+            {"max_ports": 1},
+            ["runner.max_ports: not set -> 1 (no interruption)", "ports.eth2: removed (eth2 is interrupted)"],
+        ),
+    ],
+)
+def test_lacp_counts_the_ports_that_stay(before: dict[str, Any], after: dict[str, Any], lines: list[str]) -> None:
+    made, _, _ = two_partners(lacp(**before))
+    assert changes(made, lacp({"eth1": {}}, **after)) == lines
+    apply(made, lacp({"eth1": {}}, **after))
+    made.world.pass_time(5.0)
+    assert made.team.facts.observed.carrier is not any("the team" in line for line in lines)
+
+
 def test_lacp_goes_on_with_its_partner() -> None:
     made, _, _ = two_partners(lacp())
     since = [reason.since for reason in made.reasons().values()]

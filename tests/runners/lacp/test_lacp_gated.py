@@ -91,7 +91,8 @@ def test_the_carrier_that_a_limit_costs_is_told_though_lacp_is_well(min_ports: i
     gate(bench, 4, closed=True)
     assert bench.runner.desired(bench.view).carrier is True
     config = replace(bench.runner.config, min_ports=min_ports)
-    assert bench.runner.disruption("min_ports", config, {}, bench.view) == told
+    ports = {ifindex: port.config for ifindex, port in bench.ports.items()}
+    assert bench.runner.disruption("min_ports", config, ports, bench.view) == told
     bench.runner.reconfigure(config, bench.view, bench.now)
     bench.changed(3)
     assert bench.runner.desired(bench.view).carrier is (told == "none")
@@ -102,8 +103,9 @@ def test_ports_without_a_partner_count_for_the_limit() -> None:
     bench.wait(10.0)
     assert bench.enabled() == {3, 4}
     config = LacpConfig(fast_rate=True, fallback="static", min_ports=2)
-    assert bench.runner.disruption("min_ports", config, {}, bench.view) == "none"
-    assert bench.runner.disruption("min_ports", replace(config, min_ports=3), {}, bench.view) == "team"
+    ports = {ifindex: port.config for ifindex, port in bench.ports.items()}
+    assert bench.runner.disruption("min_ports", config, ports, bench.view) == "none"
+    assert bench.runner.disruption("min_ports", replace(config, min_ports=3), ports, bench.view) == "team"
 
 
 def test_the_lone_port_without_a_partner_is_one_that_may_carry() -> None:

@@ -259,7 +259,8 @@ def test_a_change_of_something_else_does_not_bring_back_what_was_given_up() -> N
         if second == 30:
             config = replace(bench.runner.config, fallback_delay=5)
             assert bench.enabled() == {4}
-            assert bench.runner.disruption("fallback_delay", config, {}, bench.view) == "none"
+            ports = {ifindex: port.config for ifindex, port in bench.ports.items()}
+            assert bench.runner.disruption("fallback_delay", config, ports, bench.view) == "none"
             bench.runner.reconfigure(config, bench.view, bench.now)
             bench.handle(ConfigApply(""))
         assert second < 30 or bench.enabled() == {4}
