@@ -43,8 +43,10 @@ class Passers:
     def __init__(self) -> None:
         self._passing: dict[int, list[int]] = {}
         """Steps of links that appeared, while nothing came of it that might have to do with one of them."""
-        self._tied: set[int] = set()
-        """Those of them that others may be judged by: what stands on a link, or has ports."""
+        self._tied: dict[int, int] = {}
+        """Those of them that others may be judged by: what stands on a link (on which one), or has ports (0)."""
+        self._on: dict[int, set[int]] = {}
+        """The same by the link they stand on: with thousands of them, a search for each event would take long."""
         self._there: set[int] = set()
         """Links that earlier steps tell of."""
 
@@ -56,8 +58,11 @@ class Passers:
             self._there = {link.ifindex for link in event.links}
             self._passing.clear()
             self._tied.clear()
+            self._on.clear()
         elif not isinstance(event, COMMON) or writes or outputs.notes:
-            self._keep(concerned(event, writes) | self._tied if isinstance(event, OF_THE_KERNEL) else self._passing)
+            self._keep(
+                concerned(event, writes) | set(self._tied) if isinstance(event, OF_THE_KERNEL) else self._passing
+            )
         return ()
 
     def _keep(self, links: Iterable[int]) -> None:
@@ -65,23 +70,38 @@ class Passers:
         for ifindex in list(links):
             self._there.add(ifindex)
             self._passing.pop(ifindex, None)
-            self._tied.discard(ifindex)
+            self._untie(ifindex)
 
     def _of_a_link(self, event: LinkSeen | LinkGone, number: int) -> Sequence[int]:
         ifindex = event.ifindex
         if isinstance(event, LinkGone):
             self._there.discard(ifindex)
-            self._tied.discard(ifindex)
+            self._untie(ifindex)
             steps = self._passing.pop(ifindex, [])
             return [*steps, number] if steps else ()
+        self._keep(self._judges(event))
         if ifindex not in self._there:
             steps = self._passing.setdefault(ifindex, [])
             steps.append(number)
             if event.lower or event.master or event.kind in KEPT:
-                self._tied.add(ifindex)
+                self._untie(ifindex)
+                self._tied[ifindex] = event.lower
+                self._on.setdefault(event.lower, set()).add(ifindex)
             if len(steps) > MOST_STEPS:
                 self._keep((ifindex,))
         return ()
+
+    def _untie(self, ifindex: int) -> None:
+        if (lower := self._tied.pop(ifindex, None)) is None:
+            return
+        self._on[lower].discard(ifindex)
+        if not self._on[lower]:
+            del self._on[lower]
+
+    def _judges(self, link: LinkSeen) -> list[int]:
+        """Passing links because of which nothing may have come of this one: it would join, were they not there."""
+        found = self._tied if link.ifindex in self._there else self._on.get(link.ifindex, ())
+        return [*found, link.lower] if link.lower in self._passing else list(found)
 
 
 def concerned(event: Event, writes: Iterable[Write]) -> set[int]:

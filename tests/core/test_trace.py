@@ -175,6 +175,7 @@ def test_a_successor_replays_with_what_it_was_given() -> None:
 QUIET = Outputs()
 TOLD = Outputs(notes=(Note(Level.INFO, "x", "eth0"),))
 FREE = LinkSeen(9, "veth9", bytes(6))
+THERE = LinkSeen(2, "eth2", bytes(6))
 PASSED = {
     "a link that came and went": ([FREE, FREE, LinkGone(9)], 0),
     "answers and time meanwhile": ([FREE, Applied(()), Tick(), LinkGone(9)], 2),
@@ -186,6 +187,27 @@ PASSED = {
     "on another link, and something said": ([replace(FREE, lower=2), PortSeen(2, True, 10, 1), LinkGone(9)], 3),
     "with ports, and something said": ([replace(FREE, kind="bridge"), PortSeen(2, True, 10, 1), LinkGone(9)], 3),
     "one that another one stands on": ([FREE, PortSeen(9, True, 10, 1), LinkGone(9)], 3),
+    "one that a link is judged by which was there": (
+        [Resync((THERE,), (), ()), replace(FREE, lower=2, kind="macvlan"), THERE, LinkGone(9)],
+        4,
+    ),
+    "one that passes too, and stands on the other": (
+        [FREE, replace(FREE, ifindex=8, lower=9, kind="macvlan"), FREE, LinkGone(8)],
+        4,
+    ),
+    "one that passes too, and the other stands on": (
+        [FREE, replace(FREE, ifindex=8, lower=9, kind="vlan"), LinkGone(9)],
+        3,
+    ),
+    "others on the same link": (
+        [
+            replace(FREE, lower=2, kind="macvlan"),
+            replace(FREE, ifindex=8, lower=2, kind="macvlan"),
+            LinkGone(9),
+            LinkGone(8),
+        ],
+        0,
+    ),
     "one that never rests": ([FREE] * (MOST_STEPS + 1) + [LinkGone(9)], MOST_STEPS + 2),
 }
 

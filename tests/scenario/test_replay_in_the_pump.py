@@ -74,3 +74,26 @@ def test_answers_that_a_writing_thread_brings_later() -> None:
     steps_told, difference = replay(map(json.dumps, (first, *steps)))
     assert difference is None, difference.text()
     assert steps_told == len(steps)
+
+
+BLOCKED = (
+    "device m0 macvlan on eth2",
+    "at +100s",
+    "admin eth2 down",
+    "at +1s",
+    "admin eth2 up",
+    "at +100s",
+    "delete m0",
+    "at +10s",
+)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [("port eth2", "admin eth2 up", "at +5s", "start", "at +100s"), ("start", "at +5s", "port eth2", "admin eth2 up")],
+)
+def test_a_link_that_passed_by_kept_another_one_from_joining(first: tuple[str, ...]) -> None:
+    world = SimulatedWorld()
+    config = json.dumps({"runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}})
+    told = script.run("\n".join((f"config {config}", "port eth1", *first, *BLOCKED)), lambda: world)
+    assert (difference := told_again(world)) is None, f"{difference.text()}\n{told}"
