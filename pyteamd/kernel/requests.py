@@ -281,8 +281,10 @@ class Requests:
             if down:
                 self._link_writes.request(rtnl.set_admin(write.ifindex, False))
             self._link_writes.request(rtnl.set_master(write.ifindex, team))
-        except NetlinkError:
+        except NetlinkError as problem:
             self._put_back(link, down)
+            if problem.errno == errno.EBUSY and not problem.explanation and link.up and not (down or link.master):
+                return [Refused(write, errno.EBUSY, f"{link.name} is up")]  # which may be news
             raise
         return []
 

@@ -331,3 +331,34 @@ def test_each_team_keeps_the_messages_made_for_it(requests: Requests, monkeypatc
     requests.prepare(5, [])
     with pytest.raises(TypeError):
         requests.apply(5, wanted[5])
+
+
+class Busy:
+    """In place of the socket for writes: knows a link, and says nothing but that it is busy."""
+
+    def __init__(self, link: bytes, words: str = "") -> None:
+        self._link, self._words = list(framing.messages(link)), words
+
+    def request(self, message: bytes) -> list[framing.Message]:
+        """As RequestSocket does it."""
+        if rtnl.get_link(9)[4:6] == message[4:6]:
+            return self._link
+        raise NetlinkError(errno.EBUSY, self._words)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "told"),
+    [(0, "", ""), (rtnl.IFF_UP, "", "{} is up"), (rtnl.IFF_UP, "Device is up.", "Device is up.")],
+)
+def test_a_link_that_was_set_up_a_moment_ago_is_called_so(
+    flags: int, words: str, told: str, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older kernel has no words for it, and the core may not have heard of it yet: it would suspect what cannot be seen."""
+    octets = bytearray(next(octets for octets in LINKS if not rtnl.decode(octets).master))
+    octets[24] = octets[24] & ~rtnl.IFF_UP | flags
+    link = rtnl.decode(bytes(octets))
+    assert link.up is bool(flags)
+    monkeypatch.setattr(requests, "_link_writes", Busy(bytes(octets), words))
+    write = SetMember(link.ifindex, True)
+    (refused,) = requests.apply(link.ifindex + 1, [write])
+    assert (refused.errno, refused.explanation) == (errno.EBUSY, told.format(link.name))
