@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,16 @@ async def upset(lab: Lab, file: Path, dice: random.Random) -> None:
                 lab.kernel.set_up(lab.link(dice.choice(there)).ifindex, dice.random() < 0.5)
 
 
+@pytest.fixture
+def _signals_of_daemons_only() -> Iterator[None]:
+    """A reload that is asked for while the daemon ends is told to the process when it has ended, and would end the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_signals_of_daemons_only")
 @pytest.mark.parametrize("seed", range(150 if os.environ.get("PYTEAMD_LONG") else 2))
 async def test_everything_at_once(lab: Lab, seed: int) -> None:
     dice, file = random.Random(seed), lab.directory / "team0.conf"
