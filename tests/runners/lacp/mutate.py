@@ -241,7 +241,7 @@ FAULTS = (
     Fault("nobody looks again when a watcher lets a port in", "runner",
           "settle = settle or self._unsettled or gated != self._group.gated", "settle = settle or self._unsettled"),
     Fault("a carrier that a limit costs is not told", "runner",
-          "self._carrier is not False and len(self._serving) < self._needed(config)", "False"),
+          "self._carrier is not False and len(self._serving.intersection(ports)) < self._needed(config)", "False"),
     Fault("settings of ports never lead to another aggregate", "reload",
           "group.would_lose(config, settings, now) - itself or", "False or"),
     Fault("a configuration brings back what was given up", "choice",
