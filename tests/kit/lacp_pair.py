@@ -187,6 +187,8 @@ class Box:
         self.notes: list[tuple[float, str]] = []
         self.writes: list[tuple[float, OptionKey | str, Any]] = []
         self.file: tuple[dict[str, Any], float] | None = None
+        self.identities: dict[bytes, float] = {}
+        """Each it had, and when it was last seen to have it."""
         self.checks: list[Callable[[Box], None]] = []
         self._deadline: float | None = None
         world.nodes.append(self)
@@ -219,8 +221,10 @@ class Box:
         """What the Team does with an event, in short."""
         if self.runner is None:
             return
+        self._remember()
         if self.runner.handle(event, self.view, self.world.now) is not False:
             self._apply()
+        self._remember()
         frames, notes = self.runner.outbox.take()
         self.notes += [(self.world.now, note.text) for note in notes]
         for frame in frames:
@@ -229,6 +233,10 @@ class Box:
             check(self)
         deadline = self._deadline = self.runner.deadline()
         assert deadline is None or deadline > self.world.now, f"{self.name}: deadline in the past after {event}"
+
+    def _remember(self) -> None:
+        assert self.runner is not None
+        self.identities[self.runner._group.local.mac] = self.world.now
 
     def _apply(self) -> None:
         assert self.runner is not None
@@ -288,6 +296,7 @@ class Box:
         new = replace(self.config, **changes)
         future = {i: replace(port.config, **(ports or {}).get(i, {})) for i, port in self.view.ports.items()}
         if self.runner is not None:
+            self._remember()
             told = {
                 self.runner.disruption(name, new, future, self.view)
                 for name in changes
