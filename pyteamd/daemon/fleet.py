@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +25,7 @@ from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.service import QUIT_SIGNALS, read_again, settle_memory, signals, watchdog
+from pyteamd.daemon.service import read_again, receive_signals, settle_memory, signals, watchdog
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
@@ -405,7 +404,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         settle_memory()
 
     code = EXIT_RUNTIME
-    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+    with receive_signals() as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.reader.read)
             nursery.start_soon(link_counters.watch, lambda: list(fleet.reader.pumps.values()), log)

@@ -14,8 +14,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol
 
@@ -84,7 +84,7 @@ async def serve(
             nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
         settle_memory()
 
-    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+    with receive_signals() as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read)
             nursery.start_soon(link_counters.watch, reader.pumps.values, log)
@@ -105,6 +105,14 @@ async def serve_metrics(address: str, server: TeamServer, log: logging.Logger) -
     from pyteamd.daemon.control.inspection import metrics_text
 
     await listen(address, lambda: metrics_text(server.pump) if server.pump is not None else "# EOF\n", log)
+
+
+@contextmanager
+def receive_signals() -> Iterator[AsyncIterator[int]]:
+    """Those that `signals` reads. A reload that is asked for too late to be read does nothing: left to itself, it would end the process."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
+        yield received
 
 
 async def signals(

@@ -407,3 +407,19 @@ def test_too_few_files_are_no_bug_of_ours(tmp_path: Path, words: list[str], file
     assert "bug" not in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_reload_asked_for_at_the_very_end_ends_nobody() -> None:
+    """What nobody read is delivered again when the receiver is closed."""
+    code = """
+import signal, trio
+from pyteamd.daemon.service import receive_signals
+async def main():
+    with receive_signals():
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+trio.run(main)
+print("went on")
+"""
+    assert script(code).stdout == "went on\n"
