@@ -211,3 +211,10 @@ def test_after_a_thread_computed_for_too_long_none_asks_again(monkeypatch: pytes
     monkeypatch.setattr(os, "sched_setscheduler", lambda *asked: pytest.fail("asked"))
     realtime._calm()
     assert realtime.ask(realtime.HELPERS_PRIORITY) is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_start_within_the_tests_leaves_the_next_one_ordinary(number: int) -> None:
+    """conftest.py sees to it. A test that is real-time and waits for a thread with a clock that jumps takes a processor for itself."""
+    assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == ORDINARY
+    realtime.ask()
