@@ -160,8 +160,16 @@ def test_monitor_shows_changes() -> None:
         made.on_host("teamnl team0 setoption mcast_rejoin_count 9")
         made.cut(1)
         made.on_host("ip link set em2 nomaster")
-        wait_for(lambda: all("  -5: em2" in told(*one) for one in everybody))
-        wait_for(lambda: all("  *5: em2: *" in told("ours", style) for style in ("changed", "all")))
+
+        def heard(words: str, listeners: Sequence[tuple[str, str]]) -> None:
+            what = f"all tell {words!r}"
+            try:
+                wait_for(lambda: all(words in told(*one) for one in listeners), 60.0, what)
+            except AssertionError as silence:
+                raise AssertionError({one: told(*one)[-500:] for one in listeners}) from silence
+
+        heard("  -5: em2", everybody)
+        heard("  *5: em2: *", everybody[:2])
         run("kill $(cat /run/monitors)")
         ours, theirs = (set(told(who, "changed").splitlines()) for who in ("ours", "theirs"))
         late = {line for line in theirs if "em2: *" in line or "mcast_rejoin_interval" in line}
