@@ -157,6 +157,7 @@ def test_monitor_shows_changes() -> None:
             return all("options:" in told(*one) for one in everybody)
 
         wait_for(all_listen)
+        number = made.on_host("cat /sys/class/net/em2/ifindex").out.strip()
         made.on_host("teamnl team0 setoption mcast_rejoin_count 9")
         made.cut(1)
         made.on_host("ip link set em2 nomaster")
@@ -168,8 +169,8 @@ def test_monitor_shows_changes() -> None:
             except AssertionError as silence:
                 raise AssertionError({one: told(*one)[-500:] for one in listeners}) from silence
 
-        heard("  -5: em2", everybody)
-        heard("  *5: em2: *", everybody[:2])
+        heard(f"  -{number}: em2", everybody)
+        heard(f"  *{number}: em2: *", everybody[:2])
         run("kill $(cat /run/monitors)")
         ours, theirs = (set(told(who, "changed").splitlines()) for who in ("ours", "theirs"))
         late = {line for line in theirs if "em2: *" in line or "mcast_rejoin_interval" in line}
