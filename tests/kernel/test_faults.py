@@ -37,9 +37,10 @@ from daemon_process import (
     teamdctl,
     wait_for,
 )
+from lab_kit import settled_kib
 
 from pyteamd.client import Client, ClientError
-from pyteamd.daemon.late_imports import AFTER_S
+from pyteamd.daemon.late_imports import AFTER_S, PAUSE_S, late
 from pyteamd.daemon.privileges import KEPT
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
 from pyteamd.wire import slow
@@ -218,7 +219,7 @@ def test_a_partner_that_floods() -> None:
     pid = start("-t", "team0", "-c", LACP)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind(("p1", 0))
-        before = rss_kb(pid)
+        before = settled_kib(pid)
         for number in range(FLOOD):
             info = LacpInfo(number % 65536, b"\2\xbb" + number.to_bytes(4, "big"), number % 7, 1, number % 9 + 1, 0x3F)
             octets = Frame(slow.GROUP, b"\2\xbb\0\0\0\1", ETHERTYPE_SLOW, Lacpdu(info, info).build()).build()
@@ -228,12 +229,7 @@ def test_a_partner_that_floods() -> None:
                 assert links_that_are_known() == {"eth1", "eth2"}
     wait_for(lambda: links_that_are_known() == {"eth1", "eth2"})
     assert alive(pid)
-    assert rss_kb(pid) - before < 4096
-
-
-def rss_kb(pid: int) -> int:
-    """Memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+    assert settled_kib(pid) - before < 4096
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -483,6 +479,6 @@ def test_an_upgrade_of_the_files_under_a_running_daemon(tmp_path: Path) -> None:
         for method, *words in (("FlowHash", "{}"), ("ConfigApply", "ports: {eth1: {}}", "dry-run"), ("Metrics",)):
             with suppress(ClientError):
                 client.fetch(method, *words)
-    time.sleep(AFTER_S + 1)  # what may be needed one day is imported then
+    time.sleep(AFTER_S + 1 + len(late()) * PAUSE_S)  # what may be needed one day is imported then
     assert alive(pid)
     fails_over()

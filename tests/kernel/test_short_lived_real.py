@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab_kit import PYTEAMD, Bench, bench, daemon, must, resident_kib, run, state, wait_for
+from lab_kit import PYTEAMD, Bench, bench, daemon, must, resident_kib, run, settled_kib, state, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="links of others, whatever the driver")]
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
@@ -25,8 +25,6 @@ GROUP = 7
 LEFT_KB = 1024
 """What so many links may leave."""
 CUTS = 9
-STILL_S = 4.0
-"""Longer than between two of the imports that a daemon makes after its start."""
 
 
 def pass_by(on: Bench, first: int, count: int) -> None:
@@ -60,16 +58,6 @@ def fail_overs_s(on: Bench) -> list[float]:
         on.await_link(number, True)
         wait_for(lambda number=number: state()["ports"][f"em{number}"]["link_watches"]["up"], 20.0)
     return found
-
-
-def settled_kib(pid: int) -> int:
-    """Resident memory, once it stands still: what a daemon may need one day it imports after its start."""
-    last, since = 0, time.monotonic()
-    while time.monotonic() - since < STILL_S:
-        if (now := resident_kib(pid)) != last:
-            last, since = now, time.monotonic()
-        time.sleep(0.2)
-    return last
 
 
 def test_they_join_and_are_forgotten() -> None:

@@ -381,10 +381,24 @@ def state(team: str = "team0") -> dict[str, Any]:
     return tree
 
 
+STILL_S = 4.0
+"""Longer than between two of the imports that a daemon makes after its start."""
+
+
 def resident_kib(pid: int) -> int:
     """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+def settled_kib(pid: int) -> int:
+    """Resident memory, once it stands still: what a daemon may need one day it imports after its start."""
+    last, since = 0, time.monotonic()
+    while time.monotonic() - since < STILL_S:
+        if (now := resident_kib(pid)) != last:
+            last, since = now, time.monotonic()
+        time.sleep(0.2)
+    return last
 
 
 def catches_sigint(status: str) -> bool:
