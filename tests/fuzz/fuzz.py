@@ -104,7 +104,8 @@ def fuzz(name: str, amount: Amount, words: Sequence[str] = (), program: Sequence
     states = "".join(f", {count} {state}" for state, count in sorted(counted.items()) if state)
     print(f"{name}: {counted.total()} executions in {time.monotonic() - began:.0f} s{states}", flush=True)
     if done.returncode:
-        print(f"{name}: something escaped, see {place}/log\n" + "\n".join(done.stderr.splitlines()[-12:]), flush=True)
+        what = f"ended by signal {-done.returncode}" if done.returncode < 0 else "something escaped"
+        print(f"{name}: {what}, see {place}/log\n" + "\n".join(done.stderr.splitlines()[-12:]), flush=True)
     return int(done.returncode != 0)
 
 
