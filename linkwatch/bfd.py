@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 from pyteamd.linkwatch.base import PortNow, Watcher
-from pyteamd.linkwatch.bfd_session import Session, Terms
+from pyteamd.linkwatch.bfd_session import BfdSession, Terms
 from pyteamd.model.desired import Level, Tap, Verdict
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
@@ -125,7 +125,7 @@ class Bfd(Watcher):
         self.config: BfdConfig = config
         self._own, self._peer = ip_address(config.local_host), ip_address(config.peer_host)
         self._taps = (Tap(bfd.frames(self._own.version), address=bfd.GROUP, udp_port=bfd.UDP_PORT),)
-        self.session: Session | None = None
+        self.session: BfdSession | None = None
         """None before the start."""
         self._due: float | None = None
         """The session's deadline; kept, for all ports are asked after each event of any; it was a quarter of all work."""
@@ -150,7 +150,7 @@ class Bfd(Watcher):
             config.multiplier,
             config.admin_down,
         )
-        self.session = Session(terms, now, resume=self.up)
+        self.session = BfdSession(terms, now, resume=self.up)
         self._proceed(port, now)
 
     def carrier(self, port: PortNow, now: float) -> None:
@@ -169,7 +169,7 @@ class Bfd(Watcher):
             return
         self._proceed(port, now)
 
-    def _hear(self, session: Session, port: PortNow, frame: FrameSeen, now: float) -> None:
+    def _hear(self, session: BfdSession, port: PortNow, frame: FrameSeen, now: float) -> None:
         datagram = bfd.parse(frame.payload)
         if frame.source in port.own_macs:
             raise PeerError(DropReason.OWN_ADDRESS, f"from {frame.source.hex(':')}")
@@ -214,7 +214,7 @@ class Bfd(Watcher):
         datagram = bfd.Datagram(self._own, self._peer, packet, bfd.FIRST_SOURCE_PORT + packet.my_discriminator % room)
         self.send(port.ifindex, datagram.frame(port.mac, self.peer_mac or bfd.GROUP))
 
-    def _usable(self, session: Session) -> bool:
+    def _usable(self, session: BfdSession) -> bool:
         """What the session means for a port that has a carrier."""
         if session.state is State.UP or self._admin_down(session):
             return True
@@ -223,7 +223,7 @@ class Bfd(Watcher):
         return not self.was_up and not self.config.required
 
     @staticmethod
-    def _admin_down(session: Session) -> bool:
+    def _admin_down(session: BfdSession) -> bool:
         """At this end, or as the peer says."""
         heard = session.peer if session.heard is not None else None
         return session.state is State.ADMIN_DOWN or (heard is not None and heard.state is State.ADMIN_DOWN)
@@ -237,7 +237,7 @@ class Bfd(Watcher):
         clause, rest = self._words(session)
         return Verdict(self.up, f"bfd: {clause}", rest)
 
-    def _words(self, session: Session) -> tuple[str, str]:
+    def _words(self, session: BfdSession) -> tuple[str, str]:
         """The first clause, and the rest with its punctuation."""
         peer, config = session.peer, self.config
         if session.state is State.ADMIN_DOWN:

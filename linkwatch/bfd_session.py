@@ -64,7 +64,7 @@ class Heard:
     """The end of its silence was noticed late; then it is judged."""
 
 
-class Session:
+class BfdSession:
     """Sends nothing itself: `due` is what to send now, `deadline` when to ask again."""
 
     __slots__ = (

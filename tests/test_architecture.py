@@ -256,6 +256,35 @@ def test_attributes_are_not_moved_into_objects_that_only_hold_them() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+AT_BOTH_ENDS = {"Reason", "Change", "Event"}
+"""The client's types of answers have the names of what the daemon answers with: one thing, seen from both ends of the control socket."""
+
+
+def test_a_name_of_a_type_means_one_thing() -> None:
+    """No two classes of one name, and no class and alias. What the type checker alone needs twice (TypeVar) is no name of a thing."""
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+        for name in aliases(tree(path)):
+            places.setdefault(name, []).append(module)
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert all("client.answers" in twice.pop(name, ["client.answers"]) for name in AT_BOTH_ENDS)
+    assert twice == {}
+
+
+def aliases(module: ast.Module) -> set[str]:
+    """Types with a name of their own at the top of a file: `Batch = list[…]`, `Tree: TypeAlias = dict[…]`, a TypedDict or the like."""
+    found = set()
+    for node in module.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar" not in ast.unparse(node):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and re.fullmatch(r"_?(?:[A-Z][a-z]+)+", target.id):
+                found.add(target.id)
+    return found
+
+
 def test_modules_say_what_they_are_for() -> None:
     assert [str(path) for path in MODULES.values() if not ast.get_docstring(tree(path))] == []
 

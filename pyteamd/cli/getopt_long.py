@@ -18,6 +18,10 @@ UNKNOWN = "?"
 """Given instead of an option that could not be read; the message has been issued."""
 
 
+class UsageError(Exception):
+    """The command line asks for nothing that exists; the text says why."""
+
+
 class OptionReader:
     """Iterate over (letter, argument) in the order of the command line; `operands` is complete after the last one.
 

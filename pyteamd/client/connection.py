@@ -237,9 +237,9 @@ def _open(name: str, team: str, run_dir: str, timeout_s: float) -> Transport:
         case "usock":
             opened: Transport = UnixSocket(team, run_dir, timeout_s)
         case "dbus":
-            from pyteamd.client.dbus import Bus
+            from pyteamd.client.dbus import BusTransport
 
-            opened = Bus(team, timeout_s)
+            opened = BusTransport(team, timeout_s)
         case _:
             raise ValueError(f"transport {name!r}: allowed are {', '.join(TRANSPORTS)}")
     if opened.probes:

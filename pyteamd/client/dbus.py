@@ -40,7 +40,7 @@ _ERRNO_NAMES = {
 }
 
 
-class Bus(Transport):
+class BusTransport(Transport):
     """The daemon of `team` on the system bus. Raises ClientError when the bus cannot be reached."""
 
     name = "dbus"
@@ -96,7 +96,7 @@ def _connect_bus(timeout_s: float) -> Any:
     from jeepney.bus import get_bus
     from jeepney.io.blocking import DBusConnection, prep_socket
 
-    class Connection(DBusConnection):  # type: ignore[misc]
+    class PatientConnection(DBusConnection):  # type: ignore[misc]
         """Waits for no reply longer than `timeout_s`, not even for the bus's first, which jeepney leaves open."""
 
         def send_and_get_reply(self, message: Any, *, timeout: float | None = None) -> Any:
@@ -110,7 +110,7 @@ def _connect_bus(timeout_s: float) -> Any:
     try:
         bus_socket = prep_socket(path, timeout=timeout_s)
         try:
-            return Connection(bus_socket)
+            return PatientConnection(bus_socket)
         except OSError:
             bus_socket.close()
             raise

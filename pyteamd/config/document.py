@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyteamd.config.config import DEFAULT_RUNNER, TeamConfig
 from pyteamd.schema import json_text
-from pyteamd.schema.option import INT_MAX, INT_MIN, Kind, OptionSpec, options_of
+from pyteamd.schema.option import INT_MAX, INT_MIN, OptionSpec, ValueKind, options_of
 
 if TYPE_CHECKING:
     from pyteamd.linkwatch.base import Watcher
@@ -24,8 +24,13 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NO_STRINGS = frozenset({"true", "false", "null", "on", "off", "yes", "no", "y", "n"})
 """Words that one YAML or another takes for something else."""
 _UNITS = {"ms": "milliseconds", "s": "seconds"}
-_TYPE_WORDS = {Kind.BOOL: "boolean", Kind.INT: "integer", Kind.STRING: "string", Kind.LIST: "list of strings"}
-_JSON_TYPE = {Kind.BOOL: "boolean", Kind.INT: "integer", Kind.STRING: "string", Kind.LIST: "array"}
+_TYPE_WORDS = {
+    ValueKind.BOOL: "boolean",
+    ValueKind.INT: "integer",
+    ValueKind.STRING: "string",
+    ValueKind.LIST: "list of strings",
+}
+_JSON_TYPE = {ValueKind.BOOL: "boolean", ValueKind.INT: "integer", ValueKind.STRING: "string", ValueKind.LIST: "array"}
 _LINK_WATCH = "How the link of a port is watched: one link watcher or a list of them."
 _PORT_LINK_WATCH = "Link watchers of this port, in addition to those of every port."
 _RUNNER = "The runner and its settings."
@@ -120,14 +125,14 @@ def _value(spec: OptionSpec) -> dict[str, Any]:
         limits["enum"] = list(spec.choices)
     if spec.pattern:
         limits["pattern"] = spec.pattern
-    if spec.kind is Kind.LIST:
+    if spec.kind is ValueKind.LIST:
         schema["items"] = {"type": "string", **limits}
     else:
         schema |= limits
-    if spec.kind is Kind.INT:
+    if spec.kind is ValueKind.INT:
         schema |= {"minimum": spec.lowest, "maximum": spec.highest}
     if spec.default is not None and not spec.required:
-        schema["default"] = list(spec.default) if spec.kind is Kind.LIST else spec.default
+        schema["default"] = list(spec.default) if spec.kind is ValueKind.LIST else spec.default
     return schema
 
 
@@ -191,8 +196,8 @@ def _sample(spec: OptionSpec) -> Any:
     if spec.sample is not None:
         return spec.sample
     if spec.choices:
-        return spec.choices[:1] if spec.kind is Kind.LIST else spec.choices[0]
-    return {Kind.BOOL: True, Kind.INT: max(spec.lowest, 1), Kind.LIST: ["TEXT"]}.get(spec.kind, "TEXT")
+        return spec.choices[:1] if spec.kind is ValueKind.LIST else spec.choices[0]
+    return {ValueKind.BOOL: True, ValueKind.INT: max(spec.lowest, 1), ValueKind.LIST: ["TEXT"]}.get(spec.kind, "TEXT")
 
 
 def _in_yaml(value: Any) -> str:
@@ -256,10 +261,10 @@ def _in_full(spec: OptionSpec) -> str:
     """Help, what is allowed, default: in sentences."""
     text = _help(spec)
     if spec.choices:
-        text += f" {'Any' if spec.kind is Kind.LIST else 'One'} of {', '.join(spec.choices)}."
-    elif spec.kind is Kind.INT and spec.highest != INT_MAX:
+        text += f" {'Any' if spec.kind is ValueKind.LIST else 'One'} of {', '.join(spec.choices)}."
+    elif spec.kind is ValueKind.INT and spec.highest != INT_MAX:
         text += f" {spec.lowest} to {spec.highest}."
-    elif spec.kind is Kind.INT and spec.lowest != INT_MIN:
+    elif spec.kind is ValueKind.INT and spec.lowest != INT_MIN:
         text += f" At least {spec.lowest}."
     if spec.required:
         return f"{text} Required."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from pyteamd.core.backoff import FREE_REPEATS, Backoff, port_of
-from pyteamd.core.facts import Facts
-from pyteamd.core.joining import Joining
+from pyteamd.core.facts import KernelFacts
+from pyteamd.core.joining import JoiningPorts
 from pyteamd.core.set_once import MODE, SetOnce
 from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
 from pyteamd.model.events import Applied, Refused
@@ -19,7 +19,9 @@ UNSEEN = "nothing here is in its way; a macvlan or the like in another network n
 class Answers:
     """Takes accepted writes into what is known, and says what a refusal means for a port, the start, and the log."""
 
-    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, backoff: Backoff, strict: bool) -> None:
+    def __init__(
+        self, facts: KernelFacts, once: SetOnce, joining: JoiningPorts, backoff: Backoff, strict: bool
+    ) -> None:
         """`strict`: see Team."""
         self.notes: list[Note] = []
         self._facts = facts

@@ -9,7 +9,7 @@ A carrier that is set by hand while we run stays so, as with teamd.
 
 from __future__ import annotations
 
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import KernelFacts
 from pyteamd.model.desired import Level, Note, OptionKey
 from pyteamd.model.incidents import Incident
 
@@ -20,7 +20,7 @@ PATIENCE_S = 2.0
 class Carrier:
     """Whether the driver still makes the carrier follow the links; what it is to be where it does not."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: KernelFacts) -> None:
         self.notes: list[Note] = []
         self._facts = facts
         self._ours = False

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
-from pyteamd.core.silence import Silence
+from pyteamd.core.silence import SilentPorts
 from pyteamd.model.desired import (
     DIRECTIONS,
     SWITCHES,
@@ -49,7 +49,7 @@ class Echo:
     until: float = 0.0
 
 
-class Facts:
+class KernelFacts:
     """What one team knows of the kernel; changed by its events only."""
 
     def __init__(self, team: LinkSeen) -> None:
@@ -58,7 +58,7 @@ class Facts:
         """Ports of ours, links without a master (they may become ports), those of KEPT kinds, and links the team is told to watch for."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
-        self.silence = Silence()
+        self.silence = SilentPorts()
         """What the drivers count. It is only told: nothing follows from it."""
         self._unenslaved_macs: dict[int, bytes] = {}
         self._by_name: dict[str, int] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pyteamd.core.facts import HANDLERS, MASTER_KINDS, Facts
+from pyteamd.core.facts import HANDLERS, MASTER_KINDS, KernelFacts
 from pyteamd.model.events import LOOPBACK, LinkSeen
 from pyteamd.model.printable import in_shell
 
@@ -26,7 +26,7 @@ DEEPEST = 8
 """Links on links; the kernel allows as many."""
 
 
-class Links(Protocol):
+class AllLinks(Protocol):
     """All links there are now, those of others too: the kernel, when people ask."""
 
     def find_link(self, name: str) -> LinkSeen | None:
@@ -71,7 +71,7 @@ OTHER_TYPE = Hindrance("is of another type than the ports there are", "it joins 
 
 
 def hindrance(
-    link: LinkSeen, liberties: Liberties, facts: Facts, get: Callable[[int], LinkSeen | None] | None = None
+    link: LinkSeen, liberties: Liberties, facts: KernelFacts, get: Callable[[int], LinkSeen | None] | None = None
 ) -> Hindrance | None:
     """What is in the way of a link that is no port of the team; None when nothing is, as far as one can see.
 
@@ -110,7 +110,7 @@ def and_up(link: LinkSeen, other: Hindrance | None) -> Hindrance:
     return Hindrance("is up", "it joins when it is down", hint)
 
 
-def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
+def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
     """Other ports, links that stand on this one, links that it stands on."""
     if link.hardware != facts.team.hardware and any(facts.observed.members.values()):
         return OTHER_TYPE
@@ -129,7 +129,7 @@ def of_other_links(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen
     return None
 
 
-def of_mtu(link: LinkSeen, facts: Facts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
+def of_mtu(link: LinkSeen, facts: KernelFacts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:
     """A port gets the team's MTU, which its driver, or the link it stands on, may not have."""
     if link.hardware != facts.team.hardware:
         return None  # the first port: the team gets its type, and with that its MTU

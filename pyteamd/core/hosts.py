@@ -17,7 +17,7 @@ LONGEST_RETRY_S = 60.0
 
 
 @dataclass(slots=True)
-class Failure:
+class FailedLookup:
     """A host without an address."""
 
     delay_s: float
@@ -29,7 +29,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self._addresses: dict[HostName, str] = {}
-        self._failures: dict[HostName, Failure] = {}
+        self._failures: dict[HostName, FailedLookup] = {}
 
     @property
     def failing(self) -> bool:
@@ -45,7 +45,7 @@ class Hosts:
             elif host not in self._addresses:
                 before = self._failures.get(host)
                 delay_s = min(2 * before.delay_s, LONGEST_RETRY_S) if before else FIRST_RETRY_S
-                self._failures[host] = Failure(delay_s, now + delay_s)
+                self._failures[host] = FailedLookup(delay_s, now + delay_s)
 
     def forget_failures(self, hosts: Iterable[HostName]) -> None:
         """These hosts are looked up at once the next time they are needed."""

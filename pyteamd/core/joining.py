@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import KernelFacts
 from pyteamd.core.hindrance import OTHER_TYPE, Hindrance, Liberties, hindrance
 from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
@@ -22,10 +22,10 @@ from pyteamd.schema.problems import Severity
 SETTINGS = "its settings are unusable"
 
 
-class Joining:
+class JoiningPorts:
     """The ports there are, the links that are to be ports, and what a new port needs."""
 
-    def __init__(self, config: Config, facts: Facts, once: SetOnce, wanted: Iterable[str]) -> None:
+    def __init__(self, config: Config, facts: KernelFacts, once: SetOnce, wanted: Iterable[str]) -> None:
         self.ports = Ports(facts.observed)
         self.members = WantedPorts(wanted)
         self.hosts = Hosts()

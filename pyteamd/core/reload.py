@@ -16,9 +16,9 @@ from enum import Enum
 from typing import Any, Protocol
 
 from pyteamd.config.config import Config, PortSetup
-from pyteamd.core.facts import Facts
-from pyteamd.core.hindrance import Liberties, Links, hindrance
-from pyteamd.core.joining import Joining, hosts_in
+from pyteamd.core.facts import KernelFacts
+from pyteamd.core.hindrance import AllLinks, Liberties, hindrance
+from pyteamd.core.joining import JoiningPorts, hosts_in
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.model.errors import UserError
@@ -35,9 +35,9 @@ class Running(Protocol):
 
     config: Config
     enslave: bool
-    facts: Facts
+    facts: KernelFacts
     runner: Runner
-    joining: Joining
+    joining: JoiningPorts
     view: TeamView
 
     @property
@@ -84,7 +84,7 @@ class Changes:
     """The text itself is refused, whatever the team is like."""
 
 
-def plan(team: Running, text: str, file: str = "", lenient: bool = False, links: Links | None = None) -> Changes:
+def plan(team: Running, text: str, file: str = "", lenient: bool = False, links: AllLinks | None = None) -> Changes:
     """Compare the configuration in force with the one in this text; `file` is what problems call it, `links` all links there are.
 
     `lenient`: live with all that a start lives with. Otherwise an error refuses the whole, and a warning is only told: what
@@ -115,7 +115,7 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
         )
 
 
-def differences(team: Running, new: Config, links: Links | None) -> Iterator[Change]:
+def differences(team: Running, new: Config, links: AllLinks | None) -> Iterator[Change]:
     """Every difference that means something, in the order of the configuration."""
     old = team.config
     setups = list(staying(team, new))
@@ -146,7 +146,7 @@ def also_called(team: Running, name: str, written: Iterable[str]) -> str:
 
 
 def addition(
-    team: Running, new: Config, name: str, links: Links | None, settings: Mapping[int, Any], future: TeamView
+    team: Running, new: Config, name: str, links: AllLinks | None, settings: Mapping[int, Any], future: TeamView
 ) -> Change:
     """A link that is configured from now on, and what becomes of it. The rest as for `of_port`."""
     if other := also_called(team, name, team.config.written):
@@ -167,7 +167,7 @@ def removal(team: Running, new: Config, name: str, settings: Mapping[int, Any], 
     return Change(f"ports.{name}", "a port", None, Disruption(told), name, "removed")
 
 
-def obstacle(team: Running, new: Config, name: str, links: Links | None) -> str:
+def obstacle(team: Running, new: Config, name: str, links: AllLinks | None) -> str:
     """What keeps a link from joining now, and what would change that; "" for nothing."""
     link = team.facts.called(name) if links is None else links.find_link(name)
     if link is not None and link.ifindex not in team.ports:

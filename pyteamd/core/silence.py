@@ -25,7 +25,7 @@ ERRORS_TOLD_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class LinkCounters:
     """What the driver of a link has counted: frames received and sent, and errors of both."""
 
     received: int
@@ -37,7 +37,7 @@ class Counters:
 class _Watched:
     """One port since it last received something."""
 
-    counters: Counters
+    counters: LinkCounters
     heard_at: float
     others: dict[int, int]
     """What the other ports had received then."""
@@ -48,14 +48,14 @@ class _Watched:
     errors_told_at: float | None = None
 
 
-class Silence:
+class SilentPorts:
     """The ports of one team."""
 
     def __init__(self) -> None:
         self._ports: dict[int, _Watched] = {}
 
     def look(
-        self, counters: Mapping[int, Counters], names: Mapping[int, str], carries: Callable[[int], bool], now: float
+        self, counters: Mapping[int, LinkCounters], names: Mapping[int, str], carries: Callable[[int], bool], now: float
     ) -> list[Note]:
         """What the drivers count now. Returns what is to be told, once each time.
 
@@ -86,12 +86,12 @@ class Silence:
         port = self._ports.get(ifindex)
         return port.errors if port is not None and port.errors and now - port.errors_at < ERRORS_S else 0
 
-    def total(self, ifindex: int) -> Counters | None:
+    def total(self, ifindex: int) -> LinkCounters | None:
         """The counters as they were seen last."""
         port = self._ports.get(ifindex)
         return None if port is None else port.counters
 
-    def _see(self, ifindex: int, seen: Counters, all_of_them: Mapping[int, Counters], now: float) -> None:
+    def _see(self, ifindex: int, seen: LinkCounters, all_of_them: Mapping[int, LinkCounters], now: float) -> None:
         port = self._ports.get(ifindex)
         others = {other: counted.received for other, counted in all_of_them.items() if other != ifindex}
         if port is None or seen.received < port.counters.received:  # new, or counted from zero

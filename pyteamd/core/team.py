@@ -17,8 +17,8 @@ from pyteamd.core.alarm import Alarm
 from pyteamd.core.answers import Answers
 from pyteamd.core.backoff import Backoff
 from pyteamd.core.carrier import Carrier
-from pyteamd.core.facts import MASTER_KINDS, Facts
-from pyteamd.core.joining import Joining
+from pyteamd.core.facts import MASTER_KINDS, KernelFacts
+from pyteamd.core.joining import JoiningPorts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.reconcile import reconcile
@@ -96,9 +96,9 @@ class Team:
         self.setup = setup or Setup()
         self.enslave = enslave
         self.runner = config.runner_class(config.runner)
-        self.facts = Facts(link)
+        self.facts = KernelFacts(link)
         self.once = SetOnce(self.runner, config.team)
-        self.joining = Joining(config, self.facts, self.once, config.port_names() if enslave else ())
+        self.joining = JoiningPorts(config, self.facts, self.once, config.port_names() if enslave else ())
         self.carrier = Carrier(self.facts)
         self.view: TeamView = TeamNow(self.facts, self.once, self.joining, adopted)
         self.phase = Phase.AWAITED

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyteamd.core.facts import Facts
-from pyteamd.core.joining import Joining
+from pyteamd.core.facts import KernelFacts
+from pyteamd.core.joining import JoiningPorts
 from pyteamd.core.set_once import SetOnce
 from pyteamd.runners.base import TeamView
 
@@ -13,7 +13,7 @@ class TeamNow(TeamView):
 
     __slots__ = ("_facts", "_once")
 
-    def __init__(self, facts: Facts, once: SetOnce, joining: Joining, adopted: bool) -> None:
+    def __init__(self, facts: KernelFacts, once: SetOnce, joining: JoiningPorts, adopted: bool) -> None:
         self._facts, self._once = facts, once
         self.ifindex, self.adopted = facts.team.ifindex, adopted
         self.ports, self.observed = joining.ports, facts.observed

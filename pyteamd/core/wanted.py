@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import KernelFacts
 from pyteamd.core.hindrance import Liberties, hindrance
 from pyteamd.model.events import LinkSeen
 
@@ -119,7 +119,9 @@ class WantedPorts:
         self.asked.discard(ifindex)
         self._new.discard(ifindex)
 
-    def desired(self, facts: Facts, ports: Container[int], liberties_for: Callable[[LinkSeen], Liberties]) -> Members:
+    def desired(
+        self, facts: KernelFacts, ports: Container[int], liberties_for: Callable[[LinkSeen], Liberties]
+    ) -> Members:
         """The members there are to be: those that can be had now, and those a user asked for."""
         found = Members()
         hardware = facts.team.hardware if any(facts.observed.members.values()) else None

@@ -47,7 +47,7 @@ RESTART_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class FleetSettings:
     """What is the same for all teams."""
 
     run_dir: str
@@ -92,7 +92,7 @@ class Rest:
 
 
 @dataclass(slots=True)
-class Listener:
+class MetricsListener:
     """One address where metrics are served, for all teams that name it."""
 
     teams: dict[str, None] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Listener:
 
 
 @dataclass(slots=True)
-class Member:
+class FleetMember:
     """One team of the process."""
 
     server: TeamServer
@@ -114,8 +114,8 @@ class Member:
 class Fleet:
     """The teams. See `service.Serving` for what signals do to it."""
 
-    def __init__(self, sources: Iterable[str], settings: Settings, kernel: Kernel, log: logging.Logger) -> None:
-        self.members: dict[str, Member] = {}
+    def __init__(self, sources: Iterable[str], settings: FleetSettings, kernel: Kernel, log: logging.Logger) -> None:
+        self.members: dict[str, FleetMember] = {}
         self.reader = SharedReader(kernel, self._fault)
         self._sources = list(sources)
         self._settings = settings
@@ -125,7 +125,7 @@ class Fleet:
         self._starting: dict[str, None] = {}
         self._resting: dict[str, Rest] = {}
         self._changed = trio.Event()
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, MetricsListener] = {}
 
     async def run(self, started: Callable[[], None]) -> int:
         """Start all teams, call `started` when each works or has failed, serve until told to stop. Returns the exit code."""
@@ -173,7 +173,7 @@ class Fleet:
                 else:
                     nursery.start_soon(self._read_again, member, plan.config_file)
 
-    async def _read_again(self, member: Member, file: str) -> None:
+    async def _read_again(self, member: FleetMember, file: str) -> None:
         """One team goes over to what its file says now."""
         if member.server.pump is None:
             return
@@ -181,7 +181,7 @@ class Fleet:
         with member.reload:
             await read_again(member.server.pump, file, self._log)
 
-    def _end(self, device: str, member: Member) -> None:
+    def _end(self, device: str, member: FleetMember) -> None:
         """Begin the end of one team, and for good."""
         member.gone = True
         try:
@@ -254,7 +254,7 @@ class Fleet:
         wanted = True
         while True:
             set_debug_level(log, plan.setup.debug_level)
-            member = Member(TeamServer(plan, self.reader, log), trio.CancelScope(), gone=not wanted)
+            member = FleetMember(TeamServer(plan, self.reader, log), trio.CancelScope(), gone=not wanted)
             if not wanted:
                 member.server.stop()
             self.members[device] = member
@@ -287,7 +287,7 @@ class Fleet:
         """The metrics of a team are served there, with those of all others that name the same address."""
         listener = self._listeners.get(address)
         if listener is None:
-            listener = self._listeners[address] = Listener()
+            listener = self._listeners[address] = MetricsListener()
             self._nursery.start_soon(self._listen, address, listener)
         listener.teams[device] = None
 
@@ -298,7 +298,7 @@ class Fleet:
                 del self._listeners[address]
                 listener.scope.cancel()
 
-    async def _listen(self, address: str, listener: Listener | None) -> None:
+    async def _listen(self, address: str, listener: MetricsListener | None) -> None:
         """Serve the metrics of the listener's teams, or of all."""
         from pyteamd.daemon.control.http import listen
 
@@ -325,7 +325,7 @@ class Fleet:
             if member.server.pump is pump:
                 self._broken(device, member, fault)
 
-    def _broken(self, device: str, member: Member, fault: Exception) -> None:
+    def _broken(self, device: str, member: FleetMember, fault: Exception) -> None:
         """A fault of ours: the team ends as it is, and unless it is to be gone it is taken over again."""
         named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
         member.scope.cancel()

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from pyteamd.core.silence import Counters
+from pyteamd.core.silence import LinkCounters
 from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import UserError
@@ -41,7 +41,7 @@ async def watch(pumps: Callable[[], Iterable[Pump]], log: logging.Logger) -> Non
                     given_up.add(pump.ifindex)
 
 
-def show(pump: Pump, table: dict[str, Counters], now: float) -> None:
+def show(pump: Pump, table: dict[str, LinkCounters], now: float) -> None:
     """Let one team see the counters of its ports."""
     team = pump.team
     ports = {ifindex: table[port.name] for ifindex, port in team.ports.items() if port.name in table}
@@ -53,7 +53,7 @@ def show(pump: Pump, table: dict[str, Counters], now: float) -> None:
     pump.log(team.facts.silence.look(ports, names, carries, now))
 
 
-def read(path: str = TABLE) -> dict[str, Counters]:
+def read(path: str = TABLE) -> dict[str, LinkCounters]:
     """The counters of all links by name; {} where the table cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -68,5 +68,5 @@ def read(path: str = TABLE) -> dict[str, Counters]:
             counted = [int(column) for column in columns]
             errors = max(counted[RECEIVE_ERRORS], counted[RECEIVE_DETAILS])
             errors += max(counted[SEND_ERRORS], counted[SEND_DETAILS])
-            found[name] = Counters(counted[RECEIVED], counted[SENT], errors)
+            found[name] = LinkCounters(counted[RECEIVED], counted[SENT], errors)
     return found

@@ -56,7 +56,7 @@ def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Log
         if is_journal(descriptor, environ):
             handler.setFormatter(WeightFormatter())
             handler = JournalHandler(ident, handler, JOURNAL_SOCKET)
-    handler.addFilter(RateLimit())
+    handler.addFilter(LineLimit())
     logger.addHandler(handler)
     return logger
 
@@ -226,7 +226,7 @@ class SyslogHandler(logging.Handler):
                     return
 
 
-class RateLimit(logging.Filter):
+class LineLimit(logging.Filter):
     """Bucket of lines: a burst passes, a flood does not, and the first line after one says how many are missing.
 
     Nothing is held back while debugging, nor the last words of a daemon that crashes (CRITICAL).

@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from typing import TypeAlias
 
 import trio
 
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.write_thread import WriteThread
-from pyteamd.kernel.api import Kernel
+from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
 
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
 STAND_BACK_S = 0.0005
 STAND_BACK_INTERVAL_S = 0.05
-
-Batch: TypeAlias = list[tuple[int, KernelEvent]]
 
 
 class Reader:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pyteamd.config.config import Config
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import KernelFacts
 from pyteamd.core.hindrance import FRESH_MTU, Liberties, hindrance
 from pyteamd.core.team import Team
 from pyteamd.core.trace import RING_ENTRIES, Trace, encode
@@ -192,7 +192,7 @@ class TeamServer:
         """Before anything is touched: can every port be had? It is the end of a start as teamd's; others wait for what cannot."""
         if not (self.plan.strict and self.plan.enslave):
             return
-        facts = Facts(LinkSeen(NO_LINK, self.plan.device, bytes(6), mtu=FRESH_MTU))
+        facts = KernelFacts(LinkSeen(NO_LINK, self.plan.device, bytes(6), mtu=FRESH_MTU))
         for link in self._kernel.all_links():
             facts.link_seen(link, keep=True, now=0.0)
         for name in self.plan.config.port_names():

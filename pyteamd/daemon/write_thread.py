@@ -35,10 +35,10 @@ BOOK_KEEPING: Final = frozenset(("user_linkup", "user_linkup_enabled"))
 Outcome: TypeAlias = Sequence[Refused] | BaseException
 
 
-class Batch:
+class WriteBatch:
     """Writes on their way. The second of the two, the thread with the outcome or the loop with its patience, sees what the first did."""
 
-    def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[Batch], None]) -> None:
+    def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[WriteBatch], None]) -> None:
         """`late` is called in the thread with this batch when the loop has gone on."""
         self.ifindex = ifindex
         self.writes = writes
@@ -81,13 +81,13 @@ class WriteThread:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._urgent: deque[Batch] = deque()
-        self._book_keeping: deque[Batch] = deque()
+        self._urgent: deque[WriteBatch] = deque()
+        self._book_keeping: deque[WriteBatch] = deque()
         self._orders: SimpleQueue[bool] = SimpleQueue()
         """True for each batch, False for the end."""
         self._thread: Thread | None = None
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: WriteBatch) -> None:
         """Do this, before all book-keeping if traffic waits for it."""
         queue = self._book_keeping if is_book_keeping(batch.writes) else self._urgent
         queue.append(batch)
@@ -121,10 +121,10 @@ class Writer:
         self._write_thread = thread
         self._ifindex = ifindex
         self._loop = trio.lowlevel.current_trio_token()
-        self._late, self._reports = trio.open_memory_channel[Batch](math.inf)
+        self._late, self._reports = trio.open_memory_channel[WriteBatch](math.inf)
 
     def __call__(self, writes: Sequence[Write], done: Done) -> None:
-        batch = Batch(self._ifindex, writes, done, self._tell)
+        batch = WriteBatch(self._ifindex, writes, done, self._tell)
         self._write_thread.submit(batch)
         if batch.wait():
             batch.report()
@@ -134,7 +134,7 @@ class Writer:
         async for batch in self._reports:
             batch.report()
 
-    def _tell(self, batch: Batch) -> None:
+    def _tell(self, batch: WriteBatch) -> None:
         with suppress(trio.RunFinishedError):
             self._loop.run_sync_soon(self._late.send_nowait, batch)
 

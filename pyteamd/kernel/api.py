@@ -12,6 +12,9 @@ from typing import Protocol
 from pyteamd.model.desired import Tap, Write
 from pyteamd.model.events import FrameSeen, KernelEvent, LinkSeen, Refused, Resync
 
+Batch = list[tuple[int, KernelEvent]]
+"""Events that were read at once, in order, each with the ifindex of its team: 0 for link events and overruns, which concern every team."""
+
 
 class PortSocket(Protocol):
     """A packet socket on one port."""
@@ -71,8 +74,8 @@ class Kernel(Protocol):
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
         """Each of these may be wanted soon: whatever can be encoded ahead is, in the place of what was before. Only a matter of speed."""
 
-    async def events(self) -> list[tuple[int, KernelEvent]]:
-        """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
+    async def events(self) -> Batch:
+        """Wait for events."""
         ...
 
     def open_port(self, ifindex: int, tap: Tap) -> PortSocket:

@@ -25,7 +25,7 @@ from typing import Final
 import trio
 
 from pyteamd.kernel import rtnl
-from pyteamd.kernel.api import Kernel
+from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.framing import Malformed, Message, messages
 from pyteamd.kernel.packet import PacketSocket
@@ -59,8 +59,6 @@ _FOREIGN_INTERVAL_S: Final = 0.05
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
 _MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
 _IFINDEX_AT: Final = 20
-
-Batch = list[tuple[int, KernelEvent]]
 
 
 class _Lost(Exception):

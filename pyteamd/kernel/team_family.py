@@ -30,7 +30,7 @@ from pyteamd.kernel.framing import (
     number,
     text,
 )
-from pyteamd.kernel.option_table import OPTIONS, Kind, guess, problem_of
+from pyteamd.kernel.option_table import OPTIONS, OptionKind, guess, problem_of
 from pyteamd.kernel.pyroute2_codec import ctrlmsg, genlmsg, nla
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import OptionGone, OptionSeen, PortGone, PortSeen
@@ -91,7 +91,12 @@ class teammsg(genlmsg):  # type: ignore[misc]
             @staticmethod
             def value_class(self: Any, *_: Any, **__: Any) -> Any:
                 """The class of DATA follows from the TYPE before it."""
-                classes = {Kind.U32: nla.uint32, Kind.S32: nla.int32, Kind.STRING: nla.asciiz, Kind.FLAG: nla.flag}
+                classes = {
+                    OptionKind.U32: nla.uint32,
+                    OptionKind.S32: nla.int32,
+                    OptionKind.STRING: nla.asciiz,
+                    OptionKind.FLAG: nla.flag,
+                }
                 return classes.get(self.get_attr("TEAM_ATTR_OPTION_TYPE"), nla.cdata)
 
     class list_port(nla):  # type: ignore[misc]
@@ -181,7 +186,7 @@ def encode_option(key: OptionKey, value: OptionValue, kind: int = 0) -> bytes:
     if problem:
         raise ValueError(f"option {key.name}: {problem}")
     attrs: list[tuple[str, Any]] = [("TEAM_ATTR_OPTION_NAME", key.name), ("TEAM_ATTR_OPTION_TYPE", int(kind))]
-    if kind != Kind.FLAG:
+    if kind != OptionKind.FLAG:
         attrs.append(("TEAM_ATTR_OPTION_DATA", value))
     elif value:
         attrs.append(("TEAM_ATTR_OPTION_DATA", None))
@@ -305,7 +310,7 @@ def _option(raw: bytes) -> tuple[OptionKey, int, OptionValue, bool]:
     )
     kind = found["TEAM_ATTR_OPTION_TYPE"]
     removed = "TEAM_ATTR_OPTION_REMOVED" in found
-    value = found.get("TEAM_ATTR_OPTION_DATA", False if kind == Kind.FLAG else b"")
+    value = found.get("TEAM_ATTR_OPTION_DATA", False if kind == OptionKind.FLAG else b"")
     return key, kind, value, removed
 
 
@@ -340,9 +345,9 @@ def _measure_option(raw: bytes) -> None:
         raise Malformed("an option without name or type")
     value = parts.get(_DATA, b"")
     match parts[_TYPE][0]:
-        case Kind.U32 | Kind.S32 if len(value) != 4:
+        case OptionKind.U32 | OptionKind.S32 if len(value) != 4:
             raise Malformed(f"{len(value)} octets for a 32-bit option")
-        case Kind.STRING:
+        case OptionKind.STRING:
             _utf8(value)
             if _DATA not in parts:
                 raise Malformed("an option without its value")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from pyteamd.model.desired import OptionKey, OptionValue
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.world import CommandError
 from pyteamd.wire.bfd import State
 
@@ -64,7 +64,7 @@ def hardware_address(text: str) -> bytes:
 # What happens to the links
 
 
-def port(session: Session, rest: str) -> None:
+def port(session: ScenarioSession, rest: str) -> None:
     """port NAME [speed MBPS] [half]
 
     A link with a peer: down itself, its peer up.
@@ -82,7 +82,7 @@ BESIDE = ("bridge", "bond", "team", "tun")
 UPON = ("vlan", "loose vlan", "macvlan", "macsec", "ipvlan")
 
 
-def device(session: Session, rest: str) -> None:
+def device(session: ScenarioSession, rest: str) -> None:
     """device NAME bridge|bond|team|tun, or device NAME vlan|loose vlan|macvlan|macsec|ipvlan on LINK: a link of another kind."""
     usage = "device NAME KIND [on LINK]"
     name, *more = words(rest, 2, 5, usage)
@@ -95,53 +95,53 @@ def device(session: Session, rest: str) -> None:
         session.world.make_other(name, kind)
 
 
-def link(session: Session, rest: str) -> None:
+def link(session: ScenarioSession, rest: str) -> None:
     """link NAME up|down: the far end, so the carrier."""
     name, word = words(rest, 2, 2, "link NAME up|down")
     session.world.set_peer(name, on_off(word, "up", "down"))
 
 
-def admin(session: Session, rest: str) -> None:
+def admin(session: ScenarioSession, rest: str) -> None:
     """admin NAME up|down: ip link set."""
     name, word = words(rest, 2, 2, "admin NAME up|down")
     session.world.set_admin(name, on_off(word, "up", "down"))
 
 
-def mac(session: Session, rest: str) -> None:
+def mac(session: ScenarioSession, rest: str) -> None:
     """mac NAME ADDRESS: the link gets another hardware address, not from the daemon."""
     name, text = words(rest, 2, 2, "mac NAME ADDRESS")
     session.world.set_mac(name, hardware_address(text))
 
 
-def rename(session: Session, rest: str) -> None:
+def rename(session: ScenarioSession, rest: str) -> None:
     """rename NAME NEW"""
     name, new = words(rest, 2, 2, "rename NAME NEW")
     session.world.rename(name, new)
 
 
-def delete(session: Session, rest: str) -> None:
+def delete(session: ScenarioSession, rest: str) -> None:
     """delete NAME: the link ceases to exist, its peer too."""
     session.world.delete(*words(rest, 1, 1, "delete NAME"))
 
 
-def remake(session: Session, rest: str) -> None:
+def remake(session: ScenarioSession, rest: str) -> None:
     """remake NAME TIMES: the link is deleted and made again, so many times before the daemon reads of it."""
     name, times = words(rest, 2, 2, "remake NAME TIMES")
     session.world.remake(name, integer(times))
 
 
-def move(session: Session, rest: str) -> None:
+def move(session: ScenarioSession, rest: str) -> None:
     """move NAME: the link goes to another network name space."""
     session.world.move_away(*words(rest, 1, 1, "move NAME"))
 
 
-def master(session: Session, rest: str) -> None:
+def master(session: ScenarioSession, rest: str) -> None:
     """master NAME [TEAM]: ip link set NAME master TEAM, or nomaster; not through the daemon."""
     name, team = [*words(rest, 1, 2, "master NAME [TEAM]"), ""][:2]
     session.world.set_master(name, team)
 
 
-def option(session: Session, rest: str) -> None:
+def option(session: ScenarioSession, rest: str) -> None:
     """option NAME [of PORT] [at INDEX] VALUE: another program sets an option; activeport takes a name."""
     usage = "option NAME [of PORT] [at INDEX] VALUE"
     found = words(rest, 2, 6, usage)
@@ -162,7 +162,7 @@ def option(session: Session, rest: str) -> None:
 # What happens on the wire
 
 
-def say(session: Session, rest: str) -> None:
+def say(session: ScenarioSession, rest: str) -> None:
     """say PORT OCTETS: the far end sends this frame, in hexadecimal, from its addresses on."""
     name, text = words(rest, 2, 2, "say PORT OCTETS")
     try:
@@ -172,7 +172,7 @@ def say(session: Session, rest: str) -> None:
     session.world.say(name, octets)
 
 
-def answers(session: Session, rest: str) -> None:
+def answers(session: ScenarioSession, rest: str) -> None:
     """arp PORT ADDRESS on|off [vlan ID]: a host behind the port answers for an IPv4 or IPv6 address."""
     usage = "arp PORT ADDRESS on|off [vlan ID]"
     name, address, word, *more = words(rest, 3, 5, usage)
@@ -184,12 +184,12 @@ def answers(session: Session, rest: str) -> None:
 BFD_STATES = {str(state).replace(" ", "-"): state for state in State}
 
 
-def switch(session: Session, rest: str) -> None:
+def switch(session: ScenarioSession, rest: str) -> None:
     """switch PORT PORT…: their wires lead to one switch, and hosts that `arp` makes later are behind it."""
     session.world.switch(words(rest, 2, 64, "switch PORT PORT…"))
 
 
-def partner(session: Session, rest: str) -> None:
+def partner(session: ScenarioSession, rest: str) -> None:
     """partner PORT lacp|bfd [WORD=VALUE…]
 
     The far end of the port speaks LACP, or what it says changes: number, key, state=0x3f, system=MAC, silent=yes|no, every=SECONDS;
@@ -242,31 +242,31 @@ def bfd_word(word: str) -> tuple[str, Any]:
     raise CommandError(f"a partner has no {word!r}")
 
 
-def loss(session: Session, rest: str) -> None:
+def loss(session: ScenarioSession, rest: str) -> None:
     """loss PORT PERCENT%: frames lost on the wire, in both directions."""
     name, text = words(rest, 2, 2, "loss PORT PERCENT%")
     session.world.wire(name, "loss", number(text, "%") / 100)
 
 
-def duplicate(session: Session, rest: str) -> None:
+def duplicate(session: ScenarioSession, rest: str) -> None:
     """duplicate PORT PERCENT%: frames that arrive twice."""
     name, text = words(rest, 2, 2, "duplicate PORT PERCENT%")
     session.world.wire(name, "duplicate", number(text, "%") / 100)
 
 
-def delay(session: Session, rest: str) -> None:
+def delay(session: ScenarioSession, rest: str) -> None:
     """delay PORT SECONDS: frames take so long."""
     name, text = words(rest, 2, 2, "delay PORT SECONDS")
     session.world.wire(name, "delay", number(text, "s"))
 
 
-def jitter(session: Session, rest: str) -> None:
+def jitter(session: ScenarioSession, rest: str) -> None:
     """jitter PORT SECONDS: frames take up to so much longer, and overtake each other."""
     name, text = words(rest, 2, 2, "jitter PORT SECONDS")
     session.world.wire(name, "jitter", number(text, "s"))
 
 
-def host(session: Session, rest: str) -> None:
+def host(session: ScenarioSession, rest: str) -> None:
     """host NAME ADDRESS: the resolver knows a host."""
     name, address = words(rest, 2, 2, "host NAME ADDRESS")
     session.world.host(name, address)
@@ -275,17 +275,17 @@ def host(session: Session, rest: str) -> None:
 # What happens to the daemon
 
 
-def config(session: Session, rest: str) -> None:
+def config(session: ScenarioSession, rest: str) -> None:
     """config {…}: the configuration, JSON or YAML, for the next start."""
     session.configs[session.world.team_name] = rest
 
 
-def team(session: Session, rest: str) -> None:
+def team(session: ScenarioSession, rest: str) -> None:
     """team NAME: the commands that follow are about this team; before, they are about team0."""
     session.world.team_name = words(rest, 1, 1, "team NAME")[0]
 
 
-def start(session: Session, rest: str) -> None:
+def start(session: ScenarioSession, rest: str) -> None:
     """start [-o] [-n] [-N]
 
     Start the daemon; -o adopts an existing device, -n does not add the configured ports, -N leaves all as it is on the way out.
@@ -294,7 +294,7 @@ def start(session: Session, rest: str) -> None:
     begin(session, **flags(rest, "start"))
 
 
-def serve(session: Session, rest: str) -> None:
+def serve(session: ScenarioSession, rest: str) -> None:
     """serve [-o] [-n] [-N]: start one process for all teams that `config` has spoken of; flags as for `start`."""
     session.served = True
     begin(session, **flags(rest, "serve"))
@@ -309,7 +309,7 @@ def flags(rest: str, command: str) -> dict[str, bool]:
     return {"adopt": "-o" in found, "enslave": "-n" not in found, "keep": "-N" in found}
 
 
-def begin(session: Session, *, adopt: bool, enslave: bool, keep: bool) -> None:
+def begin(session: ScenarioSession, *, adopt: bool, enslave: bool, keep: bool) -> None:
     """Start the daemon, for one team or for many."""
     if session.served:
         session.world.serve(session.configs, adopt=adopt, enslave=enslave, keep=keep)
@@ -317,47 +317,47 @@ def begin(session: Session, *, adopt: bool, enslave: bool, keep: bool) -> None:
         session.world.start(session.config, adopt=adopt, enslave=enslave, keep=keep)
 
 
-def kill(session: Session, rest: str) -> None:
+def kill(session: ScenarioSession, rest: str) -> None:
     """kill: the daemon is killed."""
     words(rest, 0, 0, "kill")
     session.world.kill()
 
 
-def restart(session: Session, rest: str) -> None:
+def restart(session: ScenarioSession, rest: str) -> None:
     """restart: the daemon is killed and started again with -o."""
     words(rest, 0, 0, "restart")
     session.world.kill()
     begin(session, **flags("-o", "restart"))
 
 
-def stop(session: Session, rest: str) -> None:
+def stop(session: ScenarioSession, rest: str) -> None:
     """stop: stop the daemon in good order."""
     words(rest, 0, 0, "stop")
     session.world.stop()
 
 
-def set_item(session: Session, rest: str) -> None:
+def set_item(session: ScenarioSession, rest: str) -> None:
     """set PATH VALUE: a user sets a state item."""
     path, value = words(rest, 2, 2, "set PATH VALUE")
     session.world.set_item(path, value)
 
 
-def apply(session: Session, rest: str) -> None:
+def apply(session: ScenarioSession, rest: str) -> None:
     """apply {…}: a user goes over to another configuration while the daemon runs."""
     session.world.apply_config(rest)
 
 
-def add(session: Session, rest: str) -> None:
+def add(session: ScenarioSession, rest: str) -> None:
     """add NAME: a user adds a port through the daemon."""
     session.world.add_port(*words(rest, 1, 1, "add NAME"))
 
 
-def remove(session: Session, rest: str) -> None:
+def remove(session: ScenarioSession, rest: str) -> None:
     """remove NAME: a user removes a port through the daemon."""
     session.world.remove_port(*words(rest, 1, 1, "remove NAME"))
 
 
-def portconfig(session: Session, rest: str) -> None:
+def portconfig(session: ScenarioSession, rest: str) -> None:
     """portconfig NAME {…}: a user updates the configuration of a port."""
     name, _, text = rest.partition(" ")
     try:
@@ -370,32 +370,32 @@ def portconfig(session: Session, rest: str) -> None:
 # What happens in the kernel
 
 
-def overrun(session: Session, rest: str) -> None:
+def overrun(session: ScenarioSession, rest: str) -> None:
     """overrun: the kernel loses the messages that wait for the daemon."""
     words(rest, 0, 0, "overrun")
     session.world.overrun()
 
 
-def hold(session: Session, rest: str) -> None:
+def hold(session: ScenarioSession, rest: str) -> None:
     """hold link|team: messages of that netlink family come late, from now until `release`."""
     family = rest.strip()
     on_off(family, "link", "team")
     session.world.hold(family, True)
 
 
-def release(session: Session, rest: str) -> None:
+def release(session: ScenarioSession, rest: str) -> None:
     """release link|team: what was held comes now."""
     family = rest.strip()
     on_off(family, "link", "team")
     session.world.hold(family, False)
 
 
-def batches(session: Session, rest: str) -> None:
+def batches(session: ScenarioSession, rest: str) -> None:
     """batches SEED: messages that wait are read in batches of random sizes, decided by the seed, by the next daemon; else all at once."""
     session.world.read_in_batches(integer(*words(rest, 1, 1, "batches SEED")))
 
 
-def refuse(session: Session, rest: str) -> None:
+def refuse(session: ScenarioSession, rest: str) -> None:
     """kernel-refuses WHAT [PORT] once|always [ERRNO]
 
     WHAT: enable, disable, enslave, release, address, carrier, or the name of an option.
@@ -409,12 +409,12 @@ def refuse(session: Session, rest: str) -> None:
     session.world.refuse(found[0], found[1] if at == 2 else "", times, [*found[at + 1 :], "EBUSY"][0])
 
 
-def accept(session: Session, rest: str) -> None:
+def accept(session: ScenarioSession, rest: str) -> None:
     """kernel-accepts: no more refusals."""
     session.world.refuse("", "", None, "EBUSY")
 
 
-def at(session: Session, rest: str) -> None:
+def at(session: ScenarioSession, rest: str) -> None:
     """at +SECONDS: let time pass."""
     text = words(rest, 1, 1, "at +SECONDS")[0]
     if not text.startswith("+"):
@@ -422,14 +422,14 @@ def at(session: Session, rest: str) -> None:
     session.world.pass_time(number(text[1:], "s"))
 
 
-def until(session: Session, rest: str) -> None:
+def until(session: ScenarioSession, rest: str) -> None:
     """until quiet: let time pass until nothing happens any more."""
     if rest != "quiet":
         raise CommandError("write: until quiet")
     session.world.until_quiet()
 
 
-ACTIONS: dict[str, Callable[[Session, str], None]] = {
+ACTIONS: dict[str, Callable[[ScenarioSession, str], None]] = {
     "port": port,
     "device": device,
     "link": link,

@@ -15,7 +15,7 @@ def describe_frame(octets: bytes) -> str:
         return f"broken frame of {len(octets)} octets: {problem}"
 
 
-def describe_payload(frame: ethernet.Frame) -> str:
+def describe_payload(frame: ethernet.EthernetFrame) -> str:
     """The part behind the Ethernet header. PeerError when it is malformed."""
     if frame.ethertype == ethernet.ETHERTYPE_ARP:
         message = arp.parse(frame.payload)
@@ -40,7 +40,7 @@ def describe_bfd(packet: bfd.Packet) -> str:
     return f"bfd {packet.state}: {packet.desired_min_tx_us / 1000:g} ms x {packet.multiplier}{known}{poll}{why}"
 
 
-def is_bfd(frame: ethernet.Frame) -> bool:
+def is_bfd(frame: ethernet.EthernetFrame) -> bool:
     """UDP; nothing else of it is sent or spoken here."""
     if frame.ethertype == ethernet.ETHERTYPE_IPV6:
         return frame.payload[6:7] == bytes((bfd.PROTOCOL_UDP,))

@@ -8,10 +8,10 @@ from typing import Any
 
 from pyteamd.model.desired import DIRECTIONS
 from pyteamd.scenario.actions import words
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 
 
-def state(session: Session, rest: str) -> Iterable[str]:
+def state(session: ScenarioSession, rest: str) -> Iterable[str]:
     """state [PATH]: the state tree or a part of it, as JSON on one line."""
     tree: Any = session.world.state()
     for name in words(rest, 0, 1, "state [PATH]")[:1]:
@@ -22,7 +22,7 @@ def state(session: Session, rest: str) -> Iterable[str]:
     return [json.dumps(tree, sort_keys=True)]
 
 
-def view(session: Session, rest: str) -> Iterable[str]:
+def view(session: ScenarioSession, rest: str) -> Iterable[str]:
     """view: one line for each port: what the daemon thinks of it, what the kernel does with it."""
     tree, options = session.world.state(), session.world.options()
     lines = []
@@ -39,13 +39,13 @@ def view(session: Session, rest: str) -> Iterable[str]:
     return [*lines, f"team: carrier {carrier}, address {tree['team_device']['ifinfo']['dev_addr']}"]
 
 
-def explain(session: Session, rest: str) -> Iterable[str]:
+def explain(session: ScenarioSession, rest: str) -> Iterable[str]:
     """explain [PORT]: why a port carries traffic or does not, without times; all of them when none is named."""
     names = words(rest, 0, 1, "explain [PORT]")
     return [line for line in session.world.explain() if not names or line.startswith(f"{names[0]}: ")]
 
 
-def options(session: Session, rest: str) -> Iterable[str]:
+def options(session: ScenarioSession, rest: str) -> Iterable[str]:
     """options: the team's options as the kernel has them; without rx_enabled and tx_enabled, so that one story fits all kernels."""
     lines = []
     for (name, owner, index), value in session.world.options().items():
@@ -56,12 +56,12 @@ def options(session: Session, rest: str) -> Iterable[str]:
     return lines
 
 
-def diff(session: Session, rest: str) -> Iterable[str]:
+def diff(session: ScenarioSession, rest: str) -> Iterable[str]:
     """diff: what the daemon still wants to change."""
     return session.world.diff() or ["no difference"]
 
 
-def frames(session: Session, rest: str) -> Iterable[str]:
+def frames(session: ScenarioSession, rest: str) -> Iterable[str]:
     """frames PORT: frames sent on it since the last `frames`, one a line, with the time since the first of them."""
     name = words(rest, 1, 1, "frames PORT")[0]
     mine = [frame for frame in session.frames if frame.port == name]
@@ -69,13 +69,13 @@ def frames(session: Session, rest: str) -> Iterable[str]:
     return [f"+{frame.at - mine[0].at:.3f} {frame.text}" for frame in mine]
 
 
-def notes(session: Session, rest: str) -> Iterable[str]:
+def notes(session: ScenarioSession, rest: str) -> Iterable[str]:
     """notes: all notes since the last `notes`, without times."""
     told, session.notes = session.notes, []
     return [f"{note.kind:<7} {note.text}" for note in told]
 
 
-QUESTIONS: dict[str, Callable[[Session, str], Iterable[str]]] = {
+QUESTIONS: dict[str, Callable[[ScenarioSession, str], Iterable[str]]] = {
     "state": state,
     "view": view,
     "explain": explain,

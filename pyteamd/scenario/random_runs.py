@@ -21,7 +21,7 @@ from pyteamd.runners.activebackup import ActiveBackup
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.replay import replay
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.shrink import shrink
 from pyteamd.scenario.simulated import SimulatedWorld, load_config
 from pyteamd.scenario.world import DEVICE, CommandError
@@ -201,7 +201,7 @@ SETTLE = ("kernel-accepts", "release link", "release team", f"at +{LONG_S}")
 def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) -> str:
     """Run the commands in a new world; returns what went wrong, "" when nothing did."""
     world = SimulatedWorld()
-    session = Session(world)
+    session = ScenarioSession(world)
     session.configs[world.team_name] = config
     try:
         for command in (*beginning, "start"):
@@ -223,7 +223,7 @@ def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) ->
     return ""
 
 
-def attempt(session: Session, command: str) -> None:
+def attempt(session: ScenarioSession, command: str) -> None:
     """Run a command that may make no sense now."""
     word, rest = [*command.split(None, 1), ""][:2]
     try:

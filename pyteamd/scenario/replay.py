@@ -35,7 +35,7 @@ from pyteamd.schema.problems import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Divergence:
     """The first step at which the present code decides otherwise."""
 
     step: int
@@ -91,16 +91,16 @@ def _begun(beginning: Mapping[str, Any]) -> Team:
     raise ValueError("resumed: not what it should be")
 
 
-def replay(lines: Iterable[str]) -> tuple[int, Difference | None]:
+def replay(lines: Iterable[str]) -> tuple[int, Divergence | None]:
     """Number of steps that agree, and the first that does not. ValueError: not a trace, or one whose beginning is lost."""
     beginning, entries = parse(lines)
     if beginning.get("dropped"):
         raise ValueError(f"the first {beginning['dropped']} steps fell out of the ring: there is nothing to begin from")
-    differences: list[Difference] = []
+    differences: list[Divergence] = []
 
     def compare(step: int, now: Entry) -> None:
         if now != entries[step]:
-            differences.append(Difference(step, entries[step], now))
+            differences.append(Divergence(step, entries[step], now))
 
     retelling = Retelling(begin(beginning), entries, compare)
     while not differences and retelling.go_on():
@@ -132,7 +132,7 @@ class Retelling:
         self._held: tuple[Sequence[Write], Done] | None = None
         """Writes that the kernel has not answered yet."""
         log = Faults(lambda kind, text: None)  # what the pump complains of it complained of then, too
-        self._pump = Pump(team, cast(Kernel, self), self, Compared(self._digested), log, lambda: self._now)
+        self._pump = Pump(team, cast(Kernel, self), self, ComparingTrace(self._digested), log, lambda: self._now)
         self._pump.perform = self._perform
 
     def go_on(self) -> bool:
@@ -220,7 +220,7 @@ class Retelling:
             self._look(self._step - 1, now)
 
 
-class Compared(Trace):
+class ComparingTrace(Trace):
     """What a pump records is looked at and not kept."""
 
     def __init__(self, look: Callable[[Entry], None]) -> None:

@@ -28,7 +28,7 @@ from itertools import groupby
 
 from pyteamd.scenario.actions import ACTIONS
 from pyteamd.scenario.questions import QUESTIONS
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.shell import NotQuiet
 from pyteamd.scenario.world import DEVICE, CommandError, World
 
@@ -142,7 +142,7 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
 
 def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Paragraph]:
     """The parts of the script, each block with the output it really had."""
-    session = Session(make_world())
+    session = ScenarioSession(make_world())
     if "independent" in script.worlds:
         session.world.switch_apart()
     played: list[tuple[str, ...] | Paragraph] = []
@@ -159,7 +159,7 @@ def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...
     return played
 
 
-def perform(session: Session, command: Command) -> None:
+def perform(session: ScenarioSession, command: Command) -> None:
     """Run one command. Raises ScriptError."""
     word = command.text.split()[0]
     rest = textwrap.dedent(

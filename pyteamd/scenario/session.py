@@ -9,7 +9,7 @@ from pyteamd.scenario.world import Happened, Sent, World
 ACTIVE_BACKUP = '{"runner": {"name": "activebackup"}}'
 
 
-class Session:
+class ScenarioSession:
     """A script being run: the world, and what the paragraph has printed so far."""
 
     def __init__(self, world: World) -> None:

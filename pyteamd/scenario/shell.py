@@ -16,8 +16,9 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace, encode
 from pyteamd.daemon.fleet import ENDED, SharedReader
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.reader import Batch, Reader
+from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
+from pyteamd.kernel.api import Batch
 from pyteamd.model.desired import Frame, Level, Tap, Write
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import Event, HostName, HostsResolved, Refused, Stop
@@ -25,7 +26,7 @@ from pyteamd.model.words import in_words
 from pyteamd.sim.net import Dice, SimSocket
 from pyteamd.sim.waiting import WaitingSimKernel
 
-Report = Callable[[str, str], None]
+OnNews = Callable[[str, str], None]
 """Told what happens: kind (write, refused, broken, or the level of a note) and text."""
 
 
@@ -36,7 +37,7 @@ class NotQuiet(AssertionError):
 class Faults(logging.Logger):
     """The log: notes are told from the trace; what else is said must not happen, or is an error of the user."""
 
-    def __init__(self, report: Report, kind: str = "broken") -> None:
+    def __init__(self, report: OnNews, kind: str = "broken") -> None:
         super().__init__("simulated")
         self._report = report
         self._kind = kind
@@ -55,7 +56,7 @@ class SimDaemon:
     farewell = ""
     """Said when a team has come to its end."""
 
-    def __init__(self, kernel: WaitingSimKernel, report: Report, name_of: Callable[[int], str]) -> None:
+    def __init__(self, kernel: WaitingSimKernel, report: OnNews, name_of: Callable[[int], str]) -> None:
         self.kernel = kernel
         self.report = report
         self.name_of = name_of
@@ -121,7 +122,7 @@ class ServingDaemon(SimDaemon):
 
     farewell = ENDED
 
-    def __init__(self, kernel: WaitingSimKernel, report: Report, name_of: Callable[[int], str]) -> None:
+    def __init__(self, kernel: WaitingSimKernel, report: OnNews, name_of: Callable[[int], str]) -> None:
         super().__init__(kernel, report, name_of)
         self.reader = SharedReader(kernel, self._broken)
 
@@ -136,7 +137,7 @@ class ServingDaemon(SimDaemon):
 class ServedTeam:
     """One team of a daemon; also the Surroundings of its pump. `ended` says that it is served no more."""
 
-    def __init__(self, daemon: SimDaemon, team: Team, report: Report, keep: bool = False) -> None:
+    def __init__(self, daemon: SimDaemon, team: Team, report: OnNews, keep: bool = False) -> None:
         """`keep`: as `-N`, leave device and ports as they are on the way out."""
         self.daemon = daemon
         self.team = team

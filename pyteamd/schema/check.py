@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from pyteamd.schema.option import Kind, OnBad, OptionSpec, options_of
+from pyteamd.schema.option import OnBad, OptionSpec, ValueKind, options_of
 from pyteamd.schema.problems import Path, Problem, Severity, described, near_miss, quoted
 
 T = TypeVar("T")
@@ -133,13 +133,13 @@ class _Reader:
         match spec.kind:
             case _ if value is ABSENT:
                 return self._bad("missing")
-            case Kind.BOOL if type(value) is bool:
+            case ValueKind.BOOL if type(value) is bool:
                 return value
-            case Kind.INT if type(value) is int:
+            case ValueKind.INT if type(value) is int:
                 return value if spec.lowest <= value <= spec.highest else self._bad(f"{value} is out of range")
-            case Kind.STRING if type(value) is str:
+            case ValueKind.STRING if type(value) is str:
                 return self._string(value)
-            case Kind.LIST if type(value) is list:
+            case ValueKind.LIST if type(value) is list:
                 return self._list(value)
         return self._wrong_type(value)
 
@@ -208,9 +208,9 @@ def advice(spec: OptionSpec, value: Any) -> str:
     """What to write instead of a value of the wrong type, if that would be taken; else what may be written."""
     allowed = spec.allowed()
     match spec.kind, value:
-        case Kind.STRING, int() | float() if type(value) is not bool and not taken(spec, str(value)):
+        case ValueKind.STRING, int() | float() if type(value) is not bool and not taken(spec, str(value)):
             return f"allowed: {allowed}" if allowed else ""
-        case Kind.INT, float() | str() if hint := meant(spec.kind, value):
+        case ValueKind.INT, float() | str() if hint := meant(spec.kind, value):
             number = int(hint.removeprefix("write "))
             return hint if spec.lowest <= number <= spec.highest else f"allowed: {allowed}"
     return meant(spec.kind, value)
@@ -228,17 +228,17 @@ def taken(spec: OptionSpec, text: str) -> bool:
     return True
 
 
-def meant(kind: Kind, value: Any) -> str:
+def meant(kind: ValueKind, value: Any) -> str:
     """What to write instead of a value of the wrong type, where that can be guessed."""
     match kind, value:
-        case Kind.BOOL, int() | float() | str() if str(value).lower() in _BOOLEANS:
+        case ValueKind.BOOL, int() | float() | str() if str(value).lower() in _BOOLEANS:
             return f"write {_BOOLEANS[str(value).lower()]}"
-        case Kind.INT, float() if value.is_integer():
+        case ValueKind.INT, float() if value.is_integer():
             return f"write {int(value)}"
-        case Kind.INT, str() if value.removeprefix("-").isdecimal() and len(value) < 20:
+        case ValueKind.INT, str() if value.removeprefix("-").isdecimal() and len(value) < 20:
             return f"write {int(value)}"
-        case Kind.STRING, int() | float() if type(value) is not bool:
+        case ValueKind.STRING, int() | float() if type(value) is not bool:
             return f'write "{value}"'
-        case Kind.LIST, str():
+        case ValueKind.LIST, str():
             return f"write [{quoted(value)}]"
     return ""

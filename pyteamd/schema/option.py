@@ -29,7 +29,7 @@ class OnBad(Enum):
     USE_DEFAULT = "the default is used"
 
 
-class Kind(Enum):
+class ValueKind(Enum):
     """JSON type of a value, as people call it."""
 
     BOOL = "a boolean"
@@ -38,15 +38,15 @@ class Kind(Enum):
     LIST = "a list of strings"
 
 
-KINDS: Mapping[str, Kind] = {
-    "bool": Kind.BOOL,
-    "bool | None": Kind.BOOL,
-    "int": Kind.INT,
-    "int | None": Kind.INT,
-    "str": Kind.STRING,
-    "str | None": Kind.STRING,
-    "tuple[str, ...]": Kind.LIST,
-    "tuple[str, ...] | None": Kind.LIST,
+KINDS: Mapping[str, ValueKind] = {
+    "bool": ValueKind.BOOL,
+    "bool | None": ValueKind.BOOL,
+    "int": ValueKind.INT,
+    "int | None": ValueKind.INT,
+    "str": ValueKind.STRING,
+    "str | None": ValueKind.STRING,
+    "tuple[str, ...]": ValueKind.LIST,
+    "tuple[str, ...] | None": ValueKind.LIST,
 }
 """Annotation → JSON type."""
 
@@ -77,7 +77,7 @@ class OptionSpec:
     """A value of the wrong JSON type has the consequence of `on_bad` too, because teamd must write this key."""
     sample: Any = None
     """What examples show when there is no default to show."""
-    kind: Kind = Kind.STRING
+    kind: ValueKind = ValueKind.STRING
     default: Any = None
 
     @property
@@ -94,7 +94,7 @@ class OptionSpec:
         """What a value may be, in words; "" where the type says it all."""
         if self.choices:
             return ", ".join(self.choices)
-        if self.kind is not Kind.INT:
+        if self.kind is not ValueKind.INT:
             return ""
         text = f"{self.lowest} to {self.highest}"
         return f"{text} {self.unit}" if self.unit else text
@@ -161,12 +161,12 @@ def options_of(cls: type) -> Mapping[str, OptionSpec]:
     return found
 
 
-def _kind(cls: type, name: str, annotation: Any, spec: OptionSpec) -> Kind:
+def _kind(cls: type, name: str, annotation: Any, spec: OptionSpec) -> ValueKind:
     # Text where annotations are postponed, else an object: a class, or a thing whose str is as it is written.
     plain = isinstance(annotation, type) and not isinstance(annotation, GenericAlias)
     text = annotation.__name__ if plain else str(annotation)
     if text not in KINDS and spec.convert is not None:
-        return Kind.STRING
+        return ValueKind.STRING
     if text not in KINDS:
         raise TypeError(f"{cls.__name__}.{name}: no JSON type for {text} (known: {', '.join(KINDS)})")
     return KINDS[text]

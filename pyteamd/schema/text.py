@@ -26,7 +26,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]++')
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReadText:
     """A text that has been read."""
 
     tree: dict[str, Any]
@@ -46,7 +46,7 @@ class Source:
         return sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
-def read(text: str | bytes, file: str = "") -> Source:
+def read(text: str | bytes, file: str = "") -> ReadText:
     """Parse a configuration. Undecodable bytes may come as bytes or as surrogate escapes.
 
     Raises ConfigError, whose `teamd_lines` has the line teamd logs.
@@ -84,7 +84,7 @@ def read_object(text: str | bytes, what: str) -> dict[str, Any]:
     return tree
 
 
-def _read_json(text: str, file: str, meant: str = "") -> Source:
+def _read_json(text: str, file: str, meant: str = "") -> ReadText:
     try:
         tree = json_text.loads(text)
     except json_text.JanssonError as error:
@@ -96,10 +96,10 @@ def _read_json(text: str, file: str, meant: str = "") -> Source:
         raise _broken(error, file, f"Failed to parse config: {error}", hint) from None
     if not isinstance(tree, dict):
         raise ConfigError([Problem(Severity.START, (), "must be an object, not a list", line=1, column=1)], file)
-    return Source(tree, text, None)
+    return ReadText(tree, text, None)
 
 
-def _read_yaml(text: str, file: str) -> Source:
+def _read_yaml(text: str, file: str) -> ReadText:
     from pyteamd.schema import yaml_text  # on demand: PyYAML is large, and most configurations are JSON
 
     try:
@@ -112,7 +112,7 @@ def _read_yaml(text: str, file: str) -> Source:
     ports = tree.get("ports")
     if isinstance(ports, dict):
         tree["ports"] = {name: {} if settings is None else settings for name, settings in ports.items()}
-    return Source(tree, text, places)
+    return ReadText(tree, text, places)
 
 
 def _broken(error: Any, file: str, teamd_line: str, hint: str = "") -> ConfigError:

@@ -100,7 +100,7 @@ class Responder:
         advert = ndisc.NeighborAdvert(asked.target, asked.source, asked.target, self.mac)
         tag = self.vlan
         self.outbox.append(
-            ethernet.Frame(asked.source_mac, self.mac, ethernet.ETHERTYPE_IPV6, advert.build(), tag).build()
+            ethernet.EthernetFrame(asked.source_mac, self.mac, ethernet.ETHERTYPE_IPV6, advert.build(), tag).build()
         )
 
     def deadline(self) -> float | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS
-from pyteamd.kernel.option_table import OPTIONS, Kind, TeamOption, problem_of
+from pyteamd.kernel.option_table import OPTIONS, OptionKind, TeamOption, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
 from pyteamd.sim.link import SimLink
@@ -44,7 +44,13 @@ TABLES = {
 }
 """By whether the kernel is independent, in the driver's order of registration; those of a mode are registered when the mode is chosen."""
 
-TYPES = {Kind.FLAG: bool, Kind.U32: int, Kind.S32: int, Kind.STRING: str, Kind.BINARY: bytes}
+TYPES = {
+    OptionKind.FLAG: bool,
+    OptionKind.U32: int,
+    OptionKind.S32: int,
+    OptionKind.STRING: str,
+    OptionKind.BINARY: bytes,
+}
 NO_TRAFFIC = bytes(8)
 
 

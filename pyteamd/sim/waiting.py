@@ -7,10 +7,10 @@ from threading import get_ident
 
 import trio
 
-from pyteamd.kernel.api import Kernel
+from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone
-from pyteamd.model.events import FrameSeen, KernelEvent
+from pyteamd.model.events import FrameSeen
 from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import SimNet, SimSocket
@@ -68,7 +68,7 @@ class WaitingSimKernel(SimKernel):
     def _wake(self) -> None:
         self._readable.set()
 
-    async def events(self) -> list[tuple[int, KernelEvent]]:
+    async def events(self) -> Batch:
         await trio.lowlevel.checkpoint()
         while not (found := self.take_events()):
             self._readable = trio.Event()

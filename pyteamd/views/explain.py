@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pyteamd.core.backoff import port_of
-from pyteamd.core.hindrance import Links
+from pyteamd.core.hindrance import AllLinks
 from pyteamd.core.joining import SETTINGS, stand_ins, unusable
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
@@ -33,15 +33,15 @@ class Known:
         self._team = team
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """See Links."""
+        """See AllLinks."""
         return self._team.facts.called(name)
 
     def get_link(self, ifindex: int) -> LinkSeen | None:
-        """See Links."""
+        """See AllLinks."""
         return self._team.facts.links.get(ifindex)
 
 
-def explain(team: Team, now: float, links: Links | None = None) -> dict[str, Reason]:
+def explain(team: Team, now: float, links: AllLinks | None = None) -> dict[str, Reason]:
     """Reason by interface name: ports in ifindex order, then links that are to be ports and are not."""
     reasons = {port.name: with_counters(team, port, of_port(team, port, now), now) for port in team.ports.values()}
     outsiders = of_outsiders(team, now, links or Known(team))
@@ -231,7 +231,7 @@ def neighbour_of(port: Port) -> Neighbour | None:
     return next((watcher.now() for watcher in port.watchers if isinstance(watcher, Listener)), None)
 
 
-def of_outsiders(team: Team, now: float, links: Links) -> Iterator[tuple[str, Reason]]:
+def of_outsiders(team: Team, now: float, links: AllLinks) -> Iterator[tuple[str, Reason]]:
     """Links that are configured, wanted, or were taken out, and are no ports."""
     names = dict.fromkeys((*team.config.written, *team.members.wanted))
     out = {ifindex: found for ifindex in team.members.out if (found := links.get_link(ifindex)) is not None}
@@ -247,7 +247,7 @@ def of_outsiders(team: Team, now: float, links: Links) -> Iterator[tuple[str, Re
         yield link.name, of_candidate(team, link, now, links)
 
 
-def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason:
+def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Reason:
     """A link that is there and no port: what is in its way, as it is now."""
     if link.master == team.view.ifindex and link.ifindex not in team.members.out:
         asked = ", ".join(name for name, _ in team.joining.hosts.without_answer(team.joining.needed_hosts()))
@@ -278,7 +278,7 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: Links) -> Reason
     return Reason(False, "is about to be added")
 
 
-def of_a_refusal(team: Team, link: LinkSeen, links: Links, why: str, add: str) -> Reason:
+def of_a_refusal(team: Team, link: LinkSeen, links: AllLinks, why: str, add: str) -> Reason:
     """A link that the kernel refused when it was asked for: its words, whether that is over, and how to try again where that helps."""
     found = team.joining.hindrance(link, links.get_link)
     if found is None:
@@ -286,7 +286,7 @@ def of_a_refusal(team: Team, link: LinkSeen, links: Links, why: str, add: str) -
     return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
 
 
-def of_another_owner(team: Team, link: LinkSeen, links: Links) -> Reason:
+def of_another_owner(team: Team, link: LinkSeen, links: AllLinks) -> Reason:
     """A link that belongs to another device, and is left there."""
     owner = links.get_link(link.master)
     name = owner.name if owner is not None else f"interface {link.master}"

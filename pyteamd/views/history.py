@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pyteamd.core.hindrance import Links
+from pyteamd.core.hindrance import AllLinks
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
@@ -16,7 +16,7 @@ from pyteamd.views.explain import Known, cause, doubt, explain, sentence
 HISTORY_ENTRIES = 200
 
 
-def explained(team: Team, now: float, links: Links | None = None) -> list[dict[str, Any]]:
+def explained(team: Team, now: float, links: AllLinks | None = None) -> list[dict[str, Any]]:
     """One object per port: who, whether it carries traffic, and the sentence a person reads. `links`: see explain."""
     return [
         {
@@ -42,7 +42,7 @@ def in_one_word(team: Team, name: str, now: float) -> dict[str, str]:
     return {"cause": why, "doubt": "" if why else doubt(team, port, now)}
 
 
-def names_of(team: Team, name: str, links: Links | None) -> tuple[str, ...]:
+def names_of(team: Team, name: str, links: AllLinks | None) -> tuple[str, ...]:
     """All names of a link, the shown one first."""
     link = (links or Known(team)).find_link(name)
     return (name,) if link is None else link.names

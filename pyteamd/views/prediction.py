@@ -13,16 +13,14 @@ import re
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeAlias
 
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey
 from pyteamd.model.errors import UserError
 from pyteamd.runners.spread.hash_program import fold, reference_hash, tx_hash
 from pyteamd.runners.spread.loadbalance import MAPPING, Spreader
-from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAC_LENGTH, Frame, parse_mac
-
-Tree: TypeAlias = dict[str, Any]
+from pyteamd.views.state import Tree
+from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAC_LENGTH, EthernetFrame, parse_mac
 
 KEYS = ("frame", "src", "dst", "sport", "dport", "proto", "vlan", "smac", "dmac")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -155,7 +153,7 @@ def read_flow(text: str, team_mac: bytes, hashes_addresses: bool) -> tuple[bytes
         raise ValueError("dmac is missing: tx_hash has eth, so the address the frames are sent to decides")
     destination = parse_mac(flow["dmac"]) if "dmac" in flow else group or bytes(MAC_LENGTH)
     source = parse_mac(flow["smac"]) if "smac" in flow else team_mac
-    return Frame(destination, source, ethertype, packet).build().ljust(LEAST_OCTETS, b"\0"), tci
+    return EthernetFrame(destination, source, ethertype, packet).build().ljust(LEAST_OCTETS, b"\0"), tci
 
 
 def frame_in(text: str) -> bytes:

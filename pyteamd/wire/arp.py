@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from pyteamd.wire import DropReason, PeerError
-from pyteamd.wire.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, MAC_LENGTH, Frame, require_mac
+from pyteamd.wire.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, MAC_LENGTH, EthernetFrame, require_mac
 from pyteamd.wire.frame_filter import Field, FrameFilter
 
 HARDWARE_ETHERNET: Final = 1
@@ -53,7 +53,7 @@ class Arp:
 
     def frame(self, destination: bytes = BROADCAST, vlan_id: int | None = None) -> bytes:
         """The whole frame from `sender_mac`; `vlan_id` 0..4095 puts it into a tag of priority 0."""
-        return Frame(destination, self.sender_mac, ETHERTYPE_ARP, self.build(), vlan_id).build()
+        return EthernetFrame(destination, self.sender_mac, ETHERTYPE_ARP, self.build(), vlan_id).build()
 
     def reply(self, mac: bytes) -> Arp:
         """What the owner of `target_ip`, at `mac`, answers to this request."""

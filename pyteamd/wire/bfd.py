@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
 from pyteamd.wire import DropReason, PeerError
-from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame
+from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetFrame
 from pyteamd.wire.frame_filter import Field, FrameFilter
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -146,7 +146,7 @@ class Datagram:
     def frame(self, source_mac: bytes, destination_mac: bytes = GROUP) -> bytes:
         """The whole frame."""
         ethertype = ETHERTYPE_IPV4 if self.source.version == 4 else ETHERTYPE_IPV6
-        return Frame(destination_mac, source_mac, ethertype, self.build()).build()
+        return EthernetFrame(destination_mac, source_mac, ethertype, self.build()).build()
 
 
 def frames(version: int) -> FrameFilter:

@@ -33,7 +33,7 @@ _HEX_BYTE: Final = re.compile(r"\s*\+?(?:0[xX])?0*([0-9a-fA-F]{1,2})\s*", re.ASC
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class EthernetFrame:
     """One Ethernet frame without FCS. `vlan_tci` is the 16-bit tag inside the frame, None when untagged."""
 
     destination: bytes
@@ -59,17 +59,17 @@ class Frame:
         return header + _TAG.pack(self.vlan_tci, self.ethertype) + self.payload
 
 
-def parse(frame: bytes) -> Frame:
+def parse(frame: bytes) -> EthernetFrame:
     """Split a whole frame; one 0x8100 tag is taken off. Raises PeerError(TOO_SHORT)."""
     if len(frame) < HEADER_LENGTH:
         raise PeerError(DropReason.TOO_SHORT, f"{len(frame)} of {HEADER_LENGTH} octets of header")
     destination, source, ethertype = _HEADER.unpack_from(frame)
     if ethertype != ETHERTYPE_VLAN:
-        return Frame(destination, source, ethertype, frame[HEADER_LENGTH:])
+        return EthernetFrame(destination, source, ethertype, frame[HEADER_LENGTH:])
     if len(frame) < TAGGED_HEADER_LENGTH:
         raise PeerError(DropReason.TOO_SHORT, f"{len(frame)} of {TAGGED_HEADER_LENGTH} octets of header")
     tci, ethertype = _TAG.unpack_from(frame, HEADER_LENGTH)
-    return Frame(destination, source, ethertype, frame[TAGGED_HEADER_LENGTH:], tci)
+    return EthernetFrame(destination, source, ethertype, frame[TAGGED_HEADER_LENGTH:], tci)
 
 
 def parse_mac(text: str) -> bytes:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from pyteamd.wire import DropReason, PeerError, slow
-from pyteamd.wire.ethernet import ETHERTYPE_SLOW, Frame, require_mac
+from pyteamd.wire.ethernet import ETHERTYPE_SLOW, EthernetFrame, require_mac
 
 # The bits of the state octet, 6.4.2.3.
 ACTIVITY: Final = 0x01
@@ -112,7 +112,7 @@ class Lacpdu:
 
     def frame(self, source: bytes) -> bytes:
         """The whole frame; `source` is the port's own address, not the team's."""
-        return Frame(slow.GROUP, source, ETHERTYPE_SLOW, self.build()).build()
+        return EthernetFrame(slow.GROUP, source, ETHERTYPE_SLOW, self.build()).build()
 
 
 def parse(payload: bytes, destination: bytes) -> Lacpdu:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from pyteamd.wire import DropReason, PeerError, slow
-from pyteamd.wire.ethernet import ETHERTYPE_SLOW, Frame, require_mac
+from pyteamd.wire.ethernet import ETHERTYPE_SLOW, EthernetFrame, require_mac
 
 _VERSION: Final = 1
 _TLV_LENGTH: Final = 16
@@ -50,7 +50,7 @@ class Marker:
 
     def frame(self, source: bytes) -> bytes:
         """The whole frame; `source` is the port's own address."""
-        return Frame(slow.GROUP, source, ETHERTYPE_SLOW, self.build()).build()
+        return EthernetFrame(slow.GROUP, source, ETHERTYPE_SLOW, self.build()).build()
 
 
 def parse(payload: bytes, destination: bytes) -> Marker:

@@ -18,7 +18,7 @@ from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 from pyteamd.wire import DropReason, PeerError
-from pyteamd.wire.ethernet import ETHERTYPE_IPV6, Frame, require_mac
+from pyteamd.wire.ethernet import ETHERTYPE_IPV6, EthernetFrame, require_mac
 from pyteamd.wire.frame_filter import Field, FrameFilter
 
 HOP_LIMIT: Final = 255
@@ -64,7 +64,7 @@ class NeighborSolicit:
 
     def frame(self) -> bytes:
         """The whole frame, to the Ethernet multicast address of the target's group."""
-        return Frame(solicited_node_mac(self.target), self.source_mac, ETHERTYPE_IPV6, self.build()).build()
+        return EthernetFrame(solicited_node_mac(self.target), self.source_mac, ETHERTYPE_IPV6, self.build()).build()
 
 
 @dataclass(frozen=True, slots=True)

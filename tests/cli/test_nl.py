@@ -8,7 +8,7 @@ import pytest
 
 from pyteamd.cli.pyteamd.run import MAXIMUM_BUFFER, event_buffer
 from pyteamd.cli.pyteamnl.device import Failed, index_of, value_of
-from pyteamd.kernel.option_table import Kind
+from pyteamd.kernel.option_table import OptionKind
 from pyteamd.model.desired import OptionValue
 
 MANY = "9" * 5000
@@ -18,39 +18,39 @@ MANY = "9" * 5000
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Kind.U32, "4294967295", 2**32 - 1),
-        (Kind.U32, " +07", 7),
-        (Kind.U32, "", 0),
-        (Kind.U32, "-0", 0),
-        (Kind.U32, "0" * 5000 + "5", 5),
-        (Kind.S32, "-2147483648", -(2**31)),
-        (Kind.FLAG, "true", True),
-        (Kind.STRING, MANY, MANY),
-        (Kind.BINARY, "\\06\\00", b"\x06\0"),
+        (OptionKind.U32, "4294967295", 2**32 - 1),
+        (OptionKind.U32, " +07", 7),
+        (OptionKind.U32, "", 0),
+        (OptionKind.U32, "-0", 0),
+        (OptionKind.U32, "0" * 5000 + "5", 5),
+        (OptionKind.S32, "-2147483648", -(2**31)),
+        (OptionKind.FLAG, "true", True),
+        (OptionKind.STRING, MANY, MANY),
+        (OptionKind.BINARY, "\\06\\00", b"\x06\0"),
     ],
 )
-def test_values(kind: Kind, text: str, value: OptionValue) -> None:
+def test_values(kind: OptionKind, text: str, value: OptionValue) -> None:
     assert value_of(kind, text) == value
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "reason"),
     [
-        (Kind.U32, "4294967296", errno.ERANGE),
-        (Kind.U32, "-1", errno.ERANGE),
-        (Kind.U32, "18446744073709551616", errno.ERANGE),
-        (Kind.U32, MANY, errno.ERANGE),
-        (Kind.S32, f"-{MANY}", errno.ERANGE),
-        (Kind.S32, "2147483648", errno.ERANGE),
-        (Kind.U32, "inf", errno.EINVAL),
-        (Kind.U32, "nan", errno.EINVAL),
-        (Kind.U32, "1e3", errno.EINVAL),
-        (Kind.U32, "\u00b2", errno.EINVAL),
-        (Kind.FLAG, MANY, errno.EINVAL),
-        (Kind.BINARY, MANY, errno.EINVAL),
+        (OptionKind.U32, "4294967296", errno.ERANGE),
+        (OptionKind.U32, "-1", errno.ERANGE),
+        (OptionKind.U32, "18446744073709551616", errno.ERANGE),
+        (OptionKind.U32, MANY, errno.ERANGE),
+        (OptionKind.S32, f"-{MANY}", errno.ERANGE),
+        (OptionKind.S32, "2147483648", errno.ERANGE),
+        (OptionKind.U32, "inf", errno.EINVAL),
+        (OptionKind.U32, "nan", errno.EINVAL),
+        (OptionKind.U32, "1e3", errno.EINVAL),
+        (OptionKind.U32, "\u00b2", errno.EINVAL),
+        (OptionKind.FLAG, MANY, errno.EINVAL),
+        (OptionKind.BINARY, MANY, errno.EINVAL),
     ],
 )
-def test_what_is_no_value(kind: Kind, text: str, reason: int) -> None:
+def test_what_is_no_value(kind: OptionKind, text: str, reason: int) -> None:
     with pytest.raises(Failed) as failed:
         value_of(kind, text)
     assert failed.value.errno == reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyteamd.core.facts import Facts
+from pyteamd.core.facts import KernelFacts
 from pyteamd.model.desired import OptionKey, OptionValue, SetCarrier, SetMac, SetMember, SetOption
 from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Resync
 
@@ -26,7 +26,7 @@ CASES: list[tuple[str, list[bool], list[bool], bool]] = [
 
 @pytest.mark.parametrize(("case", "written", "heard", "believed"), CASES, ids=[case[0] for case in CASES])
 def test_options(case: str, written: list[bool], heard: list[bool], believed: bool) -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     for value in written:
         facts.applied(SetOption(ENABLED, value), NOW)
     for value in heard:
@@ -35,7 +35,7 @@ def test_options(case: str, written: list[bool], heard: list[bool], believed: bo
 
 
 def test_a_write_that_changes_nothing_has_no_echo_to_wait_for() -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     facts.option_seen(OptionSeen(ENABLED, True), NOW)
     facts.applied(SetOption(ENABLED, True), NOW)
     assert facts.option_seen(OptionSeen(ENABLED, False), NOW)
@@ -43,7 +43,7 @@ def test_a_write_that_changes_nothing_has_no_echo_to_wait_for() -> None:
 
 
 def test_links() -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     facts.link_seen(LinkSeen(3, "eth1", MAC_A), keep=False, now=NOW)
     facts.applied(SetMember(3, True), NOW)
     facts.applied(SetMac(3, MAC_B), NOW)
@@ -57,7 +57,7 @@ def test_links() -> None:
 
 
 def test_links_announce_only_the_last_of_several_changes() -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     for up in (True, False, True):
         facts.applied(SetCarrier(up), NOW)
     facts.team_seen(LinkSeen(9, "team0", b"", carrier=True), NOW)
@@ -66,7 +66,7 @@ def test_links_announce_only_the_last_of_several_changes() -> None:
 
 
 def test_a_dump_ends_all_waiting() -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     facts.applied(SetOption(ENABLED, True), NOW)
     facts.replace_options(Resync((), (), (OptionSeen(ENABLED, True),)))
     assert facts.option_seen(OptionSeen(ENABLED, False), NOW)
@@ -74,7 +74,7 @@ def test_a_dump_ends_all_waiting() -> None:
 
 @pytest.mark.parametrize("gone", ["option", "port", "link"])
 def test_what_is_gone_has_no_echo(gone: str) -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     facts.applied(SetOption(ENABLED, True), NOW)
     facts.applied(SetMac(3, MAC_B), NOW)
     match gone:
@@ -93,7 +93,7 @@ def test_what_is_gone_has_no_echo(gone: str) -> None:
 def test_a_port_is_complete_when_three_sources_agree() -> None:
     sources: list[tuple[str, OptionValue]] = [("link", 0), ("port", 0), ("option", 0)]
     for missing, _ in sources:
-        facts = Facts(TEAM)
+        facts = KernelFacts(TEAM)
         if missing != "link":
             facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
         if missing != "port":
@@ -111,9 +111,9 @@ RECEIVES, TRANSMITS = OptionKey("rx_enabled", 3), OptionKey("tx_enabled", 3)
 SWITCH_KEYS = (ENABLED, RECEIVES, TRANSMITS)
 
 
-def independent(**values: bool) -> Facts:
+def independent(**values: bool) -> KernelFacts:
     """A port of a driver that has all three switches, read by a dump."""
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     told = {RECEIVES: values.get("receives", True), TRANSMITS: values.get("transmits", True)}
     told[ENABLED] = all(told.values())
     facts.replace_options(Resync((), (), tuple(OptionSeen(key, value) for key, value in told.items())))
@@ -158,7 +158,7 @@ def test_a_switch_that_was_written_before_ours_is_old(old: OptionKey, ours: Opti
 
 
 def test_a_driver_with_one_switch() -> None:
-    facts = Facts(TEAM)
+    facts = KernelFacts(TEAM)
     facts.option_seen(OptionSeen(ENABLED, True), NOW)
     assert facts.observed.transmits(3)
     assert set(facts.observed.options) == {ENABLED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from explain_kit import Told, backup, told
 
-from pyteamd.core.silence import ERRORS_S, ERRORS_TOLD_S, SILENT_S, Counters, Silence
+from pyteamd.core.silence import ERRORS_S, ERRORS_TOLD_S, SILENT_S, LinkCounters, SilentPorts
 from pyteamd.core.trace import Trace
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.incidents import Incident
@@ -15,18 +15,18 @@ from pyteamd.views.metrics import Gauges, text
 ONE, TWO = 1, 2
 
 
-def counted(one: int, two: int, errors: int = 0) -> dict[int, Counters]:
+def counted(one: int, two: int, errors: int = 0) -> dict[int, LinkCounters]:
     """Two ports that received so much."""
-    return {ONE: Counters(one, 0, errors), TWO: Counters(two, 0, 0)}
+    return {ONE: LinkCounters(one, 0, errors), TWO: LinkCounters(two, 0, 0)}
 
 
-def look(silence: Silence, counters: dict[int, Counters], carrying: dict[int, str], now: float) -> list[Note]:
+def look(silence: SilentPorts, counters: dict[int, LinkCounters], carrying: dict[int, str], now: float) -> list[Note]:
     """What is told when these ports carry traffic."""
     return silence.look(counters, {ONE: "eth1", TWO: "eth2"}, carrying.__contains__, now)
 
 
 def test_whether_a_port_carries_is_asked_when_there_is_something_to_tell() -> None:
-    silence, asked = Silence(), []
+    silence, asked = SilentPorts(), []
 
     def carries(ifindex: int) -> bool:
         asked.append(ifindex)
@@ -38,7 +38,7 @@ def test_whether_a_port_carries_is_asked_when_there_is_something_to_tell() -> No
 
 
 def test_silent_while_another_one_hears() -> None:
-    silence = Silence()
+    silence = SilentPorts()
     assert look(silence, counted(5, 5), {ONE: "eth1"}, 0.0) == []
     assert look(silence, counted(5, 9), {ONE: "eth1"}, SILENT_S - 1) == []
     (note,) = look(silence, counted(5, 10), {ONE: "eth1"}, SILENT_S)
@@ -56,23 +56,23 @@ def test_silent_while_another_one_hears() -> None:
         [counted(5, 5), counted(5, 7)],  # one frame now and then
         [counted(5, 5), counted(6, 99)],
         [counted(9, 5), counted(3, 99)],  # the driver began again
-        [{ONE: Counters(5, 0, 0)}, {ONE: Counters(5, 0, 0)}],  # there is no other port
+        [{ONE: LinkCounters(5, 0, 0)}, {ONE: LinkCounters(5, 0, 0)}],  # there is no other port
     ],
 )
-def test_what_is_no_silence(steps: list[dict[int, Counters]]) -> None:
-    silence = Silence()
+def test_what_is_no_silence(steps: list[dict[int, LinkCounters]]) -> None:
+    silence = SilentPorts()
     for number, step in enumerate(steps):
         assert look(silence, step, {ONE: "eth1"}, number * 2 * SILENT_S) == []
 
 
 def test_a_standby_port_is_not_told_of() -> None:
-    silence = Silence()
+    silence = SilentPorts()
     look(silence, counted(5, 5), {TWO: "eth2"}, 0.0)
     assert look(silence, counted(5, 50), {TWO: "eth2"}, 2 * SILENT_S) == []
 
 
 def test_errors_are_told_for_a_while() -> None:
-    silence = Silence()
+    silence = SilentPorts()
     look(silence, counted(1, 1), {}, 0.0)
     assert silence.errors(ONE, 0.0) == 0
     (note,) = look(silence, counted(2, 2, errors=3), {}, 5.0)
@@ -87,9 +87,9 @@ def test_errors_are_told_for_a_while() -> None:
 
 
 def test_a_port_that_left_is_forgotten() -> None:
-    silence = Silence()
+    silence = SilentPorts()
     look(silence, counted(5, 5), {}, 0.0)
-    look(silence, {TWO: Counters(9, 0, 0)}, {}, SILENT_S)
+    look(silence, {TWO: LinkCounters(9, 0, 0)}, {}, SILENT_S)
     assert silence.total(ONE) is None
     assert silence.silent_since(ONE, 100.0) is None
 
@@ -97,8 +97,8 @@ def test_a_port_that_left_is_forgotten() -> None:
 def heard(made: Told, eth1: int, eth2: int, errors: int = 0) -> None:
     """The drivers of the team's ports have counted so much."""
     ports = {
-        made.world.ifindex_of("eth1"): Counters(eth1, 0, errors),
-        made.world.ifindex_of("eth2"): Counters(eth2, 0, 0),
+        made.world.ifindex_of("eth1"): LinkCounters(eth1, 0, errors),
+        made.world.ifindex_of("eth2"): LinkCounters(eth2, 0, 0),
     }
     look(made.team.facts.silence, ports, {}, made.world.clock)
 

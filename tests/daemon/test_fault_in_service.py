@@ -13,7 +13,7 @@ from daemon_kit import Lab, Running, quiet
 from pyteamd.runners.base import Runner
 from pyteamd.runners.lacp.group import Group, PortFault
 from pyteamd.runners.lacp.port import LacpPort
-from pyteamd.scenario.replay import Difference, replay
+from pyteamd.scenario.replay import Divergence, replay
 from pyteamd.sim.lacp_partner import LacpPartner
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
@@ -43,7 +43,7 @@ def enabled(lab: Lab) -> tuple[object, object]:
     return lab.option("enabled", "eth1"), lab.option("enabled", "eth2")
 
 
-def told_again(path: str) -> Difference | None:
+def told_again(path: str) -> Divergence | None:
     """Where today's code without the fault decides otherwise than the trace has it."""
     _, difference = replay(Path(path).read_text().splitlines())
     return difference

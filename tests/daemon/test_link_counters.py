@@ -8,7 +8,7 @@ import pytest
 import trio
 from daemon_kit import Lab, quiet
 
-from pyteamd.core.silence import Counters
+from pyteamd.core.silence import LinkCounters
 from pyteamd.daemon import link_counters
 
 TABLE = """\
@@ -24,12 +24,12 @@ def test_the_kernels_table(tmp_path: Path) -> None:
     path = tmp_path / "dev"
     path.write_text(TABLE)
     assert link_counters.read(str(path)) == {
-        "lo": Counters(2, 2, 0),
-        "eth1": Counters(10, 20, 3),
-        "tap1": Counters(10, 20, 7),
+        "lo": LinkCounters(2, 2, 0),
+        "eth1": LinkCounters(10, 20, 3),
+        "tap1": LinkCounters(10, 20, 7),
     }
     path.write_bytes(b"\xff\x1b[31m: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nshort: 1 2\nno colon\n")
-    assert list(link_counters.read(str(path)).values()) == [Counters(2, 10, 6 + 15)]
+    assert list(link_counters.read(str(path)).values()) == [LinkCounters(2, 10, 6 + 15)]
     assert link_counters.read(str(tmp_path / "none")) == {}
 
 
@@ -40,9 +40,9 @@ def test_the_real_table() -> None:
 async def test_a_black_hole_is_told_once_and_nothing_is_written(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     received = {"eth1": 100, "eth2": 100}
 
-    def read() -> dict[str, Counters]:
+    def read() -> dict[str, LinkCounters]:
         received["eth2"] += 50
-        return {name: Counters(count, 0, 0) for name, count in received.items()}
+        return {name: LinkCounters(count, 0, 0) for name, count in received.items()}
 
     monkeypatch.setattr(link_counters, "read", read)
     daemon = await lab.start()

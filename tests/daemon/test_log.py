@@ -13,7 +13,7 @@ import pytest
 
 from pyteamd.daemon.log import (
     BURST_LINES,
-    RateLimit,
+    LineLimit,
     StreamHandler,
     SyslogHandler,
     choose_output,
@@ -140,7 +140,7 @@ class Clock:
 
 def test_a_flood_is_cut_and_counted() -> None:
     clock = Clock()
-    limit = RateLimit(clock)
+    limit = LineLimit(clock)
     logging.getLogger("pyteamd").setLevel(logging.INFO)
     assert all(limit.filter(record("line")) for _ in range(BURST_LINES))
     assert not any(limit.filter(record("line")) for _ in range(500))
@@ -154,7 +154,7 @@ def test_a_flood_is_cut_and_counted() -> None:
 
 
 def test_nothing_is_cut_while_debugging() -> None:
-    limit = RateLimit(Clock())
+    limit = LineLimit(Clock())
     logging.getLogger("pyteamd").setLevel(logging.DEBUG)
     assert all(limit.filter(record("line")) for _ in range(3 * BURST_LINES))
 

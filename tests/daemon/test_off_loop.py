@@ -158,15 +158,15 @@ async def metrics(path: str) -> bytes:
             return await asking.recv(15)
 
 
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[http.Place]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[http.ListeningSocket]:
     """It grows with each try to open a place."""
-    tries, opening = [], http.Place.open
+    tries, opening = [], http.ListeningSocket.open
 
-    def open_and_tell(self: http.Place) -> socket.socket:
+    def open_and_tell(self: http.ListeningSocket) -> socket.socket:
         tries.append(self)
         return opening(self)
 
-    monkeypatch.setattr(http.Place, "open", open_and_tell)
+    monkeypatch.setattr(http.ListeningSocket, "open", open_and_tell)
     return tries
 
 

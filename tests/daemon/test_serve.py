@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
 from pyteamd.daemon import read_file
-from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, Settings
+from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, FleetSettings
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -227,7 +227,7 @@ async def test_the_metrics_of_all_teams_whatever_they_name(many: Any) -> None:
     made = await many()
     path = f"{made.lab.directory}/all"
     fleet = Fleet(
-        [], Settings(f"{made.lab.directory}/", metrics_listen=path), made.lab.kernel, logging.getLogger("none")
+        [], FleetSettings(f"{made.lab.directory}/", metrics_listen=path), made.lab.kernel, logging.getLogger("none")
     )
     fleet.members = made.fleet.members
     with trio.CancelScope() as scope:

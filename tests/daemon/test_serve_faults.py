@@ -18,7 +18,7 @@ from pyteamd.daemon.control import inspection
 from pyteamd.daemon.fleet import RESTART_S
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.team_server import RELEASE_TIMEOUT_S
-from pyteamd.daemon.write_thread import Batch
+from pyteamd.daemon.write_thread import WriteBatch
 from pyteamd.model.desired import Write
 from pyteamd.model.events import Refused
 
@@ -180,7 +180,7 @@ async def begin_writing(made: Many, kernel: Stalling) -> None:
 
 async def written(made: Many) -> None:
     """The thread has done all there was."""
-    last = Batch(0, (), lambda *_: None, lambda _: None)
+    last = WriteBatch(0, (), lambda *_: None, lambda _: None)
     made.fleet.reader.write_thread.submit(last)
     while not last.wait():
         await quiet()

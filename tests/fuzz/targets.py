@@ -545,7 +545,7 @@ def seeds_of_wire() -> Iterator[bytes]:
     """One frame for each parser, its number before it."""
     asked, target = IPv4Address("192.0.2.1"), IPv6Address("fe80::9")
     solicit = ndisc.NeighborSolicit(target, target, PARTNER)
-    yield b"\0" + ethernet.Frame(slow.GROUP, PARTNER, ETHERTYPE_SLOW, LACPDU, 5).build()
+    yield b"\0" + ethernet.EthernetFrame(slow.GROUP, PARTNER, ETHERTYPE_SLOW, LACPDU, 5).build()
     yield b"\0" + solicit.frame()
     yield b"\1" + arp.request(PARTNER, IPv4Address(0), asked).reply(PARTNER).build()
     yield b"\2" + ndisc.NeighborAdvert(target, target, target, PARTNER).build()

@@ -183,7 +183,7 @@ INFO = lacpdu.LacpInfo(1, FAR, 1, 1, 1, 0x3D)
 # What arrives: the frame as a raw socket sees it, and the tag that the kernel takes out of it.
 BFD = bfd.Datagram(ARP_REPLY.sender_ip, ARP_REPLY.target_ip, bfd.Packet(bfd.State.DOWN, 7))
 ARRIVALS = [
-    (ethernet.Frame(destination, FAR, ethertype, payload), tci)
+    (ethernet.EthernetFrame(destination, FAR, ethertype, payload), tci)
     for destination, ethertype, payload in (
         (ethernet.BROADCAST, 0x0806, ARP_REPLY.build()),
         (NEAR, 0x0806, arp.request(FAR, ARP_REPLY.sender_ip, ARP_REPLY.target_ip).build()),
@@ -273,7 +273,7 @@ def passed_and_seen(program: bytes) -> tuple[list[bytes], list[bytes]]:
             octets = replace(frame, vlan_tci=tci).build()
             far.send(octets)
             near.send(octets)
-        far.send(ethernet.Frame(ethernet.BROADCAST, FAR, SENTINEL_TYPE, SENTINEL).build())
+        far.send(ethernet.EthernetFrame(ethernet.BROADCAST, FAR, SENTINEL_TYPE, SENTINEL).build())
         return read_until_sentinel(tested), read_until_sentinel(open_to_all)
 
 

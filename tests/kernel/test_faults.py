@@ -44,7 +44,7 @@ from pyteamd.daemon.late_imports import AFTER_S, PAUSE_S, late
 from pyteamd.daemon.privileges import KEPT
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
 from pyteamd.wire import slow
-from pyteamd.wire.ethernet import ETHERTYPE_SLOW, Frame
+from pyteamd.wire.ethernet import ETHERTYPE_SLOW, EthernetFrame
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="faults of the process")]
@@ -222,7 +222,7 @@ def test_a_partner_that_floods() -> None:
         before = settled_kib(pid)
         for number in range(FLOOD):
             info = LacpInfo(number % 65536, b"\2\xbb" + number.to_bytes(4, "big"), number % 7, 1, number % 9 + 1, 0x3F)
-            octets = Frame(slow.GROUP, b"\2\xbb\0\0\0\1", ETHERTYPE_SLOW, Lacpdu(info, info).build()).build()
+            octets = EthernetFrame(slow.GROUP, b"\2\xbb\0\0\0\1", ETHERTYPE_SLOW, Lacpdu(info, info).build()).build()
             with suppress(OSError):  # no room just now
                 wire.send(octets)
             if number % (FLOOD // 4) == 0:

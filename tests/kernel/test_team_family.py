@@ -12,7 +12,7 @@ import pytest
 
 from pyteamd.kernel import team_family
 from pyteamd.kernel.framing import Malformed
-from pyteamd.kernel.option_table import MAX_BINARY, OPTIONS, Kind, guess, problem_of
+from pyteamd.kernel.option_table import MAX_BINARY, OPTIONS, OptionKind, guess, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import OptionGone, OptionSeen, PortGone, PortSeen
 
@@ -93,12 +93,12 @@ def test_encode_a_message() -> None:
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_round_trip(name: str) -> None:
     option = OPTIONS[name]
-    values: dict[Kind, list[OptionValue]] = {
-        Kind.U32: [0, 1, 0xFFFFFFFF],
-        Kind.S32: [0, -1, -(1 << 31), (1 << 31) - 1],
-        Kind.FLAG: [True, False],
-        Kind.STRING: ["", "hash", "x" * 32],
-        Kind.BINARY: [b"", b"12345678", bytes(MAX_BINARY)],
+    values: dict[OptionKind, list[OptionValue]] = {
+        OptionKind.U32: [0, 1, 0xFFFFFFFF],
+        OptionKind.S32: [0, -1, -(1 << 31), (1 << 31) - 1],
+        OptionKind.FLAG: [True, False],
+        OptionKind.STRING: ["", "hash", "x" * 32],
+        OptionKind.BINARY: [b"", b"12345678", bytes(MAX_BINARY)],
     }
     for value in values[option.kind]:
         key = OptionKey(name, 5 if option.per_port else 0, 255 if option.array_size else 0)
@@ -143,7 +143,7 @@ def test_options_that_are_not_in_the_table(value: OptionValue, kind: int) -> Non
     decoder = team_family.Decoder()
     assert decoder.decode(octets) == (TEAM, [OptionSeen(OptionKey("brand_new", 3, 2), value)])
     assert decoder.kinds == {"brand_new": kind}
-    signed = team_family.encode_option(OptionKey("brand_new"), 5, Kind.S32)
+    signed = team_family.encode_option(OptionKey("brand_new"), 5, OptionKind.S32)
     assert signed == team_family.encode_option(OptionKey("brand_new"), 5)[: len(signed)].replace(
         b"\5\0\3\0\3", b"\5\0\3\0\x0e"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyteamd.cli.pyteamdctl.watch_look import Look
+from pyteamd.cli.pyteamdctl.watch_look import TeamLook
 
 NO_CARRIER = "no carrier for 3.0 s (check the cable, and whether the other end is up)"
 CARRIES = "carries traffic as the active port for 2.7 s"
@@ -80,9 +80,9 @@ def look(
     ports: dict[str, dict[str, Any]] | None = None,
     events: int = 3,
     **more: Any,
-) -> Look:
+) -> TeamLook:
     """A look; every link has received so many octets, and sent half of them."""
-    return Look(
+    return TeamLook(
         team,
         at_s,
         1_000_000_000 + at_s,

@@ -18,7 +18,7 @@ from pathlib import Path
 from contract_world import ContractWorld
 
 from pyteamd.kernel.netlink import NetlinkKernel
-from pyteamd.kernel.option_table import OPTIONS, Kind
+from pyteamd.kernel.option_table import OPTIONS, OptionKind
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.desired import OptionKey, OptionValue, SetOption
 
@@ -122,11 +122,11 @@ class RealWorld(ContractWorld):
             raise LookupError(done.stderr)
         shown = done.stdout.strip()
         match OPTIONS[key.name].kind:
-            case Kind.FLAG:
+            case OptionKind.FLAG:
                 return {"true": True, "false": False}[shown]
-            case Kind.U32 | Kind.S32:
+            case OptionKind.U32 | OptionKind.S32:
                 return int(shown)
-            case Kind.BINARY:
+            case OptionKind.BINARY:
                 # For an empty value C teamnl 1.31 prints whatever its buffer held.
                 return bytes.fromhex(shown.replace("\\", "")) if shown.startswith("\\") else b""
         return shown

@@ -15,7 +15,7 @@ import pytest
 import trio
 from daemon_kit import Lab, Lines, Running, quiet
 
-from pyteamd.daemon.fleet import Fleet, Settings, serve_many
+from pyteamd.daemon.fleet import Fleet, FleetSettings, serve_many
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
@@ -91,7 +91,7 @@ async def many(lab: Lab) -> Callable[[], Any]:
     ready = trio.Event()
 
     async def start() -> Many:
-        made.fleet = Fleet([str(directory)], Settings(f"{lab.directory}/"), lab.kernel, log)
+        made.fleet = Fleet([str(directory)], FleetSettings(f"{lab.directory}/"), lab.kernel, log)
         lab.nursery.start_soon(run)
         await ready.wait()
         await quiet()

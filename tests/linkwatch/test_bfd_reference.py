@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from bfd_reference import Reference
 
-from pyteamd.linkwatch.bfd_session import BURST_S, LEAST_GAP_S, Session, Terms
+from pyteamd.linkwatch.bfd_session import BURST_S, LEAST_GAP_S, BfdSession, Terms
 from pyteamd.model.standstill import PUNCTUAL_S as LATE_S
 from pyteamd.wire import PeerError
 from pyteamd.wire.bfd import Flag, Packet, State, parse_packet
@@ -36,7 +36,7 @@ class End:
 
     def begin(self, now: float, resume: bool) -> None:
         """The daemon starts."""
-        self.session = Session(self.terms, now, resume)
+        self.session = BfdSession(self.terms, now, resume)
         self.shadow = Reference(
             self.terms.discriminator, self.terms.interval_us, self.terms.min_rx_us, self.terms.multiplier
         )
@@ -156,7 +156,7 @@ def test_some_of_these_runs() -> None:
 
 
 def test_a_peer_cannot_make_us_speak_more() -> None:
-    session = Session(Terms(1, 1_000_000, 1_000_000, 3), 0.0)
+    session = BfdSession(Terms(1, 1_000_000, 1_000_000, 3), 0.0)
     sent, now = 0, 0.0
     while now < 1.0:  # ten thousand polls a second, from states that come and go
         state = State.DOWN if int(now * 10_000) % 2 else State.INIT

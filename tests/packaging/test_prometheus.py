@@ -13,7 +13,7 @@ from explain_kit import backup, lacp, told, two_partners
 from lldp_kit import lldpdu
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pyteamd.core.silence import Counters
+from pyteamd.core.silence import LinkCounters
 from pyteamd.core.trace import Trace
 from pyteamd.model.events import Overrun
 from pyteamd.views.metrics import Gauges, text
@@ -33,7 +33,7 @@ def known() -> dict[str, set[str]]:
     spare = told(backup(eth1={}, eth2={}, eth9={}))
     found: dict[str, set[str]] = {}
     ping = told({**backup(), "link_watch": {"name": "arp_ping", "target_host": "192.0.2.1"}})
-    counters = {ifindex: Counters(1, 1, 0) for ifindex in made.team.ports}
+    counters = {ifindex: LinkCounters(1, 1, 0) for ifindex in made.team.ports}
     made.team.facts.silence.look(counters, {}, lambda ifindex: True, made.world.clock)
     for one in (made, spare, ping):
         for family in text_string_to_metric_families(text([(one.team, trace, Gauges())], one.world.clock)):

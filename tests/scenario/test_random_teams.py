@@ -13,7 +13,7 @@ import pytest
 
 from pyteamd.daemon.reader import Batch, Reader
 from pyteamd.scenario.random_runs import CRASHES, LONG_S, SPEEDS, attempt, generate, look, look_at_the_end
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.shrink import shrink
 from pyteamd.scenario.simulated import SimulatedWorld
 from pyteamd.sim.net import Dice
@@ -29,7 +29,7 @@ SETTLE = ("kernel-accepts", "release link", "release team", f"at +{LONG_S}")
 def play(commands: Sequence[str], when_served: Callable[[], None] = lambda: None) -> str:
     """Run the commands in a new world; returns what went wrong, "" when nothing did. `when_served` is called after the start."""
     world = SimulatedWorld()
-    session = Session(world)
+    session = ScenarioSession(world)
     try:
         for command in (*commands, *SETTLE):
             attempt(session, command)

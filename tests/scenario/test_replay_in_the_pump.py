@@ -11,7 +11,7 @@ from pyteamd.daemon import writing
 from pyteamd.daemon.writing import MAXIMUM_ROUNDS
 from pyteamd.model.events import Overrun, Resync
 from pyteamd.scenario import script
-from pyteamd.scenario.replay import Difference, replay
+from pyteamd.scenario.replay import Divergence, replay
 from pyteamd.scenario.simulated import SimulatedWorld
 
 
@@ -22,7 +22,7 @@ def played(ports: Iterable[str], *commands: str) -> tuple[SimulatedWorld, str]:
     return world, script.run("\n".join((f"config {config}", "start", *commands)), lambda: world)
 
 
-def told_again(world: SimulatedWorld) -> Difference | None:
+def told_again(world: SimulatedWorld) -> Divergence | None:
     (trace, _), *_ = world.traces()
     return replay(trace.lines())[1]
 

@@ -7,7 +7,7 @@ import pytest
 from pyteamd.runners.basic import Broadcast
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.script import Paragraph, ScriptError
-from pyteamd.scenario.session import Session
+from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.simulated import SimulatedWorld
 
 SCRIPT = """worlds: sim kernel
@@ -109,7 +109,7 @@ def test_a_fault_of_one_team_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("a fault of ours")
 
     world = SimulatedWorld()
-    session = Session(world)
+    session = ScenarioSession(world)
     for line in TWO_TEAMS.strip().splitlines():
         scenario.perform(session, scenario.Command(0, line))
     session.gather()

@@ -13,7 +13,7 @@ from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import Dice, Responder, SimNet, SimSocket, Switch
 from pyteamd.wire import arp, ndisc, slow
-from pyteamd.wire.ethernet import Frame
+from pyteamd.wire.ethernet import EthernetFrame
 
 MINE = IPv4Address("192.0.2.2")
 THEIRS = IPv4Address("192.0.2.1")
@@ -51,7 +51,7 @@ def cable(net: SimNet) -> tuple[SimKernel, SimLink, Recorder]:
 
 
 def frames(number: int) -> list[bytes]:
-    return [Frame(b"\xff" * 6, HOST_MAC, 0x88B5, bytes([n])).build() for n in range(number)]
+    return [EthernetFrame(b"\xff" * 6, HOST_MAC, 0x88B5, bytes([n])).build() for n in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ FILTERS = [
     (ARP, arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=7), False),
     (Tap(arp.frames(7)), arp.request(HOST_MAC, MINE, THEIRS).frame(vlan_id=7), True),
     (Tap(arp.frames(7)), arp.request(HOST_MAC, MINE, THEIRS).frame(), False),
-    (ARP, Frame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), False),
-    (Tap(slow.FRAMES), Frame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), True),
+    (ARP, EthernetFrame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), False),
+    (Tap(slow.FRAMES), EthernetFrame(HOST_MAC, HOST_MAC, 0x8809, b"\x01").build(), True),
     (Tap(ndisc.ADVERTISEMENTS), ndisc.NeighborSolicit(THEIRS6, THEIRS6, HOST_MAC).frame(), False),
-    (Tap(ndisc.ADVERTISEMENTS), Frame(HOST_MAC, HOST_MAC, 0x86DD, b"short").build(), False),
+    (Tap(ndisc.ADVERTISEMENTS), EthernetFrame(HOST_MAC, HOST_MAC, 0x86DD, b"short").build(), False),
 ]
 
 

@@ -10,7 +10,7 @@ from lldp_kit import lldpdu
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pyteamd.core.trace import Trace
-from pyteamd.daemon.control.http import Page
+from pyteamd.daemon.control.http import MetricsPage
 from pyteamd.model.desired import OptionKey, Outputs, SetOption
 from pyteamd.model.events import CarrierSeen, Overrun
 from pyteamd.schema.values import listen_address
@@ -150,7 +150,7 @@ def test_names_that_are_no_text() -> None:
     ],
 )
 def test_requests(request_: bytes, status: bytes) -> None:
-    answer = Page(lambda: "# EOF\n", True, LOG).response(request_)
+    answer = MetricsPage(lambda: "# EOF\n", True, LOG).response(request_)
     assert answer.startswith(b"HTTP/1.1 " + status)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -175,17 +175,19 @@ def test_requests(request_: bytes, status: bytes) -> None:
 )
 def test_a_web_page_that_makes_its_name_lead_here_is_refused(hosts: tuple[str, ...], good: bool) -> None:
     request = "GET /metrics HTTP/1.1\r\n" + "".join(f"Host: {host}\r\n" for host in hosts) + "Accept: */*\r\n\r\n"
-    answer = Page(lambda: "secret\n", True, LOG).response(request.encode())
+    answer = MetricsPage(lambda: "secret\n", True, LOG).response(request.encode())
     assert answer.startswith(b"HTTP/1.1 200 OK" if good else b"HTTP/1.1 421")
     assert (b"secret" in answer) is good
-    assert b"secret" in Page(lambda: "secret\n", False, LOG).response(request.encode()), "a unix socket has no name"
+    assert b"secret" in MetricsPage(lambda: "secret\n", False, LOG).response(request.encode()), (
+        "a unix socket has no name"
+    )
 
 
 def test_a_fault_of_ours_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
     def breaks() -> str:
         raise ZeroDivisionError("x")
 
-    answer = Page(breaks, True, LOG).response(b"GET / HTTP/1.1\r\n\r\n")
+    answer = MetricsPage(breaks, True, LOG).response(b"GET / HTTP/1.1\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert "This is a bug" in caplog.text
 
@@ -222,7 +224,7 @@ def test_who_asks_all_the_time_takes_no_time_from_the_ports() -> None:
         made.append(now[0])
         return f"pyteamd_pages {len(made)}\n"
 
-    page = Page(answer, True, LOG, lambda: now[0])
+    page = MetricsPage(answer, True, LOG, lambda: now[0])
     for step in range(1000):
         now[0] = step / 1000
         text = page.response(b"GET /metrics HTTP/1.1\r\n\r\n")

@@ -97,7 +97,7 @@ def test_a_checksum_left_to_hardware_or_out_is_taken() -> None:
         (V4.frame(MAC), True),
         (V6.frame(MAC), True),
         (scapy_frame(dport=3784), False),
-        (ethernet.Frame(MAC, MAC, 0x0806, V4.build()).build(), False),
+        (ethernet.EthernetFrame(MAC, MAC, 0x0806, V4.build()).build(), False),
         (V4.frame(MAC)[:20] + b"\x00\x01" + V4.frame(MAC)[22:], False),
         (V4.frame(MAC)[:30], False),
         (V6.frame(MAC)[:20] + b"\x06" + V6.frame(MAC)[21:], False),

@@ -67,28 +67,28 @@ def test_address_text_reads_back(mac: bytes) -> None:
 
 
 def test_frames_are_those_of_scapy() -> None:
-    frame = ethernet.Frame(THERE, HERE, 0x0806, b"payload")
+    frame = ethernet.EthernetFrame(THERE, HERE, 0x0806, b"payload")
     ether = Ether(dst="02:00:00:00:00:fe", src="02:00:00:00:00:01", type=0x0806)
     assert frame.build() == bytes(ether / b"payload")
     ether.type = 0x8100
-    tagged = ethernet.Frame(THERE, HERE, 0x0806, b"payload", 0x6064)
+    tagged = ethernet.EthernetFrame(THERE, HERE, 0x0806, b"payload", 0x6064)
     assert tagged.build() == bytes(ether / Dot1Q(prio=3, vlan=100, type=0x0806) / b"payload")
 
 
 @given(MACS, MACS, U16.filter(lambda t: t != 0x8100), st.binary(max_size=64), st.none() | U16)
 @SETTINGS
 def test_a_frame_reads_back(destination: bytes, source: bytes, ethertype: int, payload: bytes, tci: int | None) -> None:
-    frame = ethernet.Frame(destination, source, ethertype, payload, tci)
+    frame = ethernet.EthernetFrame(destination, source, ethertype, payload, tci)
     assert ethernet.parse(frame.build()) == frame
 
 
 @pytest.mark.parametrize(("tci", "vlan_id"), [(None, None), (0, 0), (100, 100), (0x6064, 100), (0xF000, 0)])
 def test_vlan_id_is_the_low_twelve_bits(tci: int | None, vlan_id: int | None) -> None:
-    assert ethernet.Frame(THERE, HERE, 0x0806, b"", tci).vlan_id == vlan_id
+    assert ethernet.EthernetFrame(THERE, HERE, 0x0806, b"", tci).vlan_id == vlan_id
 
 
 def test_a_second_tag_is_payload() -> None:
-    outer = ethernet.Frame(THERE, HERE, 0x8100, b"\x00\x64\x08\x06", 7)
+    outer = ethernet.EthernetFrame(THERE, HERE, 0x8100, b"\x00\x64\x08\x06", 7)
     assert ethernet.parse(outer.build()) == outer
 
 
@@ -101,7 +101,7 @@ def test_short_headers(length: int) -> None:
 
 @pytest.mark.parametrize("length", [14, 15, 17])
 def test_short_tagged_headers(length: int) -> None:
-    tagged = ethernet.Frame(THERE, HERE, 0x0806, b"", 100).build()
+    tagged = ethernet.EthernetFrame(THERE, HERE, 0x0806, b"", 100).build()
     with pytest.raises(PeerError, match=f"too_short: {length} of 18 octets"):
         ethernet.parse(tagged[:length])
 
@@ -109,6 +109,6 @@ def test_short_tagged_headers(length: int) -> None:
 @pytest.mark.parametrize("mac", [b"", bytes(5), bytes(7)])
 def test_an_address_of_the_wrong_length_is_never_built(mac: bytes) -> None:
     with pytest.raises(ValueError, match=f"6 octets, got {len(mac)}"):
-        ethernet.Frame(mac, HERE, 0x0806, b"")
+        ethernet.EthernetFrame(mac, HERE, 0x0806, b"")
     with pytest.raises(ValueError, match=f"6 octets, got {len(mac)}"):
-        ethernet.Frame(HERE, mac, 0x0806, b"")
+        ethernet.EthernetFrame(HERE, mac, 0x0806, b"")

@@ -1,4 +1,4 @@
-"""How bonds and teams are written down elsewhere: a row for each format. Text ↔ Bond or Team, pure.
+"""How bonds and teams are written down elsewhere: a row for each format. Text ↔ Bond or FoundTeam, pure.
 
 A format reads any number of files, of which some describe devices and others their ports, and writes a file per interface. What hangs
 on a device (addresses, for instance) is no part of a team's configuration either: it is told, not converted.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pyteamd.cli.convert import ifcfg, ifupdown, keyfile, netplan, networkd, nmstate
 from pyteamd.cli.convert.bonding import Bond
 from pyteamd.cli.convert.ifcfg import Files, options_of
-from pyteamd.cli.convert.reading import Links, Reading, Team
+from pyteamd.cli.convert.reading import FoundTeam, NameOfAddress, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Format:
     """A way to write devices down."""
 
     help: str
-    reader: Callable[[Mapping[str, str], Links], Reading]
+    reader: Callable[[Mapping[str, str], NameOfAddress], Reading]
     write: Callable[[Bond], Files] | None = None
-    write_team: Callable[[Team], Files] | None = None
+    write_team: Callable[[FoundTeam], Files] | None = None
     mode: int = 0o644
     """Permissions of the files."""
     options: frozenset[str] | None = None
@@ -31,7 +31,7 @@ class Format:
     address: bool = True
     """Whether it has a word for the device's own address."""
 
-    def read(self, files: Mapping[str, str], links: Links | None = None) -> Reading:
+    def read(self, files: Mapping[str, str], links: NameOfAddress | None = None) -> Reading:
         """What the files describe. ConvertError."""
         return self.reader(files, links or {})
 
@@ -48,7 +48,7 @@ class Format:
         return found
 
 
-def read_options(files: Mapping[str, str], links: Links) -> Reading:
+def read_options(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """`mode=1 miimon=100`, as for the module or in BONDING_OPTS. ConvertError."""
     reading = Reading(links)
     bond = Bond()

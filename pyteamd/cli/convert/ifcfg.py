@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
-from pyteamd.cli.convert.reading import YES, Links, Reading, Settings, Team, truth
+from pyteamd.cli.convert.reading import YES, FoundTeam, NameOfAddress, Reading, Settings, truth
 from pyteamd.cli.convert.shell import assignments, in_double, quoted
 from pyteamd.schema import json_text
 
@@ -46,15 +46,15 @@ def tree_of(text: str, place: str) -> dict[str, Any]:
     return tree
 
 
-def team_of(name: str, text: str, place: str) -> Team:
+def team_of(name: str, text: str, place: str) -> FoundTeam:
     """A team from the JSON text that some setting has of it. ConvertError."""
     tree = tree_of(text, place) if text.strip() else {}
     ports = tree.pop("ports", {})
     tree.pop("device", None)
-    return Team(name, tree, dict(ports) if isinstance(ports, dict) else {})
+    return FoundTeam(name, tree, dict(ports) if isinstance(ports, dict) else {})
 
 
-def read_ifcfg(files: Mapping[str, str], links: Links) -> Reading:
+def read_ifcfg(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """ifcfg-bond0, ifcfg-team0 and the files of their ports. ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
@@ -63,7 +63,7 @@ def read_ifcfg(files: Mapping[str, str], links: Links) -> Reading:
             options = options_of(settings.take("BONDING_OPTS") or "", f"{file}: BONDING_OPTS")
             settings.take_if("TYPE", ("bond", "ethernet"))
             settings.take_if("BONDING_MASTER", YES)
-            device: Bond | Team = Bond(_device(reading, settings), options, extra=settings.take_address("MACADDR"))
+            device: Bond | FoundTeam = Bond(_device(reading, settings), options, extra=settings.take_address("MACADDR"))
         elif settings.peek("DEVICETYPE") == "Team" or "TEAM_CONFIG" in settings or settings.peek("TYPE") == "Team":
             settings.take_if("DEVICETYPE", ("team",))
             settings.take_if("TYPE", ("team", "ethernet"))
@@ -120,7 +120,7 @@ def write_ifcfg(bond: Bond) -> Files:
     return files
 
 
-def write_ifcfg_team(team: Team) -> Files:
+def write_ifcfg_team(team: FoundTeam) -> Files:
     """The same for a team, for network scripts and NetworkManager."""
     config, name = quoted(json.dumps(team.tree)), quoted(team.name)
     files = {f"ifcfg-{team.name}": f"DEVICE={name}\nDEVICETYPE=Team\nTEAM_CONFIG={config}\nONBOOT=yes\n"}
@@ -166,7 +166,7 @@ WATCH_SETTINGS = {
 _LISTS = frozenset({"runner.tx_hash"})
 
 
-def read_wicked(files: Mapping[str, str], links: Links) -> Reading:
+def read_wicked(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """SUSE's ifcfg-bond0 (BONDING_SLAVE_0, BONDING_MODULE_OPTS) and ifcfg-team0 (TEAM_RUNNER, TEAM_PORT_DEVICE_0). ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
@@ -183,7 +183,7 @@ def read_wicked(files: Mapping[str, str], links: Links) -> Reading:
                 if port := settings.take(setting):
                     reading.port(port, name, file)
         elif "TEAM_RUNNER" in settings:
-            team = Team(name, _team_tree(settings) | settings.take_address("LLADDR"))
+            team = FoundTeam(name, _team_tree(settings) | settings.take_address("LLADDR"))
             reading.device(team, file)
             for setting in _in_order(settings, r"TEAM_PORT_DEVICE(\w*)"):
                 suffix = setting.removeprefix("TEAM_PORT_DEVICE")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
-from pyteamd.cli.convert.reading import Links, Reading, Settings, address_of, literal
+from pyteamd.cli.convert.reading import NameOfAddress, Reading, Settings, address_of, literal
 
 OPTIONS = frozenset(
     {
@@ -26,7 +26,7 @@ _BOND = (*_PORTS, "bond-mode", "bond_mode")
 _FORMER = {"ad-sys-priority": "ad_actor_sys_prio", "lacp-bypass-allow": "lacp_bypass_allow"}
 
 
-def read_ifupdown(files: Mapping[str, str], links: Links) -> Reading:
+def read_ifupdown(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """Stanzas with bond-slaves or bond-mode, and those with bond-master. ConvertError."""
     reading = Reading(links)
     bonds: dict[str, Bond] = {}

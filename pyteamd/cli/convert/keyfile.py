@@ -9,12 +9,12 @@ from typing import Any
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files, team_of, tree_of
 from pyteamd.cli.convert.ini import escaped, read_ini, unescaped
-from pyteamd.cli.convert.reading import Links, Reading, Settings, Team, literal
+from pyteamd.cli.convert.reading import FoundTeam, NameOfAddress, Reading, Settings, literal
 
 _ETHERNET = ("ethernet", "802-3-ethernet")
 
 
-def read_keyfile(files: Mapping[str, str], links: Links) -> Reading:
+def read_keyfile(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """Connections of type bond and team, and those of their ports. ConvertError."""
     reading = Reading(links)
     for file, text in files.items():
@@ -60,7 +60,7 @@ def _device(reading: Reading, file: str, sections: dict[str, Settings], connecti
         raise ConvertError(f"{file}: [connection] has no interface-name, so nobody knows what the {kind} is called")
     connection.take("type")
     if kind == "bond":
-        device: Bond | Team = Bond(name, own.all() if own else {}, extra=_address(sections))
+        device: Bond | FoundTeam = Bond(name, own.all() if own else {}, extra=_address(sections))
     else:
         device = team = team_of(name, (own.take("config") if own else None) or "", f"{file}: [team] config")
         team.tree |= _address(sections)
@@ -115,7 +115,7 @@ def write_keyfile(bond: Bond) -> Files:
     return files
 
 
-def write_keyfile_team(team: Team) -> Files:
+def write_keyfile_team(team: FoundTeam) -> Files:
     """The same for a team."""
     config, called = escaped(json.dumps(team.tree)), escaped(team.name)
     files = {

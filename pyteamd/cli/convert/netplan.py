@@ -9,7 +9,7 @@ from typing import Any
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.reading import (
-    Links,
+    NameOfAddress,
     Reading,
     address_of,
     flattened,
@@ -46,7 +46,7 @@ OPTIONS = frozenset(NETPLAN.values())
 _ALIASES = {"gratuitious-arp": "gratuitous-arp"}
 
 
-def read_netplan(files: Mapping[str, str], links: Links) -> Reading:
+def read_netplan(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """Every bond of the files, which are one configuration, as netplan takes them. ConvertError."""
     reading = Reading(links)
     network: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.ini import read_ini
-from pyteamd.cli.convert.reading import Links, Reading, Settings, literal, normal, truth
+from pyteamd.cli.convert.reading import NameOfAddress, Reading, Settings, literal, normal, truth
 from pyteamd.cli.convert.times import TIMES, milliseconds
 
 NETWORKD = {
@@ -40,7 +40,7 @@ _MATCH = ("Name", "OriginalName")
 _ADDRESSES = ("PermanentMACAddress", "MACAddress")
 
 
-def read_networkd(files: Mapping[str, str], links: Links) -> Reading:
+def read_networkd(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """Each .netdev of kind bond and the .network files of the ports; .link files say what links of an address are called. ConvertError."""
     reading = Reading(links)
     parsed = {file: _sections(reading, parts) for file, parts in _with_drop_ins(files).items()}

@@ -9,9 +9,9 @@ from typing import Any
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.reading import (
-    Links,
+    FoundTeam,
+    NameOfAddress,
     Reading,
-    Team,
     address_of,
     flattened,
     in_yaml,
@@ -26,7 +26,7 @@ _PORTS = ("port", "ports", "slaves")
 _PORT_KEYS = {"priority": "prio", "queue-id": "queue_id"}
 
 
-def read_nmstate(files: Mapping[str, str], links: Links) -> Reading:
+def read_nmstate(files: Mapping[str, str], links: NameOfAddress) -> Reading:
     """Interfaces of type bond and team, also in a NodeNetworkConfigurationPolicy. ConvertError."""
     reading = Reading(links)
     interfaces: list[tuple[str, dict[str, Any]]] = []
@@ -136,8 +136,8 @@ def _option(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else plain(value)
 
 
-def _team(place: str, name: str, own: dict[str, Any], extra: dict[str, Any], labels: Mapping[str, str]) -> Team:
-    team = Team(name, extra)
+def _team(place: str, name: str, own: dict[str, Any], extra: dict[str, Any], labels: Mapping[str, str]) -> FoundTeam:
+    team = FoundTeam(name, extra)
     ports = own.pop("ports", None) or []
     for number, given in enumerate(ports if isinstance(ports, list) else [ports]):
         keys = {"name": given} if isinstance(given, str) else mapping_in(given, f"{place}: ports[{number}]")

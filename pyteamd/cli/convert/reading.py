@@ -15,7 +15,7 @@ from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
 
-Links = Mapping[str, str]
+NameOfAddress = Mapping[str, str]
 """Address of a link, in small letters → its name; what files that tell ports by address alone do not say."""
 
 _SECRET = re.compile(r"passw|secret|psk|private|pin\b|\bkeys?\b|shared", re.IGNORECASE)
@@ -33,7 +33,7 @@ _NUMBERS = re.compile(r"(?:\d{1,3};){6}")
 
 
 @dataclass(slots=True)
-class Team:
+class FoundTeam:
     """A team: its configuration, ports included."""
 
     name: str
@@ -107,9 +107,9 @@ class _Claim:
 class Reading:
     """What has been read so far."""
 
-    def __init__(self, links: Links | None = None) -> None:
+    def __init__(self, links: NameOfAddress | None = None) -> None:
         self.links = dict(links or {})
-        self._devices: dict[str, Bond | Team] = {}
+        self._devices: dict[str, Bond | FoundTeam] = {}
         self._places: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = {}
         self._claims: list[_Claim] = []
@@ -126,7 +126,7 @@ class Reading:
         """Something to be told."""
         self._notes.append(text)
 
-    def device(self, device: Bond | Team, place: str, *aliases: str | None) -> None:
+    def device(self, device: Bond | FoundTeam, place: str, *aliases: str | None) -> None:
         """There is this device; ports may also call it by an alias. ConvertError when there is one already."""
         self._unique(device.name, place)
         self._devices[device.name] = device
@@ -156,7 +156,7 @@ class Reading:
             )
         return name
 
-    def devices(self) -> list[Bond | Team]:
+    def devices(self) -> list[Bond | FoundTeam]:
         """All of them with their ports. ConvertError when there is none, or a port of none."""
         if not self._devices and not self._claims:
             raise ConvertError("no bond and no team is described there")
@@ -195,7 +195,7 @@ class Reading:
             raise ConvertError(f"{self._places[name]} and {place} both describe {name}; name only one of them")
         self._places[name] = place
 
-    def _join(self, device: Bond | Team, claim: _Claim) -> None:
+    def _join(self, device: Bond | FoundTeam, claim: _Claim) -> None:
         if isinstance(device, Bond):
             if claim.port not in device.ports:
                 device.ports.append(claim.port)

@@ -23,7 +23,7 @@ MOST_VALUES = 100_000
 TOO_MANY = f"its aliases make more than {MOST_VALUES} values of it"
 
 
-class _Loader(yaml.SafeLoader):
+class _ForeignLoader(yaml.SafeLoader):
     """PyYAML's safe loader with other numbers, without dates and without doubled keys."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -42,26 +42,26 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.yaml_implicit_resolvers = {
+_ForeignLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rows if tag not in _REPLACED]
     for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _tag, _pattern in _REPLACED.items():
     if _pattern:
-        _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+        _ForeignLoader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
-def _number(loader: _Loader, node: yaml.ScalarNode) -> int:
+def _number(loader: _ForeignLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
     return int(text, 16 if "x" in text else 10)
 
 
-_Loader.add_constructor(f"{_TAG}int", _number)
+_ForeignLoader.add_constructor(f"{_TAG}int", _number)
 
 
 def documents(text: str) -> list[Any]:
     """Each document's value. yaml.YAMLError."""
-    trees = list(yaml.load_all(text, _Loader))
+    trees = list(yaml.load_all(text, _ForeignLoader))
     bounded(trees)
     return trees
 

@@ -21,7 +21,7 @@ from typing import Any
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team, team_to_bond
 from pyteamd.cli.convert.formats import FORMATS, WRITABLE, joined
 from pyteamd.cli.convert.ifcfg import Files
-from pyteamd.cli.convert.reading import Team, normal
+from pyteamd.cli.convert.reading import FoundTeam, normal
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.given_file import text_of
 from pyteamd.cli.pyteamd import help as helptext
@@ -115,7 +115,7 @@ def _to_teams(options: argparse.Namespace) -> tuple[Files, list[str]]:
     return files, notes + reading.notes()
 
 
-def _chosen(found: list[Bond | Team], options: argparse.Namespace) -> list[Bond | Team]:
+def _chosen(found: list[Bond | FoundTeam], options: argparse.Namespace) -> list[Bond | FoundTeam]:
     """The devices to be converted, with the ports of the command line. ConvertError."""
     names = ", ".join(device.name for device in found)
     if options.device:
@@ -128,7 +128,7 @@ def _chosen(found: list[Bond | Team], options: argparse.Namespace) -> list[Bond 
         match found[0]:
             case Bond() as bond if port not in bond.ports:
                 bond.ports.append(port)
-            case Team() as team:
+            case FoundTeam() as team:
                 team.ports.setdefault(port, {})
     return found
 
@@ -139,7 +139,7 @@ def _new_name(name: str, taken: set[str]) -> str:
     return name if new in taken else new
 
 
-def _tree(team: Team, name: str) -> tuple[dict[str, Any], list[str]]:
+def _tree(team: FoundTeam, name: str) -> tuple[dict[str, Any], list[str]]:
     return {"device": name, **team.tree, **({"ports": team.ports} if team.ports else {})}, []
 
 
@@ -201,7 +201,7 @@ def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) ->
     ports = {**tree.pop("ports", {}), **{port: {} for port in options.port}}
     tree.pop("device", None)
     _names(name, ports)
-    return write(Team(name, tree, ports))
+    return write(FoundTeam(name, tree, ports))
 
 
 def _names(device: str, ports: Iterable[str]) -> None:

@@ -13,8 +13,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pyteamd import __version__
+from pyteamd.cli.getopt_long import UsageError
 from pyteamd.cli.pyteamd.commands import SUBCOMMANDS, command
-from pyteamd.cli.pyteamd.options import AS_ROOT, Command, Options, UsageError, parse, usage
+from pyteamd.cli.pyteamd.options import AS_ROOT, Options, Task, parse, usage
 from pyteamd.daemon import realtime
 from pyteamd.daemon.process import EXIT_CONFIG, EXIT_OK, EXIT_START, RUN_DIR, make_run_dir, open_standard
 
@@ -62,7 +63,7 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         if not own:
             make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)
-        if own and options.command not in (Command.HELP, Command.VERSION):
+        if own and options.command not in (Task.HELP, Task.VERSION):
             make_run_dir(run_dir)
     except UsageError as error:
         no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and own
@@ -73,13 +74,13 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         hint = f"\n{AS_ROOT}" if own and isinstance(error, PermissionError) else ""
         return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}{hint}')
     match options.command:
-        case Command.HELP:
+        case Task.HELP:
             print(help_text(program))
             return EXIT_OK
-        case Command.VERSION:
+        case Task.VERSION:
             print(program, __version__)
             return EXIT_OK
-        case Command.RUN:
+        case Task.RUN:
             begin_daemon()
             return run(options)
     return other_instance(options)
@@ -178,7 +179,7 @@ def other_instance(options: Options) -> int:
         log.error("Team device name not specified.")
         return EXIT_START
     pid_path = say_what_is_used(options, device, log)
-    act = process.kill if options.command is Command.KILL else process.check
+    act = process.kill if options.command is Task.KILL else process.check
     return act(pid_path, log)
 
 

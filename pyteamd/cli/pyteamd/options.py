@@ -12,14 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from pyteamd.cli.getopt_long import UNKNOWN, OptionReader
+from pyteamd.cli.getopt_long import UNKNOWN, OptionReader, UsageError
 
 
-class UsageError(Exception):
-    """The command line cannot be understood; the text is the whole message."""
-
-
-class Command(Enum):
+class Task(Enum):
     """What to do. The last option that names one wins; none of them means RUN."""
 
     RUN = "run"
@@ -37,7 +33,7 @@ class Options:
     """Directory of pid files and sockets, with a slash at its end."""
     program: str
     """How messages call us; the log's identification is `<program>_<device>`."""
-    command: Command = Command.RUN
+    command: Task = Task.RUN
     daemonize: bool = False
     config_file: str | None = None
     """Absolute path."""
@@ -57,7 +53,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class CommandOption:
     """One row of the table. `metavar` is "" for a flag without an argument."""
 
     short: str
@@ -106,25 +102,27 @@ def _refuse(text: str) -> Callable[[Options, str], None]:
 AS_ROOT = "a daemon is started by root; try it with sudo"
 
 FLAGS = (
-    Flag("h", "help", "", "Show this text", _set("command", Command.HELP)),
-    Flag("d", "daemonize", "", "Go to the background once everything is in place", _set("daemonize", True)),
-    Flag("k", "kill", "", "Stop the daemon of this device and wait for its end", _set("command", Command.KILL)),
-    Flag("e", "check", "", "Exit with 0 if this device has a daemon, else with 1", _set("command", Command.CHECK)),
-    Flag("v", "version", "", "Show the version", _set("command", Command.VERSION)),
-    Flag("f", "config-file", "FILE", "Read the configuration from this file", _config_file),
-    Flag("c", "config", "TEXT", "The configuration itself; a file is then ignored", _take("config_text")),
-    Flag("p", "pid-file", "FILE", "Write the process number to this file", _take("pid_file")),
-    Flag("g", "debug", "", "Log more; may be repeated", _more_debug),
-    Flag("l", "log-output", "OUTPUT", "Log to stdout, stderr or syslog", _take("log_output")),
-    Flag("r", "force-recreate", "", "Delete a link of this name first", _set("force_recreate", True)),
-    Flag("o", "take-over", "", "Use the device if it exists already", _set("take_over", True)),
-    Flag("N", "no-quit-destroy", "", "Leave device and ports in place at the end", _set("keep_device", True)),
-    Flag("t", "team-dev", "DEVNAME", "Name of the team device", _take("device")),
-    Flag("n", "no-ports", "", "Do not add the configured ports at the start", _set("enslave", False)),
-    Flag("D", "dbus-enable", "", "Serve D-Bus", _set("dbus", True)),
-    Flag("Z", "zmq-enable", "ADDRESS", "Serve ZeroMQ", _refuse("ZeroMQ support is not compiled-in")),
-    Flag("U", "usock-enable", "", "Serve the UNIX socket (the default)", _set("usock", True)),
-    Flag("u", "usock-disable", "", "Do not serve the UNIX socket", _set("usock", False)),
+    CommandOption("h", "help", "", "Show this text", _set("command", Task.HELP)),
+    CommandOption("d", "daemonize", "", "Go to the background once everything is in place", _set("daemonize", True)),
+    CommandOption("k", "kill", "", "Stop the daemon of this device and wait for its end", _set("command", Task.KILL)),
+    CommandOption(
+        "e", "check", "", "Exit with 0 if this device has a daemon, else with 1", _set("command", Task.CHECK)
+    ),
+    CommandOption("v", "version", "", "Show the version", _set("command", Task.VERSION)),
+    CommandOption("f", "config-file", "FILE", "Read the configuration from this file", _config_file),
+    CommandOption("c", "config", "TEXT", "The configuration itself; a file is then ignored", _take("config_text")),
+    CommandOption("p", "pid-file", "FILE", "Write the process number to this file", _take("pid_file")),
+    CommandOption("g", "debug", "", "Log more; may be repeated", _more_debug),
+    CommandOption("l", "log-output", "OUTPUT", "Log to stdout, stderr or syslog", _take("log_output")),
+    CommandOption("r", "force-recreate", "", "Delete a link of this name first", _set("force_recreate", True)),
+    CommandOption("o", "take-over", "", "Use the device if it exists already", _set("take_over", True)),
+    CommandOption("N", "no-quit-destroy", "", "Leave device and ports in place at the end", _set("keep_device", True)),
+    CommandOption("t", "team-dev", "DEVNAME", "Name of the team device", _take("device")),
+    CommandOption("n", "no-ports", "", "Do not add the configured ports at the start", _set("enslave", False)),
+    CommandOption("D", "dbus-enable", "", "Serve D-Bus", _set("dbus", True)),
+    CommandOption("Z", "zmq-enable", "ADDRESS", "Serve ZeroMQ", _refuse("ZeroMQ support is not compiled-in")),
+    CommandOption("U", "usock-enable", "", "Serve the UNIX socket (the default)", _set("usock", True)),
+    CommandOption("u", "usock-disable", "", "Do not serve the UNIX socket", _set("usock", False)),
 )
 BY_LETTER = {flag.short: flag for flag in FLAGS}
 

@@ -9,7 +9,7 @@ import pyteamd.kernel.pyroute2_codec  # noqa: F401 before anything that imports 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.run import open_kernel, run_loop
 from pyteamd.daemon import privileges
-from pyteamd.daemon.fleet import Fleet, Settings, serve_many
+from pyteamd.daemon.fleet import Fleet, FleetSettings, serve_many
 from pyteamd.daemon.log import choose_output, open_log, set_debug_level
 from pyteamd.daemon.open_files import ENOUGH_FOR_MANY
 from pyteamd.daemon.process import EXIT_RUNTIME, EXIT_START, RUN_DIR, make_run_dir, on_crash, reset_signals
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     except StartFailed as error:
         log.error("%s", error)
         return EXIT_START
-    settings = Settings(
+    settings = FleetSettings(
         run_dir,
         options.take_over,
         options.no_quit_destroy,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pyteamd.cli.getopt_long import UsageError
 from pyteamd.cli.pyteamdctl.verbs import VERBS
-from pyteamd.cli.pyteamdctl.words import JSON, LIST, UsageError, find_verb, split_tail
+from pyteamd.cli.pyteamdctl.words import JSON, LIST, find_verb, split_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import json
 import os
 from contextlib import suppress
 
-from pyteamd.cli.pyteamdctl.words import LIST, UsageError, find_verb
+from pyteamd.cli.getopt_long import UsageError
+from pyteamd.cli.pyteamdctl.words import LIST, find_verb
 from pyteamd.client.client import Client
 from pyteamd.client.transport import ClientError, DaemonError
 from pyteamd.model.printable import printable

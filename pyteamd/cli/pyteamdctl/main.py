@@ -16,7 +16,7 @@ import os
 import sys
 
 from pyteamd.cli.exit_status import FAILED, OK
-from pyteamd.cli.getopt_long import UNKNOWN_OPTION, OptionReader
+from pyteamd.cli.getopt_long import UNKNOWN_OPTION, OptionReader, UsageError
 from pyteamd.cli.pyteamdctl.verbs import VERBS, Session, Verb, VerbError, kernels_name_of, load_json
 from pyteamd.cli.pyteamdctl.words import (
     JSON,
@@ -24,7 +24,6 @@ from pyteamd.cli.pyteamdctl.words import (
     NOT_PERMITTED,
     OPTIONS_HELP,
     OWN_OPTIONS_HELP,
-    UsageError,
     find_verb,
     split_tail,
 )

@@ -18,7 +18,7 @@ ON_ITS_WAY = frozenset(
 """Causes that time alone ends, or one step of the partner."""
 
 
-class Standing(Enum):
+class Health(Enum):
     """How a port is doing, worst first; the value is the place in the order."""
 
     BROKEN = 0
@@ -34,7 +34,7 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TeamLook:
     """What was learned of a team at one moment, all texts printable."""
 
     team: str
@@ -55,14 +55,14 @@ class Look:
         return found
 
 
-def standing(row: dict[str, Any]) -> Standing:
+def health(row: dict[str, Any]) -> Health:
     """How the port of a reason is doing."""
     why = row.get("cause", "")
     if row["carrying"]:
-        return Standing.DOUBTFUL if row.get("doubt") else Standing.CARRYING
+        return Health.DOUBTFUL if row.get("doubt") else Health.CARRYING
     if why == "standby":
-        return Standing.STANDBY
-    return Standing.WAITING if why in ON_ITS_WAY else Standing.BROKEN
+        return Health.STANDBY
+    return Health.WAITING if why in ON_ITS_WAY else Health.BROKEN
 
 
 def word(row: dict[str, Any]) -> str:

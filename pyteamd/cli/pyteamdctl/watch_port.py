@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style, aligned, folded, padded
-from pyteamd.cli.pyteamdctl.watch_look import event_line, sentence, standing, word
+from pyteamd.cli.pyteamdctl.watch_look import event_line, health, sentence, word
 from pyteamd.cli.pyteamdctl.watch_rates import bits, graph
 
 TYPE_CHECKING = False
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyteamd.cli.pyteamdctl.watch_look import Look
+    from pyteamd.cli.pyteamdctl.watch_look import TeamLook
     from pyteamd.cli.pyteamdctl.watch_rates import Rates
 
 GRAPH_LINES = 4
@@ -22,9 +22,9 @@ PLAIN_MEMBERS = ("name", "up", "down_count")
 """Of a watcher: shown on its first line."""
 
 
-def lines(look: Look, row: dict[str, Any], rates: Rates, columns: int, now_s: float) -> list[Line]:
+def lines(look: TeamLook, row: dict[str, Any], rates: Rates, columns: int, now_s: float) -> list[Line]:
     """All of it; it may be longer than the screen. `row`: its row of explain."""
-    name, kind = row["port"], standing(row)
+    name, kind = row["port"], health(row)
     told = [Line(), Line((name, Style.TITLE), "  ", (word(row), kind.style))]
     told += [Line((f"  {piece}", kind.style)) for piece in folded(sentence(row), columns - 2)]
     port = look.port(name)

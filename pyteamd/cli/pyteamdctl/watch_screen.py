@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 from pyteamd.cli.pyteamdctl import watch_view
 from pyteamd.cli.pyteamdctl.watch_lines import Style, width
-from pyteamd.cli.pyteamdctl.watch_look import Look
+from pyteamd.cli.pyteamdctl.watch_look import TeamLook
 from pyteamd.cli.pyteamdctl.watch_source import Crash, Lost, Source, Teams
 from pyteamd.cli.pyteamdctl.watch_view import Leave, Page, Turn, View
 
@@ -156,10 +156,10 @@ def signals(screen: Screen, numbers: bytes) -> int | None:
     return None
 
 
-def learn(view: View, found: Look | Lost | Teams | Crash) -> None:
+def learn(view: View, found: TeamLook | Lost | Teams | Crash) -> None:
     """News for the view."""
     match found:
-        case Look():
+        case TeamLook():
             view.saw(found)
         case Lost(why, at_s):
             view.lose(why, at_s)

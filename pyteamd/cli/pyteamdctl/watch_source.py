@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
-from pyteamd.cli.pyteamdctl.watch_look import Look
+from pyteamd.cli.pyteamdctl.watch_look import TeamLook
 from pyteamd.client.client import Client
 from pyteamd.client.connection import teams
 from pyteamd.client.transport import ClientError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    News: TypeAlias = "Look | Lost | Teams | Crash"
+    News: TypeAlias = "TeamLook | Lost | Teams | Crash"
 
 SYSFS = Path("/sys/class/net")
 END_S = 1.0
@@ -131,13 +131,13 @@ def told_of(team: str) -> tuple[str, str]:
         return team, f"{team}: its daemon answers with what is no state"
 
 
-def look(client: Client) -> Look:
+def look(client: Client) -> TeamLook:
     """All there is to know of a team now. Raises ClientError."""
     state, reasons, history = (
         printable_tree(json.loads(client.fetch(method))) for method in ("StateDump", "Explain", "History")
     )
     names = [client.team, *(row["port"] for row in reasons)]
-    return Look(
+    return TeamLook(
         client.team,
         time.monotonic(),
         time.time(),

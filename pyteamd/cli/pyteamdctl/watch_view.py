@@ -1,6 +1,6 @@
 """What `watch` shows: keys and looks at a team go in, lines come out. Pure: no terminal, no clock, no daemon.
 
-How it works: a Look is what was learned of a team at one moment. The View keeps the last one, the rates of the last minutes, and where
+How it works: a TeamLook is what was learned of a team at one moment. The View keeps the last one, the rates of the last minutes, and where
 the reader is: which page, which port, how sorted, what is filtered. `lines` draws that for a terminal of any size; `press` is a key.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pyteamd.cli.pyteamdctl import watch_port
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style, cut, folded, indented, padded, width
-from pyteamd.cli.pyteamdctl.watch_look import Look, Standing, clock, event_line, sentence, standing, word
+from pyteamd.cli.pyteamdctl.watch_look import Health, TeamLook, clock, event_line, health, sentence, word
 from pyteamd.cli.pyteamdctl.watch_rates import Rates, bars, bits
 
 HELP = (
@@ -102,7 +102,7 @@ class View:
     def __init__(self, team: str, page: Page = Page.PORTS) -> None:
         self.team = team
         self.page = page
-        self.look: Look | None = None
+        self.look: TeamLook | None = None
         self.rates = Rates()
         self.teams: list[tuple[str, str]] = []
         """Name and summary of every team."""
@@ -121,7 +121,7 @@ class View:
 
     # -- what is learned -------------------------------------------------------------------------------------------------
 
-    def saw(self, look: Look) -> None:
+    def saw(self, look: TeamLook) -> None:
         """News of the team."""
         if look.team != self.team:
             return
@@ -235,7 +235,7 @@ class View:
         rows = [row for row in self.look.reasons if wanted in row["text"].casefold()]
         match self.order:
             case Order.STATE:
-                rows.sort(key=lambda row: standing(row).value)
+                rows.sort(key=lambda row: health(row).value)
             case Order.NAME:
                 rows.sort(key=lambda row: str(row["port"]))
             case Order.RECEIVED | Order.SENT:
@@ -350,8 +350,8 @@ class View:
         """How many ports there are of each kind, and how they are sorted and filtered."""
         rows = self.look.reasons if self.look else []
         line = Line(f"{len(rows)} port{'' if len(rows) == 1 else 's'}")
-        for kind in Standing:
-            if count := sum(standing(row) is kind for row in rows):
+        for kind in Health:
+            if count := sum(health(row) is kind for row in rows):
                 line.pieces.append((f"  {count} {kind.name.lower()}", kind.style))
         line.pieces.append((f"   sorted by {self.order.value}", Style.FAINT))
         if self.filter and not self.typing:
@@ -371,7 +371,7 @@ class View:
             if columns - table.width > 20:
                 line.pieces.append((f" {sentence(row)}", Style.FAINT))
             lines.append(line)
-        broken = frozenset(place for place, row in enumerate(rows) if standing(row) is Standing.BROKEN)
+        broken = frozenset(place for place, row in enumerate(rows) if health(row) is Health.BROKEN)
         return [*windowed(lines, at, left, "ports", broken), Line((padded(self.chosen, columns), Style.FAINT)), *told]
 
     def _table(self, columns: int, now_s: float) -> Table:
@@ -382,7 +382,7 @@ class View:
         return Table(name, max(0, min(60 if columns < 160 else 30, left // 2)), state, self.rates.peak(names), now_s)
 
     def _row(self, row: dict[str, Any], table: Table) -> Line:
-        port, kind = row["port"], standing(row)
+        port, kind = row["port"], health(row)
         chosen = port == self.chosen
         line = Line(
             (f"{'▸' if chosen else ' '} {padded(port, table.name)}", kind.style),
@@ -407,7 +407,7 @@ class View:
         port = self.look.port(row["port"]) if self.look else None
         if port and (place := watch_port.leads_to(port)) and place not in text:
             text += f"; {place}"
-        return indented(text, columns, 4, Style.BROKEN if standing(row) is Standing.BROKEN else Style.PLAIN)
+        return indented(text, columns, 4, Style.BROKEN if health(row) is Health.BROKEN else Style.PLAIN)
 
     def _events(self, columns: int, room: int) -> list[Line]:
         """What happened last, as much as there is room for."""
@@ -445,11 +445,11 @@ def help_lines(columns: int) -> list[Line]:
         lines += [Line(" " * (wide + 4) + piece) for piece in rest]
     lines.append(Line())
     for kind, what in (
-        (Standing.BROKEN, "carries nothing, and needs you to do something"),
-        (Standing.DOUBTFUL, "carries traffic, but receives nothing while others do, or its driver counts errors"),
-        (Standing.WAITING, "will carry traffic when a time is over"),
-        (Standing.CARRYING, "carries traffic"),
-        (Standing.STANDBY, "could carry traffic"),
+        (Health.BROKEN, "carries nothing, and needs you to do something"),
+        (Health.DOUBTFUL, "carries traffic, but receives nothing while others do, or its driver counts errors"),
+        (Health.WAITING, "will carry traffic when a time is over"),
+        (Health.CARRYING, "carries traffic"),
+        (Health.STANDBY, "could carry traffic"),
     ):
         first, *rest = folded(what, max(10, columns - wide - 4))
         lines.append(Line((f"  {padded(kind.name.lower(), wide)}", kind.style), f"  {first}"))

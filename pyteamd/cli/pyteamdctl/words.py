@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyteamd.cli.getopt_long import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +29,6 @@ OWN_OPTIONS_HELP = """\
     -H --host=[USER@]HOST    Ask there, through ssh; several times for several hosts
     -V --version             Show the version
 """
-
-
-class UsageError(Exception):
-    """The command line asks for nothing that exists; the help follows the text."""
 
 
 def split_tail(verbs: Sequence[Verb], args: list[str]) -> tuple[list[str], list[str] | None]:

@@ -154,18 +154,18 @@ def index_of(text: str) -> int:
 
 def value_of(kind: int, text: str) -> OptionValue:
     """What the text means for an option of this type. Failed."""
-    from pyteamd.kernel.option_table import Kind
+    from pyteamd.kernel.option_table import OptionKind
 
     match kind:
-        case Kind.STRING:
+        case OptionKind.STRING:
             return text
-        case Kind.FLAG if text in ("true", "false"):
+        case OptionKind.FLAG if text in ("true", "false"):
             return text == "true"
-        case Kind.BINARY if _OCTETS.match(text):
+        case OptionKind.BINARY if _OCTETS.match(text):
             return bytes.fromhex(text.replace("\\", ""))
-        case Kind.U32 | Kind.S32 if found := _NUMBER.match(text or "0"):
+        case OptionKind.U32 | OptionKind.S32 if found := _NUMBER.match(text or "0"):
             number = int(found[1] + found[2][:_DIGITS_MAX])
-            lowest, highest = (0, 2**32 - 1) if kind == Kind.U32 else (-(2**31), 2**31 - 1)
+            lowest, highest = (0, 2**32 - 1) if kind == OptionKind.U32 else (-(2**31), 2**31 - 1)
             if lowest <= number <= highest:
                 return number
             raise Failed(errno.ERANGE)

@@ -14,7 +14,7 @@ import os
 import sys
 
 from pyteamd.cli.exit_status import FAILED, OK
-from pyteamd.cli.getopt_long import UNKNOWN, UNKNOWN_OPTION, OptionReader
+from pyteamd.cli.getopt_long import UNKNOWN, UNKNOWN_OPTION, OptionReader, UsageError
 from pyteamd.cli.pyteamnl.device import INIT_FAILED, Device, Failed, option_line, port_line, value_of, value_text
 from pyteamd.cli.pyteamnl.words import COMMANDS, OPTION_HELP
 from pyteamd.model.printable import shown
@@ -28,10 +28,6 @@ TEAMNL = "teamnl"
 
 OPTIONS = {"help": ("h", False), "port_name": ("p", True), "array_index": ("a", True)}
 EXAMPLES = ("ports", "getoption activeport", "setoption -p eth1 priority 10", "monitor changed")
-
-
-class UsageError(Exception):
-    """The command line asks for nothing that exists; the help follows the text."""
 
 
 class Arguments:

@@ -47,7 +47,7 @@ DOCTYPE = (
 )
 
 
-class Refusal(UserError):
+class BusRefusal(UserError):
     """A call that gets an error with a name that is not teamd's: its full name and text."""
 
 
@@ -127,12 +127,12 @@ class Bus:
                     client = call.field(HeaderFields.sender)
                     match call.kind:
                         case MessageType.method_call if call.too_long:
-                            await answer(line, call, Refusal(f"{ERROR}LimitsExceeded", TOO_LONG[1]))
+                            await answer(line, call, BusRefusal(f"{ERROR}LimitsExceeded", TOO_LONG[1]))
                         case MessageType.method_call if self._calls[client] < MAXIMUM_CALLS:
                             self._calls[client] += 1
                             nursery.start_soon(one, call, client)
                         case MessageType.method_call:
-                            await answer(line, call, Refusal(f"{ERROR}LimitsExceeded", "Too many calls at once."))
+                            await answer(line, call, BusRefusal(f"{ERROR}LimitsExceeded", "Too many calls at once."))
                         case MessageType.signal if lost_name(call) == self.name:
                             raise BusError(f"{self.name} was taken away")
             except BusError as error:
@@ -154,20 +154,20 @@ async def reply_to(line: BusLine, call: Call, desk: Desk, log: logging.Logger) -
     log.debug("D-Bus: %s.%s", call.field(HeaderFields.interface), call.field(HeaderFields.member))
     try:
         with guarded(call.field(HeaderFields.member), log):
-            result: str | Refusal | None = await perform(call, desk)
-    except Refusal as refusal:
+            result: str | BusRefusal | None = await perform(call, desk)
+    except BusRefusal as refusal:
         result = refusal
     except UserError as error:
-        result = Refusal(NAME + error.code, error.text)
+        result = BusRefusal(NAME + error.code, error.text)
     await answer(line, call, result)
 
 
-async def answer(line: BusLine, call: Call, result: str | Refusal | None) -> None:
+async def answer(line: BusLine, call: Call, result: str | BusRefusal | None) -> None:
     """Send the reply, unless none is wanted: a string, nothing, or an error. BusError."""
     if call.header.flags & MessageFlag.no_reply_expected:
         return
     match result:
-        case Refusal():
+        case BusRefusal():
             reply = new_error(call, result.code, "s", (clean(result.text),))
         case None:
             reply = new_method_return(call)
@@ -182,7 +182,7 @@ def clean(text: str) -> str:
 
 
 async def perform(call: Call, desk: Desk) -> str | None:
-    """The reply's string, None for an empty reply. Refusal."""
+    """The reply's string, None for an empty reply. BusRefusal."""
     member, path = call.field(HeaderFields.member), call.field(HeaderFields.path)
     match call.field(HeaderFields.interface):
         case "org.freedesktop.DBus.Peer":
@@ -195,7 +195,7 @@ async def perform(call: Call, desk: Desk) -> str | None:
         case "org.libteam.teamd" if path == PATH and (method := methods.BY_NAME.get(member)) is not None:
             return await run(method, call, desk)
     if not is_node(path):
-        raise Refusal(f"{ERROR}UnknownObject", f"No such object path '{path}'")
+        raise BusRefusal(f"{ERROR}UnknownObject", f"No such object path '{path}'")
     raise unknown_method(call)
 
 
@@ -208,24 +208,24 @@ async def run(method: methods.Method, call: Call, desk: Desk) -> str | None:
     return text if method.reply else None
 
 
-def unknown_method(call: Call) -> Refusal:
+def unknown_method(call: Call) -> BusRefusal:
     """What libdbus says about a method that nobody has."""
     found: Callable[[Any], str] = call.field
     text = (
         f'Method "{found(HeaderFields.member)}" with signature "{found(HeaderFields.signature)}" '
         f'on interface "{found(HeaderFields.interface) or "(null)"}" doesn\'t exist\n'
     )
-    return Refusal(f"{ERROR}UnknownMethod", text)
+    return BusRefusal(f"{ERROR}UnknownMethod", text)
 
 
 def machine_id() -> str:
-    """The identity of this host. Refusal."""
+    """The identity of this host. BusRefusal."""
     for name in MACHINE_ID:
         try:
             return Path(name).read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):
             continue
-    raise Refusal(f"{ERROR}FileNotFound", f"No machine id in {' or '.join(MACHINE_ID)}")
+    raise BusRefusal(f"{ERROR}FileNotFound", f"No machine id in {' or '.join(MACHINE_ID)}")
 
 
 # -- introspection -----------------------------------------------------------------------------------------------------

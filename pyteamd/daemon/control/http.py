@@ -38,7 +38,7 @@ OWN_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.I)
 HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
 
 
-class Place:
+class ListeningSocket:
     """The address, and the socket that listens there."""
 
     def __init__(self, address: str) -> None:
@@ -86,8 +86,8 @@ class Place:
 
 async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
     """Answer until cancelled. An address that cannot be had, or is lost, is tried again; each reason is told once."""
-    place, told, was_there = Place(address), "", False
-    page = Page(answer, place.reachable, log, trio.current_time)
+    place, told, was_there = ListeningSocket(address), "", False
+    page = MetricsPage(answer, place.reachable, log, trio.current_time)
     while True:
         try:
             opened = place.open()
@@ -103,7 +103,7 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
         told, was_there = "", True
 
 
-async def _serve(opened: socket.socket, place: Place, page: Page, log: logging.Logger) -> None:
+async def _serve(opened: socket.socket, place: ListeningSocket, page: MetricsPage, log: logging.Logger) -> None:
     """Until the address is lost."""
     try:
         with trio.socket.from_stdlib_socket(opened) as listener:
@@ -122,7 +122,7 @@ def mode_of(path: str) -> int:
     return 0
 
 
-async def _accept(listener: trio.socket.SocketType, page: Page, log: logging.Logger) -> None:
+async def _accept(listener: trio.socket.SocketType, page: MetricsPage, log: logging.Logger) -> None:
     """A task for each connection; one too many costs the oldest."""
     open_now: dict[trio.CancelScope, None] = {}
     async with trio.open_nursery() as nursery:
@@ -145,7 +145,7 @@ async def _accept(listener: trio.socket.SocketType, page: Page, log: logging.Log
 
 
 async def _connection(
-    client: trio.socket.SocketType, page: Page, scope: trio.CancelScope, open_now: dict[trio.CancelScope, None]
+    client: trio.socket.SocketType, page: MetricsPage, scope: trio.CancelScope, open_now: dict[trio.CancelScope, None]
 ) -> None:
     with client, scope, contextlib.suppress(OSError):
         try:
@@ -163,7 +163,7 @@ async def _connection(
             open_now.pop(scope, None)
 
 
-class Page:
+class MetricsPage:
     """The one page there is."""
 
     def __init__(
