@@ -48,6 +48,8 @@ SLOWER = 3
 """Times that where everything is emulated, and there so many times as long as in the table."""
 LINGER_S = 60.0
 STAYED = b"\n(its guest did not go away after the report and was ended)\n"
+QUICKEST = ("host", "uml-new", "uml", "kvm", "qemu")
+"""By the seconds of processor that the same tests take there."""
 SLOW_WORLDS = {"qemu": ("--counted",)}
 """And what they are started with: with a clock that counts instructions, a test sees no time pass in which others computed."""
 FOR_SLOW_WORLDS = r'\bboth_kernels\b|\bkernel_kind\("{kind}"'
@@ -66,6 +68,8 @@ TABLES = ("tests/durations.json", "build/durations.json")
 SMALL_S = 0.5
 MOST_LINES, LONGEST_LINE = 25, 400
 """Of a failure, told again at the end."""
+IN = ", in "
+"""Between a part that was lost and the test that ran then."""
 DOTS = re.compile(r"[.sxFE]+ *\[ *\d+%\]\n")
 PRINTING = threading.Lock()
 STOPPED = threading.Event()
@@ -152,7 +156,7 @@ class Outcome:
         """Count a part."""
         self.no_world = self.no_world or done.status == EXIT_NO_WORLD
         if done.status and not done.failures:
-            self.lost.append(replace(part, title=f"{part.title}{f', in {done.hung}' if done.hung else ''}"))
+            self.lost.append(replace(part, title=f"{part.title}{f'{IN}{done.hung}' if done.hung else ''}"))
         self.reasons += done.reasons
         self.failures += done.failures
         self.texts |= done.texts
@@ -177,10 +181,10 @@ class Kernel:
 
 
 def kernels() -> dict[str, Kernel]:
-    """Which kernel each of the two lanes runs on: the first is the one that is fast and, of two, coupled."""
+    """Which kernel each of the two lanes runs on: the first, which runs everything, is the quicker one."""
     told = subprocess.run([*LAB, "kinds"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     found = [Kernel(*line.split("\t")) for line in told.splitlines()]
-    found.sort(key=lambda kernel: (not kernel.world, kernel.world in SLOW_WORLDS))
+    found.sort(key=lambda kernel: (not kernel.world, QUICKEST.index(kernel.world) if kernel.world else 0))
     return dict(zip(KERNELS, found, strict=False))
 
 
@@ -195,11 +199,11 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
     plain = deque(part for part in parts if part.lane not in REAL_TIME)
     most, beside = processes(), BESIDE if guests else ()
     with ThreadPoolExecutor(most + 2) as pool:
-        late = pool.submit(make_ready, outcomes, wait, guests, plain)
-        workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
-        if guests:  # one more: a guest waits half of its time
-            workers.append(pool.submit(work, (plain, guests), late, beside))
-        try:
+        try:  # from here on something runs that has to be ended
+            late = pool.submit(make_ready, outcomes, wait, guests, plain)
+            workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
+            if guests:  # one more: a guest waits half of its time
+                workers.append(pool.submit(work, (plain, guests), late, beside))
             late.result()
             pairs = [pair for worker in workers for pair in worker.result()]
         except BaseException:
@@ -368,11 +372,14 @@ def remember(outcomes: dict[str, Outcome]) -> None:
 def repeat(outcome: Outcome) -> None:
     """Run again, alone, what failed beside others: the real kernel is a real-time world, and this machine has other masters too.
 
-    Twice at most, and the last line names it. A part that ended without a report is run again as a whole.
+    Twice at most, and the last line names it. A part that ended without a report is run again as a whole, and named.
     """
     lost, outcome.lost = outcome.lost, []
     for part in lost[:MOST_LOST]:
+        lost_again = len(outcome.lost)
         outcome.add(part, run_part(replace(part, title=f"{part.title}, again and alone")))
+        if len(outcome.lost) == lost_again:
+            outcome.repeated.append(part.title.rpartition(IN)[2])  # the test that hung, if one did
     outcome.lost += lost[MOST_LOST:]
     failures, outcome.failures = outcome.failures, []
     for number, name in enumerate(failures):
@@ -406,7 +413,8 @@ def run_part(part: Part, beside: Words = ()) -> Outcome:
         outcome.hung = running.read_text() if running.exists() else ""
         for report in sorted(Path(name).rglob("report.xml")):
             count(outcome, ElementTree.parse(report))
-    said = f"== {part.title}\n{DOTS.sub('', output.decode(errors='replace'))}"
+    took = f"{outcome.seconds:.0f} s, {outcome.cpu_s:.0f} s of processor"
+    said = f"== {part.title}: {took}\n{DOTS.sub('', output.decode(errors='replace'))}"
     with PRINTING:
         print(said, flush=True)
     return outcome

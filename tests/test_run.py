@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,8 +37,9 @@ MANY = Outcome("kernel", status=1, failures=[f"{TEST}[{number}]" for number in r
         ([FAILED], [NO_WORLD, NO_WORLD], False, f"FAILED: {TEST}"),
         ([FAILED], [Outcome("kernel", skipped=1)] * 2, False, f"FAILED: {TEST}"),
         ([replace(FAILED, failures=[TEST, OTHER])], [FAILED, FAILED, WELL], False, f"FAILED: {TEST} (only when run again, alone: {OTHER})"),
-        ([OUT_OF_TIME, FAILED], [WELL, WELL], True, f"kernel 7 passed in 0 s (only when run again, alone: {TEST})"),
-        ([OUT_OF_TIME], [FAILED, WELL], True, f"(only when run again, alone: {TEST})"),
+        ([OUT_OF_TIME, FAILED], [WELL, WELL], True, f"kernel 7 passed in 0 s (only when run again, alone: 0, {TEST})"),
+        ([OUT_OF_TIME], [FAILED, WELL], True, f"(only when run again, alone: 0, {TEST})"),
+        ([replace(OUT_OF_TIME, hung=OTHER)], [WELL], True, f"1 passed in 0 s (only when run again, alone: {OTHER})"),
         ([OUT_OF_TIME], [OUT_OF_TIME], False, "0 passed, 1 failed, 0 skipped\nran: kernel 0 passed in 0 s, ENDED WITHOUT A REPORT: 0"),
         ([OUT_OF_TIME] * (run.MOST_LOST + 1), [WELL] * run.MOST_LOST, False, f"ENDED WITHOUT A REPORT: {run.MOST_LOST}"),
         ([MANY], [WELL] * run.MOST_REPEATS, False, f"FAILED: {MANY.failures[-1]} (only"),
@@ -83,6 +85,26 @@ def test_a_repetition_three_runs_in_a_row_is_a_failure(monkeypatch: pytest.Monke
     said, _ = [told(*repeated, monkeypatch, tmp_path) for _ in range(3)][-1]
     assert f"FAILED, FOR THE 3RD TIME IN A ROW ONLY WHEN RUN AGAIN: {TEST}" in said
     assert ", 1 failed, " in said
+
+
+def test_a_part_that_is_lost_three_runs_in_a_row_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the test that hung, since parts are dealt otherwise each time."""
+    lost = [replace(OUT_OF_TIME, hung=TEST)], [WELL]
+    assert [told(*lost, monkeypatch, tmp_path)[1] for _ in range(3)] == [True, True, False]
+
+
+def test_the_first_kernel_is_the_quicker_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is there before one that is not."""
+
+    def firsts(*lines: str) -> list[str]:
+        done = subprocess.CompletedProcess([], 0, "\n".join(lines), "")
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+        return [kernel.world for kernel in run.kernels().values()]
+
+    assert firsts("coupled\tuml\t6.1", "independent\tuml-new\t7.2") == ["uml-new", "uml"]
+    assert firsts("coupled\thost\t6.1", "independent\tuml-new\t7.2") == ["host", "uml-new"]
+    assert firsts("coupled\tqemu\t6.1", "independent\tuml-new\t7.2") == ["uml-new", "qemu"]
+    assert firsts("coupled\tqemu\t6.1", "independent\t\twhy") == ["qemu", ""]
 
 
 def test_other_lanes_are_repeated_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -208,6 +230,13 @@ def test_no_kernel_is_a_failure_where_it_must_be_there(monkeypatch: pytest.Monke
 HANGING = """
 import time
 
+import pytest
+
+
+@pytest.fixture
+def never() -> None:
+    time.sleep(20)
+
 
 def test_waits() -> None:
     time.sleep(20)
@@ -215,22 +244,28 @@ def test_waits() -> None:
 
 def test_goes_on() -> None:
     pass
+
+
+def test_waits_for_its_fixture(never: None) -> None:
+    pass
 """
 
 
 @pytest.mark.slow
 def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
-    """And the next one still runs."""
+    """And the next one still runs. One whose fixture hangs ends the process, and is the one that ran."""
     (tmp_path / "test_hanging.py").write_text(HANGING)
     limits = (Path(__file__).parent / "conftest.py").read_text().replace("LIMIT_S = 120", "LIMIT_S = 1")
+    limits = limits.replace("LAST_RESORT_S = 30", "LAST_RESORT_S = 1").replace("ARMED_ANEW_S = 10", "ARMED_ANEW_S = 0")
     (tmp_path / "conftest.py").write_text(limits)
-    words = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    words = [sys.executable, "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", str(tmp_path)]
     running = tmp_path / "running"
     env = {**os.environ, "PYTEAMD_RUNNING": str(running)}
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert "HANGS: test_hanging.py::test_waits, more than 1 s" in done.stderr
-    assert "1 failed, 1 passed" in done.stdout
-    assert running.read_text() == "test_hanging.py::test_goes_on"
+    assert re.findall("(FAILED|PASSED) ", done.stdout) == ["FAILED", "PASSED"], done.stdout
+    assert "in never" in done.stderr, done.stderr
+    assert running.read_text() == "test_hanging.py::test_waits_for_its_fixture"
 
 
 def test_what_does_not_go_away_after_its_report_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
