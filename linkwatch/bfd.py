@@ -218,7 +218,7 @@ class Bfd(Watcher):
         """What the session means for a port that has a carrier."""
         if session.state is State.UP or self._admin_down(session):
             return True
-        if session.resuming_until is not None:
+        if session.resuming is not None:
             return self.up
         return not self.was_up and not self.config.required
 
@@ -244,7 +244,7 @@ class Bfd(Watcher):
             return "administratively down at this end", ", the port follows its carrier"
         if session.state is State.UP:
             return f"session with {config.peer_host} is up", ""
-        if session.resuming_until is not None:
+        if session.resuming is not None:
             return f"waits whether {config.peer_host} still counts the session as up", ""
         if peer is not None and session.heard is not None:
             if peer.state is State.ADMIN_DOWN:

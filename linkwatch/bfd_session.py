@@ -77,7 +77,7 @@ class BfdSession:
         "heard",
         "peer",
         "polling",
-        "resuming_until",
+        "resuming",
         "state",
         "terms",
     )
@@ -92,7 +92,8 @@ class BfdSession:
         self.heard: Heard | None = None
         """When that came; None: not within the detection time."""
         patience_s = max(RESUME_S, terms.multiplier * max(terms.interval_us, terms.min_rx_us) / US)
-        self.resuming_until = now + patience_s if resume and not terms.admin_down else None
+        self.resuming = Silence(now + patience_s) if resume and not terms.admin_down else None
+        """A successor that waits for the peer's first word, or for the answer to its poll."""
         self.polling = False
         self._final_due = False
         self._said: Packet | None = None
@@ -120,7 +121,7 @@ class BfdSession:
         """Between periodic packets, before jitter."""
         wanted_us = self.packet().desired_min_tx_us
         accepted_us = 0 if self.peer is None else self.peer.required_min_rx_us
-        if self.polling and self.resuming_until is not None:  # the peer may still count on the pace of a predecessor
+        if self.polling and self.resuming is not None:  # the peer may still count on the pace of a predecessor
             return max(accepted_us, min(wanted_us, round(LEAST_GAP_S * US))) / US
         return max(wanted_us, accepted_us) / US
 
@@ -129,13 +130,13 @@ class BfdSession:
         if self.peer is None:
             return float("inf")
         slowest_us = max(self.terms.min_rx_us, self.peer.desired_min_tx_us)
-        if self.polling and self.resuming_until is not None:
+        if self.polling and self.resuming is not None:
             slowest_us = max(slowest_us, round(RESUME_S * US))
         return self.peer.multiplier * slowest_us / US
 
     def due(self, now: float) -> Packet | None:
         """The packet to send now, None for none. Time passes for the session: it counts as sent."""
-        if self.resuming_until is not None and not self.polling:
+        if self.resuming is not None and not self.polling:
             return None
         packet = self.packet()
         extra = self._has_news() and now >= self._spare_from + LEAST_GAP_S
@@ -181,11 +182,11 @@ class BfdSession:
         self.peer, self.heard = packet, Heard(now)
         if packet.flags & Flag.FINAL:
             if self.polling:
-                self.resuming_until = None
+                self.resuming = None
             self.polling = False
         if self.state is State.ADMIN_DOWN:
             return
-        if self.resuming_until is not None and not self.polling:
+        if self.resuming is not None and not self.polling:
             self._resume(packet, now)
         else:
             self._move(TABLE.get((self.state, packet.state), self.state), Diagnostic.NEIGHBOUR_DOWN, now)
@@ -196,7 +197,7 @@ class BfdSession:
         if packet.your_discriminator and packet.state is State.UP:
             self.state, self.polling = State.UP, True
             return
-        self.resuming_until = None
+        self.resuming = None
         self._move(TABLE.get((State.DOWN, packet.state), State.DOWN), Diagnostic.NEIGHBOUR_DOWN, now)
 
     def _move(self, state: State, why: Diagnostic, now: float) -> None:
@@ -206,7 +207,7 @@ class BfdSession:
         before, self.state = self.state, state
         if state is State.DOWN:
             self.diagnostic = int(why)
-            self.resuming_until = None
+            self.resuming = None
         slower = self.terms.interval_us < SLOW_US
         self.polling = state is State.UP and slower
         if before is State.UP or state is State.UP:  # another pace: do not wait for the slow one
@@ -214,9 +215,10 @@ class BfdSession:
 
     def tick(self, now: float) -> None:
         """Time passed: the detection time may be over, or the patience of a successor."""
-        if self.resuming_until is not None and not self.polling and now >= self.resuming_until:
-            self.resuming_until = None
-            self._next_at = now
+        if self.resuming is not None and not self.polling:
+            self.resuming = self.resuming.judge(now)
+            if self.resuming is None:
+                self._next_at = now
         if self.heard is None:
             return
         silence = self._silence(self.heard).judge(now)
@@ -233,7 +235,7 @@ class BfdSession:
 
     def lose_path(self, now: float) -> None:
         """The link went down."""
-        self.heard, self.resuming_until = None, None
+        self.heard, self.resuming = None, None
         if self.state in (State.INIT, State.UP):
             self._move(State.DOWN, Diagnostic.PATH_DOWN, now)
 
@@ -246,8 +248,8 @@ class BfdSession:
     def deadline(self) -> float:
         """When to call `tick` and `due` next."""
         moments = [] if self._silent() else [self._next_at]
-        if self.resuming_until is not None and not self.polling:
-            moments = [self.resuming_until]
+        if self.resuming is not None and not self.polling:
+            moments = [self.resuming.until]
         elif self._has_news():
             moments.append(self._spare_from + LEAST_GAP_S)
         if self.heard is not None:

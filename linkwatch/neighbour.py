@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
+from pyteamd.model.standstill import Silence
 from pyteamd.wire import PeerError, lldp
 from pyteamd.wire.lldp import Neighbour
 
@@ -35,8 +36,8 @@ class Listener(Watcher):
 
     def __init__(self, config: ListenConfig, hosts: Any, up: bool) -> None:
         super().__init__(config, hosts, True)
-        self.heard: dict[tuple[str, str], tuple[Neighbour, float]] = {}
-        """Chassis and port → what it said last, and until when that holds; the last word stands last."""
+        self.heard: dict[tuple[str, str], tuple[Neighbour, Silence]] = {}
+        """Chassis and port → what it said last, and the silence that ends it; the last word stands last."""
         self.drops: Counter[str] = Counter()
 
     def taps(self) -> tuple[Tap, ...]:
@@ -56,13 +57,14 @@ class Listener(Watcher):
             return
         self.heard.pop((said.chassis, said.port), None)
         if said.ttl_s and len(self.heard) < MOST_SYSTEMS:
-            self.heard[said.chassis, said.port] = (said, now + said.ttl_s)
+            self.heard[said.chassis, said.port] = (said, Silence(now + said.ttl_s))
 
     def tick(self, port: PortNow, now: float) -> None:
-        self.heard = {key: (said, until) for key, (said, until) in self.heard.items() if now < until}
+        judged = {key: (said, silence.judge(now)) for key, (said, silence) in self.heard.items()}
+        self.heard = {key: (said, silence) for key, (said, silence) in judged.items() if silence is not None}
 
     def deadline(self) -> float | None:
-        return min([until for _, until in self.heard.values()]) if self.heard else None
+        return min([silence.until for _, silence in self.heard.values()]) if self.heard else None
 
     def now(self) -> Neighbour | None:
         """The last word."""

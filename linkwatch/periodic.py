@@ -113,7 +113,7 @@ class Target:
 class Rhythm:
     """When probes are due, and how long the answer that decides is waited for."""
 
-    __slots__ = ("_interval_s", "_slowest_s", "begun", "next", "sent_at", "silence")
+    __slots__ = ("_end", "_interval_s", "_slowest_s", "begun", "next", "sent_at", "silence")
 
     def __init__(self, interval_s: float) -> None:
         self.next: float | None = None
@@ -123,11 +123,23 @@ class Rhythm:
         self.sent_at: float | None = None
         self.begun = False
         """The first probes were due."""
+        self._end: Silence | None = None
+        """The end of the interval was noticed late, and put off."""
         self._interval_s = interval_s
         self._slowest_s = 0.0
 
-    def go_on(self, due: float, now: float) -> None:
+    def ends(self, now: float) -> bool:
+        """Whether the interval is over, and the first probes or the next ones are due."""
+        if self.next is None or now < self.next:
+            return False
+        if not self.begun:  # nobody was asked yet
+            return True
+        self._end = (self._end or Silence(self.next)).judge(now)
+        return self._end is None
+
+    def go_on(self, now: float) -> None:
         """Probes that were due are sent: the next ones are due at a whole number of intervals."""
+        due = now if self.next is None else self.next
         if self.begun:  # ticks that were slept through are not made up for
             self.next = due + self._interval_s * (int((now - due) / self._interval_s) + 1)
         else:
@@ -154,9 +166,8 @@ class Rhythm:
 
     def deadline(self) -> float | None:
         """When something is due."""
-        if self.next is None or self.silence is None:
-            return self.next
-        return min(self.next, self.silence.until)
+        due = self.next if self._end is None else self._end.until
+        return due if due is None or self.silence is None else min(due, self.silence.until)
 
 
 class Periodic(Watcher):
@@ -214,7 +225,7 @@ class Periodic(Watcher):
         rhythm = self._rhythm
         if rhythm.judges(now):
             self._last_word()
-        if rhythm.next is None or now < rhythm.next:
+        if not rhythm.ends(now):
             return
         if rhythm.begun:
             for target in self.targets:
@@ -225,7 +236,7 @@ class Periodic(Watcher):
             for target in self.targets:
                 self.send(port.ifindex, self.probe(port, target))
             rhythm.sent_at = now
-        rhythm.go_on(rhythm.next, now)
+        rhythm.go_on(now)
         if any(target.alive and target.missed == self.config.missed_max for target in self.targets):
             rhythm.silence = Silence(now + rhythm.grace_s())
 

@@ -22,6 +22,7 @@ from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.model.printable import in_shell
+from pyteamd.model.standstill import Silence
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, Supposed, TeamView
 from pyteamd.schema.option import OnBad, option
 
@@ -72,7 +73,7 @@ class ActiveBackup(Runner):
         """The active port was set by hand; it may even be down."""
         self._settled = False
         """The first choice is made, or its time is up."""
-        self._settle_until: float | None = None
+        self._patience: Silence | None = None
         self._active_since: float | None = None
         self._judged: tuple[tuple[int, ...], ...] = ()
         """What the last choice was based on."""
@@ -112,7 +113,7 @@ class ActiveBackup(Runner):
         return tuple([(i, p.up, p.priority, p.config.sticky, *self._media_of(p)) for i, p in ports.items()])
 
     def deadline(self) -> float | None:
-        return None if self._settled else self._settle_until
+        return None if self._settled or self._patience is None else self._patience.until
 
     def desired(self, team: TeamView) -> Desired:
         options: dict[OptionKey, OptionValue] = {}
@@ -245,12 +246,12 @@ class ActiveBackup(Runner):
     def _settling(self, team: TeamView, now: float) -> bool:
         """Whether the first choice has to wait for a port that has a carrier already, or for what to compare ports by."""
         if not self._settled and not team.adopted and (up := [port for port in team.ports.values() if port.up]):
-            self._settle_until = self._settle_until or now + SETTLE_S
+            self._patience = (self._patience or Silence(now + SETTLE_S)).judge(now)
             waits = any(port.settling for port in team.ports.values())
             waits = waits or (len(up) > 1 and any(port.unmeasured for port in up))
-            self._settled = now >= self._settle_until or not waits
+            self._settled = self._patience is None or not waits
             return not self._settled
-        self._settle_until = None
+        self._patience = None
         return False
 
     def _take_over(self, team: TeamView) -> None:

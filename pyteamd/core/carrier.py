@@ -12,6 +12,7 @@ from __future__ import annotations
 from pyteamd.core.facts import KernelFacts
 from pyteamd.model.desired import Level, Note, OptionKey
 from pyteamd.model.incidents import Incident
+from pyteamd.model.standstill import Silence
 
 PATIENCE_S = 2.0
 """The kernel announces a team's carrier at most once a second."""
@@ -29,8 +30,8 @@ class Carrier:
         """It was set by hand while we ran."""
         self._before: tuple[bool, bool] | None = None
         """The carrier by the rule, and the one there was, when they last agreed or began to disagree."""
-        self._since: float | None = None
-        """They disagree since then."""
+        self._dispute: Silence | None = None
+        """They disagree; at its end the kernel had the time to say otherwise."""
         self._lost = False
         """It was told that there is none any more."""
 
@@ -40,7 +41,7 @@ class Carrier:
 
     def deadline(self) -> float | None:
         """When to look again."""
-        return None if self._since is None else self._since + PATIENCE_S
+        return None if self._dispute is None else self._dispute.until
 
     def tell(self, had: bool | None) -> None:
         """It went or came back, and no runner that sets it tells so by itself. `had`: what there was before."""
@@ -59,13 +60,15 @@ class Carrier:
         if self._ours or self._theirs or real is None:
             return
         if not self._facts.team.up:
-            self._since = None  # the carrier of such a device changes in silence
+            self._dispute = None  # the carrier of such a device changes in silence
         elif rule is real:
-            self._before, self._since = (rule, real), None
-        elif self._since is None:
-            self._since = now
-        elif now >= self._since + PATIENCE_S:
-            self._since = None
+            self._before, self._dispute = (rule, real), None
+        elif self._dispute is None:
+            self._dispute = Silence(now + PATIENCE_S)
+        elif (dispute := self._dispute.judge(now)) is not None:
+            self._dispute = dispute
+        else:
+            self._dispute = None
             self._theirs = self._before is not None and self._before[0] is rule
             self._ours = not self._theirs
             if self._ours:

@@ -19,6 +19,7 @@ import trio
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.read_file import owned, read_file
 from pyteamd.model.limits import LONGEST_TRIAL_S
+from pyteamd.model.standstill import Silence
 
 STALE_S = 3600.0
 """A daemon that comes back so long after the moment does not take anything back: things have moved on."""
@@ -110,10 +111,16 @@ class Unconfirmed:
     async def due(self) -> Before:
         """Wait until a configuration has to be taken back."""
         while True:
-            with trio.move_on_after(self.left_s()) as patience:
-                await self._changed.wait()
-            if patience.cancelled_caught and self._before is not None:
-                return self._before
+            silence: Silence | None = Silence(trio.current_time() + self.left_s())
+            while silence is not None:
+                with trio.move_on_at(silence.until) as patience:
+                    await self._changed.wait()
+                if not patience.cancelled_caught:
+                    break
+                silence = silence.judge(trio.current_time())
+            else:
+                if self._before is not None:
+                    return self._before
 
     def restore(self) -> bool:
         """Write the file again if something waits and it was removed or replaced. Returns whether that was done. OSError."""

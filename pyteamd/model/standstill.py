@@ -1,7 +1,8 @@
 """A process that stood still: what came meanwhile waits in its sockets, and is read before anybody is taken for silent.
 
 A timer that is noticed late proves only that nobody looked. So the judgement is put off, once and for a moment in which the sockets are
-read: who is late every time judges every second time. All who judge a silence do it with this: LACP, bfd, the ping watchers.
+read: who is late every time judges every second time. All who judge a silence do it with this: LACP, the link watchers, the carrier, a
+configuration on trial.
 """
 
 from __future__ import annotations

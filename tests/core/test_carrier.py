@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from explain_kit import Told, again, apply, backup, begin, lacp, told
 
+from pyteamd.core.carrier import Carrier
 from pyteamd.core.set_once import MODE
 from pyteamd.model.events import Stop, Tick
 
@@ -63,6 +65,21 @@ def test_a_carrier_that_was_set_by_hand_before_a_take_over_is_put_right(config: 
         assert made.world.carrier() is (right and (name == "eth1" or running))
     made.world.set_peer("eth2", False)
     assert not made.world.carrier(), "known to be ours by now, so at once"
+
+
+@pytest.mark.parametrize("waiting", [True, False], ids=["the carrier's change waits in the socket", "nothing waits"])
+def test_after_a_standstill_what_the_kernel_said_is_read_before_the_carrier_is_taken_for_ours(waiting: bool) -> None:
+    facts = told(SPREAD).team.facts
+    carrier = Carrier(facts)
+    carrier.look(1.0)
+    for ifindex, port in facts.port_list.items():
+        facts.port_list[ifindex] = replace(port, linkup=False)
+    carrier.look(2.0)
+    carrier.look(9.0)
+    if waiting:
+        facts.observed.carrier = False
+    carrier.look(9.006)
+    assert carrier.desired() is (None if waiting else False)
 
 
 def test_a_team_that_ends_waits_for_the_kernel_alone() -> None:

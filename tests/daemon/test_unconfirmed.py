@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 import trio
+import trio.testing
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.daemon.control import reconfigure
@@ -53,6 +54,32 @@ async def test_not_confirmed_is_taken_back(lab: Lab) -> None:
     assert daemon.lines[-1] == TAKEN_BACK
     assert not file_of(lab).exists()
     assert (await daemon.call("ConfigConfirm", "keep")).startswith("NothingToConfirm")
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["the confirmation waits in the socket", "nothing waits"])
+async def test_after_a_standstill_what_waits_in_the_socket_is_read_first(
+    confirmed: bool,
+) -> None:
+    trial = Unconfirmed("", logging.getLogger("nothing"), Clock())
+    trial.begin(Before("{}", (), ""), 60.0)
+    taken_back: list[Before] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def wait() -> None:
+            taken_back.append(await trial.due())
+
+        await trio.testing.wait_all_tasks_blocked()
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(70.0)
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        if confirmed:
+            trial.end()
+        await trio.sleep(1.0)
+        assert bool(taken_back) is not confirmed
+        nursery.cancel_scope.cancel()
 
 
 async def test_confirmed_stays(lab: Lab) -> None:

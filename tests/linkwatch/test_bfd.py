@@ -115,6 +115,22 @@ def test_after_a_standstill_what_waits_in_the_socket_is_read_first(waiting: bool
     assert not one.watcher.up, f"silent since then: {one.watcher.verdict()}"
 
 
+@pytest.mark.parametrize("waiting", [True, False], ids=["packets wait in the socket", "nothing waits"])
+def test_a_successor_that_stands_still_reads_first_too(waiting: bool) -> None:
+    one, two = side(), other()
+    start(one, two)
+    run(one, two, 0.0, 3.0)
+    one.watcher = Bfd(one.watcher.config, {}, True)
+    start(one, now=3.1)
+    (packet, *_) = [octets for at in range(100, 200) for octets in two.step(3.0 + at / 1000)]
+    one.step(4.5)
+    if waiting:
+        one.hear(packet, 4.5)
+    one.step(4.506)
+    assert one.watcher.session is not None
+    assert (one.watcher.session.state is State.UP) is waiting, one.watcher.verdict()
+
+
 def test_one_direction_cut_takes_both_ends_down() -> None:
     one, two = side(), other()
     start(one, two)

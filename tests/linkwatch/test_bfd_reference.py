@@ -45,7 +45,7 @@ class End:
 
     def holds_back(self) -> bool:
         """A successor that has not heard from the peer yet; the RFC knows no such thing."""
-        return self.session.resuming_until is not None and not self.session.polling
+        return self.session.resuming is not None and not self.session.polling
 
     def hear(self, octets: bytes, now: float) -> None:
         held = self.holds_back()
@@ -55,7 +55,7 @@ class End:
         except PeerError:
             accepted = "discard"
         if (
-            held and self.session.resuming_until is not None and self.session.polling
+            held and self.session.resuming is not None and self.session.polling
         ):  # resumed: from here on as a session of the RFC that is up
             self.shadow.session_state, self.shadow.poll_sequence = 3, True
             self.shadow.receive(octets, now)
@@ -72,14 +72,14 @@ class End:
         packet = session.packet()
         assert packet.your_discriminator == shadow.remote_discr
         assert packet.desired_min_tx_us == shadow.desired_min_tx_interval
-        if session.resuming_until is None:
+        if session.resuming is None:
             assert session.peer is None or round(session.detection_s() * 1e6) == shadow.detection_time()
             assert round(session.interval_s() * 1e6) == shadow.transmit_interval()
 
     def time_passes(self, now: float) -> None:
         """For the shadow. The RFC knows nothing of a daemon that looks late: then the end of a silence is put off, once."""
         shadow = self.shadow
-        if self.session.resuming_until is not None or shadow.last_received is None:
+        if self.session.resuming is not None or shadow.last_received is None:
             return
         due = shadow.last_received + shadow.detection_time() / 1e6
         if self.put_off[0] != due and now > due + LATE_S:

@@ -46,6 +46,18 @@ def test_what_was_heard_counts_until_its_time_is_over_or_its_sender_leaves() -> 
     assert one.state() == {}
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+def test_after_a_standstill_what_waits_in_the_socket_is_read_first(waiting: bool) -> None:
+    one = listener()
+    one.frame(PORT, said(), 0.0)
+    one.tick(PORT, 300.0)
+    assert one.state()
+    if waiting:
+        one.frame(PORT, said(), 300.0)
+    one.tick(PORT, 300.006)
+    assert bool(one.state()) is waiting
+
+
 def test_a_flood_of_systems_and_nonsense_is_bounded_and_counted() -> None:
     one = listener()
     for number in range(1000):

@@ -84,6 +84,27 @@ def test_a_dead_target_is_found_in_time(missed_max: int, stopped_at_s: float) ->
     assert missed_max * INTERVAL_S <= took_s <= (missed_max + 1) * INTERVAL_S + 0.05
 
 
+@pytest.mark.parametrize("missed_max", [0, 3])
+@pytest.mark.parametrize("stood_still_s", [1.2, 5.0])
+@pytest.mark.parametrize("waiting", [True, False], ids=["the answer waits in the socket", "nothing waits"])
+def test_after_a_standstill_what_waits_in_the_socket_is_read_first(
+    missed_max: int, stood_still_s: float, waiting: bool
+) -> None:
+    watcher = arp_watcher(missed_max=missed_max)
+    watcher.start(PORT, 0.0)
+    run(watcher, PORT, 10.0 + missed_max, answer_until_s=10.0 - INTERVAL_S / 2)
+    assert (watcher.up, watcher.targets[0].missed) == (True, missed_max), watcher.state()
+    now = 10.0 + missed_max + stood_still_s
+    watcher.tick(PORT, now)
+    if waiting:
+        watcher.frame(PORT, heard(reply()), now)
+    while (deadline := watcher.deadline()) is not None and deadline < now + 0.006:
+        watcher.tick(PORT, max(deadline, now))
+    watcher.tick(PORT, now + 0.006)
+    assert watcher.up is waiting, watcher.verdict()
+    assert not waiting or watcher.state()["missed"] == 0
+
+
 def test_as_many_misses_as_allowed_change_nothing() -> None:
     watcher = arp_watcher(missed_max=3)
     watcher.start(PORT, 0.0)
@@ -149,9 +170,10 @@ def test_first_probe_after_init_wait_and_then_on_a_grid() -> None:
         assert deadline is not None
         times.append(round(deadline, 6))
         watcher.frame(PORT, heard(reply()), deadline)
-        watcher.tick(PORT, deadline + 0.01)
+        watcher.tick(PORT, deadline + 0.004)
     assert times == [5.32, 5.6, 5.8, 6.0]
-    watcher.tick(PORT, 6.95)
+    for late_s in (6.95, 6.955):
+        watcher.tick(PORT, late_s)
     assert watcher.deadline() == pytest.approx(7.0)
 
 

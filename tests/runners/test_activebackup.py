@@ -263,6 +263,16 @@ def test_first_choice_does_not_wait_for_a_cable_nor_long() -> None:
     assert made.put(FakePort(1)) == 2, "the active port stays"
 
 
+@pytest.mark.parametrize(("speed_mbps", "wanted"), [(1000, 2), (40000, 1)])
+def test_after_a_standstill_what_waits_in_the_socket_is_read_before_the_first_choice(
+    speed_mbps: int, wanted: int
+) -> None:
+    made = Bench(order=("eth2", "eth1"))
+    assert made.put(FakePort(2), FakePort(1, speed_mbps=0, duplex=0, unmeasured=True)) is None
+    assert made.put(now=9.0) is None
+    assert made.put(FakePort(1, speed_mbps=speed_mbps), now=9.0) == wanted
+
+
 def test_first_choice_wants_to_know_how_fast_ports_are_only_where_there_are_several() -> None:
     untold = FakePort(1, speed_mbps=0, duplex=0, unmeasured=True)
     assert Bench().put(untold) == 1
