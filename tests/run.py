@@ -59,8 +59,8 @@ EXIT_TIMEOUT = 124
 EXIT_NO_TESTS = 5
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 MOST_PROCESSES = 4
-PARTS_EACH = {"kernel": 3, "kernel-2": 2}
-"""Parts of these lanes for each process; of the others one."""
+PARTS_EACH = {"kernel": 2, "kernel-2": 2}
+"""Parts of these lanes for each guest that runs at the same time."""
 BESIDE = ("nice", "-n", "4")
 """What needs no guest runs beside them, and leaves the processors to them."""
 TABLES = ("tests/durations.json", "build/durations.json")
@@ -202,7 +202,7 @@ def run_lanes(lanes: list[str]) -> list[Outcome]:
         try:  # from here on something runs that has to be ended
             late = pool.submit(make_ready, outcomes, wait, guests, plain)
             workers = [pool.submit(work, (guests, plain), late, beside) for _ in range(most)]
-            if guests:  # one more: a guest waits half of its time
+            if guests:  # one more, for what needs none
                 workers.append(pool.submit(work, (plain, guests), late, beside))
             late.result()
             pairs = [pair for worker in workers for pair in worker.result()]
@@ -451,8 +451,8 @@ def supervised(command: list[str], env: dict[str, str], report: Path, most_s: in
 
 
 def processes() -> int:
-    """How many parts run at the same time: one more than processors, since a guest waits half of its time."""
-    return min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
+    """How many guests run at the same time: two more than processors, since a guest waits for two thirds of its time."""
+    return min((os.cpu_count() or 1) + 2, MOST_PROCESSES)
 
 
 def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
@@ -464,7 +464,7 @@ def parts_of(lane: str, outcomes: dict[str, Outcome]) -> list[Part]:
     places = ("tests/kernel",) if lane in KERNELS else ("tests/lab", "tests/bench") if lane == "lab" else ("tests",)
     paths = [path for place in places for path in (ROOT / place).rglob("test_*.py")]
     files = sorted(str(path.relative_to(ROOT)) for path in paths)
-    most = len(files) if lane == "lab" else processes() * PARTS_EACH.get(lane, 1)
+    most = len(files) if lane == "lab" else processes() * PARTS_EACH[lane] if lane in KERNELS else processes() - 1
     waiting: list[Part] = []
     if how_much(lane) == "few":
         markers = re.compile(FOR_SLOW_WORLDS.format(kind=PLACES[lane].kind))

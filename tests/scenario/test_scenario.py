@@ -73,6 +73,13 @@ def test_the_story_has_no_times_no_writes_and_no_counts() -> None:
     assert scenario.story(lines) == ("info eth1: up.", "denied No: no.", '{"a": 1}')
 
 
+def test_how_many_ports_are_seen_to_leave_a_removed_device_is_no_story() -> None:
+    """Batches of the kernel's messages end anywhere. Where the device stays, each port that leaves is told."""
+    leaving = ("+0.000 warning eth1: is no port of the team any more", '+0.000 warning Changed active port to "eth2".')
+    assert scenario.story((*leaving, "+0.000 warning Team device removal detected.")) == (scenario.REMOVED,)
+    assert len(scenario.story(leaving)) == 2
+
+
 def test_a_loose_comparison_forgives_writes_and_times_only() -> None:
     transcript = scenario.run(SCRIPT, SimulatedWorld)
     later = transcript.replace("+0.000", "+0.125").replace("set mode to", "change mode to")
