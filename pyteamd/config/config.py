@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RUNNER = "roundrobin"
 DEFAULT_WATCHER = "ethtool"
+KEPT_SETUPS = 1024
 UNSUPPORTED_WATCHERS = {"tipc": "is known to teamd, but not supported here"}
 
 
@@ -142,6 +143,8 @@ class Config:
         self._device: str | None = None
         self._read_ahead: tuple[str, Config | ConfigError] | None = None
         """A text and what was found in it."""
+        self._setups: dict[str, PortSetup] = {}
+        """What `port` found; it is asked again and again while a link waits."""
 
     @classmethod
     def load(
@@ -213,16 +216,29 @@ class Config:
 
     def port(self, name: str) -> PortSetup:
         """Settings of a link that is, or is to be, a port; whether configured or not."""
+        if (setup := self._setups.get(name)) is None:
+            if len(self._setups) >= KEPT_SETUPS:
+                self._setups.clear()
+            setup = self._setups[name] = self._read_port(name)
+        return setup
+
+    def _read_port(self, name: str) -> PortSetup:
         problems: Problems = []
         self._check_ports(problems)
         shared = self._watched(self.tree.get("link_watch", ABSENT), ("link_watch",), problems)
         config, watched, implicit = self._port(name, shared, problems)
-        return PortSetup(config, watched, tuple(problems), implicit, self._unnamed(config))
+        setup = PortSetup(config, watched, tuple(problems), implicit, self._unnamed(config))
+        if not setup.refused:
+            return setup
+        # It is not made a port; one that is a port all the same goes by its carrier, as if none of this were written.
+        kind = self._watchers[DEFAULT_WATCHER]
+        return replace(setup, watchers=((kind, kind.Config()),), implicit=False)
 
     def ensure_watcher(self, name: str) -> None:
         """A link became a port: store the implicit watcher when it has no other."""
         if self.port(name).implicit:
             self.tree.setdefault("ports", {}).setdefault(name, {})["link_watch"] = {"name": DEFAULT_WATCHER}
+            self._setups.clear()
 
     def read_port(self, name: str, text: str | bytes, *, live: bool) -> dict[str, Any]:
         """Parse new settings of a link, without storing them; ConfigError when teamd would refuse them.
@@ -240,7 +256,7 @@ class Config:
     def with_port(self, name: str, tree: Mapping[str, Any]) -> Config:
         """This configuration with other settings of one link, to look at."""
         other = Config({**self.tree}, self._runners, self._watchers)
-        other.__dict__.update({**self.__dict__, "tree": other.tree})
+        other.__dict__.update({**self.__dict__, "tree": other.tree, "_setups": {}})
         ports = self.tree.get("ports")
         other.tree["ports"] = {**(ports if type(ports) is dict else {}), name: dict(tree)}
         return other
@@ -250,6 +266,7 @@ class Config:
         if type(self.tree.get("ports")) is not dict:
             self.tree["ports"] = {}
         self.tree["ports"][name] = dict(tree)
+        self._setups.clear()
 
     # -- the team ------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Liberties:
     """It may be taken from another device."""
     set_down: bool = False
     """It may be set down."""
+    unusable: str = ""
+    """What is so wrong with them that the link cannot be a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Hindrance:
     """The kernel would find it after it has changed the link, or has no words for it."""
     errno: int = errno.EBUSY
     """What the kernel would answer."""
+    refusal: str = ""
+    """Why we do not even ask: it is the settings."""
 
     @property
     def advice(self) -> str:
@@ -94,6 +98,9 @@ def hindrance(
         return Hindrance(f"has {facts.team.name} as a port of its own")
     if link.kind in UNFIT:
         return Hindrance(f"is of the kind {link.kind}, which cannot be a port", half_way=True, errno=errno.EINVAL)
+    if liberties.unusable:
+        why = f"cannot be a port with its settings: {liberties.unusable}"
+        return Hindrance(why, half_way=True, errno=errno.EINVAL, refusal=liberties.unusable)
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")
     found = of_other_links(link, facts, known) or of_mtu(link, facts, known)
@@ -114,6 +121,9 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
     """Other ports, links that stand on this one, links that it stands on."""
     if link.hardware != facts.team.hardware and any(facts.observed.members.values()):
         return OTHER_TYPE
+    if above := port_above(link.ifindex, facts):
+        name = f"{facts.name_of(above)}, which is a port of {facts.team.name},"
+        return Hindrance(f"has {name} standing on it", "it joins when that has left")
     for ifindex in facts.standing_on(link.ifindex):
         upper = known(ifindex)
         if upper is not None and upper.kind in HANDLERS:
@@ -127,6 +137,16 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
         hint = f"ip link set {in_shell(lower.name)} up; ip link set {in_shell(link.name)} down"
         return Hindrance(text, "it joins when that is up and it is down", hint, half_way=True, errno=errno.ENETDOWN)
     return None
+
+
+def port_above(ifindex: int, facts: KernelFacts, among: Container[int] = (), depth: int = DEEPEST) -> int:
+    """The port, or the one of those that are to be ports, that was made on top of this link, or on what is on top of it; 0 for none."""
+    for upper in facts.standing_on(ifindex) if depth else ():
+        if upper in among or facts.observed.members.get(upper):
+            return upper
+        if found := port_above(upper, facts, among, depth - 1):
+            return found
+    return 0
 
 
 def of_mtu(link: LinkSeen, facts: KernelFacts, known: Callable[[int], LinkSeen | None]) -> Hindrance | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import KernelFacts
-from pyteamd.core.hindrance import OTHER_TYPE, Hindrance, Liberties, hindrance
+from pyteamd.core.hindrance import OTHER_TYPE, Hindrance, Liberties, hindrance, port_above
 from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
@@ -18,8 +18,6 @@ from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
-
-SETTINGS = "its settings are unusable"
 
 
 class JoiningPorts:
@@ -59,9 +57,10 @@ class JoiningPorts:
         if found:
             self._found.add(ifindex)
         settings = self.settings(link)
-        if problems := unusable(settings):
-            self.reject(ifindex, "; ".join(problems), SETTINGS)
-            return True
+        if problem := unusable(settings, self._facts.team.tx_queues):
+            text = f"{link.name}: is a port already, and stays one, without the settings that are wrong: {problem}"
+            self.notes.append(Note(Level.ERROR, text, link.name))
+            settings = self._in_part(settings)
         if self.hosts.without_answer(hosts_in(settings)):
             if link.running:
                 self.awaited.add(ifindex)
@@ -76,16 +75,21 @@ class JoiningPorts:
             self._adopt_mac(port)
         self._found.discard(ifindex)
         self._begin(port, settings, now)
-        if len(self.ports) == 1:
+        if len(self.ports) < len(self.members.wanted):
             self._tell_others(port)
         return True
 
-    def _tell_others(self, first: Port) -> None:
-        """The first port gives the team its type: who waits and has another one is told now."""
+    def _tell_others(self, joined: Port) -> None:
+        """The first port gives the team its type: a link that waits and has another one is told now, and one that the port stands on."""
         for name in self.members.wanted:
             link = self._facts.called(name)
-            if link is not None and link.hardware not in (LOOPBACK, first.link.hardware) and not link.master:
-                self._tell(link, OTHER_TYPE)
+            if link is None or link.master or link.ifindex in self.members.out:
+                continue
+            of_other_type = len(self.ports) == 1 and link.hardware not in (LOOPBACK, joined.link.hardware)
+            if of_other_type or port_above(link.ifindex, self._facts) == joined.ifindex:
+                found = self.hindrance(link)
+                if found is not None and not found.refusal:  # that was told when it appeared
+                    self._tell(link, OTHER_TYPE if of_other_type else found)
 
     def _tell_names(self, link: LinkSeen) -> None:
         """The configuration may know one link under two names, and mean two ports."""
@@ -99,10 +103,15 @@ class JoiningPorts:
         """What is configured for a link, under whichever of its names."""
         return self._config.port(self._config.key(link.names))
 
+    def _in_part(self, settings: PortSetup) -> PortSetup:
+        """What of them counts for a link that is a port, whatever is wrong with them; the watchers are good (see `Config.port`)."""
+        if not unusable(settings, self._facts.team.tx_queues):
+            return settings
+        return replace(settings, config=replace(settings.config, queue_id=None))
+
     def liberties(self, link: LinkSeen) -> Liberties:
         """What may be done to a link so that it can join."""
-        config = self.settings(link).config
-        return Liberties(config.steal, config.set_down or config.steal)
+        return liberties(self.settings(link), self._facts.team.tx_queues)
 
     def desired(self) -> Members:
         """Which links are to be members."""
@@ -122,6 +131,9 @@ class JoiningPorts:
         self._tell(link, found)
 
     def _tell(self, link: LinkSeen, found: Hindrance) -> None:
+        if found.refusal:
+            self._tell_refusal(link.name, found.refusal)
+            return
         problem = "; ".join(filter(None, (f"it {found.why}", found.until))) + (f" ({found.hint})" if found.hint else "")
         self.notes.append(Note(Level.WARNING, f"{link.name}: not added: {problem}", link.name))
 
@@ -203,11 +215,14 @@ class JoiningPorts:
         self.members.asked.discard(ifindex)
         return True
 
-    def reject(self, ifindex: int, why: str, kind: str = "") -> None:
-        """Release a link that cannot be a port of ours, and say why. `kind`: of the reason, where that can be looked up again."""
+    def reject(self, ifindex: int, why: str) -> None:
+        """Release a link that cannot be a port of ours, and say why."""
         name = self._facts.name_of(ifindex)
-        self.members.reject(self._names(ifindex), ifindex, kind or why)
+        self.members.reject(self._names(ifindex), ifindex, why)
         self._pop(ifindex)
+        self._tell_refusal(name, why)
+
+    def _tell_refusal(self, name: str, why: str) -> None:
         self.notes.append(Note(Level.ERROR, f"{name}: port refused: {why}", name, Incident.PORT_REFUSED, why))
 
     def needed_hosts(self) -> list[HostName]:
@@ -269,6 +284,7 @@ class JoiningPorts:
     def reconfigure(self, port: Port, setup: PortSetup, now: float) -> None:
         """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
         once, old = self._once.options, port.config
+        setup = self._in_part(setup)
         port.config = setup.config
         if setup.config.prio != old.prio:
             once[OptionKey("priority", port.ifindex)] = setup.config.prio
@@ -305,9 +321,24 @@ class JoiningPorts:
         port.start(watchers, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
 
 
-def unusable(settings: PortSetup) -> list[str]:
-    """What is so wrong with the settings of a port that it cannot be one."""
-    return [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
+def liberties(settings: PortSetup, queues: int) -> Liberties:
+    """What these settings of a port allow. `queues`: transmit queues of the team, 0 when that is not known."""
+    config = settings.config
+    return Liberties(config.steal, config.set_down or config.steal, unusable(settings, queues))
+
+
+def unusable(settings: PortSetup, queues: int = 0) -> str:
+    """What is so wrong with the settings of a link that it is not made a port; "" for nothing. `queues`: see `liberties`."""
+    wrong = [str(problem) for problem in settings.problems if problem.severity is Severity.PORT]
+    return "; ".join(filter(None, (*wrong, beyond(settings, queues))))
+
+
+def beyond(settings: PortSetup, queues: int) -> str:
+    """That the transmit queue is none of the team device, "" if it is one."""
+    queue = settings.config.queue_id
+    if not queues or queue is None or queue < queues:
+        return ""
+    return f"queue_id: {queue} is none of the {queues} transmit queues of the team device (0 to {queues - 1})"
 
 
 def stand_ins(port: Port) -> list[Watcher]:

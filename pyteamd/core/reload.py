@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from pyteamd.config.config import Config, PortSetup
 from pyteamd.core.facts import KernelFacts
-from pyteamd.core.hindrance import AllLinks, Liberties, hindrance
-from pyteamd.core.joining import JoiningPorts, hosts_in
+from pyteamd.core.hindrance import AllLinks, hindrance
+from pyteamd.core.joining import JoiningPorts, beyond, hosts_in, liberties
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.model.errors import UserError
@@ -113,6 +113,9 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
             f"runner.name: the driver cannot change from {old.runner_name} to {new.runner_name} while the team has ports; "
             f"remove {', '.join(port.name for port in team.ports.values())} first, or restart the daemon"
         )
+    for name in new.written:
+        if wrong := beyond(new.port(name), team.facts.team.tx_queues):
+            yield f"ports.{name}.{wrong}"
 
 
 def differences(team: Running, new: Config, links: AllLinks | None) -> Iterator[Change]:
@@ -171,9 +174,9 @@ def obstacle(team: Running, new: Config, name: str, links: AllLinks | None) -> s
     """What keeps a link from joining now, and what would change that; "" for nothing."""
     link = team.facts.called(name) if links is None else links.find_link(name)
     if link is not None and link.ifindex not in team.ports:
-        config = new.port(new.key(link.names)).config
+        allowed = liberties(new.port(new.key(link.names)), team.facts.team.tx_queues)
         get = None if links is None else links.get_link
-        found = hindrance(link, Liberties(config.steal, config.set_down), team.facts, get)
+        found = hindrance(link, allowed, team.facts, get)
         if found is not None:
             return f"{found.why}{found.until and f'; {found.until}'}"
     return ""

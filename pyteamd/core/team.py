@@ -26,7 +26,7 @@ from pyteamd.core.set_once import SetOnce
 from pyteamd.core.team_now import TeamNow
 from pyteamd.core.wanted import UNNAMED, WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
-from pyteamd.model.errors import NO_DEVICE, SET_FAILED, UserError
+from pyteamd.model.errors import ADD_FAILED, NO_DEVICE, SET_FAILED, UserError
 from pyteamd.model.events import (
     Applied,
     CarrierSeen,
@@ -404,6 +404,8 @@ class Team:
             raise UserError(*NO_DEVICE)
         if event.ifindex in self.ports:
             return False
+        if wrong := self.joining.liberties(link).unusable:
+            raise UserError(*ADD_FAILED, wrong)
         self.members.want(link.name, link)
         if event.ifindex not in self.facts.links:  # another device's port: kept in mind from now on
             self._link_seen(link, now)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from pyteamd.core.facts import KernelFacts
-from pyteamd.core.hindrance import Liberties, hindrance
+from pyteamd.core.hindrance import Liberties, hindrance, port_above
 from pyteamd.model.events import LinkSeen
 
 TAKEN = "another program took it out"
@@ -133,9 +133,11 @@ class WantedPorts:
             if ifindex in ports or link.master == facts.team.ifindex:
                 found.members[ifindex] = True
                 continue
-            liberties = liberties_for(link) if link.master or link.up else Liberties()
+            liberties = liberties_for(link)
             if ifindex in self.asked or not (
-                hardware not in (None, link.hardware) or hindrance(link, liberties, facts)
+                hardware not in (None, link.hardware)
+                or hindrance(link, liberties, facts)
+                or port_above(ifindex, facts, found.members)
             ):
                 hardware = hardware or link.hardware  # the first one's, whose type the team takes
                 found.members[ifindex] = True

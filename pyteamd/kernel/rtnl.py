@@ -1,7 +1,7 @@
 """rtnetlink's link messages: requests, and RTM_NEWLINK → LinkSeen.
 
 Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
-link has forty attributes and more, of which we want eleven: decoding all of them costs 300 µs, so the wanted ones are
+link has forty attributes and more, of which we want twelve: decoding all of them costs 300 µs, so the wanted ones are
 picked out of the octets. Where they stand is the same in message after message about a link: it is remembered with all headers of
 attributes, which one `unpack` reads, and whose octets made which link is remembered too. Before even that, `peek` reads interface and
 flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
@@ -46,11 +46,11 @@ IFF_RUNNING: Final = 0x40
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
-_MTU, _LINK, _LINK_NETNSID, _MAX_MTU = 4, 5, 37, 51
+_MTU, _LINK, _TX_QUEUES, _LINK_NETNSID, _MAX_MTU = 4, 5, 31, 37, 51
 _TYPE: Final = Struct("=18xH")
 _WANTED: Final = (
     *(_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS),
-    *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU),
+    *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU, _TX_QUEUES),
 )
 _KEPT: Final = 512
 _INFO_KIND, _INFO_DATA = 1, 2
@@ -174,7 +174,7 @@ def decode(octets: bytes) -> LinkSeen:
         if len(_layouts) >= _KEPT:
             _layouts.clear()
         layout = _layouts[len(octets)] = _layout(octets)
-    name, mac, master, about, carrier, properties, permanent_mac, lower, namespace, mtu, max_mtu = [
+    name, mac, master, about, carrier, properties, permanent_mac, lower, namespace, mtu, max_mtu, queues = [
         None if part is None else octets[part[0] : part[1]] for part in layout.wanted
     ]
     if name is None or ifindex <= 0:
@@ -182,7 +182,7 @@ def decode(octets: bytes) -> LinkSeen:
     return _link(
         ifindex, bool(flags & IFF_UP), bool(flags & IFF_RUNNING),
         name, mac or b"", master, _about(about or b""), carrier, properties or b"", permanent_mac or b"",
-        lower if namespace is None else None, *_TYPE.unpack_from(octets), mtu, max_mtu,
+        lower if namespace is None else None, *_TYPE.unpack_from(octets), mtu, max_mtu, queues,
     )  # fmt: skip
 
 
@@ -218,6 +218,7 @@ def _layout(octets: bytes) -> Layout:
 def _link(
     ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, about: About, carrier: bytes | None,
     properties: bytes, permanent_mac: bytes, lower: bytes | None, hardware: int, mtu: bytes | None, max_mtu: bytes | None,
+    queues: bytes | None,
 ) -> LinkSeen:  # fmt: skip
     return LinkSeen(
         ifindex,
@@ -236,6 +237,7 @@ def _link(
         max_mtu=_number(max_mtu),
         overhead=about.overhead,
         loose_binding=about.loose_binding,
+        tx_queues=_number(queues) if about.kind == "team" else 0,
     )
 
 

@@ -20,6 +20,7 @@ class UserError(Exception):
 
 NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")
 SET_FAILED = ("ItemValueSetFail", "Failed to set item value.")
+ADD_FAILED = ("PortAddFail", "Failed to add port.")
 NO_DEVICE = ("NoSuchDev", "No such device.")
 
 WORDS = {

@@ -51,6 +51,8 @@ class LinkSeen:
     """Octets by which its MTU must be below that of the link it stands on (MACsec)."""
     loose_binding: bool = False
     """A VLAN that may be up while the link it stands on is down (VLAN_FLAG_LOOSE_BINDING)."""
+    tx_queues: int = 0
+    """Transmit queues of a team device; 0 of other links, or when the kernel did not say."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def describe(refused: Refused, name_of: Callable[[int], str], link_of: Callable[
 
     `link_of`: what is known of a link.
     """
-    hint = hint_for(refused.write, refused.errno, link_of)
+    hint = hint_for(refused.write, refused.errno, link_of, bool(refused.explanation))
     return refusal(refused, name_of) + (f" ({hint})" if hint else "")
 
 
@@ -47,8 +47,8 @@ def in_words(write: Write, name_of: Callable[[int], str]) -> str:
             return f"set carrier {'up' if up else 'down'}"
 
 
-def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None]) -> str:
-    """What to do or to check, "" when nothing follows from what is known."""
+def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None], explained: bool = False) -> str:
+    """What to do or to check, "" when nothing follows from what is known. `explained`: the kernel gave a reason of its own."""
     match write, code:
         case SetMember(ifindex=ifindex, member=True), errno.EBUSY:
             link = link_of(ifindex)
@@ -60,7 +60,7 @@ def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None])
             return "the device has ports and runs in another mode; remove them or start with -r"
         case SetOption(key=key), errno.EINVAL if key.name == "queue_id":
             return "must be below the number of transmit queues of the team device"
-        case _, errno.EPERM:
+        case _, errno.EPERM if not explained:
             return "CAP_NET_ADMIN in the initial user namespace is needed"
     return ""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pyteamd.model.events import ETHERNET, LOOPBACK, LinkSeen
 
 NO_HARDWARE = 0xFFFE
+TX_QUEUES = 16
+"""Of a team device."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,4 +73,5 @@ def link_seen(link: SimLink) -> LinkSeen:
         max_mtu=link.max_mtu,
         overhead=link.overhead,
         loose_binding=link.loose_binding,
+        tx_queues=TX_QUEUES if link.kind == "team" else 0,
     )

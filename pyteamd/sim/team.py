@@ -18,14 +18,13 @@ from pyteamd.core.facts import HANDLERS
 from pyteamd.kernel.option_table import OPTIONS, OptionKind, TeamOption, problem_of
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
-from pyteamd.sim.link import SimLink
+from pyteamd.sim.link import TX_QUEUES, SimLink
 
 NO_MODE = "*NOMODE*"
 MODES = ("broadcast", "roundrobin", "random", "activebackup", "loadbalance")
 FOLLOWS_TEAM_MAC = ("broadcast", "roundrobin", "random")
 TX_METHODS = ("hash", "hash_to_port_mapping")
 HASHES = 256
-TX_QUEUES = 16
 BPF_INSTRUCTION = 8
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pyteamd.core.backoff import port_of
 from pyteamd.core.hindrance import AllLinks
-from pyteamd.core.joining import SETTINGS, stand_ins, unusable
+from pyteamd.core.joining import stand_ins
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
 from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED
@@ -259,10 +259,6 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
     add = f"pyteamdctl {in_shell(team.facts.team.name)} port add {name}"
     add = f"{down}; {add}" if link.up else add
     if (why := team.members.out.get(link.ifindex)) is not None:
-        if why == SETTINGS:
-            wrong = "; ".join(unusable(team.joining.settings(link)))
-            why = wrong or "its settings were unusable, and are good now"
-            return Reason(False, f"is no port: {why}", "" if wrong else add)
         if why == team.joining.refusals.get(link.ifindex):
             return of_a_refusal(team, link, links, why, add)
         tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice

@@ -140,7 +140,7 @@ def test_a_port_of_another_team_can_be_taken_on_purpose() -> None:
 
 def test_why_a_link_was_refused_is_forgotten_with_the_link() -> None:
     made = told({**backup(), "ports": {"eth1": {}}}, "eth1", "eth3")
-    made.team.config.set_port("eth3", {"queue_id": -1})
+    made.world.refuse("address", "eth3", None, "EOPNOTSUPP")
     made.world.set_admin("eth3", False)
     made.world.set_master("eth3", "team0")
     assert "is no port" in made.line("eth3")

@@ -401,3 +401,30 @@ async def test_a_start_ends_when_the_kernel_has_answered(
         assert daemon.failure is None
         assert list((await daemon.state())["ports"]) == ["eth1"]
         assert [line for line in daemon.lines if line.startswith("eth2: add port eth2: operation not permitted")]
+
+
+NO_TARGET = {"link_watch": {"name": "arp_ping"}}
+NO_QUEUE = {"queue_id": 16}
+
+
+@pytest.mark.parametrize("settings", [NO_TARGET, NO_QUEUE], ids=["no target", "no such queue"])
+async def test_a_link_with_settings_of_no_use_is_not_touched_by_any_door(lab: Lab, settings: dict[str, Any]) -> None:
+    link = lab.link("eth2")
+    before = link_seen(link)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": settings}}))
+    text = (await explained(lab))["eth2"]
+    assert text.startswith("eth2: cannot be a port with its settings: ")
+    assert await daemon.call("PortAdd", "eth2") == "PortAddFail: Failed to add port."
+    assert "cannot be a port with its settings" in json.loads(await daemon.call("Reason", "PortAdd", "eth2"))["reason"]
+    report = json.loads(
+        await daemon.call(
+            "ConfigApply", json.dumps({**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": settings}}), "apply"
+        )
+    )
+    assert not report["applied"], report
+    await trio.sleep(70)
+    assert link_seen(link) == before
+    assert not [write for write in lab.kernel.performed if write == SetMember(link.ifindex, True)]
+    await daemon.call("PortConfigUpdate", "eth2", "{}")
+    await quiet()
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]

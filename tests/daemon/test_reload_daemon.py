@@ -73,19 +73,19 @@ async def test_a_bad_one_says_all_and_changes_nothing(lab: Lab) -> None:
 async def test_what_the_kernel_refuses_takes_all_back(lab: Lab) -> None:
     daemon = await lab.start()
     await quiet()
-    queue = SetOption(OptionKey("queue_id", lab.link("eth2").ifindex), 99)
+    queue = SetOption(OptionKey("queue_id", lab.link("eth2").ifindex), 9)
     lab.kernel.refuse(lambda write: write == queue, errno.EINVAL, None)
-    both = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 100, "queue_id": 99}}}
+    both = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 100, "queue_id": 9}}}
     report = await apply(daemon, both)
     assert not report["applied"]
-    assert "the kernel refuses: set queue_id of eth2 to 99" in report["problems"][0]
+    assert "the kernel refuses: set queue_id of eth2 to 9" in report["problems"][0]
     assert lab.option("priority", "eth2") == 0
     assert lab.option("activeport") == lab.link("eth1").ifindex
     assert set((await daemon.state())["ports"]) == {"eth1", "eth2"}
     assert "queue_id" not in json.dumps(json.loads(await daemon.call("ConfigDump")))
     lab.kernel.set_up(lab.link("team0").ifindex, True)
     await daemon.call("StateItemValueSet", "runner.active_port", "eth2")
-    both = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 100}, "eth2": {"queue_id": 99}}}
+    both = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 100}, "eth2": {"queue_id": 9}}}
     assert not (await apply(daemon, both))["applied"]
     assert lab.option("activeport") == lab.link("eth2").ifindex
     assert (

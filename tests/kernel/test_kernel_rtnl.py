@@ -48,6 +48,7 @@ def oracle(octets: bytes) -> LinkSeen:
         hardware=link["ifi_type"],
         mtu=link.get_attr("IFLA_MTU"),
         max_mtu=link.get_attr("IFLA_MAX_MTU"),
+        tx_queues=link.get_attr("IFLA_NUM_TX_QUEUES") if kind == "team" else 0,
     )
 
 

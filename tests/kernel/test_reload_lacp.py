@@ -29,7 +29,7 @@ def a_chosen_aggregate_survives_a_refusal(on: Bench, file: Path) -> None:
     config["ports"]["em2"] = {"lacp_key": 6, "queue_id": 4000}
     file.write_text(json.dumps(config))
     result = on.on_host(f"pyteamdctl team0 config apply {file}")
-    assert "the kernel refuses: set queue_id of em2 to 4000" in result.out + result.err
+    assert "ports.em2.queue_id: 4000 is none of the 16 transmit queues" in result.out + result.err, result
     assert on.on_host(f"pyteamdctl team0 state item get {selected}").out.strip() == "true"
 
 

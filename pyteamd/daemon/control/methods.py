@@ -19,7 +19,7 @@ from pyteamd.daemon.control import inspection, reconfigure
 from pyteamd.daemon.control import spread as balance
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.desired import Level, Note, SetMember
-from pyteamd.model.errors import NO_DEVICE, UserError
+from pyteamd.model.errors import ADD_FAILED, NO_DEVICE, UserError
 from pyteamd.model.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
@@ -27,7 +27,6 @@ from pyteamd.views import state as statetree
 
 CONFIG_DUMP_FAILED = ("ConfigDumpFail", "Failed to dump config.")
 CONFIG_UPDATE_FAILED = ("ConfigUpdateFail", "Failed to update config.")
-PORT_ADD_FAILED = ("PortAddFail", "Failed to add port.")
 PORT_REMOVE_FAILED = ("PortRemoveFail", "Failed to del port.")
 INVALID_ARGUMENTS = ("InvalidArgs", "Did not receive correct message arguments.")
 
@@ -92,12 +91,12 @@ async def port_add(pump: Pump, name: str) -> str:
     """Make a link a port."""
     link = find(pump, name)
     if link.ifindex == pump.ifindex:
-        raise UserError(*PORT_ADD_FAILED, f"{link.name} is the team itself")
+        raise UserError(*ADD_FAILED, f"{link.name} is the team itself")
     found = None if link.ifindex in pump.team.ports else pump.team.joining.hindrance(link, pump.kernel.get_link)
     if found is not None and found.half_way:
-        raise UserError(*PORT_ADD_FAILED, f"{link.name} {found.why}{f' ({found.hint})' if found.hint else ''}")
+        raise UserError(*ADD_FAILED, f"{link.name} {found.why}{f' ({found.hint})' if found.hint else ''}")
     refused = await pump.request(PortAdd(link.ifindex, link))
-    _check_membership(refused, link.ifindex, PORT_ADD_FAILED)
+    _check_membership(refused, link.ifindex, ADD_FAILED)
     await pump.until(lambda: link.ifindex in pump.team.ports, JOIN_TIMEOUT_S)
     return ""
 
