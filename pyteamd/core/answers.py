@@ -56,6 +56,8 @@ class Answers:
         match write:
             case SetOption(key=key) if key == MODE and self._once.leave_mode:
                 self._once.leave_mode = False
+            case SetOption(key=key) if key == MODE and not starting:
+                pass  # nothing else is written until the device has the runner's mode: half of a configuration is none
             case SetOption(key=key) if key in self._once.options and not (vanished and key.port):
                 fatal = starting if not key.port else key.port in ports and not ports[key.port].written_once
                 return self._setting_refused(key, why, fatal=fatal and not vanished)
@@ -82,7 +84,9 @@ class Answers:
             return ""
         hint = self._unseen(event)
         why += hint
-        again = self._joining.refused(write, refusal(event, self._facts.name_of) + hint)
+        again = self._joining.refused(
+            write, refusal(event, self._facts.name_of) + hint, for_good=event.errno == errno.EOPNOTSUPP
+        )
         if fatal:
             return why
         if times == 1:

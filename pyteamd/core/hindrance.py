@@ -99,7 +99,8 @@ def hindrance(
     if link.kind in UNFIT:
         return Hindrance(f"is of the kind {link.kind}, which cannot be a port", half_way=True, errno=errno.EINVAL)
     if liberties.unusable:
-        why = f"cannot be a port with its settings: {liberties.unusable}"
+        owner = f"belongs to {name_of(link.master, known)}, and " if link.master else ""
+        why = f"{owner}cannot be a port with its settings: {liberties.unusable}"
         return Hindrance(why, half_way=True, errno=errno.EINVAL, refusal=liberties.unusable)
     if link.master and not liberties.steal:
         return Hindrance(f"belongs to {name_of(link.master, known)}", "it joins when it is free and down")

@@ -41,8 +41,8 @@ def strangers(team: Team, desired: Desired) -> list[str]:
 
 
 def differences(team: Team, desired: Desired, now: float) -> list[str]:
-    """When there is nothing left to write, the kernel is as desired, but for writes that were refused."""
-    if team.writes(now):
+    """When there is nothing left to write, the kernel is as desired, but for writes that were refused, and those that wait for the mode."""
+    if team.writes(now) or (not team.stopping and team.once.mode_first(team.facts.observed) is not None):
         return []
     left = reconcile(desired, team.facts.observed)
     return [f"not as desired, yet nothing to write: {write}" for write in team.backoff.allowed(left, now)]

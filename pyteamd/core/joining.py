@@ -202,12 +202,16 @@ class JoiningPorts:
             return False
         return link.ifindex not in self.members.out and link.ifindex not in self.refusals
 
-    def refused(self, write: SetMember, why: str) -> bool:
+    def refused(self, write: SetMember, why: str, for_good: bool) -> bool:
         """The kernel refused to add a link. Returns whether it stays wanted, and is to be tried again.
 
-        One that a user asked for is not, for the user was told; nor is one that is set down or taken for each try.
+        One that a user asked for is not, for the user was told; nor is one that is set down or taken for each try, nor what its driver
+        cannot do (`for_good`): each try opens it, and closes it again.
         """
         ifindex = write.ifindex
+        if for_good:
+            self.members.forget(self._names(ifindex), ifindex, why)
+            return False
         self.refusals[ifindex] = why
         if self.members.is_new(ifindex) or write.steal or write.set_down:
             self.members.forget(self._names(ifindex), ifindex, why)

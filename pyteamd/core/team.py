@@ -171,7 +171,7 @@ class Team:
             return ()
         mode = None if self.stopping else self.once.mode_first(self.facts.observed)
         if mode is not None:
-            return (mode,)
+            return self.backoff.allowed((mode,), now)
         return self.backoff.allowed(reconcile(self.desired(), self.facts.observed), now)
 
     def rest(self, now: float) -> None:
@@ -242,6 +242,7 @@ class Team:
         self.once.set_up(self.runner)
         self.carrier = Carrier(self.facts)  # which goes back to the driver with the mode
         self.once.leave_mode = took_carrier and not self.runner.sets_carrier
+        self.members.try_again()
         self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
 
     # -- what the kernel says ------------------------------------------------------------------------------------------

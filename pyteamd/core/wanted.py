@@ -110,6 +110,13 @@ class WantedPorts:
         if name is not None:
             self.wanted[name] = None
 
+    def try_again(self) -> None:
+        """Links that could not be had are wanted as before: what was in their way may not be there with the settings there are now."""
+        for ifindex, why in list(self.out.items()):
+            if why not in (TAKEN, REMOVED, UNNAMED) and (name := self._taken.pop(ifindex, None)) is not None:
+                self.wanted[name] = None
+                del self.out[ifindex]
+
     def is_new(self, ifindex: int) -> bool:
         """A user asked for this link, which nobody had named before, and has not been answered."""
         return ifindex in self._new

@@ -158,6 +158,8 @@ class Fleet:
     async def reload(self) -> None:
         """See Serving."""
         plans = await self._look()
+        if plans is None:
+            return
         known = list(self.members.items())  # those that it starts are not there yet
         for device, rest in self._resting.items():
             rest.plan = plans.get(device, rest.plan)
@@ -189,8 +191,8 @@ class Fleet:
         except Exception as fault:
             self._broken(device, member, fault)
 
-    async def _look(self) -> dict[str, TeamPlan]:
-        """Start what is not running yet. Returns what there is to be; on a file system that does not answer, what there was."""
+    async def _look(self) -> dict[str, TeamPlan] | None:
+        """Start what is not running yet. Returns what there is to be; None on a file system that does not answer: all stays."""
         there = {device: member.server.plan for device, member in self.members.items()}
         there |= {device: rest.plan for device, rest in self._resting.items()}
         known = [old.config_file for old in there.values()]
@@ -198,7 +200,7 @@ class Fleet:
             found = await self._found(known)
         except OSError as error:
             self._log.error("Reading the configurations %s; nothing changes.", error.strerror)
-            return there
+            return None
         plans: dict[str, TeamPlan] = {}
         for path, plan in found:
             if plan is None:
@@ -353,7 +355,7 @@ def files(sources: Iterable[str], known: Iterable[str], log: logging.Logger) -> 
             else:
                 log.warning("%s: there is no such file.", path)
         except OSError as error:
-            log.error("%s: cannot be read: %s", path, os.strerror(error.errno or 0))
+            log.error("%s: cannot be read: %s", path, read_file.why_not(error))
             yield from sorted(file for file in map(Path, known) if path in (file, file.parent))
 
 
@@ -366,7 +368,7 @@ def configured(path: Path, read: Callable[[Path], bytes], log: logging.Logger) -
             log.error("%s", line)
         return None
     except OSError as error:
-        log.error("%s: cannot be read: %s", path, error.strerror)
+        log.error("%s: cannot be read: %s", path, read_file.why_not(error))
         return None
     except Exception:
         log.exception("%s: This is a bug, please report it.", path)

@@ -33,6 +33,17 @@ def read_file(path: str | os.PathLike[str], most: int = MAXIMUM_OCTETS) -> bytes
     return octets
 
 
+def why_not(error: OSError) -> str:
+    """Why a file cannot be read, and what helps where that is known."""
+    reason = error.strerror or "unknown"
+    if error.errno != errno.EACCES or os.geteuid() != 0:
+        return reason
+    return (
+        f"{reason}: the daemon gave up root's right to read files of other users; "
+        "make root the owner, or hand it over: pyteamdctl TEAM config apply FILE"
+    )
+
+
 def opened(path: str | os.PathLike[str]) -> int:
     """A regular file, opened to be read. OSError, with words that say what is wrong."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

@@ -210,7 +210,7 @@ async def _read_again(pump: Pump, file: str, log: logging.Logger) -> None:
     try:
         text = await read_file.off_loop(lambda: read_file.read_text(file))
     except OSError as error:
-        log.error("%s: cannot be read: %s; nothing changes.", file, error.strerror)
+        log.error("%s: cannot be read: %s; nothing changes.", file, read_file.why_not(error))
         return
     report = await change(pump, text, file)
     for line in report["problems"]:

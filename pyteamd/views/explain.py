@@ -289,6 +289,9 @@ def of_another_owner(team: Team, link: LinkSeen, links: AllLinks) -> Reason:
     taken = team.members.out.get(link.ifindex) == TAKEN
     hint = ""
     if team.members.wants(link) and link.ifindex not in team.members.out:
+        found = team.joining.hindrance(link, links.get_link)
+        if found is not None and found.refusal:
+            return Reason(False, found.why)
         hint = "it joins when it is free and down"
     return Reason(False, f"{TAKEN}, and it belongs to {name} now" if taken else f"belongs to {name}", hint)
 

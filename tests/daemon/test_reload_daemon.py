@@ -14,6 +14,7 @@ import trio
 import trio.lowlevel
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
+from pyteamd.daemon import read_file
 from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.errors import KernelRefused
 
@@ -110,6 +111,27 @@ async def test_sighup_reads_the_file_again(lab: Lab) -> None:
         await trio.sleep(0.1)
         assert words in daemon.lines[-1]
     assert lab.option("priority", "eth2") == 100
+
+
+async def test_a_file_of_another_user_is_not_read_again_and_what_helps_is_said(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon is root without the right to read everything."""
+
+    def denied(path: object, *_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    file = lab.directory / "team0.conf"
+    file.write_text(json.dumps(ACTIVE_BACKUP))
+    daemon = await lab.start(lab.plan(config_file=str(file)))
+    monkeypatch.setattr(read_file, "opened", denied)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    signal.raise_signal(signal.SIGHUP)
+    await trio.sleep(0.1)
+    assert f"{file}: cannot be read: Permission denied: the daemon gave up" in daemon.lines[-1]
+    assert daemon.lines[-1].endswith(
+        "make root the owner, or hand it over: pyteamdctl TEAM config apply FILE; nothing changes."
+    )
 
 
 async def test_sighup_without_a_file_says_what_to_do(lab: Lab) -> None:

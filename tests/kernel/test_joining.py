@@ -130,6 +130,49 @@ def test_a_start(scene: Scene, name: str) -> None:
     assert scene.changed(FREE) == {}
 
 
+UPON = """
+link add link f1 name f1.7 type vlan id 7 loose_binding on
+link add link f3 name f3.7 type vlan id 7 loose_binding on
+link property add dev d0 altname other-name
+"""
+
+
+def test_what_is_known_before_is_not_tried(scene: Scene) -> None:
+    """Settings of no use (of a link of a bridge, too), a port below another one in both orders, one link under two names."""
+    on = scene.on
+    batch(on.host, UPON)
+    try:
+        ports = (
+            'f2 {"queue_id": 16}',
+            'd0 {"link_watch": {"name": "arp_ping"}}',
+            "other-name",
+            "f1.7",
+            "f1",
+            "f3",
+            "f3.7",
+        )
+        started = scene.ours(
+            "pyteamd", "-d", "-c", backup(*ports, 'p0 {"prio": 2e9, "steal": true, "link_watch": {"name": "no"}}')
+        )
+        assert started.status == 0, started
+        scene.await_members({"f1.7", "f3", "f3.7"})
+        told = {
+            "f1": "has f1.7, which is a port of team0, standing on it (it joins when that has left)",
+            "f2": "cannot be a port with its settings: queue_id: 16 is none of the 16 transmit queues",
+            "d0": "cannot be a port with its settings: ports.d0.link_watch.target_host: missing",
+            "p0": "belongs to br0, and cannot be a port with its settings: ",
+        }
+        scene.await_told(told)
+        for port in told:
+            refused = scene.ours("pyteamdctl", "team0", "port", "add", port)
+            assert refused.status == 1, refused
+        assert scene.changed(("f1", "f3")) == {}
+        assert scene.ours("pyteamd", "-k").status == 0
+        batch(on.host, "link del team0\nlink set f1.7 down") if "team0" in scene.picture() else None
+    finally:
+        run("ip link del f1.7; ip link del f3.7; ip link property del dev d0 altname other-name", namespace=on.host)
+
+
 def test_mtu(scene: Scene) -> None:
     """A team with large frames, and a link whose driver, or lower link, cannot carry them."""
     batch(

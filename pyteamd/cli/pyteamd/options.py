@@ -85,7 +85,8 @@ def _config_file(options: Options, argument: str) -> None:
         options.config_file = os.path.abspath(argument) if nameless else os.path.realpath(argument, strict=True)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise UsageError(f'Failed to get absolute path of "{argument}": {reason}') from None
+        hint = "; standard input is /dev/stdin" if argument == "-" and options.program != "teamd" else ""
+        raise UsageError(f'Failed to get absolute path of "{argument}": {reason}{hint}') from None
 
 
 def _more_debug(options: Options, argument: str) -> None:
