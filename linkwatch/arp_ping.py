@@ -11,7 +11,6 @@ is alive. The moment it gets none, the flooded broadcasts prove nothing any more
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
@@ -21,6 +20,7 @@ from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
 from pyteamd.schema.values import host4
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError, arp
 from pyteamd.wire.ethernet import ETHERTYPE_ARP
 

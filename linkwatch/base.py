@@ -7,13 +7,13 @@ The Team notices when the verdict changes, combines the watchers of a port and t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pyteamd.model.desired import Frame, Level, Note, Tap, Verdict
 from pyteamd.model.events import FrameSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.model.outbox import Outbox
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

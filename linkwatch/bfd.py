@@ -15,7 +15,6 @@ from __future__ import annotations
 from binascii import crc32
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from pyteamd.model.desired import Level, Tap, Verdict
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
 from pyteamd.schema.values import numeric_address
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError, bfd
 from pyteamd.wire.bfd import Diagnostic, State
 from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAC_LENGTH

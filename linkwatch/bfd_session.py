@@ -15,10 +15,11 @@ Not used: demand mode and echo of our own (a peer that demands is obeyed; echo i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pyteamd.model.standstill import Silence
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.bfd import Diagnostic, Flag, Packet, State
 

@@ -8,12 +8,12 @@ penalty has decayed to `reuse`; the penalty is capped so that this takes `max` a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import log2
 from typing import Any, ClassVar
 
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Level, Verdict
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ the one that started the delay; a bounce within the delay restarts or cancels it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Verdict
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ heard through an unmanaged switch; the last word is shown, and that there are ot
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pyteamd.linkwatch.base import PortNow, Watcher
 from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.model.standstill import Silence
+from pyteamd.values import dataclass
 from pyteamd.wire import PeerError, lldp
 from pyteamd.wire.lldp import Neighbour
 

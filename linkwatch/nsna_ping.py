@@ -9,7 +9,6 @@ frames to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from pyteamd.model.desired import Tap
 from pyteamd.model.events import FrameSeen
 from pyteamd.schema.option import OnBad, option
 from pyteamd.schema.values import host6
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError, ndisc
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6, MAC_LENGTH
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import floor
 from typing import Any, ClassVar
@@ -27,6 +26,7 @@ from pyteamd.model.desired import Level, Verdict
 from pyteamd.model.events import FrameSeen
 from pyteamd.model.standstill import Silence
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 from pyteamd.wire import PeerError
 from pyteamd.wire.ethernet import MAC_LENGTH
 

@@ -14,7 +14,6 @@ fast each is, which the driver tells after the link has told that it is up.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
@@ -25,6 +24,7 @@ from pyteamd.model.printable import in_shell
 from pyteamd.model.standstill import Silence
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, Supposed, TeamView
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 
 ACTIVEPORT = OptionKey("activeport")
 SETTLE_S = 0.5

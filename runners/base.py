@@ -7,7 +7,7 @@ like (`desired`), which it computes from the ports each time. It remembers only 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar, Protocol
 
 from pyteamd.model.desired import Desired, Frame, Level, Note, Observed, OptionKey, OptionValue, Tap
@@ -16,6 +16,7 @@ from pyteamd.model.events import Event
 from pyteamd.model.incidents import Incident
 from pyteamd.model.outbox import Outbox
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

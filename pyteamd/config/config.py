@@ -12,7 +12,7 @@ The registries of runners and watchers are arguments, since both import from her
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyteamd.schema.check import ABSENT, Problems, check_keys, keys_of, read_options, used_elsewhere
@@ -21,6 +21,7 @@ from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, descri
 from pyteamd.schema.slips import foreign
 from pyteamd.schema.text import read, read_object
 from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text, name_of_link
+from pyteamd.values import dataclass
 
 if TYPE_CHECKING:
     from pyteamd.linkwatch.base import Watcher

@@ -9,9 +9,9 @@ never held back.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.values import dataclass
 
 FREE_REPEATS = 3
 FIRST_DELAY_S = 0.1

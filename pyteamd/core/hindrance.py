@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS, MASTER_KINDS, KernelFacts
 from pyteamd.model.events import LOOPBACK, LinkSeen
 from pyteamd.model.printable import in_shell
+from pyteamd.values import dataclass
 
 UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "vrf"))
 """Kinds whose frames nobody else may take, which a team would have to do."""

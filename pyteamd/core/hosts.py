@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from pyteamd.linkwatch.base import Unresolved, Watcher
 from pyteamd.linkwatch.periodic import is_address
 from pyteamd.model.events import HostName
+from pyteamd.values import dataclass
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0

@@ -11,7 +11,6 @@ warnings, at the start and later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
@@ -26,6 +25,7 @@ from pyteamd.model.events import HostName
 from pyteamd.runners.base import PortView, Runner, Supposed, TeamView
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ERROR, ConfigError
+from pyteamd.values import dataclass
 
 REFUSED = "ConfigApplyFail"
 

@@ -8,11 +8,11 @@ to, configures a link watcher that sends probes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.incidents import Incident
 from pyteamd.model.printable import in_shell
+from pyteamd.values import dataclass
 
 SILENT_S = 10.0
 """So long a port has to have received nothing; a network that is alive sends broadcasts more often."""

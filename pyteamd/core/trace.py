@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import chain
 from typing import Any
@@ -23,6 +23,7 @@ from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
 from pyteamd.model.events import ConfigApply, Event
 from pyteamd.model.printable import printable
 from pyteamd.schema import json_text
+from pyteamd.values import dataclass
 
 FORMAT = 1
 SHOWN = 60

@@ -9,11 +9,12 @@ device is left there, and one that is up stays up, unless the settings of the po
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyteamd.core.facts import KernelFacts
 from pyteamd.core.hindrance import Liberties, hindrance, port_above
 from pyteamd.model.events import LinkSeen
+from pyteamd.values import dataclass
 
 TAKEN = "another program took it out"
 REMOVED = "it was removed by command"

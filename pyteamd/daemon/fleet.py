@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from pyteamd.model.events import KernelEvent
 from pyteamd.model.setup import Setup
 from pyteamd.runners import RUNNERS
 from pyteamd.schema.problems import ConfigError
+from pyteamd.values import dataclass
 
 ENDINGS = (".conf", ".json", ".yaml", ".yml")
 TRACE_ENTRIES = 512

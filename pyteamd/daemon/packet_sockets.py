@@ -10,7 +10,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import trio
 
@@ -18,6 +17,7 @@ from pyteamd.kernel.api import Kernel, PortSocket
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import FrameSeen
+from pyteamd.values import dataclass
 
 RETRY_S = 5.0
 """A socket that the kernel refused is tried again this much later."""

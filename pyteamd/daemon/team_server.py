@@ -16,7 +16,6 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -44,6 +43,7 @@ from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import FrameSeen, HostName, HostsResolved, LinkSeen, Resync, Stop
 from pyteamd.model.setup import Setup
+from pyteamd.values import dataclass
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.daemon.control.dbus import Bus

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import trio
 
@@ -20,6 +20,7 @@ from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.read_file import owned, read_file
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.standstill import Silence
+from pyteamd.values import dataclass
 
 STALE_S = 3600.0
 """A daemon that comes back so long after the moment does not take anything back: things have moved on."""

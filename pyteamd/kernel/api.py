@@ -74,6 +74,10 @@ class Kernel(Protocol):
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
         """Each of these may be wanted soon: whatever can be encoded ahead is, in the place of what was before. Only a matter of speed."""
 
+    def glance(self) -> Batch:
+        """While `events` waits: that a port has lost its link, if that is what `events` will give next. Only a matter of speed."""
+        ...
+
     async def events(self) -> Batch:
         """Wait for events."""
         ...

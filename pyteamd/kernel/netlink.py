@@ -79,6 +79,8 @@ class EventSocket:
         """Of the kernel's messages."""
         self.strangers = 0
         """Datagrams of other processes; privileged ones can send to a group."""
+        self._lost = False
+        """An overrun was told to `glance`."""
 
     def join(self, group: int) -> None:
         """Hear a multicast group; once more does no harm."""
@@ -86,6 +88,9 @@ class EventSocket:
 
     def receive(self) -> list[Message] | None:
         """The messages of the next datagram from the kernel, None when there is none. _Lost on an overrun."""
+        if self._lost:
+            self._lost = False
+            raise _Lost
         try:
             size, (port_id, _) = self.socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
         except BlockingIOError:
@@ -106,8 +111,18 @@ class EventSocket:
             self.malformed += 1
         return heard
 
+    def glance(self, size: int) -> bytes:
+        """The first octets of the kernel's next datagram, which stays where it is; b"" when there is none."""
+        try:
+            beginning, (port_id, _) = self.socket.recvfrom(size, socket.MSG_PEEK)
+        except OSError as problem:
+            self._lost = self._lost or problem.errno == errno.ENOBUFS  # which is told only once
+            return b""
+        return b"" if port_id else beginning
+
     def drain(self) -> bool:
         """Throw away what is waiting; False when there is no end to it."""
+        self._lost = False
         for _ in range(_DRAIN):
             try:
                 self.socket.recv_into(self._buffer)
@@ -180,6 +195,8 @@ class NetlinkKernel(Requests):
         self._ready.register(self._other_links.socket, select.EPOLLIN)
         self._deaf = False
         """The socket of other links is not in the set for a moment."""
+        self._waiting = False
+        """`events` has given all that it had, and waits for the sockets."""
         self._peeked: list[tuple[int, Message]] = []
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
@@ -233,9 +250,21 @@ class NetlinkKernel(Requests):
             elif not self._drained:
                 await trio.lowlevel.checkpoint()
             else:
-                await self._wait()
+                self._waiting = True
+                try:
+                    await self._wait()
+                finally:
+                    self._waiting = False
             batch = self.read()
         return batch
+
+    def glance(self) -> Batch:
+        """See Kernel. Only the next datagram is looked at: in a fail-over it is the one."""
+        if not self._waiting:
+            return []
+        ifindex = rtnl.loss_in(self._link_events.glance(rtnl.GLANCE))
+        lost = ifindex in self._team_of and self._running.get(ifindex, False)
+        return [(0, CarrierSeen(ifindex, False))] if lost else []
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""

@@ -7,11 +7,11 @@ not are no error anywhere: they are passed through as their own type says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from pyteamd.model.desired import OptionValue
+from pyteamd.values import dataclass
 
 MAX_STRING: Final = 32
 MAX_BINARY: Final = 32768

@@ -44,6 +44,7 @@ IFF_UP: Final = 0x01
 IFF_RUNNING: Final = 0x40
 
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
+_GLANCE: Final = Struct("=4xH10xBxHiI")  # the same with the type of the message before it
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
 _MTU, _LINK, _TX_QUEUES, _LINK_NETNSID, _MAX_MTU = 4, 5, 31, 37, 51
@@ -52,6 +53,7 @@ _WANTED: Final = (
     *(_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS),
     *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU, _TX_QUEUES),
 )
+GLANCE: Final = _GLANCE.size
 _KEPT: Final = 512
 _INFO_KIND, _INFO_DATA = 1, 2
 _DETAILS: Final = {"vlan": 2, "macsec": 3}  # IFLA_VLAN_FLAGS: flags and a mask; IFLA_MACSEC_ICV_LEN: an octet
@@ -164,6 +166,14 @@ def peek(octets: bytes) -> tuple[int, int, int]:
         raise Malformed(f"a link message of {len(octets)} octets")
     family, _, ifindex, flags = _PEEK.unpack_from(octets)
     return family, ifindex, flags
+
+
+def loss_in(beginning: bytes) -> int:
+    """The link that a message with this beginning (GLANCE octets) says is not running, 0 for none."""
+    if len(beginning) < GLANCE:
+        return 0
+    kind, family, _, ifindex, flags = _GLANCE.unpack(beginning)
+    return 0 if flags & IFF_RUNNING or kind != NEWLINK or family else ifindex
 
 
 def decode(octets: bytes) -> LinkSeen:

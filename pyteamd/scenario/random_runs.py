@@ -10,7 +10,6 @@ so a failure is a file that anybody can run. A command that makes no sense at th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from pyteamd.config.config import Config
 from pyteamd.core.reconcile import reconcile
@@ -27,6 +26,7 @@ from pyteamd.scenario.simulated import SimulatedWorld, load_config
 from pyteamd.scenario.world import DEVICE, CommandError
 from pyteamd.sim.net import Dice
 from pyteamd.sim.team import Refusal, SimTeam
+from pyteamd.values import dataclass
 
 STEPS = 40
 EXTRA_PORTS = ("eth8", "eth9")

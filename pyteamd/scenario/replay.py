@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 from pyteamd.config.config import Config
@@ -32,6 +31,7 @@ from pyteamd.model.events import (
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.shell import Faults
 from pyteamd.schema.problems import ConfigError
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

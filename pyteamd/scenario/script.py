@@ -23,7 +23,6 @@ import difflib
 import re
 import textwrap
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from pyteamd.scenario.actions import ACTIONS
@@ -31,6 +30,7 @@ from pyteamd.scenario.questions import QUESTIONS
 from pyteamd.scenario.session import ScenarioSession
 from pyteamd.scenario.shell import NotQuiet
 from pyteamd.scenario.world import DEVICE, CommandError, World
+from pyteamd.values import dataclass
 
 SEPARATOR = "----"
 WORLDS = re.compile(r"worlds:\s*(.*)")

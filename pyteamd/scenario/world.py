@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.model.desired import OptionKey, OptionValue
+from pyteamd.values import dataclass
 
 DEVICE = "team0"
 """The team, where no other is named."""

@@ -12,10 +12,12 @@ pairs of a key's path and what is wrong, one for each broken rule, with the cons
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from enum import Enum
 from types import GenericAlias
 from typing import Any
+
+from pyteamd.values import dataclass
 
 INT_MIN = -(2**31)
 INT_MAX = 2**31 - 1

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
 from pyteamd.model.printable import printable
+from pyteamd.values import dataclass
 
 Path: TypeAlias = tuple[str | int, ...]
 

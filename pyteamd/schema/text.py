@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pyteamd.schema import json_text, slips
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity
+from pyteamd.values import dataclass
 
 YAML_ENDINGS = ("yaml", "yml")
 _BLANK = " \t\r\n"

@@ -7,9 +7,10 @@ answered (6.5). It has no addresses of its own: it answers with the address that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from pyteamd.values import dataclass
 from pyteamd.wire import PeerError, bfd, ethernet
 from pyteamd.wire.bfd import Diagnostic, Flag, Packet, State
 

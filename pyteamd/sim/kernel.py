@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, TypeAlias
 
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Tap, Write
@@ -22,6 +22,7 @@ from pyteamd.model.limits import NAME_MAX
 from pyteamd.sim.link import NO_HARDWARE, SimLink, link_seen
 from pyteamd.sim.net import SimNet, SimSocket
 from pyteamd.sim.team import Refusal, SimTeam
+from pyteamd.values import dataclass
 
 BRIDGE, BOND, TUN = "bridge", "bond", "tun"
 LINKS = "link"
@@ -173,6 +174,11 @@ class SimKernel:
                 inbox.waiting = []
         readable.sort(key=sequence_of)
         return [event for _, event in readable]
+
+    def next_event(self) -> Announced | None:
+        """What `take_events` would give first; it stays where it is."""
+        waiting = [inbox.waiting[0] for inbox in self._inboxes.values() if inbox.waiting and not inbox.held]
+        return min(waiting, key=sequence_of)[1] if waiting and not self._overrun else None
 
     def pending(self) -> bool:
         """Whether something waits to be read, or is held."""

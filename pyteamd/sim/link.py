@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyteamd.model.events import ETHERNET, LOOPBACK, LinkSeen
+from pyteamd.values import dataclass
 
 NO_HARDWARE = 0xFFFE
 TX_QUEUES = 16

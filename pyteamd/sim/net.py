@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeVar
 
 from pyteamd.model.desired import Tap
 from pyteamd.model.events import UNTOLD_VLAN, FrameSeen
 from pyteamd.sim.link import SimLink
+from pyteamd.values import dataclass
 from pyteamd.wire import PeerError, arp, ethernet, ndisc
 from pyteamd.wire.frame_filter import ANY_VLAN
 

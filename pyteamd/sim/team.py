@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS
@@ -19,6 +18,7 @@ from pyteamd.kernel.option_table import OPTIONS, OptionKind, TeamOption, problem
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.events import KernelEvent, OptionGone, OptionSeen, PortGone, PortSeen
 from pyteamd.sim.link import TX_QUEUES, SimLink
+from pyteamd.values import dataclass
 
 NO_MODE = "*NOMODE*"
 MODES = ("broadcast", "roundrobin", "random", "activebackup", "loadbalance")

@@ -10,7 +10,7 @@ import trio
 from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone
-from pyteamd.model.events import FrameSeen
+from pyteamd.model.events import CarrierSeen, FrameSeen
 from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import SimNet, SimSocket
@@ -62,17 +62,29 @@ class WaitingSimKernel(SimKernel):
 
     def __init__(self, net: SimNet | None = None) -> None:
         self._readable = trio.Event()
+        self._waiting = False
         super().__init__(net)
         self.wake = Wake(self._wake)
 
     def _wake(self) -> None:
         self._readable.set()
 
+    def glance(self) -> Batch:
+        """See Kernel."""
+        match self.next_event() if self._waiting else None:
+            case (0, CarrierSeen(ifindex=ifindex, running=False)):
+                return [(0, CarrierSeen(ifindex, False))]
+        return []
+
     async def events(self) -> Batch:
         await trio.lowlevel.checkpoint()
         while not (found := self.take_events()):
             self._readable = trio.Event()
-            await self._readable.wait()
+            self._waiting = True
+            try:
+                await self._readable.wait()
+            finally:
+                self._waiting = False
         return found
 
     def open_port(self, ifindex: int, tap: Tap) -> WaitingSocket:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from pyteamd.core.port import Port
@@ -17,6 +16,7 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
 from pyteamd.model.desired import OptionKey, OptionValue, SetMember, SetOption
 from pyteamd.model.events import CarrierSeen, LinkGone, LinkSeen, OptionSeen, Refused, Resync
+from pyteamd.values import dataclass
 
 GOOD, BETWEEN, BAD, IDLE = "good", "between", "bad", "idle"
 """What a state means for traffic; IDLE is neither good nor bad."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 from typing import Any
 
@@ -18,6 +18,7 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
 from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.printable import printable_lines
+from pyteamd.values import dataclass
 from pyteamd.views import state as statetree
 from pyteamd.views.explain import cause, explain
 

@@ -6,7 +6,7 @@ Times are seconds on the clock of the trace. `unix_offset_s` turns them into wal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from pyteamd.core.team import Team
@@ -32,6 +32,7 @@ from pyteamd.model.events import (
 )
 from pyteamd.model.printable import printable_tree
 from pyteamd.model.words import in_words, refusal
+from pyteamd.values import dataclass
 from pyteamd.views.lanes import Lanes, Recalled, Span, Values, from_json, values
 from pyteamd.wire import PeerError, ethernet
 from pyteamd.wire.lldp import ETHERTYPE_LLDP

@@ -8,11 +8,11 @@ reads that field of a request. It goes to the broadcast address, optionally insi
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, MAC_LENGTH, EthernetFrame, require_mac
 from pyteamd.wire.frame_filter import Field, FrameFilter

@@ -9,11 +9,11 @@ which is accepted beside the right one.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetFrame
 from pyteamd.wire.frame_filter import Field, FrameFilter

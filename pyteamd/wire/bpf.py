@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire.ethernet import HEADER_LENGTH, VLAN_ID_MASK
 from pyteamd.wire.frame_filter import ANY_VLAN, FrameFilter
 

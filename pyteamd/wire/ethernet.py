@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 
 MAC_LENGTH: Final = 6

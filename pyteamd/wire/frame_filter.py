@@ -6,8 +6,9 @@ A codec says with it what its frames look like. The kernel layer compiles it to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from pyteamd.values import dataclass
 
 ANY_VLAN: Final = -1
 

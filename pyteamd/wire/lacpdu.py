@@ -9,10 +9,10 @@ version 1; the TLVs they put before the terminator are kept in `extra` and not i
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError, slow
 from pyteamd.wire.ethernet import ETHERTYPE_SLOW, EthernetFrame, require_mac
 

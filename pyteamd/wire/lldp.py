@@ -6,10 +6,10 @@ wants to know; unknown ones are passed over, but a TLV that does not fit makes t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.frame_filter import FrameFilter
 

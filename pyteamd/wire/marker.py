@@ -8,10 +8,11 @@ marker TLV are.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Final
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError, slow
 from pyteamd.wire.ethernet import ETHERTYPE_SLOW, EthernetFrame, require_mac
 

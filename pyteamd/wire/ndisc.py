@@ -13,10 +13,10 @@ here have no scope (`%eth0`).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
+from pyteamd.values import dataclass
 from pyteamd.wire import DropReason, PeerError
 from pyteamd.wire.ethernet import ETHERTYPE_IPV6, EthernetFrame, require_mac
 from pyteamd.wire.frame_filter import Field, FrameFilter

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.model.desired import Observed, OptionKey, SetOption
 from pyteamd.model.events import Applied, Event, FrameSeen, Tick
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 
 FRAGMENTS = {
     **{name: frozenset({name}) for name in ("eth", "vlan", "ipv4", "ipv6")},

@@ -8,7 +8,6 @@ balancer keeps even. Ports whose link watchers say down are disabled, even if ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.model.desired import Desired, OptionKey, OptionValue
@@ -18,6 +17,7 @@ from pyteamd.runners.spread.balancer import HASHES, Balancer, octets_in
 from pyteamd.runners.spread.hash_keys import HashConfig, Numbering, insert_tx_hash
 from pyteamd.runners.spread.hash_program import tx_hash
 from pyteamd.schema.option import OnBad, option
+from pyteamd.values import dataclass
 
 SETTLE_S = 0.05
 """The counters of one interval come in several messages; they are judged when all are in."""

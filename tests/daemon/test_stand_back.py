@@ -50,3 +50,30 @@ async def test_with_another_processor_nobody_waits(lab: Lab) -> None:
     daemon = await at_rest(lab, 2)
     await lose(lab, "eth1")
     assert 'Changed active port to "eth2".' in daemon.lines
+
+
+async def test_a_switch_is_written_before_any_task_has_its_turn(lab: Lab) -> None:
+    await at_rest(lab, 2)
+    for lost, other in (("eth1", "eth2"), ("eth2", "eth1")) * 5:  # of tasks that are ready at once any may come first
+        lab.kernel.performed.clear()
+        lab.cut(lost)
+        await trio.lowlevel.checkpoint()
+        assert SetOption(OptionKey("activeport"), lab.link(other).ifindex) in lab.kernel.performed
+        await trio.sleep(1)
+        lab.cut(lost, up=True)
+        await trio.sleep(1)
+
+
+async def test_a_fault_at_the_first_look_ends_the_daemon(lab: Lab) -> None:
+    daemon = await at_rest(lab, 2)
+    daemon.crash_expected = True
+
+    def broken(events: object) -> bool:
+        raise ZeroDivisionError
+
+    (pump,) = daemon.reader.pumps.values()
+    pump.write_ahead = broken  # type: ignore[method-assign]
+    lab.cut("eth1")
+    await daemon.ended.wait()
+    assert daemon.crash is not None
+    assert daemon.crash.split(ZeroDivisionError)[0] is not None

@@ -8,9 +8,11 @@ returns notes, one sentence each. Options of the bonding driver as in Documentat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import gcd
 from typing import Any
+
+from pyteamd.values import dataclass
 
 PRIMARY_PRIO = 100
 """Priority of the port that was the bond's primary."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from pyteamd.cli.convert import ifcfg, ifupdown, keyfile, netplan, networkd, nmstate
 from pyteamd.cli.convert.bonding import Bond
 from pyteamd.cli.convert.ifcfg import Files, options_of
 from pyteamd.cli.convert.reading import FoundTeam, NameOfAddress, Reading
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.values import dataclass
 
 NameOfAddress = Mapping[str, str]
 """Address of a link, in small letters → its name; what files that tell ports by address alone do not say."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from pyteamd.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

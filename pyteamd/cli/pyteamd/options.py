@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from pyteamd.cli.getopt_long import UNKNOWN, OptionReader, UsageError
+from pyteamd.values import dataclass
 
 
 class Task(Enum):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style
+from pyteamd.values import dataclass
 
 ON_ITS_WAY = frozenset(
     (

@@ -11,7 +11,6 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyteamd.cli.pyteamdctl.summary import in_a_line, summary
@@ -20,6 +19,7 @@ from pyteamd.client.client import Client
 from pyteamd.client.connection import teams
 from pyteamd.client.transport import ClientError
 from pyteamd.model.printable import printable, printable_tree
+from pyteamd.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ the reader is: which page, which port, how sorted, what is filtered. `lines` dra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -14,6 +13,7 @@ from pyteamd.cli.pyteamdctl import watch_port
 from pyteamd.cli.pyteamdctl.watch_lines import Line, Style, cut, folded, indented, padded, width
 from pyteamd.cli.pyteamdctl.watch_look import Health, TeamLook, clock, event_line, health, sentence, word
 from pyteamd.cli.pyteamdctl.watch_rates import Rates, bars, bits
+from pyteamd.values import dataclass
 
 HELP = (
     ("q", "leave"),

@@ -16,7 +16,6 @@ import os
 import socket
 import struct
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -27,6 +26,7 @@ from jeepney.bus_messages import message_bus
 from jeepney.low_level import Header, calc_msg_size, parse_signature
 
 from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS
+from pyteamd.values import dataclass
 
 ANSWER_TIMEOUT_S = 3.0
 """NetworkManager gives a daemon 5 s in all."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyteamd.config.config import PortSetup
@@ -23,6 +22,7 @@ from pyteamd.model.errors import ADD_FAILED, NO_DEVICE, UserError
 from pyteamd.model.events import LinkSeen, PortAdd, PortConfigUpdate, PortRemove, Refused
 from pyteamd.schema import json_text
 from pyteamd.schema.problems import ConfigError
+from pyteamd.values import dataclass
 from pyteamd.views import state as statetree
 
 CONFIG_DUMP_FAILED = ("ConfigDumpFail", "Failed to dump config.")
