@@ -218,19 +218,21 @@ class Box:
         self.runner = None
 
     def handle(self, event: Event) -> None:
-        """What the Team does with an event, in short."""
+        """What the Team does with an event, in short. Checks come after all but a frame of which nothing came; timers run every second."""
         if self.runner is None:
             return
         self._remember()
-        if self.runner.handle(event, self.view, self.world.now) is not False:
+        moved = self.runner.handle(event, self.view, self.world.now) is not False
+        if moved:
             self._apply()
         self._remember()
         frames, notes = self.runner.outbox.take()
         self.notes += [(self.world.now, note.text) for note in notes]
         for frame in frames:
             self.world.transmit(self, frame.port, frame.octets)
-        for check in self.checks:
-            check(self)
+        if moved or frames or notes or type(event) is not FrameSeen:
+            for check in self.checks:
+                check(self)
         deadline = self._deadline = self.runner.deadline()
         assert deadline is None or deadline > self.world.now, f"{self.name}: deadline in the past after {event}"
 
