@@ -22,7 +22,7 @@ lab:
 	@tests/lab/setup.sh venv lab
 
 demo: lab  ## the main job, seen: fail-over on the real driver
-	@$(PYTHON) tests/lab/lab.py run -- $(PYTHON) -B tests/lab/demo.py
+	@$(PYTHON) tests/lab/lab.py run --counted -- $(PYTHON) -B tests/lab/demo.py
 
 test: lab  ## all tests, the real-kernel lane included
 	@tests/lab/setup.sh package || echo "without it the tests of the packages are skipped"

@@ -374,7 +374,7 @@ def main(argv: Sequence[str]) -> int:
     choices = ("auto", *trial.KINDS, *worlds.WORLDS)
     add("--world", choices=choices, default="auto", help=f"auto (default): the first that boots here; {kinds}")
     add("--cpus", type=int, default=1, help="qemu only (default 1)")
-    add("--counted", action="store_true", help="qemu with one CPU only: the clock counts instructions")
+    add("--counted", action="store_true", help="one CPU; where this is qemu, the clock counts instructions")
     add("--mem", type=int, default=1024, metavar="MIB", help="memory of a guest (default 1024)")
     add("--timeout", type=float, default=900.0, metavar="S", help="kill it after S seconds (default 900)")
     add("--out", type=Path, metavar="DIR", help="keep the job's $LAB_OUT and the console log here")
@@ -386,8 +386,8 @@ def main(argv: Sequence[str]) -> int:
         return _check()
     if args.verb == "kinds":
         return _kinds()
-    if args.counted and (args.world != "qemu" or args.cpus != 1):
-        parser.error("--counted needs --world qemu and one CPU")
+    if args.counted and (args.world not in ("qemu", "auto", *trial.KINDS) or args.cpus != 1):
+        parser.error("--counted needs --world qemu, or one that may be qemu, and one CPU")
     return run(
         Job(
             command=args.command,

@@ -309,6 +309,21 @@ def test_why_a_guest_died(console: str, status: int, told: str) -> None:
     assert told in trial.cause(console, status)
 
 
+def test_without_dev_shm_the_guests_memory_is_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Containers have none, or one of 64 MB."""
+    ask = os.statvfs
+
+    def state_of(name: str) -> os.statvfs_result:
+        if name == "/dev/shm":
+            raise FileNotFoundError(name)
+        return ask(name)
+
+    monkeypatch.setattr(os, "statvfs", state_of)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    boot = worlds.Boot(tmp_path, tmp_path, 1, 1, counted=False, out_fd=1, err_fd=2)
+    assert worlds.launch("uml", boot).env["TMPDIR"] == str(tmp_path)
+
+
 def test_modules_of_newer_debian_are_unpacked(tmp_path: Path) -> None:
     (tmp_path / "a.ko").write_bytes(b"plain")
     (tmp_path / "b.ko.xz").write_bytes(lzma.compress(b"small"))
