@@ -218,7 +218,7 @@ class Box:
         self.runner = None
 
     def handle(self, event: Event) -> None:
-        """What the Team does with an event, in short. Checks come after all but a frame of which nothing came; timers run every second."""
+        """What the Team does with an event, in short. Checks come after all but a frame of which nothing came."""
         if self.runner is None:
             return
         self._remember()
