@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
-from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
+from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.model.printable import in_shell
@@ -64,6 +64,7 @@ class ActiveBackup(Runner):
     mode = "activebackup"
     Config = ActiveBackupConfig
     PortConfig = ActiveBackupPortConfig
+    settable = ("runner.active_port",)
     summary = "Sends through one port; another takes over when its link fails."
 
     def __init__(self, config: ActiveBackupConfig) -> None:
@@ -166,8 +167,6 @@ class ActiveBackup(Runner):
         return [] if active.up or self.chosen_by_user else [f"active port {active.name} is down"]
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
-        if path != "active_port":
-            raise UserError(*NOT_SUPPORTED, f"runner.{path} can only be read")
         port = next((port for port in team.ports.values() if value in port.names), None)
         if port is None:
             there = ", ".join(port.name for port in team.ports.values())

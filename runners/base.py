@@ -18,6 +18,9 @@ from pyteamd.model.outbox import Outbox
 from pyteamd.schema.option import OnBad, option
 from pyteamd.values import dataclass
 
+SETTABLE = ("setup.debug_level", "ports.PORT.damping.penalty")
+"""Items of the state that a user may set whatever the runner is."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoConfig:
@@ -250,6 +253,9 @@ class Runner:
     """A port whose link watchers say down is not used. If false, the kernel decides by the raw link, or by our verdict where a
     watcher frees it from that."""
 
+    settable: ClassVar[tuple[str, ...]] = ()
+    """Items of the state that a user may set: `runner.ITEM`, or `ports.PORT.runner.ITEM` for one that each port has."""
+
     sets_carrier: ClassVar[bool] = False
     """The carrier of the team is ours, not the driver's."""
     faults_are_fatal: ClassVar[bool] = False
@@ -307,7 +313,7 @@ class Runner:
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         """Set a state item. `path` is below `runner.` ("active_port") or below the port's ("ports.IFINDEX.…").
 
-        Raises UserError; the default refuses everything.
+        Asked for what is in `settable` alone. Raises UserError.
         """
         raise UserError(*NOT_SUPPORTED, f"with {self.name}, nothing of the runner can be set")
 

@@ -17,13 +17,15 @@ from pyteamd.cli.pyteamdctl import state_text
 from pyteamd.config.config import Config
 from pyteamd.config.document import example, json_schema, reference
 from pyteamd.linkwatch import WATCHERS
+from pyteamd.model.errors import UserError
 from pyteamd.runners import RUNNERS
+from pyteamd.runners.base import SETTABLE
 from pyteamd.scenario import script as scenario
 from pyteamd.scenario.simulated import SimulatedWorld
 from pyteamd.schema.option import options_of
 from pyteamd.schema.problems import ConfigError
 from pyteamd.views.explain import explain, sentence
-from pyteamd.views.state import state
+from pyteamd.views.state import set_request, state
 
 DOCUMENT = Path(__file__).parents[1] / "docs/extending.md"
 REGISTRIES = (WATCHERS, RUNNERS)
@@ -106,6 +108,25 @@ def test_explain_speaks_for_plug_ins() -> None:
     assert sentence("TEAM1", reason, world.now()) == "TEAM1: carrier not steady for 0.4 s, 1 breaks so far, 0.6 s left"
 
 
+@pytest.mark.parametrize(
+    ("runner", "path", "value"),
+    [
+        ("lowest", "runner.active_port", "eth2"),
+        ("lowest", "setup.pid", "1"),
+        ("activebackup", "runner.active_port", ""),
+    ],
+)
+def test_what_a_runner_does_not_name_cannot_be_set(runner: str, path: str, value: str) -> None:
+    """It is not asked; what can be set is said by the classes."""
+    team = played("steady", runner).running().team
+    if value:
+        with pytest.raises(UserError) as caught:
+            set_request(team, path, value)
+        assert caught.value.reason == f"{path} can only be read; what can be set: {'; '.join(SETTABLE)}"
+    else:
+        assert set_request(team, path, value).path == path
+
+
 def test_a_hint_names_the_team_and_the_port_as_they_are() -> None:
     world = played("ethtool", "activebackup")
     world.set_peer("TEAM1", True)
@@ -176,4 +197,4 @@ def test_the_document_to_the_letter(tmp_path: Path) -> None:
     for text in (in_copy(copy, "-m", "pyteamd", "schema"), (copy / "pages/pyteamd.conf.5").read_text()):
         assert "steady" in text
         assert "lowest" in text
-    assert "lowest" in told
+    assert "lowest\tSends everything through the first port, by interface index, that is up.\n" in told

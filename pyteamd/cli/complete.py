@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TextIO
 
     from pyteamd.cli.pyteamdctl.verbs import Verb
@@ -115,8 +116,9 @@ def of_parameter(team: str, parameter: str, verb: Verb, given: Sequence[str]) ->
         case "PORTDEV":
             return WORDS, [(name, "port") for name in ports(team)]
         case "ITEMPATH":
-            wanted = settable if verb.words[-1] == "set" else lambda path: True
-            return WORDS, [(path, value) for path, value in leaves(state_of(team)) if wanted(path)]
+            state = state_of(team)
+            wanted = settable_in(state) if verb.words[-1] == "set" else lambda path: True
+            return WORDS, [(path, value) for path, value in leaves(state) if wanted(path)]
         case "VALUE" if given[-1] == "runner.active_port":
             return WORDS, [(name, "port") for name in ports(team)]
         case "VALUE" if given[-1].endswith(".selected"):
@@ -126,10 +128,14 @@ def of_parameter(team: str, parameter: str, verb: Verb, given: Sequence[str]) ->
     return WORDS, []
 
 
-def settable(path: str) -> bool:
-    """Whether an item can be set at all."""
-    settable_of_port = (".runner.aggregator.selected", ".damping.penalty")
-    return path in ("setup.debug_level", "runner.active_port") or path.endswith(settable_of_port)
+def settable_in(state: Mapping[str, Any]) -> Callable[[str], bool]:
+    """Whether an item of this state can be set at all."""
+    from pyteamd.runners import RUNNERS
+    from pyteamd.runners.base import SETTABLE
+
+    runner = state.get("setup", {}).get("runner_name")
+    paths = {*SETTABLE, *(RUNNERS[runner].settable if runner in RUNNERS else ())}
+    return lambda path: re.sub(r'^ports\.("[^"]*"|[^.]*)', "ports.PORT", path) in paths
 
 
 def state_of(team: str) -> Mapping[str, Any]:
@@ -256,6 +262,10 @@ def following_words(given: Sequence[str]) -> list[Row]:
 
 def of_action(choices: Iterable[object] | None, metavar: str) -> tuple[str, list[Row]]:
     """Words to choose from, or files where the name of the argument says so."""
+    from pyteamd.model.registry import Registry
+
+    if isinstance(choices, Registry):
+        return WORDS, [(name, cls.summary) for name, cls in choices.items()]
     if choices is not None:
         return WORDS, [(str(choice), "") for choice in choices]
     return (FILES if any(word in metavar for word in ("FILE", "DIR", "TRACE")) else WORDS), []

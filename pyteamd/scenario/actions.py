@@ -164,11 +164,11 @@ def option(session: ScenarioSession, rest: str) -> None:
 
 def say(session: ScenarioSession, rest: str) -> None:
     """say PORT OCTETS: the far end sends this frame, in hexadecimal, from its addresses on."""
-    name, text = words(rest, 2, 2, "say PORT OCTETS")
+    name, *parts = words(rest, 2, 64, "say PORT OCTETS")
     try:
-        octets = bytes.fromhex(text)
+        octets = bytes.fromhex("".join(parts))
     except ValueError:
-        raise CommandError(f"{text!r} is not hexadecimal") from None
+        raise CommandError(f"{' '.join(parts)!r} is not hexadecimal") from None
     session.world.say(name, octets)
 
 

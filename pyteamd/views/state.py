@@ -14,14 +14,11 @@ from pyteamd.core.team import Team
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.errors import NOT_SUPPORTED, SET_FAILED, UserError
 from pyteamd.model.events import LinkSeen, UserSet
+from pyteamd.runners.base import SETTABLE
 
 Tree: TypeAlias = dict[str, Any]
 
 NO_PATH = ("PathDoesNotExist", "Item path does not exist.")
-SETTABLE = (
-    "what can be set: setup.debug_level; runner.active_port with activebackup; "
-    "ports.PORT.runner.aggregator.selected with lacp; ports.PORT.damping.penalty, to 0"
-)
 MALFORMED_PATH = "a path to an item of a port is ports.NAME.…, with the name in double quotes where it has dots"
 MALFORMED_GET = ("ItemValueGetFail", "Failed to get item value.")
 
@@ -106,13 +103,17 @@ def set_request(team: Team, path: str, value: str) -> UserSet:
     keys = split_path(team, path, SET_FAILED)
     item(team, keys)
     match keys:
-        case ["setup", "debug_level"] | ["runner", *_]:
+        case ["setup", "debug_level"]:
+            return UserSet(path, value)
+        case ["runner", *_] if path in team.runner.settable:
             return UserSet(path, value)
         case ["ports", name, "damping", "penalty"] if (port := team.ports.named(name)) is not None:
             return UserSet(f"damping.{port.ifindex}", value)
-        case ["ports", name, "runner", *rest] if (port := team.ports.named(name)) is not None:
-            return UserSet(".".join(["ports", str(port.ifindex), *rest]), value)
-    raise UserError(*NOT_SUPPORTED, f"{path} can only be read; {SETTABLE}")
+        case ["ports", name, "runner", *rest] if ".".join(("ports.PORT.runner", *rest)) in team.runner.settable:
+            if (port := team.ports.named(name)) is not None:
+                return UserSet(".".join(("ports", str(port.ifindex), *rest)), value)
+    settable = "; ".join((*SETTABLE, *team.runner.settable))
+    raise UserError(*NOT_SUPPORTED, f"{path} can only be read; what can be set: {settable}")
 
 
 def item(team: Team, keys: list[str]) -> Any:

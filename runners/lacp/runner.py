@@ -60,6 +60,7 @@ class Lacp(Runner):
     sets_carrier = True
     Config = LacpConfig
     PortConfig = LacpPortConfig
+    settable = ("ports.PORT.runner.aggregator.selected",)
     heeds_watchers = False
     summary = "Negotiates aggregates with the partner (IEEE 802.1AX) and spreads traffic over the one in use."
 

@@ -43,6 +43,7 @@ CTL = [
     ("-H ", []),
     (f"{TEAM} state item ", ["get", "set"]),
     (f"{TEAM} state item set ", ["runner.active_port", "setup.debug_level"]),
+    (f"{TEAM} state item set runner.", ["runner.active_port"]),
     (f"{TEAM} state item get setup.p", ["setup.pid", "setup.pid_file"]),
     (f"{TEAM} port add ", ["eth9"]),
     (f"{TEAM} port remove eth", ["eth1", "eth2"]),

@@ -156,20 +156,13 @@ def test_the_users_choice_stands_until_something_changes() -> None:
     assert bench.change(2, up=False) == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "code"),
-    [
-        ("active_port", "eth7", "ItemValueSetFail"),
-        ("active_port", "", "ItemValueSetFail"),
-        ("other", "eth1", "OpNotSupp"),
-    ],
-)
-def test_bad_settings(path: str, value: str, code: str) -> None:
+@pytest.mark.parametrize("value", ["eth7", ""])
+def test_bad_settings(value: str) -> None:
     bench = Bench()
     bench.put(FakePort(1))
     with pytest.raises(UserError) as caught:
-        bench.runner.set(path, value, bench.view, 0.0)
-    assert caught.value.code == code
+        bench.runner.set("active_port", value, bench.view, 0.0)
+    assert caught.value.code == "ItemValueSetFail"
     assert bench.runner.active == 1
 
 

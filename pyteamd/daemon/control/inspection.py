@@ -12,7 +12,7 @@ import trio
 from pyteamd.core.team import Team
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import UserError
-from pyteamd.views import history as inspect_team
+from pyteamd.views import history as view
 from pyteamd.views import metrics as exposition
 
 TOGETHER_S = 0.05
@@ -25,17 +25,17 @@ MAXIMUM_DIGITS = 20
 
 async def explain(pump: Pump) -> str:
     """Why each port carries traffic or not."""
-    return to_json(inspect_team.explained(pump.team, trio.current_time(), pump.kernel))
+    return to_json(view.explained(pump.team, trio.current_time(), pump.kernel))
 
 
 async def diff(pump: Pump) -> str:
     """What the kernel is to have, against what it has."""
-    return to_json(inspect_team.difference(pump.team))
+    return to_json(view.difference(pump.team))
 
 
 async def history(pump: Pump) -> str:
     """What happened lately, and why."""
-    return to_json(inspect_team.history(pump.trace, trio.current_time()))
+    return to_json(view.history(pump.trace, trio.current_time()))
 
 
 async def trace(pump: Pump, start: str) -> str:
@@ -77,7 +77,7 @@ async def events(pump: Pump, start: str) -> str:
     if start == "now":
         return to_json({"events": [], "missed": 0, "next": trace.dropped + len(trace)})
     first = step(start)
-    told = inspect_team.history((entry for _, entry in trace.since(first)), trio.current_time())
+    told = view.history((entry for _, entry in trace.since(first)), trio.current_time())
     following = trace.dropped + len(trace)
     return to_json({"events": told, "missed": max(0, trace.dropped - first), "next": following})
 
