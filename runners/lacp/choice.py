@@ -164,7 +164,7 @@ class Choice:
 
     def _forget(self, candidates: Iterable[Candidate]) -> None:
         ports = {one.lag: one.ports() for one in candidates}
-        self._disproved = {lag: had for lag, had in self._disproved.items() if ports.get(lag) == had}
+        self._disproved = {lag: had for lag, had in self._disproved.items() if lag in ports and ports[lag] <= had}
 
     def _choose(self, aggregates: Sequence[Aggregate]) -> None:
         best = choose(self.policy, aggregates, self.lag)

@@ -34,14 +34,14 @@ class Fallback:
     ) -> bool:
         """With these settings a port that carries traffic now would not."""
         other = Fallback(kind, delay_s)
-        other._silent_since = self._silent_since
+        other._silent_since, other.ports = self._silent_since, self.ports
         staying = list(ports)
         other.update(staying, gated, now)
         return not self.ports.intersection(port.ifindex for port in staying) <= other.ports
 
     def update(self, ports: Iterable[LacpPort], gated: Container[int], now: float) -> None:
         """Look again. `gated`: ports that a watcher keeps from carrying traffic."""
-        silent = _silent(ports)
+        silent = _silent(ports, begun=bool(self.ports))
         if self.kind == "off" or not silent:
             self._silent_since = None
             self.ports = frozenset()
@@ -55,6 +55,11 @@ class Fallback:
         else:
             best = min(silent, key=lambda port: (port.ifindex in gated, *_preference(port)))
             self.ports = frozenset((best.ifindex,))
+
+    def resume(self, begun: bool, now: float) -> None:
+        """Go on from a predecessor: it had begun, and is not to be waited for again while the silence lasts."""
+        if begun:
+            self._silent_since = now - self._delay_s
 
     def begins_at(self) -> float | None:
         """When it will begin if the silence lasts; None when it has begun or there is no silence."""
@@ -71,14 +76,14 @@ def _preference(port: LacpPort) -> tuple[int, ...]:
     return -port.view.priority, port.view.config.lacp_prio, port.ifindex
 
 
-def _silent(ports: Iterable[LacpPort]) -> list[LacpPort]:
-    """Ports that are defaulted, if no port knows a partner."""
+def _silent(ports: Iterable[LacpPort], begun: bool) -> list[LacpPort]:
+    """Ports that are defaulted, if no port knows a partner. Once begun, one that was known before and is not heard ends nothing."""
     silent: list[LacpPort] = []
     for port in ports:
         match port.receive:
             case Current():
                 return []
-            case Expired() if port.partner_known():
+            case Expired() if port.partner_known() and not begun:
                 return []
             case Defaulted():
                 silent.append(port)

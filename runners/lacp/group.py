@@ -7,7 +7,7 @@ machine, not the choice of the aggregate, not the choice of its ports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
@@ -28,8 +28,8 @@ from pyteamd.runners.lacp.machines import (
     next_mux,
 )
 from pyteamd.runners.lacp.port import LacpPort
-from pyteamd.runners.lacp.selection import Aggregate, LagId, Member, in_use, ready_at
-from pyteamd.runners.lacp.system import LocalSystem
+from pyteamd.runners.lacp.selection import Aggregate, LagId, Member, choose, in_use, ready_at
+from pyteamd.runners.lacp.system import SPEED_CODES, LocalSystem
 
 SETTLE_LIMIT = 32
 """Rounds after which selection and mux machines must have come to rest; the longest real way: give way, detach, wait, attach, serve."""
@@ -122,29 +122,76 @@ class Group:
     def would_lose(self, config: LacpConfig, settings: Mapping[int, LacpPortConfig], now: float) -> set[int]:
         """Ports in service that would no longer be, with another policy and limit, and ports set up in another way.
 
-        All of them where another aggregate would be used. Ports without settings are about to leave, and count no more.
+        All of them where another aggregate would be used; not those that only have to tell their partner who they are. Ports without
+        settings are about to leave, and count no more.
         """
+        moved = self.renamed(settings)
+        lost = self._loses(config, self.set_up_as(settings, heard=False), now) - moved
+        for waited in (False, True):
+            lost |= self._loses(config, self.set_up_as(settings, waited=waited), now)
+        return lost
+
+    def renamed(self, settings: Mapping[int, LacpPortConfig]) -> set[int]:
+        """Ports in service that are others to the partner with these settings, and out of service until it has heard of it."""
+        serving = [port for port in self.ports.values() if port.mux.distributing and port.ifindex in settings]
+        others = self.set_up_as(settings)
+        return {
+            port.ifindex for port in serving if others[port.ifindex].identity(self.local) != port.identity(self.local)
+        }
+
+    def _loses(self, config: LacpConfig, ports: dict[int, LacpPort], now: float) -> set[int]:
         other = copy(self)
         other.choice = copy(self.choice)
         other.choice.set_policy(config.agg_select_policy)
         other.max_ports = config.max_ports
-        other.ports = self.set_up_as(settings)
+        other.ports = ports
         other._select(other.look(now))
         stay = other._usable if other.chosen == self.chosen else ()
-        return {ifindex for ifindex in other.ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
+        return {ifindex for ifindex in ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
 
-    def set_up_as(self, settings: Mapping[int, LacpPortConfig]) -> dict[int, LacpPort]:
-        """The ports that have settings, as they would be with these and a partner that has heard of them; to look at, and no more."""
-        return {i: self._set_up(port, settings[i]) for i, port in self.ports.items() if i in settings}
+    def set_up_as(
+        self, settings: Mapping[int, LacpPortConfig], heard: bool = True, waited: bool = False
+    ) -> dict[int, LacpPort]:
+        """The ports that have settings, as they would be with these; to look at, and no more.
 
-    def _set_up(self, port: LacpPort, config: LacpPortConfig) -> LacpPort:
+        `heard`: the partner has heard of them. `waited`: no port has to wait any longer, for others or to restore.
+        """
+        ports = {i: self._set_up(port, settings[i], heard) for i, port in self.ports.items() if i in settings}
+        for port in ports.values() if waited else ():
+            port.well_since = None
+            if isinstance(port.standing, Waiting):
+                port.standing = Waiting(port.lag, LONG_AGO, LONG_AGO)
+        return ports
+
+    def _set_up(self, port: LacpPort, config: LacpPortConfig, heard: bool) -> LacpPort:
         supposed = replace(port, view=Supposed(port.view, config))
         lag = supposed.lag_id(self.local)
         if lag is not None and lag != port.lag_id(self.local):
             supposed.standing = Waiting(lag, LONG_AGO, LONG_AGO)
-        if port.matched(self.local):
+        if heard and port.matched(self.local):
             supposed.told = supposed.actor(self.local)
         return supposed
+
+    def displaced_by(self, config: LacpPortConfig, settings: Collection[int], max_ports: int | None) -> bool:
+        """Whether a port with these settings may take the place of one in service: its number, and what its partner says, are not known."""
+        serving = [port for port in self.ports.values() if port.mux.distributing and port.ifindex in settings]
+        if max_ports is None or len(serving) < max_ports:
+            return False
+        ours = (self.local.priority, self.local.mac)
+        decides = all(ours < (port.partner.system_priority, port.partner.system) for port in serving)
+        return not decides or config.lacp_prio <= max(port.view.config.lacp_prio for port in serving)
+
+    def left_for(self, config: LacpPortConfig, now: float) -> bool:
+        """Whether another aggregate may be used when a port with these settings comes, link and partner being the best there are."""
+        candidates = self._candidates(self.look(now))
+        used = next((one for one in candidates if one.lag == self.chosen and one.carries), None)
+        if used is None:
+            return False
+        best = Member(0, (0, 0, 0, 0), config.prio, config.sticky, max(SPEED_CODES))
+        rivals = [Aggregate(used.lag._replace(partner_system=b""), (best,))]
+        rivals += [Aggregate(one.lag, (*one.whole.members, best)) for one in candidates if one is not used]
+        best_of_all = choose(self.choice.policy, [used.able_part(), *rivals], used.lag)
+        return best_of_all is not None and best_of_all.lag != used.lag
 
     def choice_in_words(self) -> str:
         """The ports of the aggregate in use, and whether a user chose it; "" when there is none."""
@@ -182,10 +229,15 @@ class Group:
         return look.lags[port.ifindex] if port.belongs() else None
 
     def _candidates(self, look: Look) -> list[Candidate]:
-        """Aggregates to choose from: those heard lately. Ports that have to wait after a failure count only when there are no others."""
+        """Aggregates to choose from: those heard lately. Ports that wait to restore count only as long as nothing else carries."""
         current = [port for port in self.ports.values() if isinstance(port.receive, Current)]
-        well = [port for port in current if self._lag(port, look) is not None and not port.restoring(look.now)]
-        return [self._candidate(aggregate, look) for aggregate in self._aggregates(well or current, look)]
+        if any(self._carries(port) for port in current):
+            current = [port for port in current if not port.restoring(look.now)]
+        return [self._candidate(aggregate, look) for aggregate in self._aggregates(current, look)]
+
+    def _carries(self, port: LacpPort) -> bool:
+        """We send on it, and the partner collects."""
+        return port.mux.distributing and port.partner_collecting() and port.ifindex not in self.gated
 
     def _candidate(self, aggregate: Aggregate, look: Look) -> Candidate:
         ports = [self.ports[member.ifindex] for member in aggregate.members]
@@ -196,9 +248,7 @@ class Group:
             able=tuple(member for member in aggregate.members if member.ifindex in ready & in_sync),
             ready=bool(ready),
             attached=any(port.mux.in_sync for port in ports),
-            carries=any(
-                port.ifindex in in_sync and port.mux.distributing and port.partner_collecting() for port in ports
-            ),
+            carries=any(port.ifindex in in_sync and self._carries(port) for port in ports),
         )
 
     def _aggregates(self, ports: Iterable[LacpPort], look: Look) -> tuple[Aggregate, ...]:
@@ -227,7 +277,7 @@ class Group:
         if not port.restoring(now):
             return False
         others = [other for other in self.ports.values() if other.lag == port.lag and other is not port]
-        return any(other.mux.distributing and other.ifindex not in self.gated for other in others)
+        return any(self._carries(other) for other in others)
 
     def ready_times(self, ifindexes: Iterable[int]) -> dict[int, float]:
         """When waiting is over, of each of these ports that waits: for itself and those it waits for."""

@@ -19,8 +19,8 @@ from pyteamd.wire import lacpdu
 
 PORT_IDENTITY = frozenset(("lacp_prio", "lacp_key"))
 """The partner compares these with what it knew (update_Selected, IEEE 802.1AX-2014, 6.4.9)."""
-CHOOSING = PORT_IDENTITY | {"prio", "sticky"}
-"""Policies, and the individual fallback, look at these."""
+CHOOSING = PORT_IDENTITY | {"prio", "sticky", "wait_to_restore"}
+"""Policies, and the individual fallback, look at these; a port that need not wait any longer may be preferred to those in service."""
 
 
 def disruption(
@@ -57,12 +57,31 @@ def port_disruption(
     now: float,
 ) -> str:
     """What a change of this field of a port interrupts: "none", "port", or "team" where others are used from then on."""
+    was, becomes = group.ports[ifindex].view.config, settings[ifindex]
+    if name == "wait_to_restore" and becomes.wait_to_restore > was.wait_to_restore:
+        return "none"
     itself = {ifindex} if name in PORT_IDENTITY else set()
     if name in CHOOSING and (
         group.would_lose(config, settings, now) - itself or falls_back_otherwise(config, settings, group, fallback, now)
     ):
         return "team"
     return "port" if itself else "none"
+
+
+def arrival(
+    config: LacpPortConfig, settings: Mapping[int, LacpPortConfig], group: Group, max_ports: int | None, now: float
+) -> tuple[str, str]:
+    """What a port with these settings interrupts when it comes, and what that depends on: nobody knows its partner before."""
+    if group.displaced_by(config, settings, max_ports):
+        return "team", "it takes the place of another port if it is better"
+    if group.chosen is None or not group.left_for(config, now):
+        return "none", ""
+    if not group.local.keys_by_speed and config.lacp_key != group.chosen.key:
+        return (
+            "team",
+            "its key makes it another aggregate, which is used then if its partner is in sync and it is better",
+        )
+    return "none", "another aggregate is used then if its partner is another one, in sync, and better"
 
 
 def falls_back_otherwise(

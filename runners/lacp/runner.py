@@ -37,8 +37,8 @@ from pyteamd.runners.lacp.log_lines import (
 )
 from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
-from pyteamd.runners.lacp.reload import disruption, port_disruption, take_over
-from pyteamd.runners.lacp.snapshot import save
+from pyteamd.runners.lacp.reload import PORT_IDENTITY, arrival, disruption, port_disruption, take_over
+from pyteamd.runners.lacp.snapshot import in_fallback_before, save
 from pyteamd.runners.lacp.system import LocalSystem, link_of
 from pyteamd.runners.lacp.words import in_fallback, in_service, out_of_service
 from pyteamd.runners.spread.hash_keys import insert_tx_hash
@@ -213,11 +213,12 @@ class Lacp(Runner):
 
     def _set_link(self, port: LacpPort, link: Link, running: bool, now: float) -> None:
         local = self._group.local
-        speaks = running and port.pace(local) is not Pace.NONE
+        speaks = running and port.pace(local) is not Pace.NONE and not port.transmitter.took_leave
         port.set_link(link, local, now)
         if link is not Link.UP and speaks:
             self.send(port.ifindex, port.transmit(local, now))
             port.transmitter.forget()
+            port.transmitter.took_leave = True
 
     def _note_state(self, port: LacpPort, before: Receive) -> None:
         if before.name != port.receive.name:
@@ -449,7 +450,13 @@ class Lacp(Runner):
     def port_disruption(
         self, ifindex: int, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView
     ) -> str:
+        renamed = self._group.renamed(ports)
+        if name in PORT_IDENTITY and ifindex in renamed and self._too_few(config, ports.keys() - renamed):
+            return "team"
         return port_disruption(ifindex, name, config, ports, self._group, self._fallback, self._now)
+
+    def arrival(self, config: LacpPortConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> tuple[str, str]:
+        return arrival(config, ports, self._group, self.config.max_ports, self._now)
 
     def departure(self, ifindex: int, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
         """Another aggregate may be better without it, or too few ports be left for a carrier."""
@@ -476,9 +483,10 @@ class Lacp(Runner):
     # -- a successor ---------------------------------------------------------------------------------------------------
 
     def snapshot(self, now: float) -> dict[str, Any]:
-        return save(self._group.ports.values(), self._group.chosen, now)
+        return save(self._group.ports.values(), self._group.chosen, now, bool(self._fallback.ports))
 
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
+        self._fallback.resume(in_fallback_before(snapshot), now)
         of_no_port = isinstance(snapshot, Mapping) and snapshot.get("ports") == {}
         if not self._joining.resume(snapshot, age_s, now) and not of_no_port:
             self.note(

@@ -60,9 +60,15 @@ class SavedPort:
         return SHORT_TIMEOUT_S if self.partner.state & lacpdu.TIMEOUT else LONG_TIMEOUT_S
 
 
-def save(ports: Iterable[LacpPort], chosen: LagId | None, now: float) -> dict[str, Any]:
-    """The picture, JSON-ready."""
-    return {"version": VERSION, "ports": {port.name: _save_port(port, chosen, now) for port in ports}}
+def save(ports: Iterable[LacpPort], chosen: LagId | None, now: float, in_fallback: bool = False) -> dict[str, Any]:
+    """The picture, JSON-ready. `in_fallback`: ports carry traffic without a partner."""
+    saved = {port.name: _save_port(port, chosen, now) for port in ports}
+    return {"version": VERSION, "in_fallback": in_fallback, "ports": saved}
+
+
+def in_fallback_before(snapshot: Mapping[str, Any]) -> bool:
+    """Whether ports carried traffic without a partner; False where that is not told."""
+    return isinstance(snapshot, Mapping) and snapshot.get("in_fallback") is True
 
 
 def load(snapshot: Mapping[str, Any]) -> dict[str, SavedPort]:

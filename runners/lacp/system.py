@@ -61,13 +61,15 @@ class RateLimit:
 class Transmitter:
     """When to speak: the transmit machine (6.4.16) of one port."""
 
-    __slots__ = ("limit", "ntt", "said")
+    __slots__ = ("limit", "ntt", "said", "took_leave")
 
     def __init__(self) -> None:
         self.said: LacpInfo | None = None
         """What we last said of ourselves; None before the first word, and after the last one."""
         self.ntt = False
         """Need to transmit though nothing changed on our side."""
+        self.took_leave = False
+        """The last word was one of farewell: nothing was said since."""
         self.limit = RateLimit(LACPDUS_PER_S)
 
     def due(self, actor: LacpInfo, pace_s: float | None) -> float | None:
@@ -84,7 +86,7 @@ class Transmitter:
 
     def speak(self, actor: LacpInfo, now: float) -> None:
         """It is said now."""
-        self.said, self.ntt = actor, False
+        self.said, self.ntt, self.took_leave = actor, False, False
         self.limit.use(now)
 
     def forget(self) -> None:

@@ -155,6 +155,37 @@ def test_one_that_was_in_use_and_did_not_carry_is_not_tried_again() -> None:
     assert "its partner never collected" in bench.runner.explain(bench.ports[3], bench.view, bench.now).text
 
 
+def test_nor_is_it_when_a_link_of_it_flaps() -> None:
+    """A link that goes and comes says nothing new of the partner; each flap took the aggregate in service out for four seconds."""
+    bench = Bench(FakePort(3), FakePort(4, running=False), FakePort(5), FakePort(6, running=False), sys_prio=1)
+    other = b"\x02\xcc\0\0\0\x01"
+
+    def live(seconds: int) -> list[set[int]]:
+        seen = []
+        for _ in range(seconds):
+            for ifindex in (3, 4, 6):
+                if bench.ports[ifindex].running:
+                    bench.hear(ifindex, state=0x0F)
+            bench.hear(5, mac=other)
+            bench.wait(1.0)
+            seen.append(bench.enabled())
+        return seen
+
+    def turn(ifindex: int, running: bool) -> None:
+        bench.ports[ifindex].running = running
+        bench.changed(ifindex)
+
+    turn(4, running=True)
+    assert live(20)[-1] == {5}
+    for running in (False, True, False, True):
+        turn(4, running)
+        assert live(10) == [{5}] * 10
+    turn(6, running=True)
+    seen = live(20)
+    assert seen[0] == {3, 4}, "a link it did not have may be what was missing"
+    assert seen[10:] == [{5}] * 10
+
+
 @pytest.mark.parametrize("fast_rate", [True, False])
 def test_silence_of_the_partner_in_use_is_no_reason_to_wait_when_another_is_ready(fast_rate: bool) -> None:
     world = World()

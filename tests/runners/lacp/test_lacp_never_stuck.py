@@ -86,3 +86,49 @@ def test_a_partner_port_that_moved_from_a_dead_link_is_forgotten_there() -> None
     bench.hear(4, number=103)
     assert bench.state(3)["partner_lacpdu_info"]["system"] == "00:00:00:00:00:00"
     assert bench.notes[-1] == "eth3: partner moved to eth4." or "eth3: partner moved to eth4." in bench.notes
+
+
+def live(bench: Bench, seconds: int, states: dict[int, int]) -> list[set[int]]:
+    """So many seconds in which the partners of these ports, one each, say this of themselves. Returns what served at the end of each."""
+    seen = []
+    for _ in range(seconds):
+        for ifindex, state in states.items():
+            bench.hear(ifindex, mac=bytes((2, 0xBB, 0, 0, 0, ifindex)), state=state)
+        bench.wait(1.0)
+        seen.append(bench.enabled())
+    return seen
+
+
+@pytest.mark.parametrize("other_says", [0x07, 0x0F], ids=["never in sync", "never collecting"])
+def test_a_port_that_waits_to_restore_is_needed_where_the_other_aggregate_cannot_serve(other_says: int) -> None:
+    """It waited for the whole of wait_to_restore, up to nine hours, beside a port whose partner is not in sync with us."""
+    bench = Bench(FakePort(3, config=LacpPortConfig(wait_to_restore=3600)), FakePort(4), sys_prio=1)
+    assert live(bench, 30, {3: 0x3F, 4: other_says})[-1] == {3}
+    for running in (False, True):
+        bench.ports[3].running = running
+        bench.changed(3)
+    assert live(bench, 20, {3: 0x3F, 4: other_says})[8:] == [{3}] * 12
+
+
+def test_nor_does_it_wait_for_a_port_of_its_own_aggregate_whose_partner_does_not_collect() -> None:
+    bench = Bench(FakePort(3, config=LacpPortConfig(wait_to_restore=3600)), FakePort(4))
+    bench.serve()
+    for running in (False, True):
+        bench.ports[3].running = running
+        bench.changed(3)
+    bench.hear(4, state=0x0F)
+    for _ in range(5):
+        bench.hear(3)
+        bench.hear(4, state=0x0F)
+        bench.wait(1.0)
+    assert 3 in bench.enabled()
+
+
+def test_it_waits_while_another_aggregate_carries() -> None:
+    bench = Bench(FakePort(3, config=LacpPortConfig(wait_to_restore=20)), FakePort(4), sys_prio=1)
+    assert live(bench, 10, {3: 0x3F, 4: 0x3F})[-1] == {3}
+    for running in (False, True):
+        bench.ports[3].running = running
+        bench.changed(3)
+    assert live(bench, 18, {3: 0x3F, 4: 0x3F}) == [{4}] * 18
+    assert live(bench, 5, {3: 0x3F, 4: 0x3F})[-1] == {3}

@@ -358,6 +358,22 @@ def test_leaving_is_said_whatever_the_limit() -> None:
     assert bench.said(3) == []
 
 
+def test_leave_is_taken_once_however_often_the_team_goes_down() -> None:
+    """Ten times a second for ten seconds: three LACPDUs a second, and at most one more that says goodbye."""
+    bench = Bench()
+    bench.serve()
+    bench.said(3)
+    sent: list[float] = []
+    for turn in range(200):
+        bench.view.up = bool(turn % 2)
+        bench.handle(LinkSeen(TEAM, "team0", bench.view.mac, up=bench.view.up), 0.05)
+        words = bench.said(3)
+        sent += [bench.now] * len(words)
+        assert turn > 0 or [pdu.actor.state for pdu in words] == [0x07]
+    assert max(sum(at - 1.0 < other <= at for other in sent) for at in sent) <= 4
+    assert len(sent) <= 40
+
+
 def test_taps_and_normalisation() -> None:
     bench = Bench()
     assert bench.runner.taps(bench.ports[3]) == (Tap(slow.FRAMES, b"\x01\x80\xc2\0\0\x02"),)
