@@ -125,11 +125,13 @@ class Group:
         All of them where another aggregate would be used; not those that only have to tell their partner who they are. Ports without
         settings are about to leave, and count no more.
         """
-        moved = self.renamed(settings)
-        lost = self._loses(config, self.set_up_as(settings, heard=False), now) - moved
-        for waited in (False, True):
-            lost |= self._loses(config, self.set_up_as(settings, waited=waited), now)
-        return lost
+        policy_name, max_ports = config.agg_select_policy, config.max_ports
+        lost = self._loses(policy_name, max_ports, self.set_up_as(settings, heard=False), now) - self.renamed(settings)
+        lost |= self._loses(policy_name, max_ports, self.set_up_as(settings), now)
+        as_it_is = self.set_up_as({i: port.view.config for i, port in self.ports.items()}, waited=True)
+        lost_anyway = self._loses(self.choice.policy_name, self.max_ports, as_it_is, now, arrived=True)
+        later = self._loses(policy_name, max_ports, self.set_up_as(settings, waited=True), now, arrived=True)
+        return lost | later - lost_anyway
 
     def renamed(self, settings: Mapping[int, LacpPortConfig]) -> set[int]:
         """Ports in service that are others to the partner with these settings, and out of service until it has heard of it."""
@@ -139,13 +141,16 @@ class Group:
             port.ifindex for port in serving if others[port.ifindex].identity(self.local) != port.identity(self.local)
         }
 
-    def _loses(self, config: LacpConfig, ports: dict[int, LacpPort], now: float) -> set[int]:
+    def _loses(
+        self, policy_name: str, max_ports: int | None, ports: dict[int, LacpPort], now: float, arrived: bool = False
+    ) -> set[int]:
+        """`arrived`: every partner is in sync as soon as we are."""
         other = copy(self)
         other.choice = copy(self.choice)
-        other.choice.set_policy(config.agg_select_policy)
-        other.max_ports = config.max_ports
+        other.choice.set_policy(policy_name)
+        other.max_ports = max_ports
         other.ports = ports
-        other._select(other.look(now))
+        other._select(other.look(now), ports if arrived else ())
         stay = other._usable if other.chosen == self.chosen else ()
         return {ifindex for ifindex in ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
 
@@ -214,14 +219,15 @@ class Group:
 
     # -- which aggregate -----------------------------------------------------------------------------------------------
 
-    def _select(self, look: Look) -> None:
+    def _select(self, look: Look, supposed: Collection[int] = ()) -> None:
+        """`supposed`: ports to go by as if their partners were ready."""
         ports = self.ports
         self.choice.update(self._candidates(look), look.now)
         if not any(port.lag == self.chosen or self._lag(port, look) == self.chosen for port in ports.values()):
             self.choice.take(None)
         members = [member_of(port, self.local) for port in ports.values() if self._may_serve(port, look)]
         serving = {ifindex for ifindex, port in ports.items() if port.mux.distributing}
-        arrived = {ifindex for ifindex, port in ports.items() if self._partner_ready(port, look)}
+        arrived = {ifindex for ifindex, port in ports.items() if ifindex in supposed or self._partner_ready(port, look)}
         self._usable = in_use(members, self.max_ports, serving, arrived)
 
     def _lag(self, port: LacpPort, look: Look) -> LagId | None:

@@ -84,6 +84,7 @@ def load(snapshot: Mapping[str, Any]) -> dict[str, SavedPort]:
 def restore(port: LacpPort, saved: SavedPort, local: LocalSystem, now: float) -> None:
     """Bring a new port into the saved state; timers start again, so that the partner has time to be heard."""
     port.partner, port.told, port.heard_from = saved.partner, saved.told, saved.heard_from
+    port.transmitter.said = saved.told  # what it counts on: passive now, we say a last word if that is no longer true
     port.independent = saved.mux in (Mux.COLLECTING, Mux.DISTRIBUTING)
     port.speed_mbps = saved.speed_mbps
     if saved.failed:

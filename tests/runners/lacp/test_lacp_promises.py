@@ -313,6 +313,48 @@ def test_so_may_a_better_aggregate_that_still_waits_under_another_policy() -> No
     assert told_and_seen(bench, partners, {}, agg_select_policy="lacp_prio") == (["team"], {4})
 
 
+@pytest.mark.parametrize(("first_is_well", "told"), [(True, "team"), (False, "none")])
+def test_a_port_that_stands_by_takes_a_place_as_soon_as_its_partner_follows(first_is_well: bool, told: str) -> None:
+    """Port 5 becomes better than 4: at once nothing happens, for its partner says out of sync to one that stands by."""
+    ports = [FakePort(3, running=first_is_well), FakePort(4), FakePort(5, config=LacpPortConfig(lacp_prio=300))]
+    bench = Bench(*ports, sys_prio=1, max_ports=1 + first_is_well)
+
+    def live(seconds: int) -> None:
+        for _ in range(seconds):
+            for ifindex in (3, 4, 5) if first_is_well else (4, 5):
+                bench.hear(ifindex, state=0x3F if bench.actor(ifindex).state & 0x08 else 0x07)
+            bench.wait(1.0)
+
+    live(6)
+    before = bench.enabled()
+    assert before == ({3, 4} if first_is_well else {4})
+    priority = 100 if first_is_well else 299
+    settings = {i: replace(port.config, lacp_prio=priority if i == 5 else 255) for i, port in bench.ports.items()}
+    said = bench.runner.port_disruption(5, "lacp_prio", bench.runner.config, settings, bench.view)
+    assert said == (told if told == "team" else "port")
+    bench.ports[5].config = settings[5]
+    bench.runner.reconfigure(bench.runner.config, bench.view, bench.now)
+    bench.handle(ConfigApply(""))
+    live(6)
+    assert (bench.enabled() == before) is (told == "none")
+
+
+def test_what_comes_about_anyway_is_not_told_of_a_change() -> None:
+    """Port 3 is better than 4 and stands by, for its partner is out of sync; a limit that changes nothing is no interruption."""
+    bench = Bench(FakePort(3), FakePort(4), FakePort(5), sys_prio=1, max_ports=2)
+    for _ in range(6):
+        for ifindex in (3, 4, 5):
+            bench.hear(ifindex, state=0x07 if ifindex == 3 else 0x3F)
+        bench.wait(1.0)
+    assert bench.enabled() == {4, 5}
+    settings = {i: port.config for i, port in bench.ports.items()}
+    for max_ports, told in ((3, "none"), (None, "none"), (1, "team")):
+        config = replace(bench.runner.config, max_ports=max_ports)
+        assert bench.runner.disruption("max_ports", config, settings, bench.view) == told
+    same = replace(bench.runner.config, agg_select_policy="lacp_prio_stable")
+    assert bench.runner.disruption("agg_select_policy", same, settings, bench.view) == "none"
+
+
 def test_a_port_that_has_to_be_known_anew_may_be_missed_meanwhile() -> None:
     """Where ports are counted, the moment for which it is out of service is enough for another aggregate to be the larger one."""
     bench = Bench(*(FakePort(i) for i in (3, 4, 5, 6)), sys_prio=1, agg_select_policy="count")

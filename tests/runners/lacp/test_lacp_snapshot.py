@@ -54,6 +54,21 @@ def test_a_picture_that_is_older_than_the_partners_patience_is_not_believed(part
     assert OptionKey("enabled", 3) not in old.runner.desired(old.view).options, "listens before it touches anything"
 
 
+@pytest.mark.parametrize("partner_state", [0x3E, 0x3F], ids=["passive", "active"])
+def test_a_successor_that_is_passive_tells_a_passive_partner_that_it_is_out_of_service(partner_state: int) -> None:
+    """The partner counted on the predecessor, and would for three seconds more, or ninety."""
+    before = Bench(FakePort(3))
+    for _ in range(4):
+        before.hear(3, state=partner_state)
+        before.wait(1.0)
+    assert before.enabled() == {3}
+    after = successor(before.runner.snapshot(before.now), 0.5, FakePort(3), active=False)
+    after.wait(0.5)
+    serves = partner_state == 0x3F
+    assert after.enabled() == ({3} if serves else set())
+    assert [pdu.actor.state for pdu in after.said(3)] == [0x3E if serves else 0x0E]
+
+
 def test_number_and_source_address_do_not_age() -> None:
     _, snapshot = left_behind(FakePort(65539, original_mac=b"\x02\xff\0\0\0\x01"))
     after = successor(snapshot, 1e6, FakePort(3), FakePort(65539))
