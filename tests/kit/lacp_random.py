@@ -27,13 +27,13 @@ CHANGES: tuple[dict[str, tuple[Any, ...]], ...] = tuple(
         "min_ports": (1, 2),
         "agg_select_policy": POLICIES,
         "key_policy": ("teamd", "speed"),
-        "system_id": (None, b"\x02\0\0\0\0\x77"),
+        "system_id": (None, b"\x02\x77\0\0\0\0"),
         "max_ports": (None, 1, 2),
         "fallback": ("off", "static", "individual"),
         "fallback_delay": (0, 1500),
     }.items()
 )
-"""Every option of the runner, but for the spreading of traffic, and what it may become."""
+"""Every option of the runner, but for the spreading of traffic, and what it may become. No box has this system_id as its address."""
 PORT_CHANGES: dict[str, tuple[Any, ...]] = {
     "lacp_prio": (1, 255, 256),
     "lacp_key": (0, 0, 5),
