@@ -88,6 +88,18 @@ class KernelFacts:
                 return ifindex in self.observed.members or ifindex == self.team.ifindex
         return True
 
+    def repeats(self, link: LinkSeen) -> bool:
+        """Whether all of this is known, from the kernel, with nothing of ours between that it may have been said before."""
+        ifindex = link.ifindex
+        if self._echoes and not self._echoes.keys().isdisjoint((("mac", ifindex), ("member", ifindex))):
+            return False
+        observed, mine = self.observed, link.master == self.team.ifindex
+        return (
+            self.links.get(ifindex) == link
+            and observed.macs.get(ifindex) == link.mac
+            and observed.members.get(ifindex) is mine
+        )
+
     def original_mac(self, ifindex: int) -> bytes:
         """Last address seen while the link had no master, else its permanent one; b"" when neither is known."""
         known = self._unenslaved_macs.get(ifindex)

@@ -226,6 +226,8 @@ class Team:
         """Whether a link event concerns this team at all; any other event does."""
         if isinstance(event, CarrierSeen):
             return event.ifindex in self.ports
+        if isinstance(event, LinkSeen) and event.ifindex in self.ports and self.facts.repeats(event):
+            return False  # mostly of a change of which the early word was heard
         return self.facts.concerned(event) or (isinstance(event, LinkSeen) and self._named(event))
 
     def unresolved(self, now: float) -> list[HostName]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyteamd.model.desired
 import pyteamd.model.events
-from pyteamd.core.passers import COMMON, OF_A_LINK, Passers
+from pyteamd.core.passers import COMMON, OF_A_LINK, ROUTINE, Passers
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
 from pyteamd.model.events import ConfigApply, Event
@@ -80,9 +80,12 @@ class Trace:
         if isinstance(event, ConfigApply):  # an automaton applies the same every minute, and it may be long
             event = self._applied = self._applied if event == self._applied else event
         self._ring.append(Entry(at, event, writes, outputs))
-        for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
-            if number >= self.dropped:
-                self._ring[number - self.dropped] = None
+        if (
+            writes or outputs.notes or type(event) not in ROUTINE
+        ):  # most steps have nothing to do with links that pass by
+            for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
+                if number >= self.dropped:
+                    self._ring[number - self.dropped] = None
         self.counted[type(event).__name__] += 1
         for write in writes:
             if isinstance(write, SetOption) and write.key.name == "activeport":

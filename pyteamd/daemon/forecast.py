@@ -100,7 +100,7 @@ class Forecast:
 
 def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
     """Link losses that would lead to writes at once, and that another port can make good → those writes, in order."""
-    if not 1 < len(team.ports) <= MAXIMUM_PORTS or sum(port.up for port in team.ports.values()) < 2:
+    if not may_foresee(team):
         return {}
     carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
     found: dict[Event, tuple[Write, ...]] = {}
@@ -111,6 +111,11 @@ def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
         if writes := other.writes(now):
             found[event] = writes
     return found
+
+
+def may_foresee(team: Team) -> bool:
+    """Whether another port can make good the loss of one, and the team is not too large to think of that."""
+    return 1 < len(team.ports) <= MAXIMUM_PORTS and sum([port.up for port in team.ports.values()]) > 1
 
 
 def leaves_valid(event: Event, team: Team) -> bool:

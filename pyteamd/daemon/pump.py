@@ -30,7 +30,7 @@ from pyteamd.core import invariants
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.bell import Bell
-from pyteamd.daemon.forecast import Forecast, Result, leaves_valid
+from pyteamd.daemon.forecast import Forecast, Result, leaves_valid, may_foresee
 from pyteamd.daemon.outlet import Outlet, Surroundings
 from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.daemon.writing import ANSWERS, MAXIMUM_ROUNDS, Done, Performer, Writing
@@ -55,9 +55,11 @@ from pyteamd.views.metrics import Gauges
 RETRY_S: Final = 1.0
 SHORTEST_SLEEP_S: Final = 0.001
 REST_S: Final = 0.01
-"""When nothing has changed for so long, invariants are checked and fail-overs thought through."""
+"""When nothing has changed for so long, fail-overs are thought through."""
 REST_SHARE: Final = 3
 """… or for so many times as long as that takes."""
+CHECK_S: Final = 0.7
+"""When nothing has changed for so long, invariants are checked: of a link that goes and comes back only how it ends."""
 
 ABOUT_ANY_LINK: Final = frozenset((LinkSeen, LinkGone, CarrierSeen))
 """The kernel tells them of all links; a team is concerned by some."""
@@ -70,19 +72,27 @@ class Agenda:
     """When time alone makes the pump do something, besides the Team's own deadline."""
 
     def __init__(self) -> None:
-        self.retry_at = self.rest_at = math.inf
+        self.retry_at = self.rest_at = self.check_at = math.inf
         self._rest_s = REST_S
+        self._disturbed = False
 
     def retry(self, now: float) -> None:
         """Something did not work: once more, a little later."""
         self.retry_at = now + RETRY_S
 
-    def unrest(self, now: float) -> None:
-        """Something changed: rest begins again."""
-        self.rest_at = now + self._rest_s
+    def disturb(self) -> None:
+        """Something changed."""
+        self._disturbed = True
+
+    def settle(self, now: float, may_foresee: bool) -> None:
+        """All that has come is digested: if something changed, rest begins again."""
+        if self._disturbed:
+            self._disturbed = False
+            self.rest_at = now + self._rest_s if may_foresee else math.inf
+            self.check_at = now + CHECK_S
 
     def rested(self, took_s: float) -> None:
-        """What is done at rest took so long; it must not be done all the time."""
+        """Thinking took so long; it must not be done all the time."""
         self._rest_s = max(REST_S, REST_SHARE * took_s)
 
 
@@ -148,6 +158,7 @@ class Pump:
             self._feeding = False
             if digested:
                 self._outlet.deliver(self._writing.begun > begun, now)
+                self._agenda.settle(now, may_foresee(self.team))
             self._bell.ring(self.wake_at())
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
@@ -182,7 +193,7 @@ class Pump:
 
     def wake_at(self) -> float:
         """When to call `wake` if nothing is fed before; infinity for never."""
-        return self._due() if self._writing.busy else min(self._due(), self._agenda.rest_at)
+        return self._due() if self._writing.busy else min(self._due(), self._agenda.rest_at, self._agenda.check_at)
 
     def wake(self, now: float) -> None:
         """Time has passed: do what is due."""
@@ -191,7 +202,10 @@ class Pump:
             self.feed((Tick(),), now)
         if now >= self._agenda.rest_at and not self._writing.busy:
             self._agenda.rest_at = math.inf
-            self._at_rest(now)
+            self._think_ahead(now)
+        if now >= self._agenda.check_at and not self._writing.busy:
+            self._agenda.check_at = math.inf
+            self._outlet.accuse(invariants.check(self.team, now))
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""
@@ -227,7 +241,7 @@ class Pump:
             self.trace.record(now, event, writes, outputs)
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast.spoil()
-            self._agenda.unrest(now)
+            self._agenda.disturb()
         if type(event) is HostsResolved:
             self._outlet.resolved(event)
         if type(event) is Overrun or (self._lost and type(event) is Tick):
@@ -284,8 +298,7 @@ class Pump:
         at = min(self._agenda.retry_at, self._outlet.taps_at)
         return at if deadline is None else min(deadline, at)
 
-    def _at_rest(self, now: float) -> None:
-        """Say what must not be, once each; then think of what might come."""
-        self._outlet.accuse(invariants.check(self.team, now))
+    def _think_ahead(self, now: float) -> None:
+        """Of what might come."""
         self.kernel.prepare(self.ifindex, self._forecast.look(self.team, now))
         self._agenda.rested(self._time_s() - now)

@@ -455,7 +455,8 @@ class NetlinkKernel(Requests):
                 self._link_events.malformed += 1
                 continue
             self._running[ifindex] = link.running
-            if self._said.get(ifindex) != link:
+            said = self._said.get(ifindex)
+            if said is not link and said != link:
                 self._said[ifindex] = link
                 batch.append((0, link))
         return batch

@@ -65,6 +65,21 @@ def test_links_announce_only_the_last_of_several_changes() -> None:
     assert facts.observed.carrier is False
 
 
+def test_a_link_is_repeated_only_if_nothing_was_written_to_it_since() -> None:
+    facts = KernelFacts(TEAM)
+    port = LinkSeen(3, "eth1", MAC_A, master=9)
+    assert not facts.repeats(port)
+    facts.link_seen(port, keep=False, now=NOW)
+    assert facts.repeats(LinkSeen(3, "eth1", MAC_A, master=9))
+    assert not facts.repeats(LinkSeen(3, "eth1", MAC_A, master=9, mtu=9000))
+    facts.applied(SetMac(3, MAC_B), NOW)
+    assert not facts.repeats(port)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), keep=False, now=NOW)
+    assert not facts.repeats(port)
+    facts.observed.members[3] = False
+    assert not facts.repeats(LinkSeen(3, "eth1", MAC_B, master=9))
+
+
 def test_a_dump_ends_all_waiting() -> None:
     facts = KernelFacts(TEAM)
     facts.applied(SetOption(ENABLED, True), NOW)

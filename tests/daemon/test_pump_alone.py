@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
-from pyteamd.daemon.pump import REST_S, Pump
+from pyteamd.daemon.pump import CHECK_S, REST_S, Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
@@ -109,3 +110,40 @@ def test_a_write_that_is_under_way_holds_the_next_one_until_it_is_done() -> None
     done(writes, alone.kernel.apply(alone.pump.ifindex, writes))
     alone.deliver()
     assert third.ifindex in alone.pump.team.ports
+
+
+def steps(alone: Alone) -> list[str]:
+    """What was digested, by kind."""
+    return [type(entry.event).__name__ for entry in alone.pump.trace]
+
+
+def test_the_message_behind_the_early_word_is_no_news() -> None:
+    alone = Alone()
+    eth1, _ = alone.links
+    peer = alone.kernel.links[eth1].peer
+    assert peer is not None
+    before = len(steps(alone))
+    alone.kernel.set_up(peer.ifindex, False)
+    alone.deliver()
+    told = steps(alone)[before:]
+    assert "CarrierSeen" in told
+    assert "LinkSeen" not in told
+    link = alone.kernel.get_link(eth1)
+    assert link is not None
+    alone.reader.deliver([(0, replace(link, mtu=9000))], alone.now)
+    assert steps(alone)[-1] == "LinkSeen"
+
+
+def test_there_is_nothing_to_think_of_with_one_port_that_is_up() -> None:
+    alone = Alone()
+    alone.pump.wake(alone.pump.wake_at())
+    peer = alone.kernel.links[alone.links[0]].peer
+    assert peer is not None
+    alone.now += 10
+    alone.kernel.set_up(peer.ifindex, False)
+    alone.deliver()
+    assert alone.pump.wake_at() == alone.now + CHECK_S
+    alone.now += 1
+    alone.kernel.set_up(peer.ifindex, True)
+    alone.deliver()
+    assert alone.pump.wake_at() == alone.now + REST_S
