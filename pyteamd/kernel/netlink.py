@@ -55,7 +55,7 @@ _DRAIN: Final = 100_000
 
 _DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read must not keep us busy
 
-_FOREIGN_INTERVAL_S: Final = 0.05
+_FOREIGN_INTERVAL_S: Final = 0.1
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
 _MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
 _IFINDEX_AT: Final = 20
@@ -296,6 +296,7 @@ class NetlinkKernel(Requests):
         if self._deaf:
             self._ready.register(self._other_links.socket, select.EPOLLIN)
             self._deaf = False
+            return  # where much happens, something has come meanwhile: it is read in the same turn of the event loop
         await trio.lowlevel.wait_readable(self._ready)
 
     def _round(self) -> Batch:

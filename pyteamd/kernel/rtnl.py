@@ -44,7 +44,7 @@ IFF_UP: Final = 0x01
 IFF_RUNNING: Final = 0x40
 
 _PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
-_GLANCE: Final = Struct("=4xH10xBxHiI")  # the same with the type of the message before it
+_GLANCE: Final = Struct("=4xH10xBxHiI4x")  # the same with the type of the message before it
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
 _MTU, _LINK, _TX_QUEUES, _LINK_NETNSID, _MAX_MTU = 4, 5, 31, 37, 51

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import random
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import NetlinkError
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
-from pyteamd.model.events import KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen, Refused
+from pyteamd.model.events import CarrierSeen, KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen, Refused
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
 LINKS, TEAMS = (
@@ -49,6 +50,16 @@ class Wire:
         fits = datagram[: len(buffer)]
         buffer[: len(fits)] = fits
         return len(datagram), (self.sender, 0)
+
+    def recvfrom(self, size: int, flags: int) -> tuple[bytes, tuple[int, int]]:
+        """As a socket does it with MSG_PEEK; what was lost is told once."""
+        assert flags == socket.MSG_PEEK
+        if not self.datagrams:
+            raise BlockingIOError
+        if self.datagrams[0] is None:
+            del self.datagrams[0]
+            raise OSError(errno.ENOBUFS, "lost")
+        return self.datagrams[0][:size], (self.sender, 0)
 
     def recv_into(self, buffer: bytearray) -> int:
         """As a socket does it."""
@@ -184,6 +195,58 @@ def test_noise(ears: Ears, seed: int) -> None:
     kinds = {type(event) for _, event in heard}
     assert {LinkSeen, OptionSeen, PortSeen, Overrun} <= kinds
     assert ears.kernel.malformed > 100
+
+
+@pytest.fixture
+def waiting(ears: Ears) -> Ears:
+    """`events` waits, and link 7 is a port that runs."""
+    ears.kernel._waiting = True
+    ears.kernel._team_of[7] = TEAM
+    ears.kernel._running[7] = True
+    return ears
+
+
+LOSS = framing.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, 7, rtnl.IFF_UP, 0)
+
+
+def test_a_glance_sees_the_loss_and_leaves_it_to_be_read(waiting: Ears) -> None:
+    waiting.links.datagrams += [LOSS]
+    assert waiting.kernel.glance() == [(0, CarrierSeen(7, False))]
+    assert waiting.kernel.read() == [(0, CarrierSeen(7, False))]
+    assert waiting.kernel.glance() == []
+
+
+@pytest.mark.parametrize(
+    ("begin", "octets"),
+    [
+        (4, struct.pack("=H", rtnl.DELLINK)),
+        (16, b"\x07"),
+        (20, struct.pack("=i", 8)),
+        (24, struct.pack("=I", rtnl.IFF_UP | rtnl.IFF_RUNNING)),
+    ],
+    ids=["the end of a link", "of a bridge", "nobody's", "it runs"],
+)
+def test_a_glance_sees_nothing_else(waiting: Ears, begin: int, octets: bytes) -> None:
+    waiting.links.datagrams += [LOSS[:begin] + octets + LOSS[begin + len(octets) :]]
+    assert waiting.kernel.glance() == []
+
+
+def test_a_glance_believes_the_kernel_only_and_while_it_is_waited_for(waiting: Ears) -> None:
+    waiting.links.datagrams += [LOSS]
+    waiting.links.sender = 4711
+    assert waiting.kernel.glance() == []
+    waiting.links.sender = 0
+    waiting.kernel._waiting = False
+    assert waiting.kernel.glance() == []
+    waiting.links.datagrams[0] = LOSS[:31]
+    waiting.kernel._waiting = True
+    assert waiting.kernel.glance() == []
+
+
+def test_what_was_lost_at_a_glance_is_read_anew(waiting: Ears) -> None:
+    waiting.links.datagrams += [None]
+    assert waiting.kernel.glance() == []
+    assert waiting.kernel.read() == [OVERRUN]
 
 
 def link_message(ifindex: int, kind: int = rtnl.NEWLINK) -> framing.Message:
