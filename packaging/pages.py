@@ -310,7 +310,7 @@ _NAME() {
     local -a told
     mapfile -t told < <(ASK "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     COMPREPLY=()
-    for line in "${told[@]:1}"; do COMPREPLY+=("${line%%$'\\t'*}"); done
+    for line in "${told[@]:1}"; do printf -v line %q "${line%%$'\\t'*}"; COMPREPLY+=("$line"); done
     if [[ ${told[0]} == files ]]; then
         while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$cur")
         compopt -o filenames 2>/dev/null

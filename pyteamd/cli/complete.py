@@ -12,6 +12,8 @@ import json
 import os
 import re
 
+from pyteamd.model.printable import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +34,7 @@ def tell(program: str, words: Sequence[str], out: TextIO) -> int:
     *before, typed = rest or [""]
     kind, rows = COMPLETIONS.get(option.partition("=")[2] or program, of_pyteamdctl)(before, typed)
     out.write(f"{kind}\n")
-    out.writelines(f"{word}\t{meaning}\n" for word, meaning in rows if word.startswith(typed))
+    out.writelines(f"{printable(word)}\t{printable(meaning)}\n" for word, meaning in rows if word.startswith(typed))
     return 0
 
 

@@ -193,7 +193,11 @@ class TeamServer:
         if not (self.plan.strict and self.plan.enslave):
             return
         facts = KernelFacts(LinkSeen(NO_LINK, self.plan.device, bytes(6), mtu=FRESH_MTU))
-        for link in self._kernel.all_links():
+        try:
+            there = self._kernel.all_links()
+        except KernelRefused as refusal:
+            raise StartFailed(refusal.errno, f"Team init failed.\n{refusal}") from None
+        for link in there:
             facts.link_seen(link, keep=True, now=0.0)
         for name in self.plan.config.port_names():
             if name == self.plan.device:

@@ -89,12 +89,12 @@ class WriteThread:
 
     def submit(self, batch: WriteBatch) -> None:
         """Do this, before all book-keeping if traffic waits for it."""
+        if self._thread is None and not self._start():
+            self._perform(batch)
+            return
         queue = self._book_keeping if is_book_keeping(batch.writes) else self._urgent
         queue.append(batch)
         self._orders.put(True)
-        if self._thread is None:
-            self._thread = Thread(target=self._run, name="writer", daemon=True)
-            self._thread.start()
 
     def close(self) -> None:
         """No more writes. A stalled one is left to itself: it must not hold up the end of the process."""
@@ -103,15 +103,27 @@ class WriteThread:
             self._thread.join(PATIENCE_S)
             self._thread = None
 
+    def _start(self) -> bool:
+        """False where no thread can be had: then the event loop writes by itself, and the next batch asks again."""
+        thread = Thread(target=self._run, name="writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
     def _run(self) -> None:
         realtime.ask()
         while self._orders.get():
-            batch = (self._urgent or self._book_keeping).popleft()
-            try:
-                outcome: Outcome = self._kernel.apply(batch.ifindex, batch.writes)
-            except BaseException as problem:
-                outcome = problem  # the event loop's to judge
-            batch.finish(outcome)
+            self._perform((self._urgent or self._book_keeping).popleft())
+
+    def _perform(self, batch: WriteBatch) -> None:
+        try:
+            outcome: Outcome = self._kernel.apply(batch.ifindex, batch.writes)
+        except BaseException as problem:
+            outcome = problem  # the event loop's to judge
+        batch.finish(outcome)
 
 
 class Writer:

@@ -37,6 +37,7 @@ from pyteamd.kernel.sockets import (
     ROUTE,
     SOL_NETLINK,
     attach_filter,
+    detach_filter,
     set_receive_buffer,
 )
 from pyteamd.model.desired import Tap
@@ -133,16 +134,26 @@ class EventSocket:
                     raise
         return False
 
-    def let_through(self, links: Collection[int]) -> None:
-        """Hear only what is said of these links, from now on; of all if there are too many for a filter."""
-        self._attach(filter_of_links(links, True) if len(links) <= _MOST_IN_FILTER else _ALL)
+    def let_through(self, links: Collection[int]) -> bool:
+        """Hear only what is said of these links, from now on. False: they are too many for a filter, and all is heard."""
+        return self._attach(filter_of_links(links, True) if len(links) <= _MOST_IN_FILTER else _ALL)
 
     def keep_out(self, links: Collection[int]) -> None:
-        """Hear nothing that is said of these links, from now on; nothing at all if there are too many for a filter."""
-        self._attach(filter_of_links(links, False) if len(links) <= _MOST_IN_FILTER else _NOTHING)
+        """Hear nothing that is said of these links, from now on, unless they are too many for a filter."""
+        self._attach(filter_of_links(links, False) if len(links) <= _MOST_IN_FILTER else _ALL)
 
-    def _attach(self, octets: bytes) -> None:
-        attach_filter(self.socket, octets)
+    def hear_nothing(self) -> None:
+        """From now on."""
+        self._attach(_NOTHING)
+
+    def _attach(self, program: bytes) -> bool:
+        """False, and all is heard: the kernel has no room for it (net.core.optmem_max), beside the one in force or in its place."""
+        for _ in range(2):
+            with suppress(OSError):
+                attach_filter(self.socket, program)
+                return program is not _ALL
+            detach_filter(self.socket)
+        return False
 
     def close(self) -> None:
         """Close the socket."""
@@ -362,12 +373,15 @@ class NetlinkKernel(Requests):
             while (heard := self._link_events.receive()) is not None:
                 for message in heard:
                     self._keep(message)
-            self._link_events.let_through(ours)
+            filtered = self._link_events.let_through(ours)
             self._listen_to_others()
         except _Lost:
-            self._link_events.let_through(ours)
+            filtered = self._link_events.let_through(ours)
             self._drained = False
-        self._other_links.keep_out(ours)
+        if filtered:
+            self._other_links.keep_out(ours)
+        else:
+            self._other_links.hear_nothing()  # the first hears it all
         self._foreign.known(self._ours - ours)  # of those that are others now the first socket told
         self._ours = ours
         self._owed += self._decode_peeked() + self._decode(self._foreign.tell())

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from array import array
+from contextlib import suppress
 from threading import Lock
 from typing import Final
 
@@ -41,7 +42,7 @@ DATAGRAM: Final = 65536
 """Room for the largest datagram: dumps come in pieces of at most 32 KiB."""
 
 _CAP_ACK, _EXT_ACK = 10, 11
-_SO_ATTACH_FILTER: Final = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _SO_RCVBUFFORCE: Final = 33
 _REQUEST_BUFFER: Final = 1 << 21  # an answer of many messages is all made before the first is read
 _PATIENCE_S: Final = 10  # against a kernel that never answers: an error is better than a hang
@@ -64,6 +65,12 @@ def attach_filter(sock: socket.socket, program: bytes) -> None:
     held = array("B", program)
     address, size = held.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+
+
+def detach_filter(sock: socket.socket) -> None:
+    """Let everything through again; harmless without a filter."""
+    with suppress(FileNotFoundError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def set_receive_buffer(sock: socket.socket, size: int) -> None:

@@ -113,3 +113,15 @@ def test_a_daemon_that_says_nothing_costs_no_time(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(complete, "ASK_S", 0.01)
     with MockDaemon(str(tmp_path / "team9.sock"), {}):
         assert told("pyteamdctl", "team9", "port", "remove", "") == ("words", [])
+
+
+def test_what_is_offered_is_printable_and_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "links" / "\x1b]0;x\x07").mkdir()
+    (tmp_path / "links" / "a\udce4").mkdir()
+    monkeypatch.setattr(complete, "state_of", lambda team: {"ports": {"eth1": {"system": "a\neth1;reboot\tport\x9b"}}})
+    out = io.StringIO()
+    complete.tell("pyteamnl", ["--complete", "-p", ""], out)
+    complete.tell("pyteamdctl", ["--complete", TEAM, "state", "item", "get", ""], out)
+    lines = out.getvalue().split("\n")
+    assert lines[1:5] == ["\\x1b]0;x\\x07\tlink", "a\\xe4\tlink", "eth1\tlink", "eth9\tlink"]
+    assert lines[6:] == ["ports.eth1.system\ta\\neth1;reboot\\tport\\x9b", ""]

@@ -139,6 +139,21 @@ def test_completion_in_bash(pages: ModuleType, tmp_path: Path, line: str, expect
     assert done.stdout.strip() == expected
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+def test_bash_obeys_no_name_that_is_completed(pages: ModuleType, tmp_path: Path) -> None:
+    names = ["$(touch obeyed)", "a;touch obeyed", "`touch obeyed`", "eth1"]
+    programs(tmp_path).joinpath("pyteamnl").write_text("#!/bin/sh\nprintf '%s\\tlink\\n' words \"$NAMES\"\n")
+    script = tmp_path / "completion"
+    script.write_text(pages.completions()["pyteamnl.bash"])
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NAMES": "\tlink\n".join(names)}
+    typed = f'. {script}; COMP_WORDS=(pyteamnl ""); COMP_CWORD=1; _pyteamnl; eval "printf \'%s\\n\' ${{COMPREPLY[*]}}"'
+    done = subprocess.run(
+        ["bash", "-c", typed], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path, timeout=20
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (names, "")
+    assert not (tmp_path / "obeyed").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
 @pytest.mark.parametrize(("line", "expected"), TYPED, ids=[row[0] for row in TYPED])

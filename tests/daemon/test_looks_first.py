@@ -18,6 +18,7 @@ from pyteamd.daemon.team_server import StartFailed
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import SetMember, Write
+from pyteamd.model.errors import KernelRefused
 from pyteamd.sim.link import SimLink, link_seen
 
 OWNERS = ("br0", "bond7", "team1")
@@ -113,6 +114,19 @@ async def test_a_start_as_teamd_that_cannot_succeed_touches_nothing(lab: Lab, or
     assert "eth2 cannot be added: it belongs to br0." in str(daemon.failure)
     assert [link_seen(link) for link in lab.kernel.links.values()] == before
     assert lab.kernel.performed == []
+    assert not daemon.has_file()
+
+
+async def test_a_start_as_teamd_ends_in_a_line_where_the_kernel_does_not_tell_what_there_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses() -> None:
+        raise KernelRefused(errno.ENOBUFS, "list links")
+
+    monkeypatch.setattr(lab.kernel, "all_links", refuses)
+    daemon = await lab.start(lab.plan(strict=True))
+    assert isinstance(daemon.failure, StartFailed)
+    assert daemon.failure.errno == errno.ENOBUFS
     assert not daemon.has_file()
 
 

@@ -410,6 +410,14 @@ def test_too_few_files_are_no_bug_of_ours(tmp_path: Path, words: list[str], file
 
 
 @pytest.mark.slow
+def test_no_background_is_a_line_and_no_traceback(tmp_path: Path) -> None:
+    done = script(LIMITED.format(soft=4, hard=4), str(tmp_path), "-d", "-t", "team0", "-c", "{}")
+    assert done.stdout == "1 4 4\n"
+    assert done.stderr == f"Going to the background: {os.strerror(errno.EMFILE)}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_reload_asked_for_at_the_very_end_ends_nobody() -> None:
     """What nobody read is delivered again when the receiver is closed."""
     code = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +109,18 @@ async def test_lacpdus_keep_their_rhythm_while_a_write_stalls(lab: Lab, kernel: 
     await trio.sleep(5)
     assert lab.option("enabled", "eth2") is True
     assert second.heard[-1][1].actor.state == 0x3F
+
+
+async def test_where_no_thread_can_be_had_the_event_loop_writes(lab: Lab, kernel: Stalling) -> None:
+    partners(lab)
+    usual = threading.stack_size(1 << 47)  # more than there are addresses
+    try:
+        await in_service(lab)
+    finally:
+        threading.stack_size(usual)
+    lab.cut("eth2")
+    await quiet()
+    assert lab.option("enabled", "eth2") is False
 
 
 async def test_lost_messages_are_read_anew_when_the_write_is_done(lab: Lab, kernel: Stalling) -> None:

@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -17,6 +18,8 @@ TEAM = 999_999
 """No link has this number; which links are ours is said as a dump says it."""
 STEPS = 120
 MOST = 8
+ROOM = Path("/proc/sys/net/core/optmem_max")
+FOR_FEW, FOR_NONE = 300, 1
 
 
 class Links:
@@ -81,11 +84,15 @@ def ip(line: str) -> None:
     subprocess.run(["ip", *line.split()], check=True)
 
 
-@pytest.fixture(params=range(3))
+@pytest.fixture(params=[(0, 0), (1, 0), (2, 0), (0, FOR_FEW), (1, FOR_NONE)])
 def links(request: pytest.FixtureRequest) -> Iterator[Links]:
-    """Links that are gone afterwards."""
-    made = Links(request.param)
+    """Links that are gone afterwards. The second of the parameters: how much room there is for filters, 0 for as much as usual."""
+    seed, room = request.param
+    usual = ROOM.read_text()
+    ROOM.write_text(str(room or usual))
+    made = Links(seed)
     yield made
+    ROOM.write_text(usual)
     made.kernel.close()
     for name in made.made.values():
         ip(f"link del {name}")

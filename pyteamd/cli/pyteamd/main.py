@@ -215,7 +215,11 @@ def run(options: Options) -> int:
     if options.config_file is not None:
         options.config_file = os.path.abspath(options.config_file)  # the background has another directory
     if options.daemonize:
-        side = process.go_to_background(log)
+        try:
+            side = process.go_to_background(log)
+        except OSError as error:
+            log.error("Going to the background: %s", error.strerror)
+            return EXIT_START
         if isinstance(side, process.Foreground):
             return side.wait()
         background = side
