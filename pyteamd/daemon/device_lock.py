@@ -14,10 +14,9 @@ import struct
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-from pyteamd.daemon.pid_file import is_dying
+from pyteamd.daemon.pid_file import is_dying, status_of
 
 NAME: Final = "\0pyteamd/device/{}"
 LONGEST_DEATH_S: Final = 2.0
@@ -84,7 +83,7 @@ def listening_at(name: str) -> int | None:
     from pyteamd.kernel.unix_sockets import listening  # hardly ever
 
     with suppress(OSError):
-        sockets = {f"socket:[{inode}]" for inode in listening(name.encode())}
+        sockets = {f"socket:[{inode}]" for inode in listening(name.encode(), (0, os.geteuid()))}
         return next(
             (int(pid) for pid in os.listdir("/proc") if pid.isdigit() and sockets and trusted(pid, sockets)), None
         )
@@ -93,9 +92,8 @@ def listening_at(name: str) -> int | None:
 
 def trusted(pid: str, files: Collection[str]) -> bool:
     """Whether the process is root's or ours, and one of these files is open in it."""
-    with suppress(OSError, ValueError, IndexError):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        user = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+    with suppress(OSError, ValueError, IndexError, KeyError):
+        user = int(status_of(pid)["Uid"].split()[1])
         return user in (0, os.geteuid()) and any(
             opened(pid, number) in files for number in os.listdir(f"/proc/{pid}/fd")
         )

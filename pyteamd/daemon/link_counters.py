@@ -61,8 +61,8 @@ def read(path: str = TABLE) -> dict[str, LinkCounters]:
     except OSError:
         return {}
     found = {}
-    for line in text.splitlines():
-        name, colon, numbers = line.strip().partition(":")
+    for line in text.split("\n"):  # a name may have in it what else ends a line, or is a blank, for Python
+        name, colon, numbers = line.lstrip(" ").partition(":")
         columns = numbers.split()
         if colon and len(columns) > SEND_DETAILS and all(column.isdecimal() for column in columns):
             counted = [int(column) for column in columns]

@@ -112,12 +112,17 @@ def is_dying(pid: int) -> bool:
     SIGKILL is on its way, or its memory is gone already.
     """
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        fields = status_of(pid)
         killed = any(int(fields[name], 16) & SIGKILL_BIT for name in ("SigPnd", "ShdPnd"))
         return killed or "VmSize" not in fields
     except (OSError, ValueError, KeyError):
         return False
+
+
+def status_of(pid: int | str) -> dict[str, str]:
+    """What the kernel tells of a process, by name. A process chooses its own name, in which only newlines are escaped. OSError."""
+    text = Path(f"/proc/{pid}/status").read_bytes().decode("utf-8", "surrogateescape")
+    return dict(line.split(":\t", 1) for line in text.split("\n") if ":\t" in line)
 
 
 def is_held(path: str) -> bool:

@@ -21,6 +21,7 @@ from pyteamd.cli.convert import netplan
 from pyteamd.cli.convert.bonding import Bond, ConvertError, bond_to_team
 from pyteamd.cli.convert.formats import FORMATS
 from pyteamd.cli.convert.reading import Reading
+from pyteamd.cli.pyteamd.convert import main as command
 from pyteamd.config.config import Config
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.runners import RUNNERS
@@ -186,3 +187,24 @@ def test_a_reader_that_loses_something_is_caught(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(netplan.NETPLAN, "primary")
     monkeypatch.setattr(Reading, "notes", lambda reading: [])
     assert [path.parent.name for path in paths if not lost.__wrapped__(path) - WITHOUT_EFFECT.keys()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [next(path for path in FIXTURES if path.parent.name == kind) for kind in sorted(FORMATS) if kind != "bonding"],
+    ids=lambda path: path.parent.name,
+)
+def test_nothing_of_a_file_reaches_the_terminal_as_it_is(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = "\x1b]0;own\x07"
+    for name, text in read_fixture(path)[1].items():
+        file = tmp_path / Path(name).name
+        for number, line in enumerate(text.splitlines()):
+            lines = text.splitlines()
+            file.write_text("\n".join([*lines[:number], f"{line}{own}", f"{own}={own}", *lines[number + 1 :], ""]))
+            command(["--from", path.parent.name, str(file)], "pyteamd convert")
+            assert [said for said in capsys.readouterr().err.split("\n") if not said.isprintable()] == [], (
+                file.read_text()
+            )

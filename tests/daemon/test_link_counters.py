@@ -33,6 +33,15 @@ def test_the_kernels_table(tmp_path: Path) -> None:
     assert link_counters.read(str(tmp_path / "none")) == {}
 
 
+@pytest.mark.parametrize("name", ["a\x1ceth1", "a\u2028eth1", "\u3000eth1", "a\x0beth1"])
+def test_a_name_that_looks_like_another_row_is_its_own(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "dev"
+    path.write_text(f"{TABLE}{name}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n")
+    found = link_counters.read(str(path))
+    assert found["eth1"] == LinkCounters(10, 20, 3)
+    assert found[name] == LinkCounters(2, 10, 21)
+
+
 def test_the_real_table() -> None:
     assert "lo" in link_counters.read()
 

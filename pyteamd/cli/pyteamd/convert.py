@@ -25,6 +25,7 @@ from pyteamd.cli.convert.reading import FoundTeam, normal
 from pyteamd.cli.exit_status import FAILED, OK
 from pyteamd.cli.given_file import text_of
 from pyteamd.cli.pyteamd import help as helptext
+from pyteamd.model.printable import printable, printable_lines
 from pyteamd.schema import json_text
 
 
@@ -45,13 +46,13 @@ def main(arguments: Sequence[str], program: str) -> int:
                 )
             sys.stdout.write(joined(files))
     except ConvertError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(printable_lines(f"{program}: {error}"), file=sys.stderr)
         return FAILED
     except OSError as error:
-        print(f"{program}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(printable(f"{program}: {error.filename}: {error.strerror}"), file=sys.stderr)
         return FAILED
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     return FAILED if notes and options.strict else OK
 
 
