@@ -220,10 +220,20 @@ async def test_no_bus_fails_the_start(lab: Lab, tmp_path: Path, monkeypatch: pyt
         assert not lab.has("team0")
 
 
-async def test_a_device_whose_name_is_no_bus_name_fails_the_start(lab: Lab, bus: PrivateBus) -> None:
-    daemon = await lab.start(with_dbus(lab, "1team"))
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("1team", "org.freedesktop.DBus.Error.InvalidArgs"),
+        ("t\x1b[2J", "org.freedesktop.DBus.Error.InvalidArgs"),
+        ("t\udcff", "no text of D-Bus"),
+    ],
+)
+async def test_a_device_whose_name_is_no_bus_name_fails_the_start(
+    lab: Lab, bus: PrivateBus, name: str, said: str
+) -> None:
+    daemon = await lab.start(with_dbus(lab, name))
     assert daemon.failure is not None
-    assert "org.freedesktop.DBus.Error.InvalidArgs" in str(daemon.failure)
+    assert said in str(daemon.failure)
 
 
 # -- a bus that goes ---------------------------------------------------------------------------------------------------

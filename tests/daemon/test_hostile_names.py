@@ -117,6 +117,20 @@ async def test_no_verb_shows_a_name_as_it_is(
     assert all(line.isprintable() for line in (await say("list", out=io.StringIO())).splitlines())
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_no_complaint_shows_the_name_of_a_team_as_it_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(lab.directory))
+    await lab.start()
+    nobody = await say(name, "state", out=Terminal())
+    (lab.directory / f"{name}.sock").symlink_to("team0.sock")
+    others = await say(name, "state", out=Terminal())
+    assert "no daemon answers" in nobody
+    assert "it controls team0" in others
+    assert [line for line in (nobody + others).splitlines() if not line.isprintable()] == []
+
+
 async def test_programs_get_the_name_that_is_there(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
     lab.kernel.add_pair(OCTETS, "far")

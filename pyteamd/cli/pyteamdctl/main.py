@@ -31,7 +31,7 @@ from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon, default_run_dir, has_socket, to_bytes
 from pyteamd.client.transport import ClientError, TransportMissing
 from pyteamd.model.limits import NAME_MAX
-from pyteamd.model.printable import in_shell, printable
+from pyteamd.model.printable import in_shell, printable, printable_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -253,9 +253,9 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
                 raise CannotGoOn(f"command call failed ({os.strerror(error.errno)})", hint) from None
             err.writelines(f"{printable(line)}\n" for line in session.remarks)
     except CannotGoOn as error:
-        err.write(f"{error}\n")
+        err.write(f"{printable_lines(str(error))}\n")
         if error.hint and options.own:
-            err.write(f"{error.hint}\n")
+            err.write(f"{printable_lines(error.hint)}\n")
         return FAILED
     return OK
 

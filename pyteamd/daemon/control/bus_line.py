@@ -136,7 +136,10 @@ class BusLine:
         """Send a message; returns its serial number. BusError."""
         async with self._sending:
             serial = next(self._serials)
-            rest = memoryview(message.serialise(serial))
+            try:
+                rest = memoryview(message.serialise(serial))
+            except UnicodeEncodeError as error:
+                raise BusError(f"{error.object!r} is no text of D-Bus") from None
             with trio.move_on_after(ANSWER_TIMEOUT_S):
                 try:
                     while rest:
