@@ -21,6 +21,8 @@ from pyteamd.values import dataclass
 
 RETRY_S = 5.0
 """A socket that the kernel refused is tried again this much later."""
+PAUSE_S = 0.1
+"""Before a socket is read again whose read failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,15 @@ class PacketSockets:
         try:
             with reader.scope:
                 while True:
-                    self._deliver(await reader.socket.receive())
+                    try:
+                        frames = await reader.socket.receive()
+                    except OSError as error:  # no memory, say: the socket is still there
+                        self._log.warning(
+                            "interface %d: frames cannot be read: %s", ifindex, os.strerror(error.errno or 0)
+                        )
+                        await trio.sleep(PAUSE_S)
+                        continue
+                    self._deliver(frames)
         except KernelGone:
             there = self._readers.get(ifindex, {})
             if there.get(tap) is reader:

@@ -274,7 +274,9 @@ class Requests:
         (answer,) = self._link_writes.request(rtnl.get_link(write.ifindex))
         link = rtnl.decode(answer.octets)
         if link.master not in (0, team) and not write.steal:
-            owner = self.get_link(link.master)
+            owner = None
+            with suppress(KernelRefused):
+                owner = self.get_link(link.master)
             return [Refused(write, errno.EBUSY, f"{link.name} belongs to {owner.name if owner else link.master}")]
         down = link.up and link.master != team and (write.set_down or write.steal)
         try:

@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -128,6 +128,32 @@ async def test_no_thread_can_be_had(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     assert daemon.lines[-1] == "/etc/team0.conf: cannot be read: can't start new thread; nothing changes."
     assert json.loads(reply)["problems"] == ["reading it can't start new thread"]
     assert not daemon.ended.is_set()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EPROTO, errno.EMFILE])
+async def test_a_connection_that_cannot_be_accepted_costs_no_port(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """By any of the errors of accept(2), a rule of the machine that forbids it among them."""
+    with trio.socket.socket() as any_socket:
+        kind = type(any_socket)
+    accept, refused = kind.accept, [number] * 2
+
+    async def refuses(listener: trio.socket.SocketType) -> Any:
+        if refused:
+            raise OSError(refused.pop(), "no connection")
+        return await accept(listener)
+
+    monkeypatch.setattr(kind, "accept", refuses)
+    daemon = await lab.start()
+    lab.nursery.start_soon(http.listen, f"{tmp_path}/metrics", lambda: "# EOF\n", logging.getLogger("metrics"))
+    await quiet()
+    await daemon.state()
+    assert refused == []
+    reader = await trio.open_unix_socket(f"{tmp_path}/metrics")
+    async with reader:
+        await reader.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await reader.receive_some(100)).startswith(b"HTTP/1.1 200")
 
 
 async def test_no_socket_can_be_had_for_the_metrics(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

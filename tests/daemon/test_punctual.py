@@ -19,7 +19,7 @@ from daemon_kit import Lab, RecordingKernel, Running, quiet
 from pyteamd.daemon.snapshot_file import SnapshotFile
 from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.model.desired import SetMember, Write
-from pyteamd.model.events import Refused
+from pyteamd.model.events import FrameSeen, Refused
 from pyteamd.sim.lacp_partner import LacpPartner
 from pyteamd.sim.waiting import WaitingSocket
 from pyteamd.wire import ethernet, lacpdu
@@ -121,6 +121,26 @@ async def test_where_no_thread_can_be_had_the_event_loop_writes(lab: Lab, kernel
     lab.cut("eth2")
     await quiet()
     assert lab.option("enabled", "eth2") is False
+
+
+async def test_a_frame_that_cannot_be_read_costs_no_port(
+    lab: Lab, kernel: Stalling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partners(lab)
+    receive, problems = WaitingSocket.receive, [errno.ENOMEM, errno.EIO]
+
+    async def fails(socket: WaitingSocket) -> list[FrameSeen]:
+        if len(problems) and trio.current_time() > begun + 5:
+            raise OSError(problems.pop(), "no frame")
+        return await receive(socket)
+
+    begun = trio.current_time()
+    monkeypatch.setattr(WaitingSocket, "receive", fails)
+    daemon = await in_service(lab)
+    await trio.sleep(3)
+    assert problems == []
+    assert [line for line in daemon.lines if "cannot be read" in line] != []
+    assert (lab.option("enabled", "eth1"), lab.option("enabled", "eth2")) == (True, True)
 
 
 async def test_lost_messages_are_read_anew_when_the_write_is_done(lab: Lab, kernel: Stalling) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import trio
 
 from pyteamd.daemon.control.desk import guarded, take_turn
-from pyteamd.daemon.control.usock import PASSING, PAUSE_S, somebody_listens
+from pyteamd.daemon.control.usock import PAUSE_S, somebody_listens
 from pyteamd.daemon.read_file import identity_of
 from pyteamd.model.errors import UserError
 from pyteamd.schema.values import listen_address
@@ -130,9 +130,7 @@ async def _accept(listener: trio.socket.SocketType, page: MetricsPage, log: logg
             try:
                 client, _ = await listener.accept()
             except OSError as error:
-                if error.errno not in PASSING:
-                    raise
-                log.warning("metrics_listen: %s", os.strerror(error.errno))
+                log.warning("metrics_listen: %s", os.strerror(error.errno or 0))
                 await trio.sleep(PAUSE_S)
                 continue
             if len(open_now) >= MAXIMUM_CONNECTIONS:

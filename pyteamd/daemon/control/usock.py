@@ -37,9 +37,8 @@ SEND_TIMEOUT_S = 5.0
 DEFAULT_SEND_BUFFER = 160 * 1024
 """A reply up to this size fits into the kernel's usual send buffer of 212992 octets with its overhead."""
 
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
-"""After these errors a connection may be accepted a little later."""
 PAUSE_S = 0.1
+"""After an error a connection may be accepted a little later: no file can be opened, no memory is left, a rule of the machine forbids it."""
 
 KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 SO_SNDBUFFORCE = 32
@@ -93,9 +92,7 @@ class Usock:
             try:
                 client, _ = await listener.accept()
             except OSError as error:
-                if error.errno not in PASSING:
-                    raise
-                self._log.warning("Control socket: %s", os.strerror(error.errno))
+                self._log.warning("Control socket: %s", os.strerror(error.errno or 0))
                 self._drop_idlest()
                 await trio.sleep(PAUSE_S)
                 continue
