@@ -38,7 +38,7 @@ DEFAULT_SEND_BUFFER = 160 * 1024
 """A reply up to this size fits into the kernel's usual send buffer of 212992 octets with its overhead."""
 
 PAUSE_S = 0.1
-"""After an error a connection may be accepted a little later: no file can be opened, no memory is left, a rule of the machine forbids it."""
+"""After an error a connection may be accepted a little later: no file can be opened, no memory is left, a rule forbids it."""
 
 KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 SO_SNDBUFFORCE = 32
