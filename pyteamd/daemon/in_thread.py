@@ -16,14 +16,25 @@ _ABANDON: Final[dict[str, Any]] = {"abandon_on_cancel" if "abandon_on_cancel" in
 """The option's name: trio calls it abandon_on_cancel since 0.23; Debian 12 has 0.22."""
 
 
+class NoThread(RuntimeError):
+    """None can be had: the machine, or the unit, allows no more."""
+
+
 async def in_thread(
     work: Callable[..., _T], *args: object, limiter: trio.CapacityLimiter | None = None, long: bool = False
 ) -> _T:
-    """What `work(*args)` returns or raises. A thread that was given up goes on by itself. `long`: it may compute for seconds."""
-    return await trio.to_thread.run_sync(_help, long, work, *args, limiter=limiter, **_ABANDON)
+    """What `work(*args)` returns or raises, else NoThread. A thread that was given up goes on by itself. `long`: it may compute."""
+    begun: list[bool] = []
+    try:
+        return await trio.to_thread.run_sync(_help, begun, long, work, *args, limiter=limiter, **_ABANDON)
+    except RuntimeError as error:
+        if begun:
+            raise
+        raise NoThread(str(error)) from None
 
 
-def _help(long: bool, work: Callable[..., _T], *args: object) -> _T:
+def _help(begun: list[bool], long: bool, work: Callable[..., _T], *args: object) -> _T:
+    begun.append(True)
     if long:
         realtime.ask_no_more()
     else:

@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from pyteamd import linkwatch, runners
-from pyteamd.daemon.in_thread import in_thread
+from pyteamd.daemon.in_thread import NoThread, in_thread
 
 AFTER_S: Final = 2.0
 PAUSE_S: Final = 0.05
@@ -62,10 +62,18 @@ async def import_late(log: logging.Logger) -> None:
             continue
         gc.disable()
         try:
-            await in_thread(importlib.import_module, name)
+            await import_beside(name)
         except Exception as fault:  # a file that an upgrade is just writing may say anything
             log.warning("%s cannot be loaded (%s: %s): after an upgrade, restart.", name, type(fault).__name__, fault)
         finally:
             gc.freeze()
             gc.enable()
         await trio.sleep(PAUSE_S)
+
+
+async def import_beside(name: str) -> None:
+    """Import it in a thread; where none can be had, the loop does it rather than miss it later."""
+    try:
+        await in_thread(importlib.import_module, name)
+    except NoThread:
+        importlib.import_module(name)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from pyteamd.daemon.in_thread import in_thread
+from pyteamd.daemon.in_thread import NoThread, in_thread
 
 MAXIMUM_OCTETS: Final = 1 << 20
 TIMEOUT_S: Final = 5.0
@@ -78,6 +78,6 @@ async def off_loop(work: Callable[[], _T]) -> _T:
     with trio.move_on_after(TIMEOUT_S):
         try:
             return await in_thread(work, limiter=_one, long=True)
-        except RuntimeError as error:
+        except NoThread as error:
             raise OSError(errno.EAGAIN, str(error)) from None
     raise OSError(errno.ETIMEDOUT, f"takes longer than {TIMEOUT_S:.0f} s")

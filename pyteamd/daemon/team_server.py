@@ -29,7 +29,7 @@ from pyteamd.daemon.control.desk import Desk, guarded
 from pyteamd.daemon.control.reconfigure import take_back_unconfirmed
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.device_lock import DeviceLock, Served
-from pyteamd.daemon.in_thread import in_thread
+from pyteamd.daemon.in_thread import NoThread, in_thread
 from pyteamd.daemon.log import set_debug_level
 from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.pid_file import PidFile
@@ -470,7 +470,7 @@ class TeamServer:
             found: list[tuple[Any, ...]] = await in_thread(
                 socket.getaddrinfo, host, None, FAMILIES[family], socket.SOCK_DGRAM
             )
-        except (OSError, UnicodeError, RuntimeError) as error:  # the last: no thread can be started
+        except (OSError, UnicodeError, NoThread) as error:
             self._has_no_address(host, error)
             return ""
         self._unresolved.discard(host)

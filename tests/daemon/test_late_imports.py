@@ -91,6 +91,23 @@ async def test_all_of_it_is_there_afterwards(autojump_clock: object) -> None:
         assert {place.partition(":")[0] for place in table.places.values()} <= set(late_imports.late())
 
 
+@pytest.mark.slow
+def test_where_no_thread_can_be_had_nothing_is_missed() -> None:
+    code = """
+import logging, sys, threading, trio
+from pyteamd.daemon import late_imports
+late_imports.AFTER_S = late_imports.PAUSE_S = 0
+threading.stack_size(1 << 47)
+trio.run(late_imports.import_late, logging.getLogger("late"))
+print(sorted(set(late_imports.late()) - sys.modules.keys()))
+"""
+    environ = {**os.environ, realtime.SETTING: "no"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
 def test_garbage_is_collected_from_the_end_of_the_imports_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(realtime.SETTING, "no")
     try:
