@@ -171,13 +171,14 @@ def could_be_ours(pid: int) -> bool:
 
 
 def is_teamd(pid: int, path: str) -> bool:
-    """Whether the process is teamd itself, which holds no lock, and not another team's."""
+    """Whether the process is teamd itself, which holds no lock, and not another team's, nor a user's that calls itself so."""
     try:
         name = Path(f"/proc/{pid}/comm").read_bytes().strip()
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
-    except OSError:
+        users = status_of(pid)["Uid"].split()[:2]  # a program that becomes root by itself has its user's as the first
+    except (OSError, KeyError):
         return not os.path.isdir("/proc/self")  # without /proc the number is all there is, as for teamd
-    if name != b"teamd" or os.path.basename(words[0]) != b"teamd":
+    if name != b"teamd" or os.path.basename(words[0]) != b"teamd" or not {*users} <= {"0", str(os.geteuid())}:
         return False
     team = Path(path).name.removesuffix(".pid").encode()
     others = [after for word, after in pairwise(words) if word in (b"-t", b"--team-dev")]

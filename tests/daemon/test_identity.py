@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon_kit import Lab, quiet
@@ -36,9 +37,9 @@ SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+def process(*command: str, **settings: Any) -> Iterator[subprocess.Popen[str]]:
     """A process that says when it is there."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings) as started:
         assert started.stdout is not None
         assert started.stdout.readline() == "there\n"
         try:
@@ -142,6 +143,17 @@ def test_teamd_itself_is_believed_but_not_another_teams(tmp_path: Path, monkeypa
         with process(*teamd(tmp_path, "-t", team)) as daemon:
             path.write_text(f"{daemon.pid}\n")
             assert running(str(path), LOG) == (daemon.pid if believed else 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_a_process_of_a_user_that_calls_itself_teamd_is_none(tmp_path: Path) -> None:
+    """The number of a daemon that crashed is anybody's after a while."""
+    words = ("teamd", "-c", "printf teamd >/proc/self/comm; echo there; read line")
+    for user, believed in ((65534, 0), (0, 1)):
+        with process(*words, executable="/bin/sh", user=user) as other:
+            (tmp_path / "pid").write_text(f"{other.pid}\n")
+            assert running(f"{tmp_path}/pid", LOG) == believed * other.pid
+            assert (tmp_path / "pid").exists() == bool(believed)
 
 
 def test_a_daemon_holds_its_file_though_its_clients_come_and_go(
