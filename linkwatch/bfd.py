@@ -69,7 +69,7 @@ class BfdConfig:
         on_bad=OnBad.REFUSE_PORT,
     )
     multiplier: int = option(
-        3, help="So many intervals of silence end the session.", minimum=1, maximum=255, on_bad=OnBad.REFUSE_PORT
+        3, help="How many intervals of silence end the session.", minimum=1, maximum=255, on_bad=OnBad.REFUSE_PORT
     )
     required: bool = option(
         False, help="The port is out of service also while its session was never up.", on_bad=OnBad.USE_DEFAULT

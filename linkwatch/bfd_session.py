@@ -39,7 +39,7 @@ SLOW_US: Final = 1_000_000
 LEAST_GAP_S: Final = 0.01
 """Packets that are not periodic (answers to polls, changes) are this far apart in the long run; a peer cannot make us speak more."""
 BURST_S: Final = 0.1
-"""So much of that may be saved up: ten at once."""
+"""How much of that may be saved up: ten at once."""
 RESUME_S: Final = 1.0
 """A successor waits at least this long for the peer's word, and keeps this patience until the peer has answered its poll."""
 US: Final = 1_000_000

@@ -18,7 +18,7 @@ from pyteamd.wire import PeerError, lldp
 from pyteamd.wire.lldp import Neighbour
 
 MOST_SYSTEMS = 8
-"""So many are remembered at one port; a flood of invented ones changes nothing."""
+"""How many are remembered at one port; a flood of invented ones changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

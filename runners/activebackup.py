@@ -205,7 +205,7 @@ class ActiveBackup(Runner):
         return "none", f"it is active then if it is faster than {active.name}"
 
     def departure(self, ifindex: int, config: ActiveBackupConfig, ports: Mapping[int, Any], team: TeamView) -> str:
-        """Who goes makes us choose again, and then a user's choice stands no longer."""
+        """A port that leaves makes us choose again, and then a user's choice stands no longer."""
         return "team" if self._would_change(ports, team) else "port"
 
     def reconfigure(self, config: ActiveBackupConfig, team: TeamView, now: float) -> None:

@@ -53,7 +53,7 @@ PROBLEM = obj(
 )
 EVENT = obj(
     **TIMES,
-    age_s=of("number", "So long ago."),
+    age_s=of("number", "Seconds since then."),
     level={"enum": ["debug", "info", "notice", "warning", "error"]},
     port=of("string", "The port's name, or empty."),
     text=of("string", "What happened, in words."),
@@ -76,7 +76,7 @@ SCHEMAS: dict[str, Schema] = {
                 text=of("string", "The sentence."),
                 reason=of("string", "The sentence without name, time and hint."),
                 hint=of("string", "What would help, or empty."),
-                since_s=of("number", "For so long, where that is known.", null=True),
+                since_s=of("number", "Seconds since it is so, where that is known.", null=True),
                 cause=of("string", "What keeps it from traffic, as one word; empty when it carries some."),
                 doubt={
                     "enum": ["", "silent", "errors"],

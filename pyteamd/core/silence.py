@@ -1,8 +1,8 @@
 """Ports that are up and hear nothing, or whose driver counts errors: told, never acted on.
 
 A switch that drops a port from its VLAN, or from an aggregate, leaves the link as it is. The only thing that shows is the driver's count
-of what was received: it stands still on one port while other ports of the team receive. What is seen here decides nothing; who wants it
-to, configures a link watcher that sends probes.
+of what was received: it stands still on one port while other ports of the team receive. What is seen here decides nothing; for that,
+configure a link watcher that sends probes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pyteamd.model.printable import in_shell
 from pyteamd.values import dataclass
 
 SILENT_S = 10.0
-"""So long a port has to have received nothing; a network that is alive sends broadcasts more often."""
+"""How long a port must have received nothing; a network that is alive sends broadcasts more often."""
 HEARD = 3
 """Frames that another port has to have received meanwhile."""
 ERRORS_S = 60.0
-"""Errors are told for so long after the last one."""
+"""How long errors are told after the last one."""
 ERRORS_TOLD_S = 3600.0
-"""The log has one line for so long, however many errors follow."""
+"""How long the log has one line only, however many errors follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,11 @@ from pyteamd.views.metrics import Gauges
 RETRY_S: Final = 1.0
 SHORTEST_SLEEP_S: Final = 0.001
 REST_S: Final = 0.01
-"""When nothing has changed for so long, fail-overs are thought through."""
+"""How long nothing must have changed before fail-overs are thought through."""
 REST_SHARE: Final = 3
 """… or for so many times as long as that takes."""
 CHECK_S: Final = 0.7
-"""When nothing has changed for so long, invariants are checked: of a link that goes and comes back only how it ends."""
+"""The same before invariants are checked: of a link that goes and comes back only how it ends."""
 
 ABOUT_ANY_LINK: Final = frozenset((LinkSeen, LinkGone, CarrierSeen))
 """The kernel tells them of all links; a team is concerned by some."""
@@ -92,7 +92,7 @@ class Agenda:
             self.check_at = now + CHECK_S
 
     def rested(self, took_s: float) -> None:
-        """Thinking took so long; it must not be done all the time."""
+        """Thinking took this time; it must not be done all the time."""
         self._rest_s = max(REST_S, REST_SHARE * took_s)
 
 

@@ -1,17 +1,17 @@
 """Real-time scheduling: LACPDUs on time, and a fail-over at once, on a machine that is busy with something else.
 
 A start of the daemon asks for SCHED_RR, priority 2: as its first act, because importing may take seconds on a busy machine, and again in
-each process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child and every thread an ordinary one. Who
-started us with a real-time class of its own choice is left alone.
+each process and thread that goes on from there, because SCHED_RESET_ON_FORK makes every child and every thread an ordinary one. Where
+we were started with a real-time class already, it stays.
 
 Threads that help for a moment (they look up a host name, import a module) have priority 1. The event loop takes the processor from them,
 but not the interpreter's lock: were they ordinary ones, the loop would have to wait until a busy machine lets them run and give it back.
 And they give it back at once, not after the 5 ms that are usual. What may compute for long (a user's text) is done by an ordinary thread:
 it could meet the bound below, and the kernel's workers that tell of a lost link would wait for it.
 
-Who computes for long without ever waiting is an ordinary process from then on: a fault of ours must not take the machine. RLIMIT_RTTIME
-says when, with SIGXCPU, which would end us; but in a virtual machine whose host is busy, time that others had counts as ours. The last
-bound, which the kernel enforces with SIGKILL, is for a fault that not even the signal gets through to.
+A process that computes for long without ever waiting is an ordinary one from then on: a fault of ours must not take the machine.
+RLIMIT_RTTIME says when, with SIGXCPU, which would end us; but in a virtual machine whose host is busy, time that others had counts as
+ours. The last bound, which the kernel enforces with SIGKILL, is for a fault that not even the signal gets through to.
 """
 
 from __future__ import annotations

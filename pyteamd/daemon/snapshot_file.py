@@ -26,7 +26,7 @@ from pyteamd.model.errors import UserError
 from pyteamd.runners.base import Runner
 
 PAUSE_S: Final = 0.05
-"""At least so long between two writes; a start with many ports has something new to tell with each frame."""
+"""The least time between two writes; a start with many ports has something new to tell with each frame."""
 OLD_S: Final = 90.0
 """No partner is patient for longer."""
 MAXIMUM_OCTETS: Final = 1 << 22

@@ -23,7 +23,7 @@ from pyteamd.model.standstill import Silence
 from pyteamd.values import dataclass
 
 STALE_S = 3600.0
-"""A daemon that comes back so long after the moment does not take anything back: things have moved on."""
+"""A daemon that comes back later than this after the moment takes nothing back: things have moved on."""
 MAXIMUM_OCTETS = 1 << 22
 
 
@@ -59,7 +59,7 @@ class Unconfirmed:
         return max(0.0, self._until_s - self._clock())
 
     def begin(self, before: Before, seconds: float) -> None:
-        """Wait so long from now on. What was before the first of several unconfirmed ones comes back. OSError: cannot be kept."""
+        """Wait for this time from now on. What was before the first of several unconfirmed ones comes back. OSError: cannot be kept."""
         self._set(self._before or before, self._clock() + seconds)
 
     def postpone(self, seconds: float) -> None:

@@ -255,7 +255,7 @@ def duplicate(session: ScenarioSession, rest: str) -> None:
 
 
 def delay(session: ScenarioSession, rest: str) -> None:
-    """delay PORT SECONDS: frames take so long."""
+    """delay PORT SECONDS: how long frames take."""
     name, text = words(rest, 2, 2, "delay PORT SECONDS")
     session.world.wire(name, "delay", number(text, "s"))
 

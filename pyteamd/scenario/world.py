@@ -16,7 +16,7 @@ from pyteamd.values import dataclass
 DEVICE = "team0"
 """The team, where no other is named."""
 QUIET_S = 10.0
-"""Nothing happened for so long: quiet."""
+"""How long nothing must happen for it to be quiet."""
 
 
 class CommandError(Exception):

@@ -121,7 +121,7 @@ def listen_address(text: str) -> tuple[int, str | tuple[str, int]]:
     except ValueError:
         raise ValueError("has no numeric address before the port") from None
     if not address.is_loopback:
-        raise ValueError("is not a loopback address; who comes from elsewhere is not for us to judge")
+        raise ValueError("is not a loopback address; from elsewhere anybody could read them")
     return (2 if address.version == 4 else 10), (str(address), int(port))
 
 

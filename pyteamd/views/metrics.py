@@ -29,7 +29,7 @@ STALL_S = 0.1
 
 @dataclass(slots=True)
 class Histogram:
-    """How long something took: how often at most so long, and all together."""
+    """How long something took: how often at most each bound, and all together."""
 
     bounds: tuple[float, ...]
     """Upper ends of the buckets, in seconds; one more is for what took longer."""

@@ -22,7 +22,7 @@ from pyteamd.runners.lacp.selection import POLICIES, Aggregate, LagId, Member, c
 from pyteamd.runners.lacp.system import RateLimit
 
 FOLLOWS_S = AGGREGATE_WAIT_S + 1.0
-"""So long an aggregate in use may be attached and carry nothing, at the end with the larger system identifier."""
+"""How long an aggregate in use may be attached and carry nothing, at the end with the larger system identifier."""
 LEADS_S = FOLLOWS_S + 2.0
 """The same at the other end, and the first turn where no other aggregate is able."""
 LONGEST_TURN = 4

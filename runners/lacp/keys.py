@@ -40,7 +40,7 @@ class LacpConfig(HashConfig):
         65535, help="System priority; the lower one decides between two systems.", minimum=0, maximum=65535
     )
     min_ports: int = option(
-        1, help="So many ports must be in service for the team to have carrier.", minimum=1, maximum=1024
+        1, help="How many ports must be in service for the team to have carrier.", minimum=1, maximum=1024
     )
     agg_select_policy: str = option(
         "lacp_prio",
@@ -64,7 +64,7 @@ class LacpConfig(HashConfig):
         pattern="^[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}$",
     )
     max_ports: int | None = option(
-        None, help="Use at most so many ports; the others are hot standby.", minimum=1, maximum=1024
+        None, help="How many ports are used at most; the others are hot standby.", minimum=1, maximum=1024
     )
     fallback: str = option(
         "off",
@@ -98,7 +98,7 @@ class LacpPortConfig(WeightedPortConfig):
     )
     wait_to_restore: int = option(
         0,
-        help="After a failure the port must be well for so long before it is used again, unless it is the only one.",
+        help="How long a port must be well after a failure before it is used again, unless it is the only one.",
         minimum=0,
         maximum=32767,
         unit="s",

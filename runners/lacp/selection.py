@@ -138,7 +138,7 @@ def ready_at(waits: Collection[tuple[float, float]]) -> dict[float, float]:
     """When ports that wait for the same aggregate may attach, by the end of their own wait: with those that began before it ended.
 
     `waits`: (since, until) of every one. Links that come up one after the other attach together (wait_while, 6.4.15), yet one that comes
-    and goes without end delays nobody by more than one wait. Who comes at the very moment a port is done is not waited for: in whatever
+    and goes without end delays nobody by more than one wait. What comes at the very moment a port is done is not awaited: in whatever
     order both are looked at, the outcome is the same.
     """
     ordered = sorted(waits)

@@ -135,7 +135,7 @@ def _block(bed: Bed, candidate: Candidate, count: int, cuts: int) -> dict[str, l
 
 @contextlib.contextmanager
 def _running(candidate: Candidate, count: int, bed: Bed) -> Iterator[list[int]]:
-    """So many teams at work; process numbers."""
+    """This many teams at work; process numbers."""
     configs = [
         {**failover.CONFIG, "device": f"team{number}", "ports": {name: {} for name in pair}}
         for number, pair in enumerate(PAIRS[:count])

@@ -177,7 +177,7 @@ def structured(octets: bytes, longest: int, seed: int) -> bytes:
 
 
 class Enough(Exception):
-    """So many executions were wanted."""
+    """This many executions were wanted."""
 
 
 def ending(run: Callable[[bytes], None]) -> Callable[[bytes], None]:

@@ -129,7 +129,7 @@ def items(octets: bytes) -> Iterator[str]:
 
 
 ASKED = 500
-"""So many inputs go to one team; a fault that took several is repeated with those before it."""
+"""How many inputs go to one team; a fault that took several is repeated with those before it."""
 _asked: list[Made] = []
 _asks = 0
 

@@ -107,6 +107,6 @@ def test_a_planted_fault_is_found(
 
 
 def run_all(name: str, count: int) -> None:
-    """So many inputs."""
+    """This many inputs."""
     for octets in islice(inputs(name, seed=3), count):
         list(targets.TARGETS[name](octets))

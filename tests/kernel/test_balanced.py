@@ -214,7 +214,7 @@ class Flow:
 
 
 def flows(count: int, seed: int) -> list[Flow]:
-    """So many, IPv4 and IPv6, TCP and UDP."""
+    """This many, IPv4 and IPv6, TCP and UDP."""
     rng = random.Random(seed)
     made = []
     for _ in range(count):

@@ -46,7 +46,7 @@ TICK_S = 0.1
 """Kernel bonding looks at its timers so often."""
 RECOVERY_S = 60.0
 LATE_S = 0.6
-"""So much too late it may be, where the machine is busy; three ticks were seen."""
+"""How much too late it may be, where the machine is busy; three ticks were seen."""
 
 
 class Witness(Thread):

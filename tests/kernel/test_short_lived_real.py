@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="links of others
 LONG = bool(os.environ.get("PYTEAMD_LONG"))
 
 BEFORE = 3000
-"""So many until memory is measured: by then the allocator has what a batch of them needs for a moment."""
+"""How many until memory is measured: by then the allocator has what a batch of them needs for a moment."""
 LINKS = 100_000 if LONG else 200
 AT_ONCE = 400
 WANTED_EACH = 2000

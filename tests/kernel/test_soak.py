@@ -93,7 +93,7 @@ def test_nothing_grows() -> None:
 
 
 def fell_out_of_the_trace() -> int:
-    """So many steps."""
+    """This many steps."""
     with Client.connect("team0", "usock") as client:
         first, *_ = json.loads(client.fetch("Trace", "0"))["lines"]
     dropped: int = json.loads(first)["dropped"]

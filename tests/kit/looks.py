@@ -106,7 +106,7 @@ def state(rows: list[dict[str, Any]], ports: dict[str, dict[str, Any]] | None = 
 
 
 def history(count: int) -> list[dict[str, Any]]:
-    """So many events of em1, one a second."""
+    """This many events of em1, one a second."""
     return [
         {
             "age_s": float(count - n),

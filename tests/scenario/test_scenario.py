@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 
 from pyteamd.runners.basic import Broadcast
@@ -29,6 +32,12 @@ state runner.active_port
 ----
 "eth1"
 """
+
+
+def test_the_example_of_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs/scenarios.md").read_text()
+    story = dedent(document[document.index("    worlds: sim kernel") : document.index("- Paragraphs are")]).strip()
+    assert story.split("\n\n")[-1] == scenario.run(story, SimulatedWorld).strip().split("\n\n")[-1]
 
 
 def test_paragraphs() -> None:

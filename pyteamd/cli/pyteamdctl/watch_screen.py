@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
 ESCAPE_MS = 25
-"""So long a key that sends an escape sequence may take for the rest of it."""
+"""How long a key that sends an escape sequence may take for the rest of it."""
 KEYS = {
     curses.KEY_UP: watch_view.UP,
     curses.KEY_DOWN: watch_view.DOWN,

@@ -35,7 +35,7 @@ MAXIMUM_MESSAGE_OCTETS = 134_217_728
 LOOKED_AT_OCTETS = 1 << 17
 """Twice the longest request: the rest is the header."""
 START_OCTETS = 16
-"""So much of a message says how long it is."""
+"""How much of a message says how long it is."""
 READ_OCTETS = 1 << 16
 CROWD_S = 0.02
 MAXIMUM_WAITING = 1024

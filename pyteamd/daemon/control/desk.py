@@ -5,7 +5,7 @@ else; what nobody declared is a fault of ours, and its trace goes to the log.
 
 Nor does a client take the ports' time. Only one request begins in a round of the event loop, so the kernel's events come between any
 two of them, however many clients ask at once. An answer that many want is made once for all who ask within KEPT_S, as long as nothing
-has happened in between. Who waits for events is woken at each of them; no more than MAXIMUM_FOLLOWERS do that at a time.
+has happened in between. A client that waits for events is woken at each of them; no more than MAXIMUM_FOLLOWERS do that at a time.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ NAMES = {
 }
 MOMENTS = (0.0, 0.01, 0.01, 0.3, 0.3, 0.7, 1.0, 1.0, 1.999, 2.0, 2.0, 3.0, 3.03, 6.1) * 12 + (31.0, 70.0)
 STANDS_S = (0.05, 0.4, 0.6, 2.0, 3.5, 7.0, 100.0)
-"""So long a process may not be run."""
+"""How long a process may not be run."""
 SPEED_CODE = {10: 2, 100: 3, 1000: 4, 10_000: 7}
 
 

@@ -14,7 +14,7 @@ OTHER = b"\x02\xcc\0\0\0\x01"
 
 
 def live(bench: Bench, seconds: int, partners: dict[int, bytes]) -> list[set[int]]:
-    """So many seconds in which these partners are in sync and collect. Returns what served at the end of each."""
+    """This many seconds in which these partners are in sync and collect. Returns what served at the end of each."""
     seen = []
     for _ in range(seconds):
         for ifindex, mac in partners.items():

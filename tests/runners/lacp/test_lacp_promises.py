@@ -145,7 +145,7 @@ class Scene:
         return LacpPortConfig(**{name: self.random.choice(values) for name, values in PORT_CHANGES.items()})
 
     def live(self, seconds: int) -> list[tuple[set[int], bool | None]]:
-        """So many seconds. Returns what served, and the carrier, after each event of them."""
+        """This many seconds. Returns what served, and the carrier, after each event of them."""
         seen = []
         for _ in range(seconds):
             for ifindex, mac in self.partners.items():
