@@ -119,9 +119,9 @@ class Watcher:
         """Say something once."""
         self.outbox.notes.append(Note(level, text, port, incident))
 
-    def send(self, port: int, octets: bytes) -> None:
-        """Queue a frame."""
-        self.outbox.frames.append(Frame(port, octets))
+    def send(self, ifindex: int, octets: bytes) -> None:
+        """Queue a frame for this port."""
+        self.outbox.frames.append(Frame(ifindex, octets))
 
     @classmethod
     def hosts_in(cls, config: Any) -> dict[str, str]:

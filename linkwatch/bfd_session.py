@@ -64,6 +64,12 @@ class Heard:
     put_off_to: float | None = None
     """The end of its silence was noticed late; then it is judged."""
 
+    def silence(self, detection_s: float) -> Silence:
+        """Of the peer, since then."""
+        if self.put_off_to is not None:
+            return Silence(self.put_off_to, put_off=True)
+        return Silence(self.at + detection_s)
+
 
 class BfdSession:
     """Sends nothing itself: `due` is what to send now, `deadline` when to ask again."""
@@ -222,7 +228,7 @@ class BfdSession:
                 self._next_at = now
         if self.heard is None:
             return
-        silence = self._silence(self.heard).judge(now)
+        silence = self.heard.silence(self.detection_s()).judge(now)
         if silence is None:
             self._end_in_silence(now)
         elif silence.put_off:
@@ -240,12 +246,6 @@ class BfdSession:
         if self.state in (State.INIT, State.UP):
             self._move(State.DOWN, Diagnostic.PATH_DOWN, now)
 
-    def _silence(self, heard: Heard) -> Silence:
-        """Of the peer, since then."""
-        if heard.put_off_to is not None:
-            return Silence(heard.put_off_to, put_off=True)
-        return Silence(heard.at + self.detection_s())
-
     def deadline(self) -> float:
         """When to call `tick` and `due` next."""
         moments = [] if self._silent() else [self._next_at]
@@ -254,5 +254,5 @@ class BfdSession:
         elif self._has_news():
             moments.append(self._spare_from + LEAST_GAP_S)
         if self.heard is not None:
-            moments.append(self._silence(self.heard).until)
+            moments.append(self.heard.silence(self.detection_s()).until)
         return min(moments, default=float("inf"))

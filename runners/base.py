@@ -355,9 +355,9 @@ class Runner:
         """Say something once. `incident`, `fault`: see Note."""
         self.outbox.notes.append(Note(level, text, port, incident, fault=fault))
 
-    def send(self, port: int, octets: bytes) -> None:
-        """Queue a frame."""
-        self.outbox.frames.append(Frame(port, octets))
+    def send(self, ifindex: int, octets: bytes) -> None:
+        """Queue a frame for this port."""
+        self.outbox.frames.append(Frame(ifindex, octets))
 
     def disruption(self, name: str, config: Any, ports: Mapping[int, Any], team: TeamView) -> str:
         """What is interrupted when this field of our configuration becomes that of `config`: "none", or "team".

@@ -249,18 +249,22 @@ def test_attributes_are_not_moved_into_objects_that_only_hold_them() -> None:
     wrong = []
     for name, node in known.items():
         held = {
-            call.func.id
+            made
             for assigned in ast.walk(node)
             if isinstance(assigned, ast.Assign | ast.AnnAssign) and isinstance(call := assigned.value, ast.Call)
-            if isinstance(call.func, ast.Name) and call.func.id in mute
-            if ast.unparse(assigned.targets[0] if isinstance(assigned, ast.Assign) else assigned.target).startswith(
-                "self."
-            )
+            for made in re.findall(r"^\w+(?=\()|(?<=\bdefault_factory=)\w+", ast.unparse(call))
+            if made in mute and holds(node, assigned)
         }
         count = len(stored_with_bases(node, known)) + sum(len(stored_with_bases(known[one], known)) - 1 for one in held)
         if count > MOST_ATTRIBUTES.get(name, MAX_ATTRIBUTES):
             wrong.append(f"{name} stores {count} attributes, with those of {', '.join(sorted(held))}")
     assert not wrong, "\n".join(wrong)
+
+
+def holds(cls: ast.ClassDef, assigned: ast.Assign | ast.AnnAssign) -> bool:
+    """Whether an object of this class keeps what is assigned: `self.NAME = …`, or a field of the class."""
+    target = assigned.targets[0] if isinstance(assigned, ast.Assign) else assigned.target
+    return ast.unparse(target).startswith("self.") or assigned in cls.body
 
 
 AT_BOTH_ENDS = {"Reason", "Change", "Event"}

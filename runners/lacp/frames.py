@@ -46,7 +46,7 @@ def read(frame: FrameSeen) -> Useful | str | None:
 
 def count_bad(port: LacpPort, reason: str) -> None:
     """One more frame of no use."""
-    port.counters.bad[reason] = port.counters.bad.get(reason, 0) + 1
+    port.counters.drop(reason)
 
 
 def malformed(frame: FrameSeen, reason: str) -> bool:

@@ -131,6 +131,10 @@ class Counters:
     actor_churns: int = 0
     partner_churns: int = 0
 
+    def drop(self, reason: str) -> None:
+        """A frame was not used."""
+        self.bad[reason] = self.bad.get(reason, 0) + 1
+
 
 def link_of(view: PortView, team_up: bool, before: Link) -> Link:
     """What the link is good for. Speed and duplex go together: drivers without link settings have neither, as teamd has it."""

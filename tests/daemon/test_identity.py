@@ -351,7 +351,7 @@ async def test_what_is_nobodys_gives_way(lab: Lab, kind: str) -> None:
 
 
 async def test_a_run_directory_that_is_gone_for_good_costs_no_port(lab: Lab) -> None:
-    """Nothing can be written any more: no pid file, no socket, no keepsake, no configuration on trial."""
+    """Nothing can be written any more: no pid file, no socket, no snapshot, no unconfirmed configuration."""
     directory = lab.directory / "run"
     directory.mkdir()
     ours = PidFile(f"{directory}/team0.pid")

@@ -269,7 +269,7 @@ async def test_metrics_that_never_were_there_do_not_come_back(
 
 
 @pytest.mark.parametrize("kind", ["removed", "an old copy", "a link"])
-def test_a_keepsake_that_was_replaced_is_written_again(tmp_path: Path, kind: str) -> None:
+def test_a_snapshot_that_was_replaced_is_written_again(tmp_path: Path, kind: str) -> None:
     """Touched alone, an old copy would be made to look new, and a link's target would be touched."""
     path, old = tmp_path / "team0.lacp.json", tmp_path / "old"
     kept = SnapshotFile(str(path), 5, logging.getLogger("kept"), boot="b", clock=lambda: 1e10)

@@ -179,7 +179,7 @@ _memory: list[int] = []
 def kept_file(octets: bytes) -> SnapshotFile:
     """A file with this in it, which no disk has to take."""
     if not _memory:
-        _memory.append(os.memfd_create("keepsake"))
+        _memory.append(os.memfd_create("snapshot"))
     os.ftruncate(_memory[0], 0)
     os.pwrite(_memory[0], octets, 0)
     return SnapshotFile(f"/proc/self/fd/{_memory[0]}", 5, LOG, boot="boot", clock=lambda: 1e10)

@@ -413,19 +413,19 @@ def over(path: str, other: Path) -> Iterator[None]:
 
 @not_quick
 def test_what_a_newer_version_left() -> None:
-    """A keepsake with keys and words that nobody here knows: it is used or passed over, and the ports are served."""
+    """A snapshot with keys and words that nobody here knows: it is used or passed over, and the ports are served."""
     pid = start("-t", "team0", "-c", LACP)
-    keepsake = RUN_DIR / "team0.lacp.json"
-    wait_for(keepsake.exists)
+    snapshot = RUN_DIR / "team0.lacp.json"
+    wait_for(snapshot.exists)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not alive(pid))
-    left = json.loads(keepsake.read_text())
+    left = json.loads(snapshot.read_text())
     for newer in (
         {**left, "version": 99, "new": [1]},
         {**left, "snapshot": {"ports": "elsewhere"}},
         newer_inside(left),
     ):
-        keepsake.write_text(json.dumps(newer))
+        snapshot.write_text(json.dumps(newer))
         assert pyteamd("-d", "-o", "-t", "team0", "-c", LACP).returncode == 0
         pid = int(PID_FILE.read_text())
         wait_for(lambda: links_that_are_known() == {"eth1", "eth2"})

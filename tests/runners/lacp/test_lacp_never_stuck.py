@@ -89,7 +89,7 @@ def test_a_partner_port_that_moved_from_a_dead_link_is_forgotten_there() -> None
 
 
 def live(bench: Bench, seconds: int, states: dict[int, int]) -> list[set[int]]:
-    """So many seconds in which the partners of these ports, one each, say this of themselves. Returns what served at the end of each."""
+    """This many seconds in which the partners of these ports, one each, say this of themselves. Returns what served at the end of each."""
     seen = []
     for _ in range(seconds):
         for ifindex, state in states.items():
