@@ -107,6 +107,12 @@ def admin(session: ScenarioSession, rest: str) -> None:
     session.world.set_admin(name, on_off(word, "up", "down"))
 
 
+def mtu(session: ScenarioSession, rest: str) -> None:
+    """mtu NAME OCTETS: ip link set; a team's is that of its ports too."""
+    name, text = words(rest, 2, 2, "mtu NAME OCTETS")
+    session.world.set_mtu(name, integer(text))
+
+
 def mac(session: ScenarioSession, rest: str) -> None:
     """mac NAME ADDRESS: the link gets another hardware address, not from the daemon."""
     name, text = words(rest, 2, 2, "mac NAME ADDRESS")
@@ -434,6 +440,7 @@ ACTIONS: dict[str, Callable[[ScenarioSession, str], None]] = {
     "device": device,
     "link": link,
     "admin": admin,
+    "mtu": mtu,
     "mac": mac,
     "rename": rename,
     "delete": delete,

@@ -143,6 +143,9 @@ class SimulatedWorld(World):
         self.kernel.set_up(self._link(name).ifindex, up)
         self.settle()
 
+    def set_mtu(self, name: str, octets: int) -> None:
+        self._outsider(self.kernel.set_mtu, self._link(name).ifindex, octets)
+
     def set_mac(self, name: str, mac: bytes) -> None:
         self._outsider(self.kernel.set_mac, self._link(name).ifindex, mac)
 

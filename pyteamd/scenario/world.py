@@ -59,6 +59,10 @@ class Links(ABC):
         """`ip link set … up|down`."""
 
     @abstractmethod
+    def set_mtu(self, name: str, octets: int) -> None:
+        """`ip link set … mtu …`."""
+
+    @abstractmethod
     def set_mac(self, name: str, mac: bytes) -> None:
         """`ip link set … address …`."""
 

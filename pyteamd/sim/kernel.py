@@ -254,12 +254,14 @@ class SimKernel:
         return link
 
     def set_mtu(self, ifindex: int, mtu: int) -> None:
-        """`ip link set … mtu`. Raises Refusal."""
-        link = self.links[ifindex]
-        if link.max_mtu and mtu > link.max_mtu:
+        """`ip link set … mtu`, on a team for its ports too. Raises Refusal."""
+        ports = self.teams[ifindex].ports if ifindex in self.teams else ()
+        links = [self.links[each] for each in (ifindex, *ports)]
+        if any(link.max_mtu and mtu > link.max_mtu for link in links):
             raise Refusal(errno.EINVAL)
-        link.mtu = mtu
-        self.link_changed(link)
+        for link in links:
+            link.mtu = mtu
+            self.link_changed(link)
 
     def set_altnames(self, ifindex: int, *names: str) -> None:
         """`ip link property add … altname`."""

@@ -162,7 +162,7 @@ class Lab:
         """Start a daemon and wait until it is ready or has failed."""
         plan = plan or self.plan()
         log, handler = logging.getLogger(f"daemon{len(self.daemons)}"), Lines()
-        log.handlers, log.propagate = [handler], False
+        log.handlers, log.filters, log.propagate = [handler], [], False  # a logger outlives its test
         log.setLevel(logging.INFO)
         daemon = Running(Reader(self.kernel), plan.usock_path or "", log, handler.lines)
         self.daemons.append(daemon)

@@ -1,7 +1,4 @@
-"""Every cause that keeps a port from carrying traffic, caused in the simulated world, and the port to look at.
-
-All but one are told in commands of scenarios: explain_causes.txt. No real link that can be made at will has the limit that the one needs.
-"""
+"""Every cause that keeps a port from carrying traffic, as commands of scenarios (explain_causes.txt), and the port to look at."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from explain_kit import Told, backup, told
+from explain_kit import Told
 
 from pyteamd.scenario.script import run
 
@@ -43,28 +40,6 @@ def performed(lines: list[str]) -> Told:
     """The world after these commands."""
     made = Told()
     run("\n".join(lines), lambda: made.world)
-    return made
-
-
-def at(port: str) -> Callable[[Cause], Cause]:
-    """A row of CAUSES."""
-
-    def row(cause: Cause) -> Cause:
-        CAUSES[cause.__name__] = (cause, port)
-        return cause
-
-    return row
-
-
-@at("eth3")
-def mtu_of_the_team_too_large() -> Told:
-    made = told(backup(eth1={}, eth3={}))
-    kernel = made.world.kernel
-    kernel.set_mtu(made.team.view.ifindex, 9000)
-    link = kernel.add_pair("eth3", "far")
-    link.max_mtu = 1500
-    kernel.link_changed(link)
-    made.world.settle()
     return made
 
 

@@ -60,6 +60,9 @@ class RealWorld(ContractWorld):
     def set_admin(self, name: str, up: bool) -> None:
         run("ip", "link", "set", name, "up" if up else "down")
 
+    def set_mtu(self, name: str, octets: int) -> None:
+        run("ip", "link", "set", name, "mtu", str(octets))
+
     def set_peer(self, name: str, up: bool) -> None:
         run("ip", "-n", self.others, "link", "set", self.peer(name), "up" if up else "down")
 
