@@ -124,6 +124,11 @@ class Watcher:
         self.outbox.frames.append(Frame(ifindex, octets))
 
     @classmethod
+    def may_turn(cls, before: Any, after: Any) -> bool:
+        """Whether another configuration may make it say down, though it says up and the link is as it is: it asks somebody else."""
+        return False
+
+    @classmethod
     def hosts_in(cls, config: Any) -> dict[str, str]:
         """Hosts in this configuration, names and addresses → address family."""
         wanted: dict[str, str] = {}

@@ -120,6 +120,11 @@ class Bfd(Watcher):
     frees_kernel_link: ClassVar[bool] = True
     gates_service: ClassVar[bool] = True
 
+    @classmethod
+    def may_turn(cls, before: Any, after: Any) -> bool:
+        """A session with other settings is another one."""
+        return bool(before != after)
+
     def __init__(self, config: BfdConfig, hosts: Mapping[str, str], up: bool) -> None:
         super().__init__(config, hosts, up)
         self.config: BfdConfig = config

@@ -17,6 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import floor
 from typing import Any, ClassVar
@@ -176,6 +177,11 @@ class Periodic(Watcher):
     Config = PeriodicConfig
     frees_kernel_link: ClassVar[bool] = True
     host_fields: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def may_turn(cls, before: Any, after: Any) -> bool:
+        """Other targets may be silent, and the same ones may be too slow for another rhythm."""
+        return bool(replace(after, init_wait=before.init_wait) != before)
 
     def __init__(self, config: Any, hosts: Mapping[str, str], up: bool) -> None:
         super().__init__(config, hosts, up)

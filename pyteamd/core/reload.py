@@ -198,8 +198,11 @@ def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup
 
 
 def alike(port: Port, after: PortSetup) -> bool:
-    """The watchers are of the same kinds as before: they begin with the verdict of those."""
-    return [watcher.kind for watcher in port.voters()] == [kind for kind, _ in after.watchers]
+    """The watchers are of the same kinds as before, and ask the same in the same way: they begin with their verdict, and keep it."""
+    before = [(watcher.kind, watcher.config) for watcher in port.voters()]
+    return [kind for kind, _ in before] == [kind for kind, _ in after.watchers] and not any(
+        kind.may_turn(config, other) for (kind, config), (_, other) in zip(before, after.watchers, strict=True)
+    )
 
 
 def of_team(

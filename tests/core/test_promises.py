@@ -72,7 +72,13 @@ class Scene:
         return made
 
     def watchers(self) -> list[dict[str, Any]]:
-        ping = {"name": "arp_ping", "interval": 100, "missed_max": 2, "target_host": HOST, "source_host": "192.0.2.2"}
+        ping = {
+            "name": "arp_ping",
+            "interval": 100,
+            "missed_max": 2,
+            "target_host": self.random.choice((HOST, HOST, HOST, DEAD)),
+            "source_host": "192.0.2.2",
+        }
         ethtool = {"name": "ethtool", **self.random.choice(ETHTOOL)}
         return self.random.choice(([ethtool], [ethtool], [ping], [ethtool, ping]))
 
@@ -85,7 +91,7 @@ class Scene:
         for _ in range(random.randint(1, 3)):
             name = random.choice(list(new["ports"]))
             port, other = new["ports"].setdefault(name, {}), self.port()
-            match random.choice(("prio", "prio", "prio", "keys", "keys", "policy", "watch", "remove", "add")):
+            match random.choice(("prio", "prio", "prio", "keys", "keys", "policy", "watch", "target", "remove", "add")):
                 case "prio":
                     port["prio"] = random.randint(0, 3)
                 case "keys":
@@ -95,6 +101,9 @@ class Scene:
                     new["link_watch_policy"] = random.choice(("any", "all"))
                 case "watch":
                     port["link_watch"] = other["link_watch"]
+                case "target":
+                    for watcher in port.get("link_watch", ()):
+                        watcher |= {"target_host": DEAD} if watcher["name"] == "arp_ping" else {}
                 case "add":
                     new["ports"].setdefault(NAMES[-1], other)
                 case "remove" if len(new["ports"]) > 1:
