@@ -125,7 +125,7 @@ class Watcher:
 
     @classmethod
     def may_turn(cls, before: Any, after: Any) -> bool:
-        """Whether another configuration may make it say down, though it says up and the link is as it is: it asks somebody else."""
+        """Whether another configuration may make it say down, though it says up and the link is as it is: it asks another host."""
         return False
 
     @classmethod

@@ -55,6 +55,8 @@ _WANTED: Final = (
 )
 GLANCE: Final = _GLANCE.size
 _KEPT: Final = 512
+_KEPT_LINKS: Final = 192
+"""Messages that are known again: 64 ports, up and down, and some more. Those of links that pass by are kept as well, a kilobyte each."""
 _INFO_KIND, _INFO_DATA = 1, 2
 _DETAILS: Final = {"vlan": 2, "macsec": 3}  # IFLA_VLAN_FLAGS: flags and a mask; IFLA_MACSEC_ICV_LEN: an octet
 _LOOSE_BINDING: Final = 0x4  # VLAN_FLAG_LOOSE_BINDING
@@ -224,7 +226,7 @@ def _layout(octets: bytes) -> Layout:
     return Layout(headers, headers.unpack_from(octets, _BODY), tuple([parts.get(kind) for kind in _WANTED]))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_KEPT_LINKS)
 def _link(
     ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, about: About, carrier: bytes | None,
     properties: bytes, permanent_mac: bytes, lower: bytes | None, hardware: int, mtu: bytes | None, max_mtu: bytes | None,
