@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyteamd.schema.check import ABSENT, Problems, check_keys, keys_of, read_options, used_elsewhere
 from pyteamd.schema.option import INT_MAX, INT_MIN, OnBad, option
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
-from pyteamd.schema.slips import foreign
+from pyteamd.schema.slips import bonding_mode, foreign, ports_as_list
 from pyteamd.schema.text import read, read_object
 from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text, name_of_link
 from pyteamd.values import dataclass
@@ -336,7 +336,7 @@ class Config:
             problems.append(Problem(Severity.START, ("runner", "name"), message, allowed))
             return None
         if name not in self._runners:
-            message, hint = f"{quoted(name)} is unknown", near_miss(name, self._runners)
+            message, hint = f"{quoted(name)} is unknown", near_miss(name, self._runners) or bonding_mode(name)
             problems.append(Problem(Severity.START, ("runner", "name"), message, allowed, hint))
             return None
         self.runner_name = name
@@ -367,7 +367,9 @@ class Config:
             return
         # teamd starts, but cannot store the implicit watcher of a port, should one be added.
         severity = Severity.TOLERATED if self._has_shared_watchers() else Severity.PORT
-        problems.append(Problem(severity, ("ports",), f"must be an object, not {described(ports)}"))
+        problems.append(
+            Problem(severity, ("ports",), f"must be an object, not {described(ports)}", hint=ports_as_list(ports))
+        )
 
     def _port(
         self, name: str, shared: tuple[Watched, ...], problems: Problems

@@ -55,6 +55,7 @@ YAML_ERRORS = (
     (r"mapping values are not allowed", "a value with a colon and a blank in it stands in quotes"),
 )
 PROGRAMS = (
+    (r"\A(\udcff\udcfe|\udcfe\udcff)", "UTF-16; a configuration is UTF-8"),
     (r"^\[(NetDev|Match|Network|Link)\]\s*$", f"a file of systemd-networkd; {_CONVERT} networkd FILE"),
     (r"^\[(connection|team|bond|ipv4|ipv6|ethernet)\]\s*$", f"a keyfile of NetworkManager; {_CONVERT} keyfile FILE"),
     (r"^\[[\w-]+\]\s*$", "a file in sections, which pyteamd does not read"),
@@ -84,6 +85,15 @@ FOREIGN_KEYS = {
     "setup": "the state of a team (state dump); its configuration is what config dump prints",
 }
 """A key that names the kind of a file of another program."""
+BONDING_MODES = {
+    "802.3ad": "lacp",
+    "active-backup": "activebackup",
+    "balance-rr": "roundrobin",
+    "balance-xor": "loadbalance",
+    "balance-tlb": "loadbalance",
+    "balance-alb": "loadbalance",
+}
+"""As far as a runner does what the mode does."""
 
 
 def in_json(text: str, error: str = "") -> str:
@@ -109,6 +119,21 @@ def other_program(text: str) -> str:
     return next((kind for pattern, kind in PROGRAMS if re.search(pattern, text, re.MULTILINE)), "")
 
 
+def ports_as_list(ports: Any) -> str:
+    """How a list of ports is written; "" for what is no list of names."""
+    if type(ports) is not list or not ports or not all(type(name) is str for name in ports):
+        return ""
+    from pyteamd.schema import json_text  # a good configuration never needs it
+
+    return f"write {json_text.dumps_oneline({name: {} for name in ports})}"
+
+
+def bonding_mode(name: str) -> str:
+    """The runner that does what a mode of bonding does, "" for no such mode."""
+    runner = BONDING_MODES.get(name.lower())
+    return f"bonding's {name} is the runner {runner}" if runner else ""
+
+
 def _first(rows: Iterable[tuple[str, str]], text: str) -> str:
     return next((sentence for pattern, sentence in rows if re.search(pattern, text)), "")
 
@@ -117,6 +142,10 @@ def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
     """What a configuration is of which no key is known; "" for one of ours, or an empty one."""
     if not tree or any(key in known for key in tree):
         return ""
+    if "apiVersion" in tree:
+        inner = tree.get("spec")
+        held = isinstance(inner, dict) and "desiredState" in inner
+        return f"this is {FOREIGN_KEYS['desiredState'] if held else 'a manifest of Kubernetes, which pyteamd does not read'}"
     kinds = [kind for key, kind in FOREIGN_KEYS.items() if key in tree]
     if kinds:
         return f"this is {kinds[0]}"

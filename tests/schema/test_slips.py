@@ -69,6 +69,13 @@ QUOTES = "JSON strings stand in double quotes"
         ("interfaces:\n- name: bond0\n", "this is an nmstate file; see: pyteamd convert --from nmstate FILE"),
         ("network_connections:\n- name: x\n", "this is variables of an Ansible role"),
         ('{"PORTCHANNEL": {}}', "this is a SONiC configuration"),
+        (
+            "apiVersion: nmstate.io/v1\nkind: X\nspec: {desiredState: {}}\n",
+            "this is a manifest with an nmstate file in it",
+        ),
+        ("apiVersion: v1\nkind: Pod\nspec: {}\n", "this is a manifest of Kubernetes, which pyteamd does not read"),
+        ("\udcff\udcfe{\0}\0", "UTF-16; a configuration is UTF-8"),
+        ('{"runner": {"name": "802.3ad"}}', "bonding's 802.3ad is the runner lacp"),
     ],
 )
 def test_a_sentence_for_each(text: str, sentence: str) -> None:
@@ -89,6 +96,12 @@ def test_a_sentence_for_each(text: str, sentence: str) -> None:
 def test_advice_is_taken(key: str, value: str, words: str) -> None:
     (line,) = told(f'{{"runner": {{"name": "lacp", "{key}": {value}}}}}')
     assert line.endswith(words)
+
+
+def test_a_list_of_ports_is_told_as_it_is_to_be_written() -> None:
+    (line,) = told('{"link_watch": {"name": "ethtool"}, "ports": ["eth1", "eth2"]}')
+    advice = line.rpartition("(write ")[2].removesuffix(")")
+    assert told(f'{{"ports": {advice}}}') == []
 
 
 JSON, YAML = '{"device": "team0"}', "device: team0\n"
