@@ -141,6 +141,8 @@ FAULTS = (
     Fault("churn is told every time", "churn", "return who not in told", "return True"),
     Fault("churn is told once for good", "churn",
           "        if actor_in_sync and partner_in_sync:\n", "        if not actor_in_sync and partner_in_sync:\n"),
+    Fault("another speed does not make others look again", "runner", "                port.speed_mbps,\n", ""),
+    Fault("where the mux machine stands does not make others look again", "runner", "                port.standing,\n", ""),
     # receive
     Fault("a partner that falls silent is given up at once", "machines",
           "(Current, Happening.TIMEOUT): Expired,", "(Current, Happening.TIMEOUT): Defaulted,"),

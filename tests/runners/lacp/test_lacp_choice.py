@@ -155,6 +155,20 @@ def test_one_that_was_in_use_and_did_not_carry_is_not_tried_again() -> None:
     assert "its partner never collected" in bench.runner.explain(bench.ports[3], bench.view, bench.now).text
 
 
+@pytest.mark.parametrize("key_policy", ["teamd", "speed"])
+def test_a_link_that_becomes_faster_makes_its_aggregate_the_better_one_at_once(key_policy: str) -> None:
+    bench = Bench(FakePort(3), FakePort(4), sys_prio=1, agg_select_policy="bandwidth", key_policy=key_policy)
+    for _ in range(4):
+        bench.hear(3)
+        bench.hear(4, mac=b"\x02\xcc\0\0\0\x01")
+        bench.wait(1.0)
+    assert bench.enabled() == {3}
+    fast, slow = (4, 3) if key_policy == "teamd" else (3, 4)
+    bench.ports[fast].speed_mbps = 10_000
+    bench.changed(fast)
+    assert bench.enabled() == ({fast} if key_policy == "teamd" else {slow}), "another key has to be told first"
+
+
 def test_nor_is_it_when_a_link_of_it_flaps() -> None:
     """A link that goes and comes says nothing new of the partner; each flap took the aggregate in service out for four seconds."""
     bench = Bench(FakePort(3), FakePort(4, running=False), FakePort(5), FakePort(6, running=False), sys_prio=1)

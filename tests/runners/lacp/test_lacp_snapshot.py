@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from lacp_bench import Bench, FakePort
+from lacp_pair import Box, World
 
 from pyteamd.model.desired import OptionKey
 from pyteamd.model.events import Resync, Tick
@@ -191,6 +192,20 @@ def test_a_port_found_enabled_is_left_alone_for_two_seconds_only() -> None:
     bench.wait(2.1)
     assert bench.enabled() == set()
     assert bench.said(3) != []
+
+
+def test_the_kernel_is_told_at_the_end_of_the_hold() -> None:
+    """Nothing else happens then; the partner is given up a second later."""
+    world = World()
+    box = Box(world, "a", [3, 4])
+    for port in box.ports.values():
+        port.running = True
+    box.observed.carrier = True
+    box.start(adopted=True)
+    world.run(1.9)
+    assert (box.serving(), box.observed.carrier) == ({3, 4}, True)
+    world.run(0.2)
+    assert (box.serving(), box.observed.carrier) == (set(), False)
 
 
 def test_a_partner_that_is_not_in_service_with_us_ends_the_hold() -> None:
