@@ -271,6 +271,10 @@ FAULTS = (
     Fault("who comes takes nobody's place", "reload", "if group.displaced_by(config, settings, max_ports):", "if group is None:"),
     Fault("a configuration brings back what was given up", "choice",
           "        if name == self.policy_name:\n            return\n", ""),
+    Fault("nothing wakes a port at the end of wait_to_restore", "port",
+          "            moments.append(self.restore_at)\n", "            pass\n"),
+    Fault("another policy gives nothing a new trial", "choice",
+          "        self._disproved, self._tried = {}, ()\n\n    @property", "\n    @property"),
     Fault("wait_to_restore is as long as when it began", "port",
           "self.well_since + self.view.config.wait_to_restore", "self.well_since + 100"),
 )  # fmt: skip

@@ -132,3 +132,20 @@ def test_it_waits_while_another_aggregate_carries() -> None:
         bench.changed(3)
     assert live(bench, 18, {3: 0x3F, 4: 0x3F}) == [{4}] * 18
     assert live(bench, 5, {3: 0x3F, 4: 0x3F})[-1] == {3}
+
+
+def test_the_end_of_wait_to_restore_is_not_noticed_with_the_next_lacpdu_only() -> None:
+    """At the slow rate that would be half a minute later."""
+    bench = Bench(FakePort(3), FakePort(4, config=LacpPortConfig(wait_to_restore=5)), fast_rate=False)
+    for _ in range(4):
+        for ifindex in (3, 4):
+            bench.hear(ifindex, state=0x3D)
+        bench.wait(1.0)
+    for running in (False, True):
+        bench.ports[4].running = running
+        bench.changed(4)
+    bench.hear(4, state=0x3D)
+    bench.wait(4.9)
+    assert bench.enabled() == {3}
+    bench.wait(0.2)
+    assert bench.enabled() == {3, 4}

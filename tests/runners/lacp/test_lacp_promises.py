@@ -443,6 +443,22 @@ def test_a_change_of_something_else_does_not_bring_back_what_was_given_up() -> N
         assert second < 30 or bench.enabled() == {4}
 
 
+def test_another_policy_gives_what_was_given_up_a_new_trial_and_says_so() -> None:
+    bench = Bench(FakePort(3, config=LacpPortConfig(prio=5)), FakePort(4), sys_prio=1, agg_select_policy="port_config")
+    bench.ports[3].priority = 5
+    for _ in range(20):
+        bench.hear(3, state=0x0F)
+        bench.hear(4, mac=PARTNERS[1])
+        bench.wait(1.0)
+    assert bench.enabled() == {4}
+    config = replace(bench.runner.config, agg_select_policy="lacp_prio")
+    settings = {ifindex: port.config for ifindex, port in bench.ports.items()}
+    assert bench.runner.disruption("agg_select_policy", config, settings, bench.view) == "team"
+    bench.runner.reconfigure(config, bench.view, bench.now)
+    bench.handle(ConfigApply(""))
+    assert bench.enabled() == {3}
+
+
 @pytest.mark.parametrize(("becomes_s", "back_after_s"), [(0, 0), (20, 20), (40, 40)])
 def test_wait_to_restore_is_as_long_as_it_is_configured_now(becomes_s: int, back_after_s: int) -> None:
     bench = Bench(FakePort(3), FakePort(4, config=LacpPortConfig(wait_to_restore=30)))
