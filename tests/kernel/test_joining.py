@@ -4,7 +4,7 @@ Each case asserts that the links of others are as they were: master, admin state
 
 What is tried, by kind, each with other links in the picture (the contract is test_contract_joining.py, on both kernels):
 
-looks, then acts: test_a_start J1, J2; test_every_door; test_serve; what_others_took; a_team_that_serves_in_a_bridge; Open vSwitch.
+looks, then acts: test_a_start J1, J2; test_every_door; test_serve; what_others_took; what_is_known_before; Open vSwitch.
 a refusal is local: test_a_start J3, J5, J10; test_mtu; what_was_asked_for; links_of_other_kinds; the_kernels_own_words.
 the kernel's own words: the_kernels_own_words (five); the contract (up, type, loopback, itself, MACsec, macvlan); test_explain_real.py.
 explained as it is now: test_every_door; links_of_other_kinds; what_others_took (bridge, bond, VRF); ports_that_go_and_come (three).
@@ -460,7 +460,7 @@ def test_the_kernels_own_words(scene: Scene) -> None:
             "bond7": "Device is up. Set it down before adding it as a team port",
             "lo": "Loopback device can't be added as a team port",
             "m0": "is up, and has macvlan mv0 standing on it",
-            "f2": "Device is already a lower device of the team interface",
+            "f2": "has f2.7, which is a port of team0, standing on it",
         }
         for port, words in asked.items():
             refused = scene.ours("pyteamdctl", "team0", "port", "add", port)
