@@ -8,11 +8,12 @@ two. Frames and notes are the things that happen once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from pyteamd.model.incidents import Incident
+from pyteamd.values import dataclass
 from pyteamd.wire.frame_filter import FrameFilter
 
 OptionValue: TypeAlias = bool | int | str | bytes

@@ -7,10 +7,11 @@ family's port list), they arrive in any order, and the Team puts them together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 from pyteamd.model.desired import OptionKey, OptionValue, Write
+from pyteamd.values import dataclass
 
 ETHERNET, LOOPBACK = 1, 772
 """Device types (ARPHRD_…)."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from pyteamd.model.errors import SET_FAILED, UserError
+from pyteamd.values import dataclass
 
 MAXIMUM_LEVEL = 2**31 - 1
 DECIMAL = re.compile(r"\s*(?:\+|-(?=0+\Z))?0*([0-9]{1,10})", re.ASCII)

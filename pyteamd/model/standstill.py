@@ -7,7 +7,7 @@ configuration on trial.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pyteamd.values import dataclass
 
 PUNCTUAL_S = 0.005
 """Later than this, a watcher was kept waiting; as long a time is enough to read what waits, for all sockets are ready at once."""
