@@ -14,14 +14,13 @@ from random import Random
 from typing import Any
 
 from pyteamd.model.desired import Observed, OptionKey
-from pyteamd.model.events import CarrierSeen, ConfigApply, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Tick, UserSet
+from pyteamd.model.events import CarrierSeen, ConfigApply, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Tick
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.runner import Lacp
 
 TEAM = 9
 LIMIT = 3
-EPSILON = 1e-6
 NEVER = float("inf")
 
 
@@ -286,11 +285,6 @@ class Box:
     def option(self, name: str, ifindex: int, value: bool) -> None:
         self.observed.options[OptionKey(name, ifindex)] = value
         self.handle(OptionSeen(OptionKey(name, ifindex), value))
-
-    def user_set(self, path: str, value: str) -> None:
-        assert self.runner is not None
-        self.runner.set(path, value, self.view, self.world.now)
-        self.handle(UserSet(path, value))
 
     def configure(self, ports: Mapping[int, Mapping[str, Any]] | None = None, **changes: Any) -> str:
         """`config apply` with these keys changed. Returns what is said beforehand to be interrupted: "none", "port" or "team"."""
