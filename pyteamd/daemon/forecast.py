@@ -43,8 +43,8 @@ class Forecast:
 
     def __init__(self) -> None:
         self._known: Mapping[Event, tuple[Write, ...]] = {}
-        self._event: Event | None = None
-        """The one whose writes are ahead."""
+        self.event: Event | None = None
+        """The one that has still to be digested and whose writes are under way or done: they are ahead."""
         self._writes: tuple[Write, ...] = ()
         self._result: Result | None = None
 
@@ -57,14 +57,9 @@ class Forecast:
         """The team has changed: what was foreseen no longer holds."""
         self._known = {}
 
-    @property
-    def is_ahead(self) -> bool:
-        """Whether an event has still to be digested whose writes are under way or done."""
-        return self._event is not None
-
     def awaits(self, event: Event) -> bool:
         """Whether the writes of this very event are ahead."""
-        return event == self._event
+        return event == self.event
 
     def match(self, events: Iterable[Event], team: Team) -> tuple[Write, ...]:
         """The writes to perform at once, () for none. The events have to be digested then.
@@ -76,7 +71,7 @@ class Forecast:
         for event in events:
             if type(event) is CarrierSeen and (writes := self._known.get(event, ())):
                 self._known = {}
-                self._event, self._writes, self._result = event, writes, None
+                self.event, self._writes, self._result = event, writes, None
                 return writes
             if not leaves_valid(event, team):
                 return ()
@@ -91,10 +86,10 @@ class Forecast:
 
         No result means that the writes are still under way.
         """
-        if self._event is None or event != self._event:
+        if self.event is None or event != self.event:
             return None
         writes, result = self._writes, self._result
-        self._event, self._writes, self._result = None, (), None
+        self.event, self._writes, self._result = None, (), None
         return writes, result
 
 

@@ -143,6 +143,10 @@ class Pump:
         """Digest events with all that follows from them. UserError from an event of a user; it was without effect."""
         pending = self._pending
         pending.extend(events)
+        if (ahead := self._forecast.event) is not None and ahead not in pending:
+            pending.appendleft(
+                ahead
+            )  # what was written for is true, even if its message is lost, late, or told in other words
         begun = self._writing.begun
         self._feeding = True
         digested = not pending  # without an event those who wait only look again
@@ -266,7 +270,7 @@ class Pump:
     def _done(self, writes: Sequence[Write], result: Result) -> None:
         """The writes are done or refused: that is the next event, before all that already wait."""
         self._writing.returned(self._time_s())
-        if self._forecast.is_ahead:
+        if self._forecast.event is not None:
             self._forecast.done(result)
             return
         following = self._writing.end(writes, result)

@@ -48,7 +48,7 @@ class Reader:
         self._stand_back_at = -math.inf
         self._wrote_early = False
         """At the last glance; the events have still to be delivered."""
-        self._fault: BaseException | None = None
+        self._fault: Exception | None = None
         """Of the last glance: nobody could be told then."""
 
     async def read(self) -> None:
@@ -73,8 +73,8 @@ class Reader:
         try:
             if batch := self.kernel.glance():
                 self._wrote_early = self.write_ahead(batch)
-        except BaseException as fault:
-            self._fault = fault
+        except Exception as fault:
+            self._fault = fault  # the reader raises it in this very turn of the loop: it wakes for what was looked at
 
     def hear(self, batch: Batch, now: float) -> None:
         """What was read at once, where nobody waits for anything: the urgent first, then all of it."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
+
+import pytest
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
@@ -15,7 +18,7 @@ from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, SetOption, Tap, Write
-from pyteamd.model.events import HostName, PortAdd
+from pyteamd.model.events import CarrierSeen, HostName, Overrun, PortAdd, PortRemove
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.kernel import SimKernel
 
@@ -147,3 +150,50 @@ def test_there_is_nothing_to_think_of_with_one_port_that_is_up() -> None:
     alone.kernel.set_up(peer.ifindex, True)
     alone.deliver()
     assert alone.pump.wake_at() == alone.now + REST_S
+
+
+Race: TypeAlias = Callable[[Alone], None]
+
+
+def all_is_lost(alone: Alone) -> None:
+    """The receive buffer overflows between the glance and the reading."""
+    alone.kernel.take_events()
+    alone.reader.deliver([(0, Overrun())], alone.now)
+
+
+def other_words(alone: Alone) -> None:
+    """Another team's dump empties the link socket: the message comes later, as that of any link."""
+    heard = alone.kernel.take_events()
+    alone.reader.deliver([(team, event) for team, event in heard if type(event) is not CarrierSeen], alone.now)
+
+
+def a_removal_is_first(alone: Alone) -> None:
+    """A user's request has its turn before the reader."""
+    alone.pump.feed((PortRemove(alone.links[0]),), alone.now)
+
+
+@pytest.mark.parametrize("race", [all_is_lost, other_words, a_removal_is_first])
+def test_a_write_ahead_of_its_message_does_not_block_the_team_when_that_never_comes(race: Race) -> None:
+    alone = Alone()
+    alone.pump.wake(alone.pump.wake_at())
+    eth1, eth2 = alone.links
+    peers = [alone.kernel.links[ifindex].peer for ifindex in alone.links]
+    assert peers[0] is not None
+    assert peers[1] is not None
+    alone.kernel.set_up(peers[0].ifindex, False)
+    alone.performed.clear()
+    assert alone.reader.write_ahead([(0, CarrierSeen(eth1, False))])
+    assert SetOption(OptionKey("activeport"), eth2) in alone.performed[0]
+    race(alone)
+    alone.deliver()
+    told = steps(alone)
+    assert alone.kernel.links[eth2].master == alone.pump.ifindex
+    assert alone.pump.team.facts.observed.options[OptionKey("activeport")] == eth2, told
+    if race is a_removal_is_first:
+        assert not alone.kernel.links[eth1].master, told
+        return
+    alone.kernel.set_up(peers[0].ifindex, True)
+    alone.deliver()
+    alone.kernel.set_up(peers[1].ifindex, False)
+    alone.deliver()
+    assert alone.pump.team.facts.observed.options[OptionKey("activeport")] == eth1, steps(alone)
