@@ -65,9 +65,10 @@ class Hosts:
         unknown = dict.fromkeys(self.without_address(hosts))
         return [host for host in unknown if host not in self._failures or now >= self._failures[host].retry_at]
 
-    def deadline(self, hosts: Iterable[HostName]) -> float | None:
-        """When one of the hosts is to be looked up again; None for never."""
-        return min((self._failures[host].retry_at for host in hosts if host in self._failures), default=None)
+    def deadline(self, hosts: Iterable[HostName], now: float) -> float | None:
+        """When one of the hosts is to be looked up again; None for never. One whose time has come is being looked up."""
+        moments = [self._failures[host].retry_at for host in hosts if host in self._failures]
+        return min([moment for moment in moments if moment > now], default=None)
 
     def watcher(self, kind: type[Watcher], config: Any, up: bool) -> Watcher:
         """A watcher of this kind, or what stands in for it while it has nobody to ask."""

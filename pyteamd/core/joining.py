@@ -240,9 +240,9 @@ class JoiningPorts:
                 wanted |= dict.fromkeys(watcher.kind.hosts_in(watcher.config).items())
         return list(wanted)
 
-    def deadline(self) -> float | None:
+    def deadline(self, now: float) -> float | None:
         """When some host is to be looked up again."""
-        return self.hosts.deadline(self.needed_hosts()) if self.hosts.failing else None
+        return self.hosts.deadline(self.needed_hosts(), now) if self.hosts.failing else None
 
     def resolved(self, addresses: Mapping[HostName, str], now: float) -> None:
         """Numeric addresses of hosts, "" for one that has none: the ports that waited for them begin to watch."""

@@ -508,14 +508,14 @@ class Team:
 
     def _others_wait(self) -> bool:
         """Not only the runner and the watchers had something to do at a moment."""
-        return self.backoff.holding or self.carrier.deadline() is not None or self.joining.deadline() is not None
+        return self.backoff.holding or self.carrier.deadline() is not None or self.joining.hosts.failing
 
     def _writable(self) -> bool:
         """The kernel was heard, and there is something to write to."""
         return self.phase not in (Phase.AWAITED, Phase.GONE) and not self.failed
 
     def _set_alarm(self, now: float) -> None:
-        others = (self.runner.deadline(), self.carrier.deadline(), self.joining.deadline())
+        others = (self.runner.deadline(), self.carrier.deadline(), self.joining.deadline(now))
         self._alarm.set(
             self.ports.deadline(), (self.backoff.deadline(now), *(() if self.stopping else others))
         )  # or they stay due

@@ -9,13 +9,23 @@ from typing import Any
 import pytest
 from explain_kit import Told, again, apply, backup, begin, told
 
-from pyteamd.core.hosts import Hosts
+from pyteamd.core.hosts import LONGEST_RETRY_S, Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.reload import unknown_hosts
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.errors import UserError
-from pyteamd.model.events import CarrierSeen, HostsResolved, KernelEvent, LinkGone, LinkSeen, PortSeen, Resync, UserSet
+from pyteamd.model.events import (
+    CarrierSeen,
+    HostsResolved,
+    KernelEvent,
+    LinkGone,
+    LinkSeen,
+    PortSeen,
+    Resync,
+    Tick,
+    UserSet,
+)
 from pyteamd.model.setup import Setup
 from pyteamd.views import state as statetree
 
@@ -270,6 +280,21 @@ def test_a_name_is_looked_up_ever_less_often_but_at_least_once_a_minute() -> Non
             hosts.resolved({host: ""}, now)
         now += 0.5
     assert asked == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+
+
+def test_a_look_up_that_lasts_is_waited_for_and_not_asked_about_again_and_again() -> None:
+    """A name server that hangs for half a minute: nothing is due meanwhile, and one that has no address then is asked for later."""
+    made = told({**backup(), "link_watch": NAMED})
+    host = ("gw.example", "inet")
+    for began in (100.0, 200.0):
+        made.team.handle(HostsResolved({host: ""}), began)
+        again_at = made.team.deadline()
+        assert again_at is not None
+        assert began < again_at <= began + LONGEST_RETRY_S
+        made.team.handle(Tick(), again_at)
+        assert made.team.unresolved(again_at) == [host]
+        due = made.team.deadline()
+        assert due is None or due > again_at, (due, again_at)
 
 
 def test_a_configuration_refused_for_a_name_can_be_applied_when_the_name_is_known() -> None:
