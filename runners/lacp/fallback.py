@@ -8,7 +8,7 @@ first LACPDU ends it for all ports at once. On the wire nothing changes: we keep
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 
 from pyteamd.runners.lacp.machines import Current, Defaulted, Expired
 from pyteamd.runners.lacp.port import LacpPort
@@ -21,6 +21,8 @@ class Fallback:
         self.kind = kind
         self.ports: frozenset[int] = frozenset()
         """Ports that carry traffic now without LACP."""
+        self.begun = False
+        """The silence has lasted long enough, here or with a predecessor."""
         self._delay_s = delay_s
         self._silent_since: float | None = None
 
@@ -34,21 +36,27 @@ class Fallback:
     ) -> bool:
         """With these settings a port that carries traffic now would not."""
         other = Fallback(kind, delay_s)
-        other._silent_since, other.ports = self._silent_since, self.ports
+        other._silent_since, other.begun, other.ports = self._silent_since, self.begun, self.ports
         staying = list(ports)
         other.update(staying, gated, now)
         return not self.ports.intersection(port.ifindex for port in staying) <= other.ports
 
-    def update(self, ports: Iterable[LacpPort], gated: Container[int], now: float) -> None:
-        """Look again. `gated`: ports that a watcher keeps from carrying traffic."""
-        silent = _silent(ports, begun=bool(self.ports))
+    def update(
+        self, ports: Collection[LacpPort], gated: Container[int], now: float, awaited: Collection[int] = ()
+    ) -> None:
+        """Look again. `gated`: ports that a watcher keeps from carrying traffic. `awaited`: see TeamView."""
+        silent = _silent(ports, self.begun)
+        if self.begun and silent == [] and self.kind != "off" and (awaited or not ports):
+            self.ports = frozenset()  # a predecessor had begun: those it served are about to come
+            return
         if self.kind == "off" or not silent:
-            self._silent_since = None
+            self._silent_since, self.begun = None, False
             self.ports = frozenset()
             return
         if self._silent_since is None:
             self._silent_since = now
-        if now < self._silent_since + self._delay_s:
+        self.begun = now >= self._silent_since + self._delay_s
+        if not self.begun:
             self.ports = frozenset()
         elif self.kind == "static":
             self.ports = frozenset(port.ifindex for port in silent)
@@ -59,11 +67,11 @@ class Fallback:
     def resume(self, begun: bool, now: float) -> None:
         """Go on from a predecessor: it had begun, and is not to be waited for again while the silence lasts."""
         if begun:
-            self._silent_since = now - self._delay_s
+            self._silent_since, self.begun = now - self._delay_s, True
 
     def begins_at(self) -> float | None:
         """When it will begin if the silence lasts; None when it has begun or there is no silence."""
-        if self._silent_since is None or self.ports:
+        if self._silent_since is None or self.begun:
             return None
         return self._silent_since + self._delay_s
 
@@ -76,15 +84,15 @@ def _preference(port: LacpPort) -> tuple[int, ...]:
     return -port.view.priority, port.view.config.lacp_prio, port.ifindex
 
 
-def _silent(ports: Iterable[LacpPort], begun: bool) -> list[LacpPort]:
-    """Ports that are defaulted, if no port knows a partner. Once begun, one that was known before and is not heard ends nothing."""
+def _silent(ports: Iterable[LacpPort], begun: bool) -> list[LacpPort] | None:
+    """Ports that are defaulted; None when a port knows a partner. Once begun, one that was known before and is not heard ends nothing."""
     silent: list[LacpPort] = []
     for port in ports:
         match port.receive:
             case Current():
-                return []
+                return None
             case Expired() if port.partner_known() and not begun:
-                return []
+                return None
             case Defaulted():
                 silent.append(port)
     return silent

@@ -300,7 +300,7 @@ class Lacp(Runner):
         self._group.check()
         if (news := self._group.choice.news(now)) is not None:
             self.note(Level.INFO, choice_line(self._group.lead(self._group.chosen, self._group.look(now)), news))
-        self._fallback.update(ports, self._group.gated, now)
+        self._fallback.update(ports, self._group.gated, now, team.awaited)
         serving = self._able()
         for ifindex in sorted(serving ^ self._serving):
             one = self._group.ports.get(ifindex)
@@ -483,7 +483,7 @@ class Lacp(Runner):
     # -- a successor ---------------------------------------------------------------------------------------------------
 
     def snapshot(self, now: float) -> dict[str, Any]:
-        return save(self._group.ports.values(), self._group.chosen, now, bool(self._fallback.ports))
+        return save(self._group.ports.values(), self._group.chosen, now, self._fallback.begun)
 
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
         self._fallback.resume(in_fallback_before(snapshot), now)

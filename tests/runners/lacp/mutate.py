@@ -244,7 +244,7 @@ FAULTS = (
           "if saved is not None and now - self._saved_at < saved.believed_for_s():", "if saved is not None and now < 0:"),
     Fault("a picture is believed however old", "joining",
           "if saved is not None and now - self._saved_at < saved.believed_for_s():", "if saved is not None:"),
-    Fault("fallback beside a partner", "fallback", "            case Current():\n                return []\n", ""),
+    Fault("fallback beside a partner", "fallback", "            case Current():\n                return None\n", ""),
     Fault("min_ports is not looked at", "runner",
           "None if holding else len(serving) >= self._needed(self.config)", "None if holding else len(serving) >= 1"),
     # a watcher keeps a port out; what a change interrupts

@@ -67,3 +67,33 @@ def test_a_successor_does_not_wait_for_what_has_begun(age_s: float, goes_on: boo
     assert (bench.enabled() == {3, 4}) is goes_on, "an old picture is not believed, and silence has to be seen first"
     assert each_second(bench, 14)[-1] == {3, 4}
     assert bench.runner.deadline() is not None
+
+
+@pytest.mark.parametrize("away", ["known", "joins later"])
+def test_a_successor_goes_on_whatever_its_ports_are_like_at_first(away: str) -> None:
+    """A port that comes back to a partner that is silent, and ports that wait for the name of a host, made it wait once more."""
+    before = Bench(FakePort(3), FakePort(4), fallback="static", fallback_delay=DELAY_MS)
+    before.serve()
+    run_down(before, 4, running=False)
+    before.wait(30.0)
+    run_down(before, 4, running=True)
+    assert before.enabled() == {3}
+    left = json.loads(json.dumps(before.runner.snapshot(before.now)))
+    assert left["ports"]["eth4"]["state"] == "expired"
+    bench = Bench(FakePort(3), FakePort(4), start=False, adopted=True, fallback="static", fallback_delay=DELAY_MS)
+    bench.runner.resume(left, 0.3, bench.now)
+    if away == "joins later":
+        bench.view.ports, bench.view.awaited = {}, (3, 4)
+    bench.handle(Resync((), (), ()))
+    if away == "joins later":
+        bench.wait(1.0)
+        assert bench.runner.snapshot(bench.now)["in_fallback"], "one more restart goes on, too"
+        deadline = bench.runner.deadline()
+        assert deadline is None or deadline > bench.now
+        bench.view.awaited = ()
+        bench.present(3, 4)
+    assert 3 in bench.enabled()
+    assert all(3 in carried for carried in each_second(bench, 6))
+    assert bench.enabled() == {3, 4}
+    bench.hear(3)
+    assert bench.enabled() == set(), "an LACPDU ends it"
