@@ -21,7 +21,7 @@ LONGER = 20
 """Times the limit where PYTEAMD_LONG asks for the long forms, in QEMU, and for tests that boot guests or are marked slow."""
 LAST_RESORT_S = 30
 """Who does not heed the alarm (blocked in a library) is ended with all its process, the place printed."""
-ARMED_ANEW_S = 10
+ARMED_AGAIN_S = 10
 """How old the last resort may be when a test begins: a thread is made and ended for it, which costs more than most tests do."""
 ARMED = [0.0, 0]
 """When that was, and the limit."""
@@ -61,9 +61,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if place := os.environ.get("PYTEAMD_RUNNING"):
         Path(place).write_text(item.nodeid)
     limit_s, now = limit_of(item), time.monotonic()
-    if limit_s != ARMED[1] or now - ARMED[0] > ARMED_ANEW_S:
+    if limit_s != ARMED[1] or now - ARMED[0] > ARMED_AGAIN_S:
         ARMED[:] = now, limit_s
-        faulthandler.dump_traceback_later(2 * limit_s + LAST_RESORT_S + ARMED_ANEW_S, exit=True, file=ERRORS[0])
+        faulthandler.dump_traceback_later(2 * limit_s + LAST_RESORT_S + ARMED_AGAIN_S, exit=True, file=ERRORS[0])
     return (yield)
 
 

@@ -323,7 +323,8 @@ PUTS_PORTS_INTO_SAFETY = "runners.lacp.runner"
 
 
 WORDS = re.compile(
-    r'\b(whoever|somebody|anew|for ever|shall|to and fro)\b|"""So (?:many|much|long|often)\b', re.IGNORECASE
+    r'(?<![a-z])(whoever|somebody|anew|for[ _]ever|shall|to[ _]and[ _]fro)(?![a-z])|"""So (?:many|much|long|often)\b',
+    re.IGNORECASE,
 )
 """They hide who does something, or sound like a law; there is a plainer one. What is measured is "How long …"."""
 

@@ -40,6 +40,8 @@ MANY = Outcome("kernel", status=1, failures=[f"{TEST}[{number}]" for number in r
         ([OUT_OF_TIME, FAILED], [WELL, WELL], True, f"kernel 7 passed in 0 s (only when run again, alone: 0, {TEST})"),
         ([OUT_OF_TIME], [FAILED, WELL], True, f"(only when run again, alone: 0, {TEST})"),
         ([replace(OUT_OF_TIME, hung=OTHER)], [WELL], True, f"1 passed in 0 s (only when run again, alone: {OTHER})"),
+        ([replace(OUT_OF_TIME, hung=TEST)], [FAILED, WELL], True, f"6 passed in 0 s (only when run again, alone: {TEST})"),
+        ([replace(OUT_OF_TIME, hung=TEST)], [FAILED, FAILED, FAILED], False, f"5 passed in 0 s, FAILED: {TEST}\n"),
         ([OUT_OF_TIME], [OUT_OF_TIME], False, "0 passed, 1 failed, 0 skipped\nran: kernel 0 passed in 0 s, ENDED WITHOUT A REPORT: 0"),
         ([OUT_OF_TIME] * (run.MOST_LOST + 1), [WELL] * run.MOST_LOST, False, f"ENDED WITHOUT A REPORT: {run.MOST_LOST}"),
         ([MANY], [WELL] * run.MOST_REPEATS, False, f"FAILED: {MANY.failures[-1]} (only"),
@@ -51,7 +53,7 @@ def test_what_is_said(
 ) -> None:
     said, all_is_well = told(parts, again, monkeypatch, tmp_path)
     assert all_is_well == well
-    assert text in said
+    assert text in f"{said}\n"
 
 
 def told(
@@ -256,7 +258,9 @@ def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
     """And the next one still runs. One whose fixture hangs ends the process, and is the one that ran."""
     (tmp_path / "test_hanging.py").write_text(HANGING)
     limits = (Path(__file__).parent / "conftest.py").read_text().replace("LIMIT_S = 120", "LIMIT_S = 1")
-    limits = limits.replace("LAST_RESORT_S = 30", "LAST_RESORT_S = 1").replace("ARMED_ANEW_S = 10", "ARMED_ANEW_S = 0")
+    limits = limits.replace("LAST_RESORT_S = 30", "LAST_RESORT_S = 5").replace(
+        "ARMED_AGAIN_S = 10", "ARMED_AGAIN_S = 0"
+    )
     (tmp_path / "conftest.py").write_text(limits)
     words = [sys.executable, "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", str(tmp_path)]
     running = tmp_path / "running"

@@ -314,7 +314,7 @@ class JoiningPorts:
                 watcher.down_count = known.down_count
             fresh.append(watcher)
         self._once.watch_port(port, any(watcher.frees_kernel_link for watcher in fresh))
-        port.watch_anew(fresh, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
+        port.watch_again(fresh, self._config.team.link_watch_policy == "all", self.ports.now_of(port), now)
 
     def _begin(self, port: Port, settings: PortSetup, now: float) -> None:
         """Have the settings written once, and start the watchers from the kernel's left-over verdict."""

@@ -119,7 +119,7 @@ class Port:
             watcher.start(at, now)
         self.judge(before, at, now)
 
-    def watch_anew(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
+    def watch_again(self, watchers: Iterable[Watcher], policy_all: bool, at: PortNow, now: float) -> None:
         """Go on with other watchers, which begin with the verdict of those before."""
         self.watchers = tuple(watchers)
         before = self.verdicts()

@@ -333,7 +333,7 @@ class NetlinkKernel(Requests):
         batch += self._tell_owed()
         if self._unread() != self._unread_then and (now_s := self._clock()) >= self._doubt_at_s:
             self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
-            return self._anew()
+            return self._read_again()
         return batch
 
     def _peek(self, batch: Batch) -> bool:
@@ -479,14 +479,14 @@ class NetlinkKernel(Requests):
     def _overrun(self) -> Batch:
         """The kernel dropped messages for us."""
         self.overruns += 1
-        return self._anew()
+        return self._read_again()
 
     def _unread(self) -> int:
         """How much of what the kernel announced could not be read."""
         heard = sum(one.malformed for one in (self._link_events, self._other_links, self._team_events))
         return self._decoder.malformed + heard
 
-    def _anew(self) -> Batch:
+    def _read_again(self) -> Batch:
         """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
         self._peeked.clear()
         self._running.clear()

@@ -261,6 +261,9 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
     if (why := team.members.out.get(link.ifindex)) is not None:
         if why == team.joining.refusals.get(link.ifindex):
             return of_a_refusal(team, link, links, why, add)
+        found = team.joining.hindrance(link, links.get_link)
+        if found is not None and found.refusal:  # to add it would be refused for them
+            return Reason(False, found.why, found.advice)
         tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice
         return Reason(False, f"is no port: {why}", "" if tried and not link.up else add)
     if not team.members.wants(link):

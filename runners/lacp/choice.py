@@ -4,8 +4,9 @@ How it works: a policy says which aggregate is better, but ability comes before 
 sync and means us, on ports that are done with waiting; it carries when the partner collects as well. While the one in use carries, another
 takes its place only if its able ports are better than the able ports of the one in use. So it is with one that is able and has not carried
 yet; one that is not able may be replaced by any that is better. One in use that does not carry gives way after a while to one that is able,
-and one that was able and yet did not carry is not tried again before its ports change. Where none is able all are tried in turn, ever more
-slowly: there are partners that say that they are in sync only to one that has said it first.
+and one that was able and yet did not carry is not tried again before a port comes that it did not have, its partner has fallen silent on
+all of its ports, or the policy changes. Where none is able all are tried in turn, ever more slowly: there are partners that say that they
+are in sync only to one that has said it first.
 
 Two ends that prefer different aggregates must not follow each other: the end with the larger system identifier gives way first. The other
 waits two seconds longer, more than the first one's LACPDU needs (three a second). docs/lacp.md has the whole argument.

@@ -2,8 +2,9 @@
 
 How it works: the partner is silent when at least one port is defaulted and no port knows a partner. That must have lasted for the
 configured delay. Then all defaulted ports carry traffic (static: the other end is an aggregate made by hand), or the preferred one
-does (individual: the other end knows nothing of aggregates yet, such as a switch port that boots a machine over the network). The
-first LACPDU ends it for all ports at once. On the wire nothing changes: we keep saying that we are defaulted and out of sync.
+does (individual: the other end knows nothing of aggregates yet, such as a switch port that boots a machine over the network). Once
+begun, only an LACPDU ends it, for all ports at once, or that no port is defaulted any more. On the wire nothing changes: we keep saying
+that we are defaulted and out of sync.
 """
 
 from __future__ import annotations

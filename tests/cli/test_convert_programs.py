@@ -111,7 +111,7 @@ def test_ifupdown_reads_what_was_written(tmp_path: Path) -> None:
 
 
 @with_ifupdown
-def test_ifenslave_does_something_for_every_word_that_is_written() -> None:
+def test_ifenslave_does_something_without_endy_word_that_is_written() -> None:
     assert SCRIPT
     script = (SCRIPT / "etc/network/if-pre-up.d/ifenslave").read_text()
     assert {option.upper() for option in ifupdown.OPTIONS} == set(

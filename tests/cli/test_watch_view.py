@@ -282,7 +282,7 @@ def test_a_daemon_that_tells_no_causes_is_shown_too() -> None:
     assert "carries nothing" in shown.replace("carries noth…", "carries nothing")
 
 
-def test_rates_follow_the_counters_and_forget_a_link_that_began_anew() -> None:
+def test_rates_follow_the_counters_and_forget_a_link_that_began_again() -> None:
     rates = Rates()
     rates.add(0.0, {"em1": (1000, 0)})
     assert rates.now("em1") is None

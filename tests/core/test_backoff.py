@@ -51,7 +51,7 @@ def fight(
 
 
 @pytest.mark.parametrize("writes", [(ON, OFF), (ON, ON, OFF), (ON, OFF, ON, ON, ON)])
-def test_switching_to_and_fro_is_bounded_and_said_once(writes: Sequence[SetOption]) -> None:
+def test_switching_back_and_forth_is_bounded_and_said_once(writes: Sequence[SetOption]) -> None:
     backoff = Backoff()
     written, said = fight(backoff, writes, 5.0)
     assert FREE_CHANGES < written <= FREE_CHANGES + 5.0 / STEADY_S
@@ -91,7 +91,7 @@ def test_ten_switches_a_second_are_no_fight() -> None:
         assert backoff.applied((write,), now) == []
 
 
-def test_a_write_undone_by_somebody_is_slowed_down_and_that_is_said_once() -> None:
+def test_a_write_undone_by_a_program_is_slowed_down_and_that_is_said_once() -> None:
     backoff = Backoff()
     storms = [backoff.applied((ON,), 0.0) for _ in range(FREE_REPEATS + 1)]
     assert storms == [[]] * FREE_REPEATS + [[(ON, UNDONE)]]

@@ -138,7 +138,7 @@ def texts(made: Told) -> list[str]:
 
 
 @pytest.mark.parametrize("up", [False, True])
-def test_a_carrier_that_somebody_sets_while_we_run_is_left_alone(up: bool) -> None:
+def test_a_carrier_that_is_set_by_hand_while_we_run_is_left_alone(up: bool) -> None:
     made = told(SPREAD)
     again(made)
     for name in ("eth1", "eth2"):

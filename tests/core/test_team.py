@@ -70,7 +70,7 @@ def test_links_that_come_join_another_device_and_go_leave_nothing_behind() -> No
     assert before == (len(facts.observed.macs), len(facts.observed.members), len(facts._unenslaved_macs))
 
 
-def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_is_made_anew() -> None:
+def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_is_made_again() -> None:
     made = told(backup())
     ifindex = made.world.ifindex_of("eth2")
     enslaved_elsewhere(made, ifindex, "eth2")
@@ -79,7 +79,7 @@ def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_
     assert "eth2" in made.team.members.wanted
 
 
-def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_anew() -> None:
+def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_again() -> None:
     made = told(backup())
     made.world.set_master("eth2", "")
     apply(made, {**backup(), "ports": {"eth1": {}}})

@@ -83,7 +83,7 @@ async def test_keeping_the_device_writes_nothing_at_the_end_and_nothing_at_the_n
     assert lab.kernel.performed == []
 
 
-async def test_a_device_deleted_by_somebody_else_is_a_good_end(lab: Lab) -> None:
+async def test_a_device_deleted_by_another_program_is_a_good_end(lab: Lab) -> None:
     daemon = await lab.start()
     lab.kernel.delete_link(lab.link("team0").ifindex)
     await daemon.ended.wait()
@@ -104,7 +104,7 @@ async def test_a_second_signal_ends_it_at_once(lab: Lab) -> None:
     assert not lab.has("team0")
 
 
-async def test_ports_that_do_not_leave_are_not_waited_for_for_ever(lab: Lab) -> None:
+async def test_ports_that_do_not_leave_are_not_waited_for_without_end(lab: Lab) -> None:
     daemon = await lab.start()
     lab.kernel.refuse(lambda write: write == SetMember(lab.link("eth1").ifindex, False), errno.EBUSY, None)
     began = trio.current_time()

@@ -123,7 +123,7 @@ async def test_the_clock_calls_when_a_delay_is_over(lab: Lab) -> None:
     assert lab.option("activeport") == lab.link("eth2").ifindex
 
 
-async def test_a_port_added_by_somebody_else_joins(lab: Lab) -> None:
+async def test_a_port_added_by_another_program_joins(lab: Lab) -> None:
     daemon = await lab.start(lab.plan({"runner": {"name": "activebackup"}}))
     lab.kernel.set_master(lab.link("eth2").ifindex, lab.link("team0").ifindex)
     await quiet()

@@ -185,7 +185,7 @@ def test_nobody_else_can_lock_our_file_first(tmp_path: Path, monkeypatch: pytest
     ours.remove()
 
 
-def test_kill_ends_whoever_holds_the_file(tmp_path: Path) -> None:
+def test_kill_ends_the_process_that_holds_the_file(tmp_path: Path) -> None:
     body = "import sys, time; from pyteamd.daemon.pid_file import PidFile; PidFile(sys.argv[1]).create(); "
     with process(sys.executable, "-c", body + SLEEP, f"{tmp_path}/pid") as daemon:
         assert check(f"{tmp_path}/pid", LOG) == 0

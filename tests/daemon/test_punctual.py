@@ -143,7 +143,7 @@ async def test_a_frame_that_cannot_be_read_costs_no_port(
     assert (lab.option("enabled", "eth1"), lab.option("enabled", "eth2")) == (True, True)
 
 
-async def test_lost_messages_are_read_anew_when_the_write_is_done(lab: Lab, kernel: Stalling) -> None:
+async def test_lost_messages_are_read_again_when_the_write_is_done(lab: Lab, kernel: Stalling) -> None:
     partners(lab)
     daemon = await in_service(lab)
     kernel.gate.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import trio
 from daemon_kit import Lab, Running, quiet
 
@@ -68,8 +70,12 @@ async def test_a_fault_at_the_first_look_ends_the_daemon(lab: Lab) -> None:
     daemon = await at_rest(lab, 2)
     daemon.crash_expected = True
 
+    looks = iter([True])
+
     def broken(events: object) -> bool:
-        raise ZeroDivisionError
+        if next(looks, False):
+            raise ZeroDivisionError
+        return False
 
     (pump,) = daemon.reader.pumps.values()
     pump.write_ahead = broken  # type: ignore[method-assign]
@@ -77,3 +83,4 @@ async def test_a_fault_at_the_first_look_ends_the_daemon(lab: Lab) -> None:
     await daemon.ended.wait()
     assert daemon.crash is not None
     assert daemon.crash.split(ZeroDivisionError)[0] is not None
+    assert "in glance" in "".join(traceback.format_exception(daemon.crash))

@@ -57,7 +57,7 @@ def test_the_order_of_the_messages_does_not_matter(late: str, taker: str, port: 
 
 
 @pytest.mark.parametrize("late", [LINKS, TEAMS, ""])
-def test_it_comes_back_when_it_is_put_back_or_made_anew(late: str) -> None:
+def test_it_comes_back_when_it_is_put_back_or_made_again(late: str) -> None:
     alone = Alone()
     taken_out(alone, late, 0)
     alone.kernel.set_master(alone.links[0], alone.pump.ifindex)

@@ -163,7 +163,7 @@ def test_a_killed_daemon_is_taken_over_without_a_write() -> None:
         assert events.seen() == []
 
 
-def test_a_device_deleted_by_somebody_else_ends_it_well() -> None:
+def test_a_device_deleted_by_another_program_ends_it_well() -> None:
     daemon = Foreground("-c", TEXT)
     daemon.wait_until_ready()
     ip("link del team0")

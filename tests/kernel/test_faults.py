@@ -107,7 +107,7 @@ def test_kill_leaves_strangers_alone_and_their_number_hinders_nobody() -> None:
     assert pyteamd("-k", "-t", "team0").returncode == 0
 
 
-def test_names_that_somebody_removes_are_made_again() -> None:
+def test_names_that_are_removed_are_made_again() -> None:
     pid = start("-t", "team0", "-c", TEXT)
     PID_FILE.unlink()
     SOCKET.unlink()

@@ -124,7 +124,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_broken_link_message_is_counted_and_all_is_read_anew(ears: Ears, broken: bytes) -> None:
+def test_a_broken_link_message_is_counted_and_all_is_read_again(ears: Ears, broken: bytes) -> None:
     ears.links.datagrams += [LINKS[0] + broken, LINKS[1]]
     assert ears.read()[-1] == OVERRUN
     assert ears.kernel.malformed == 1
@@ -132,7 +132,7 @@ def test_a_broken_link_message_is_counted_and_all_is_read_anew(ears: Ears, broke
     assert [type(event) for _, event in ears.read()] == [LinkSeen]
 
 
-def test_a_broken_team_message_is_counted_and_all_is_read_anew(ears: Ears) -> None:
+def test_a_broken_team_message_is_counted_and_all_is_read_again(ears: Ears) -> None:
     head = struct.unpack_from("=IHHII", TEAMS[0])
     ears.teams.datagrams += [framing.HEADER.pack(24, *head[1:]) + TEAMS[0][16:20] + b"\3\0\1\0", TEAMS[0]]
     assert ears.read() == [OVERRUN]
@@ -243,7 +243,7 @@ def test_a_glance_believes_the_kernel_only_and_while_it_is_waited_for(waiting: E
     assert waiting.kernel.glance() == []
 
 
-def test_what_was_lost_at_a_glance_is_read_anew(waiting: Ears) -> None:
+def test_what_was_lost_at_a_glance_is_read_again(waiting: Ears) -> None:
     waiting.links.datagrams += [None]
     assert waiting.kernel.glance() == []
     assert waiting.kernel.read() == [OVERRUN]
@@ -323,7 +323,7 @@ def test_a_refused_write_stays_one_when_nobody_says_whether_the_team_is_still_th
     requests.close()
 
 
-def test_what_changes_nothing_but_counters_is_told_once_until_all_is_read_anew(ears: Ears) -> None:
+def test_what_changes_nothing_but_counters_is_told_once_until_all_is_read_again(ears: Ears) -> None:
     link = bytearray(LINKS[0])
     said = rtnl.decode(bytes(link))
     for number in range(3):

@@ -172,7 +172,7 @@ def test_t06_a_link_that_is_back_in_a_tenth_of_a_second_is_in_service_with_the_f
     peer.every_s = 1.0
 
 
-def test_t08_a_partner_that_means_somebody_else_is_not_believed(a: Wire) -> None:
+def test_t08_a_partner_that_means_another_system_is_not_believed(a: Wire) -> None:
     peer = a.peers[1]
     for name, wrong in (
         ("system", "02:99:00:00:00:01"),
@@ -328,7 +328,7 @@ def test_t19_an_echo_that_is_wrong_about_collecting_only_brings_no_more_lacpdus(
     assert serving() == {1, 2}
 
 
-def test_t20_a_partner_that_is_wrong_for_ever_gets_three_lacpdus_a_second_at_most(a: Wire) -> None:
+def test_t20_a_partner_that_is_wrong_without_end_gets_three_lacpdus_a_second_at_most(a: Wire) -> None:
     peer = a.peers[1]
     peer.answers, peer.every_s = False, 0.05
     peer.mistakes["partner_state"] = 0x07

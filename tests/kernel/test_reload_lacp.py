@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, wait_for
+from lab_kit import PYTEAMD, RUN_DIR, Bench, Stream, bench, taken_out_of_sight, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -17,7 +17,7 @@ def lacp(*ports: str, **runner: Any) -> str:
 
 
 def a_chosen_aggregate_survives_a_refusal(on: Bench, file: Path) -> None:
-    """Two aggregates by their keys; a user chose the second, and a new key comes together with a queue the driver does not have."""
+    """Two aggregates by their keys; a user chose the second, and a new key comes together with a port that the kernel refuses."""
     config: dict[str, Any] = {
         "runner": {"name": "lacp", "fast_rate": True},
         "ports": {"em1": {}, "em2": {"lacp_key": 5}},
@@ -26,10 +26,12 @@ def a_chosen_aggregate_survives_a_refusal(on: Bench, file: Path) -> None:
     assert "in force" in on.on_host(f"pyteamdctl team0 config apply {file}").out
     selected = "ports.em2.runner.aggregator.selected"
     wait_for(lambda: on.on_host(f"pyteamdctl team0 state item set {selected} true").status == 0)
-    config["ports"]["em2"] = {"lacp_key": 6, "queue_id": 4000}
+    taken_out_of_sight(on, "veth9")
+    config["ports"] = {"em1": {}, "em2": {"lacp_key": 6}, "veth9": {}}
     file.write_text(json.dumps(config))
     result = on.on_host(f"pyteamdctl team0 config apply {file}")
-    assert "ports.em2.queue_id: 4000 is none of the 16 transmit queues" in result.out + result.err, result
+    assert "the kernel refuses: add port veth9: " in result.out + result.err, result
+    assert '"lacp_key": 5' in on.on_host("pyteamdctl team0 port config dump em2").out
     assert on.on_host(f"pyteamdctl team0 state item get {selected}").out.strip() == "true"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import RUN_DIR, Bench, Stream, bench, wait_for
+from lab_kit import RUN_DIR, Bench, Stream, bench, taken_out_of_sight, wait_for
 from test_stories import with_addresses
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="the reload's answers")]
@@ -91,17 +91,36 @@ def test_a_bad_file_changes_nothing(tmp_path: Path) -> None:
         stop(on)
 
 
-def test_a_queue_the_driver_does_not_have_takes_all_back(tmp_path: Path) -> None:
+def test_a_queue_the_driver_does_not_have_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "team0.conf"
     with bench() as on:
         start(on, file, BASE)
         with_addresses(on)
         wait_for(lambda: on.active() == "em1")
         before = on.options()
-        both = {**BASE, "ports": {"em1": {}, "em2": {"prio": 7, "queue_id": 4000}}}
-        said = apply(on, file, both)
-        assert "the kernel refuses: set queue_id of em2 to 4000" in said
-        wait_for(lambda: on.options() == before)
+        with on.option_events() as events:
+            said = apply(on, file, {**BASE, "ports": {"em1": {}, "em2": {"prio": 7, "queue_id": 4000}}})
+        assert "ports.em2.queue_id: 4000 is none of the 16 transmit queues" in said
+        assert events == []
+        assert on.options() == before
+        stop(on)
+
+
+def test_a_port_the_kernel_does_not_take_takes_all_back(tmp_path: Path) -> None:
+    file = tmp_path / "team0.conf"
+    with bench() as on:
+        taken_out_of_sight(on, "veth9")
+        start(on, file, BASE)
+        with_addresses(on)
+        wait_for(lambda: on.active() == "em1")
+        before, dump = on.options(), on.on_host("teamdctl team0 config dump").out
+        with on.option_events() as events:
+            said = apply(on, file, {**BASE, "ports": {"em1": {}, "em2": {"prio": 7}, "veth9": {}}})
+            wait_for(lambda: on.options() == before)
+        assert "the kernel refuses: add port veth9: " in said, said
+        assert any("priority" in event for event in events), events
+        assert on.on_host("teamdctl team0 config dump").out == dump
+        wait_for(lambda: on.active() == "em1")
         stop(on)
 
 

@@ -72,7 +72,10 @@ def hosts_that_need_not_ask() -> Iterator[None]:
     places = {
         Path(f"/proc/sys/net/{family}/neigh/default", name): HOUR[name] for family in ("ipv4", "ipv6") for name in HOUR
     }
-    before = {place: place.read_text() for place in places}
+    try:
+        before = {place: place.read_text() for place in places}
+    except FileNotFoundError as error:
+        pytest.skip(f"{error.filename} is not there, as in a network name space of its own")
     for place, value in places.items():
         place.write_text(value)
     yield

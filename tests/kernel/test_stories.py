@@ -147,7 +147,7 @@ def test_a_link_that_is_deleted_and_made_again_comes_back() -> None:
         wait_for(lambda: on.on_host("teamnl lag0 getoption activeport").out == number)
 
 
-def test_the_device_deleted_by_somebody_else_is_a_clean_end() -> None:
+def test_the_device_deleted_by_another_program_is_a_clean_end() -> None:
     with bench() as on, daemon(PYTEAMD, on, PLAIN) as started:
         pid = started.pid
         number = on.on_host("cat /sys/class/net/team0/ifindex").out.strip()

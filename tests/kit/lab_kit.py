@@ -308,6 +308,12 @@ def bench(ports: int = 2) -> Iterator[Bench]:
             forget(namespace)
 
 
+def taken_out_of_sight(on: Bench, name: str) -> None:
+    """A new link of the host whose frames a macvlan takes in another network name space: only the kernel can say that it is no port."""
+    must(f"ip link add {name} type veth && ip link add link {name} name mv-{name} type macvlan", namespace=on.host)
+    must(f"ip link set mv-{name} netns {on.switch}", namespace=on.host)
+
+
 @dataclass
 class Daemon:
     """A running daemon for one team."""

@@ -309,18 +309,23 @@ def test_why_a_guest_died(console: str, status: int, told: str) -> None:
     assert told in trial.cause(console, status)
 
 
-def test_without_dev_shm_the_guests_memory_is_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_without_dev_shm_the_guests_memory_is_elsewhere(
+    small: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Containers have none, or one of 64 MB."""
     ask = os.statvfs
 
     def state_of(name: str) -> os.statvfs_result:
-        if name == "/dev/shm":
-            raise FileNotFoundError(name)
-        return ask(name)
+        if name != "/dev/shm":
+            return ask(name)
+        if small:
+            return os.statvfs_result((4096, 4096, *[64 * 256] * 6, 0, 255))
+        raise FileNotFoundError(name)
 
     monkeypatch.setattr(os, "statvfs", state_of)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    boot = worlds.Boot(tmp_path, tmp_path, 1, 1, counted=False, out_fd=1, err_fd=2)
+    boot = worlds.Boot(tmp_path, tmp_path, 1, 65, counted=False, out_fd=1, err_fd=2)
     assert worlds.launch("uml", boot).env["TMPDIR"] == str(tmp_path)
 
 

@@ -71,7 +71,7 @@ def test_near_misses(word: str, found: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\x1b[31m", "a\u202eb", "x\ny", "\udcff"])
-def test_a_problem_is_one_printable_line_whatever_somebody_wrote(odd: str) -> None:
+def test_a_problem_is_one_printable_line_whatever_was_written(odd: str) -> None:
     """In the place of every option that there is, of team, runners, watchers and ports."""
     for kind, plugins in (("runner", RUNNERS), ("link_watch", WATCHERS)):
         for name, plugin in plugins.items():

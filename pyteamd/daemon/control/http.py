@@ -21,7 +21,7 @@ from collections.abc import Callable
 import trio
 
 from pyteamd.daemon.control.desk import guarded, take_turn
-from pyteamd.daemon.control.usock import PAUSE_S, somebody_listens
+from pyteamd.daemon.control.usock import PAUSE_S, has_listener
 from pyteamd.daemon.read_file import identity_of
 from pyteamd.model.errors import UserError
 from pyteamd.schema.values import listen_address
@@ -55,7 +55,7 @@ class ListeningSocket:
         opened = socket.socket(self._kind, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._path and stat.S_ISSOCK(mode_of(self._path)) and not somebody_listens(self._path):
+            if self._path and stat.S_ISSOCK(mode_of(self._path)) and not has_listener(self._path):
                 os.unlink(self._path)
             opened.bind(self._where)
             opened.listen(MAXIMUM_CONNECTIONS)

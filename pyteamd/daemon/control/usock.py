@@ -52,7 +52,7 @@ class Usock:
         """Bind and listen; the name is there when this returns. OSError."""
         self.path = path
         self._log = log
-        if somebody_listens(path):
+        if has_listener(path):
             raise OSError(errno.EADDRINUSE, "a running daemon's socket")
         self._clients: dict[trio.CancelScope, None] = {}
         """Connections, the one that has been silent for the longest time first."""
@@ -63,7 +63,7 @@ class Usock:
     def restore(self) -> bool:
         """Make the socket again if its name was removed, or leads to what nobody listens at. Returns whether that was done. OSError."""
         with contextlib.suppress(FileNotFoundError):
-            if identity_of(self.path) == self._identity or somebody_listens(self.path):
+            if identity_of(self.path) == self._identity or has_listener(self.path):
                 return False
         self._listener, self._identity = opened(self.path)
         self._round.cancel()
@@ -146,7 +146,7 @@ def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
     return listener, identity
 
 
-def somebody_listens(path: str) -> bool:
+def has_listener(path: str) -> bool:
     """Whether there is a socket of this name, of whatever type, that has an owner who lives; a crash leaves one without."""
     with socket.socket(socket.AF_UNIX, KIND) as probe:
         try:

@@ -236,7 +236,7 @@ def test_the_end_with_the_larger_identifier_gives_way_first(sys_prio: int, patie
     assert bench.now - began == pytest.approx(2.0 + patience_s, abs=0.3)
 
 
-def test_a_partner_that_is_in_sync_with_somebody_else_displaces_nobody() -> None:
+def test_a_partner_that_is_in_sync_with_another_system_displaces_nobody() -> None:
     bench = Bench(FakePort(3), FakePort(4))
     other = b"\x02\xcc\0\0\0\x01"
     for second in range(12):

@@ -177,7 +177,7 @@ def test_t07_a_silent_partner_expires_and_is_then_given_up(fast: bool, timeout_s
         ("state", 0x3B),
     ],
 )
-def test_t08_a_partner_that_means_somebody_else_is_not_served(field: str, value: object) -> None:
+def test_t08_a_partner_that_means_another_system_is_not_served(field: str, value: object) -> None:
     world, box, peer = meet(speak=False)
     world.run(0.1)
     peer.ports[103].echo = mistaken(box, 3, **{field: value})
@@ -205,7 +205,7 @@ def test_t09_an_individual_link_stays_alone() -> None:
 
 
 @pytest.mark.parametrize("what", ["key", "system_priority"])
-def test_t10_a_partner_that_changes_its_identity_leaves_and_is_selected_anew(what: str) -> None:
+def test_t10_a_partner_that_changes_its_identity_leaves_and_is_selected_again(what: str) -> None:
     world, box, peer = together()
     began = world.now
     if what == "key":

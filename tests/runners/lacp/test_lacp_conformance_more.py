@@ -17,7 +17,7 @@ from pyteamd.wire.lacpdu import Lacpdu, LacpInfo, Tlv
 from pyteamd.wire.marker import Kind, Marker
 
 
-def test_t17_a_partner_port_that_moves_makes_the_old_port_begin_anew() -> None:
+def test_t17_a_partner_port_that_moves_makes_the_old_port_begin_again() -> None:
     world, box, peer = together()
     world.disconnect(peer, 103)
     assert box.state(3)["partner_lacpdu_info"]["port"] == 103, "kept while the link is down"
@@ -40,7 +40,7 @@ def test_t17_a_link_that_stays_up_keeps_its_partner_until_it_times_out() -> None
     assert (box.rx(3), box.said("partner moved")) == ("expired", [])
 
 
-def test_t17_a_partner_with_one_number_on_two_ports_is_not_sent_to_and_fro() -> None:
+def test_t17_a_partner_with_one_number_on_two_ports_is_not_sent_back_and_forth() -> None:
     world, box, peer = meet(speak=False)
     twin = Peer(world, "twin", peer.mac)
     twin.port(103)
@@ -86,7 +86,7 @@ def test_t19_a_partner_that_is_wrong_about_collecting_only_gets_no_extra_lacpdu(
     assert len(world.pace(box, 3, since)) == 30
 
 
-def test_t20_a_partner_that_is_wrong_for_ever_gets_three_lacpdus_a_second() -> None:
+def test_t20_a_partner_that_is_wrong_without_end_gets_three_lacpdus_a_second() -> None:
     world, box, peer = together()
     peer.ports[103].echo = mistaken(box, 3, state=without(0x3F, SYNC))
     for _ in range(1200):

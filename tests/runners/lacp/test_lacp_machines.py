@@ -133,7 +133,7 @@ def test_an_lacpdu_is_recorded_in_every_state_with_a_link(state: str, fast: bool
 
 
 @pytest.mark.parametrize("state", ["current", "expired", "defaulted"])
-def test_an_lacpdu_of_somebody_else_takes_the_port_out_of_its_aggregate(state: str) -> None:
+def test_an_lacpdu_of_another_system_takes_the_port_out_of_its_aggregate(state: str) -> None:
     port = port_in(state)
     assert port.hear(Lacpdu(OTHER, US), b"", LOCAL, NOW)
     assert (port.partner, port.mux, port.lag) == (OTHER, Mux.DETACHED, None)

@@ -355,7 +355,7 @@ def test_what_comes_about_anyway_is_not_told_of_a_change() -> None:
     assert bench.runner.disruption("agg_select_policy", same, settings, bench.view) == "none"
 
 
-def test_a_port_that_has_to_be_known_anew_may_be_missed_meanwhile() -> None:
+def test_a_port_that_has_to_be_known_again_may_be_missed_meanwhile() -> None:
     """Where ports are counted, the moment for which it is out of service is enough for another aggregate to be the larger one."""
     bench = Bench(*(FakePort(i) for i in (3, 4, 5, 6)), sys_prio=1, agg_select_policy="count")
     partners = {3: PARTNERS[0], 4: PARTNERS[0], 5: PARTNERS[1], 6: PARTNERS[1]}
@@ -368,7 +368,7 @@ def test_a_port_that_has_to_be_known_anew_may_be_missed_meanwhile() -> None:
     ("min_ports", "changed", "told"),
     [(2, (3,), "team"), (2, (3, 4), "port"), (1, (3,), "port"), (1, (3, 4, 5), "team"), (1, (3, 4), "port")],
 )
-def test_ports_that_have_to_be_known_anew_may_be_too_few_for_the_carrier(
+def test_ports_that_have_to_be_known_again_may_be_too_few_for_the_carrier(
     min_ports: int, changed: tuple[int, ...], told: str
 ) -> None:
     several = (3, 4) if (min_ports, changed) == (2, (3,)) else (3, 4, 5, 6) if min_ports == 2 else (3, 4, 5)

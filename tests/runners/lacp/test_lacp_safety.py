@@ -102,7 +102,7 @@ def test_a_fault_that_names_nobody_costs_one_after_the_other_and_never_the_daemo
 
 
 @pytest.mark.usefixtures("in_production")
-def test_a_fault_that_never_ends_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_never_ends_is_not_tried_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(FakePort(3), FakePort(4))
     bench.serve()
 

@@ -79,7 +79,7 @@ def test_number_and_source_address_do_not_age() -> None:
     assert {octets[6:12] for port, octets in after.frames if port == 65539} == {b"\x02\xff\0\0\0\x01"}
 
 
-def test_another_device_of_the_same_name_begins_anew() -> None:
+def test_another_device_of_the_same_name_begins_again() -> None:
     _, snapshot = left_behind(FakePort(3))
     after = successor(snapshot, 0.1, FakePort(5, name="eth3"))
     assert (after.rx(5), after.actor(5).port) == ("expired", 5)

@@ -134,7 +134,7 @@ def test_little_traffic_and_single_ports_are_left_alone() -> None:
         assert balancer.judge({11: 1.0}) == 0
 
 
-def test_a_counter_that_began_anew_is_no_load() -> None:
+def test_a_counter_that_began_again_is_no_load() -> None:
     balancer = Balancer()
     balancer.place(TWO)
     for octets in (5_000_000, 9_000_000, 1_000):
