@@ -1,7 +1,9 @@
-"""Classes of values are what the standard library's decorator would make, but for who sees that nothing changes a frozen one."""
+"""Classes of values are what the standard library's decorator would make, with one difference: setting a field of a frozen one raises
+nothing. That is left to the type checker."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import pickle
@@ -165,7 +167,16 @@ def test_a_standard_class_may_stand_on_one_of_ours() -> None:
         Above(1).further = 4
 
 
-def test_events_travel_between_processes() -> None:
+@pytest.mark.parametrize("name", ["Base", "Derived", "Quiet"])
+def test_only_the_type_checker_keeps_a_frozen_one_from_being_changed(name: str) -> None:
+    for made_here, raises in ((OURS[name](1), False), (THEIRS[name](1), True)):
+        first = made_here.__match_args__[0]
+        with pytest.raises(dataclasses.FrozenInstanceError) if raises else contextlib.nullcontext():
+            setattr(made_here, first, 2)
+        assert getattr(made_here, first) == (1 if raises else 2)
+
+
+def test_values_can_be_pickled() -> None:
     from pyteamd.core.backoff import Attempt
     from pyteamd.model.desired import SetCarrier
 

@@ -141,7 +141,16 @@ def test_what_is_known_before_is_not_tried(scene: Scene) -> None:
     """Settings of no use (of a link of a bridge, too), a port below another one in both orders, one link under two names."""
     on = scene.on
     batch(on.host, UPON)
+
+    def carrier_changes() -> list[str]:
+        """Of links that are not tried: to be added and released would set them up and down."""
+        return on.on_host(
+            "cd /sys/class/net && cat f2/carrier_changes d0/carrier_changes p0/carrier_changes"
+        ).out.split()
+
     try:
+        before = carrier_changes()
+        assert len(before) == 3, before
         ports = (
             'f2 {"queue_id": 16}',
             'd0 {"link_watch": {"name": "arp_ping"}}',
@@ -167,7 +176,9 @@ def test_what_is_known_before_is_not_tried(scene: Scene) -> None:
             refused = scene.ours("pyteamdctl", "team0", "port", "add", port)
             assert refused.status == 1, refused
         assert scene.changed(("f1", "f3")) == {}
+        assert carrier_changes() == before
         Daemon(PYTEAMD, on).end()
+        assert "team0" not in scene.picture()
     finally:
         run("ip link del f1.7; ip link del f3.7; ip link property del dev d0 altname other-name", namespace=on.host)
 

@@ -12,7 +12,7 @@ from pyteamd.model.events import Resync
 DELAY_MS = 10_000
 
 
-def run_down(bench: Bench, ifindex: int, running: bool) -> None:
+def turn(bench: Bench, ifindex: int, running: bool) -> None:
     bench.ports[ifindex].running = running
     bench.changed(ifindex)
 
@@ -32,11 +32,11 @@ def test_a_link_that_comes_back_to_a_partner_that_is_silent_does_not_end_it(kind
     bench = Bench(FakePort(3), FakePort(4), fallback=kind, fallback_delay=DELAY_MS)
     bench.serve()
     for ifindex in (3, 4):
-        run_down(bench, ifindex, running=False)
+        turn(bench, ifindex, running=False)
     bench.wait(1.0)
-    run_down(bench, 4, running=True)
+    turn(bench, 4, running=True)
     assert each_second(bench, 14)[-1] == {4}
-    run_down(bench, 3, running=True)
+    turn(bench, 3, running=True)
     carried = each_second(bench, 20)
     assert all(carried), f"nothing carried traffic for a while: {carried}"
     assert carried[-1] == ({3} if kind == "individual" else {3, 4})
@@ -47,9 +47,9 @@ def test_a_link_that_comes_back_to_a_partner_that_is_silent_does_not_end_it(kind
 def test_a_partner_that_was_heard_lately_is_waited_for_before_it_begins() -> None:
     bench = Bench(FakePort(3), FakePort(4), fallback="static")
     bench.serve()
-    run_down(bench, 3, running=False)
+    turn(bench, 3, running=False)
     bench.wait(4.0)
-    run_down(bench, 3, running=True)
+    turn(bench, 3, running=True)
     seen = each_second(bench, 4)
     assert seen[:2] == [set(), set()], "link 4 is given up, the partner of link 3 may speak yet"
     assert seen[-1] == {3, 4}
