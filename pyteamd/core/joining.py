@@ -57,14 +57,14 @@ class JoiningPorts:
         if found:
             self._found.add(ifindex)
         settings = self.settings(link)
-        if problem := unusable(settings, self._facts.team.tx_queues):
-            text = f"{link.name}: is a port already, and stays one, without the settings that are wrong: {problem}"
-            self.notes.append(Note(Level.ERROR, text, link.name))
-            settings = self._in_part(settings)
         if self.hosts.without_answer(hosts_in(settings)):
             if link.running:
                 self.awaited.add(ifindex)
             return True
+        if problem := unusable(settings, self._facts.team.tx_queues):
+            text = f"{link.name}: is a port already, and stays one, without the settings that are wrong: {problem}"
+            self.notes.append(Note(Level.ERROR, text, link.name))
+            settings = self._in_part(settings)
         self._tell_names(link)
         self._config.ensure_watcher(self._config.key(link.names))
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
@@ -218,6 +218,16 @@ class JoiningPorts:
             return False
         self.members.asked.discard(ifindex)
         return True
+
+    def settings_of_refused(self) -> dict[int, PortSetup]:
+        """The links that were refused, or could not be had, with their settings."""
+        links = [self._facts.links.get(ifindex) for ifindex in self.refusals.keys() | self.members.unfit()]
+        return {link.ifindex: self.settings(link) for link in links if link is not None}
+
+    def try_again(self, ifindex: int) -> None:
+        """What the kernel had against the link is no answer to the settings there are now."""
+        self.refusals.pop(ifindex, None)
+        self.members.try_again(ifindex)
 
     def reject(self, ifindex: int, why: str) -> None:
         """Release a link that cannot be a port of ours, and say why."""

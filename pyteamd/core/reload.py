@@ -98,7 +98,8 @@ def plan(team: Running, text: str, file: str = "", lenient: bool = False, links:
     warnings = tuple(problem.told(file) for problem in new.problems)
     if not lenient and any(problem.weight == ERROR for problem in new.problems):
         return Changes(None, refusals=warnings)
-    if refusals := tuple(incompatible(team, new)):
+    refusals = (*incompatible(team, new), *(() if lenient else queues_beyond(team, new)))
+    if refusals:
         return Changes(None, refusals=refusals, warnings=warnings)
     return Changes(new, tuple(differences(team, new, links)), (), warnings)
 
@@ -113,6 +114,10 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
             f"runner.name: the driver cannot change from {old.runner_name} to {new.runner_name} while the team has ports; "
             f"remove {', '.join(port.name for port in team.ports.values())} first, or restart the daemon"
         )
+
+
+def queues_beyond(team: Running, new: Config) -> Iterator[str]:
+    """Transmit queues that the team does not have; such a port stays one without."""
     for name in new.written:
         if wrong := beyond(new.port(name), team.facts.team.tx_queues):
             yield f"ports.{name}.{wrong}"

@@ -244,7 +244,6 @@ class Team:
         self.once.set_up(self.runner)
         self.carrier = Carrier(self.facts)  # which goes back to the driver with the mode
         self.once.leave_mode = took_carrier and not self.runner.sets_carrier
-        self.members.try_again()
         self._notes += [Note(Level.INFO, text) for text in self.runner.announcements()]
 
     # -- what the kernel says ------------------------------------------------------------------------------------------
@@ -435,7 +434,9 @@ class Team:
             new.written = event.written
         staying = list(reload.staying(self, new))
         once, team, named = dict(self.once.options), self.config.team, self.config.written
+        refused = self.joining.settings_of_refused()
         another_runner = new.runner_class is not self.config.runner_class
+        for_all = (new.runner, new.team) != (self.config.runner, team)
         self.config.become(new)
         for port in self.joining.rename(named) if self.enslave else ():
             self.runner.leave_port(port.ifindex, self.view, now)
@@ -449,6 +450,7 @@ class Team:
             self.runner.reconfigure(new.runner, self.view, now)
             self.once.options.update(dict(self.runner.settings().items() - settings.items()))
         changed = {name: after for _, name, _, after in reload.values(team, new.team)}
+        self._try_again(refused, another_runner, for_all)
         self.once.reconfigure(changed)
         self.setup.debug_level = max(0, changed.get("debug_level", self.setup.debug_level))
         for key, _ in self.once.options.items() - once.items():
@@ -457,6 +459,15 @@ class Team:
             self._choose_again(event.choice, staying, now)
         self._join_all(now)
         return True
+
+    def _try_again(self, refused: Mapping[int, PortSetup], another_runner: bool, for_all: bool) -> None:
+        """Links that the kernel refused under other settings, their own or those of all, which the configuration names."""
+        for ifindex, before in refused.items():
+            link = self.facts.links[ifindex]
+            named = any(name in self.config.written for name in link.names)
+            if another_runner or (named and (for_all or self.joining.settings(link) != before)):
+                self.joining.try_again(ifindex)
+                self.backoff.forget_port(ifindex)
 
     def _choose_again(self, choice: str, staying: list[tuple[Port, PortSetup]], now: float) -> None:
         """A configuration is taken back, and with it what was chosen under it."""

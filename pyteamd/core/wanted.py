@@ -111,12 +111,15 @@ class WantedPorts:
         if name is not None:
             self.wanted[name] = None
 
-    def try_again(self) -> None:
-        """Links that could not be had are wanted as before: what was in their way may not be there with the settings there are now."""
-        for ifindex, why in list(self.out.items()):
-            if why not in (TAKEN, REMOVED, UNNAMED) and (name := self._taken.pop(ifindex, None)) is not None:
-                self.wanted[name] = None
-                del self.out[ifindex]
+    def unfit(self) -> set[int]:
+        """Links that could not be had."""
+        return {ifindex for ifindex, why in self.out.items() if why not in (TAKEN, REMOVED, UNNAMED)}
+
+    def try_again(self, ifindex: int) -> None:
+        """If this link could not be had it is wanted as before: what was in its way may not be there with the settings there are now."""
+        if ifindex in self.unfit() and (name := self._taken.pop(ifindex, None)) is not None:
+            self.wanted[name] = None
+            del self.out[ifindex]
 
     def is_new(self, ifindex: int) -> bool:
         """A user asked for this link, which nobody had named before, and has not been answered."""
@@ -149,9 +152,9 @@ class WantedPorts:
             ):
                 hardware = hardware or link.hardware  # the first one's, whose type the team takes
                 found.members[ifindex] = True
-                if liberties.steal:
+                if liberties.steal and link.master:
                     found.steal.add(ifindex)
-                if liberties.set_down:
+                if liberties.set_down and (link.up or link.master):
                     found.set_down.add(ifindex)
         found.members.update(dict.fromkeys(sorted(self.released), False))
         return found

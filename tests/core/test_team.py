@@ -351,3 +351,59 @@ def test_the_first_choice_waits_until_the_driver_has_told_how_fast_a_link_is() -
     assert say(CarrierSeen(two.ifindex, True), PortSeen(two.ifindex, True, 10_000, 1)) == ""
     assert say(CarrierSeen(one.ifindex, True)) == ""
     assert say(PortSeen(one.ifindex, True, 10_000, 1)) == "eth1"
+
+
+@pytest.mark.parametrize("liberty", ["set_down", "steal"])
+def test_a_free_link_that_may_be_set_down_is_tried_again_after_a_refusal(liberty: str) -> None:
+    """Nothing had to be done to it, so the next try does nothing to it either."""
+    made = told(backup(eth1={}, eth2={liberty: True}), start=False)
+    made.world.refuse("enslave", "eth2", 1, "EBUSY")
+    begin(made, backup(eth1={}, eth2={liberty: True}))
+    made.world.pass_time(100.0)
+    assert made.team.ports.named("eth2") is not None, made.lines()
+
+
+STICKY = backup(eth1={}, eth2={"sticky": True})
+OTHERS: dict[str, dict[str, Any]] = {
+    "the port": STICKY,
+    "the team": {**backup(), "mcast_rejoin": {"count": 3}},
+    "the runner": {**backup(), "runner": {"name": "activebackup", "hwaddr_policy": "only_active"}},
+}
+
+
+@pytest.mark.parametrize("code", ["EOPNOTSUPP", "EBUSY"])
+@pytest.mark.parametrize("others", OTHERS)
+def test_what_the_kernel_refused_is_tried_again_at_once_with_other_settings(others: str, code: str) -> None:
+    made = told(backup(), start=False)
+    made.world.refuse("enslave", "eth2", None, code)
+    begin(made, backup())
+    made.world.pass_time(300.0)
+    made.world.refuse("", "", None, code)
+    apply(made, OTHERS[others])
+    assert made.team.ports.named("eth2") is not None, made.lines()
+
+
+def test_other_settings_of_one_port_are_no_reason_to_try_another_one() -> None:
+    made = told(backup(), start=False)
+    made.world.refuse("enslave", "eth2", None, "EOPNOTSUPP")
+    begin(made, backup())
+    made.world.refuse("", "", None, "EOPNOTSUPP")
+    apply(made, backup(eth1={"sticky": True}, eth2={}))
+    assert made.team.ports.named("eth2") is None
+
+
+def test_what_is_wrong_with_the_settings_of_a_port_is_told_once_and_not_for_each_look_at_it() -> None:
+    """Its watcher's host has first to be found, and meanwhile much is heard of the link."""
+    made = told(backup())
+    made.world.kill()
+    config = backup(eth1={}, eth2={"queue_id": 99, "link_watch": NAMED})
+    made.world.happened()
+    made.world.start(json.dumps(config), adopt=True, enslave=True, keep=False)
+    for running in (False, True, False, True):
+        made.world.set_peer("eth2", running)
+        made.world.settle()
+    made.world.running().feed(HostsResolved({("gw.example", "inet"): "192.0.2.1"}), made.world.clock)
+    made.world.settle()
+    told_lines = [happened.text for happened in made.world.happened() if "stays one" in happened.text]
+    assert len(told_lines) == 1, told_lines
+    assert made.team.ports.named("eth2") is not None

@@ -15,7 +15,7 @@ import trio.lowlevel
 from daemon_kit import ACTIVE_BACKUP, Lab, Running, quiet
 
 from pyteamd.daemon import read_file
-from pyteamd.model.desired import OptionKey, SetOption
+from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
 
 
@@ -204,3 +204,41 @@ async def test_a_storm_of_sighups_is_a_few_reloads(lab: Lab) -> None:
     await trio.sleep(0.1)
     assert lab.option("priority", "eth2") == 99
     assert len([line for line in daemon.lines if "in force" in line]) <= 12
+
+
+async def test_a_trial_ends_though_the_former_configuration_names_a_queue_that_the_team_does_not_have(lab: Lab) -> None:
+    """A start lives with it, and so does going back."""
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {"queue_id": 99}, "eth2": {}}}))
+    await quiet()
+    mended = json.dumps({**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}})
+    report = json.loads(await daemon.call("ConfigApply", mended, "confirm 60"))
+    assert report["applied"], report
+    assert lab.option("priority", "eth2") == 9
+    await trio.sleep(61)
+    assert lab.option("priority", "eth2") == 0, daemon.lines
+    assert json.loads(await daemon.call("ConfigApply", mended, "confirm 60"))["applied"]
+    assert json.loads(await daemon.call("ConfigConfirm", "revert")) == {"confirmed": False}
+    assert lab.option("priority", "eth2") == 0
+
+
+async def test_what_the_kernel_refuses_takes_all_back_to_a_queue_that_the_team_does_not_have(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {"queue_id": 99}, "eth2": {}}}))
+    await quiet()
+    queue = SetOption(OptionKey("queue_id", lab.link("eth2").ifindex), 9)
+    lab.kernel.refuse(lambda write: write == queue, errno.EINVAL, None)
+    report = await apply(daemon, {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 100, "queue_id": 9}}})
+    assert "the kernel refuses: set queue_id of eth2 to 9" in report["problems"][0]
+    assert lab.option("priority", "eth2") == 0
+    assert json.loads(await daemon.call("ConfigDump"))["ports"]["eth1"]["queue_id"] == 99
+
+
+async def test_a_link_that_could_not_be_had_before_does_not_refuse_another_configuration(lab: Lab) -> None:
+    eth2 = lab.link("eth2").ifindex
+    lab.kernel.refuse(lambda write: type(write) is SetMember and write.ifindex == eth2, errno.EOPNOTSUPP, None)
+    daemon = await lab.start()
+    await quiet()
+    tries = len(lab.kernel.performed)
+    both = {**ACTIVE_BACKUP, "mcast_rejoin": {"count": 3}}
+    report = await apply(daemon, both)
+    assert report["applied"], report
+    assert SetMember(eth2, True) in lab.kernel.performed[tries:], "it is tried again"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from pyteamd.core import reload
+from pyteamd.core.backoff import port_of
 from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.unconfirmed import Before, Unconfirmed
@@ -173,7 +174,8 @@ def _begin(trial: Unconfirmed, before: Before, seconds: float) -> list[str]:
 async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
     """All or nothing. Returns what is in the way."""
     try:
-        refused = meant(await pump.request(ConfigApply(text)))
+        outside = pump.team.joining.settings_of_refused()
+        refused = meant(await pump.request(ConfigApply(text)), outside)
     except UserError as error:
         return [error.text]
     if refused:
@@ -191,6 +193,9 @@ async def _look_up(pump: Pump, plan: reload.Changes) -> None:
         await pump.until(lambda: not reload.unknown_hosts(pump.team, new), RESOLVE_TIMEOUT_S)
 
 
-def meant(refused: tuple[Refused, ...]) -> list[Refused]:
-    """Refusals that say something against the configuration; a link that vanished just now does not."""
-    return [refusal for refusal in refused if refusal.errno not in VANISHED]
+def meant(refused: tuple[Refused, ...], outside: Container[int] = ()) -> list[Refused]:
+    """Refusals that say something against the configuration.
+
+    A link that vanished just now does not, nor does one that could not be had before either (`outside`).
+    """
+    return [each for each in refused if each.errno not in VANISHED and port_of(each.write) not in outside]
