@@ -74,9 +74,9 @@ def test_a_successor_goes_on_whatever_its_ports_are_like_at_first(away: str) -> 
     """A port that comes back to a partner that is silent, and ports that wait for the name of a host, made it wait once more."""
     before = Bench(FakePort(3), FakePort(4), fallback="static", fallback_delay=DELAY_MS)
     before.serve()
-    run_down(before, 4, running=False)
+    turn(before, 4, running=False)
     before.wait(30.0)
-    run_down(before, 4, running=True)
+    turn(before, 4, running=True)
     assert before.enabled() == {3}
     left = json.loads(json.dumps(before.runner.snapshot(before.now)))
     assert left["ports"]["eth4"]["state"] == "expired"
