@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pyteamd.schema import json_text
+
 _CONVERT = "see: pyteamd convert --from"
 NAMED_JSON = "the name ends in .json, and this is no JSON; name a file in YAML .yaml"
 NO_MAPPING = "in YAML a line is a key, a colon, a blank and a value"
@@ -123,8 +125,6 @@ def ports_as_list(ports: Any) -> str:
     """How a list of ports is written; "" for what is no list of names."""
     if type(ports) is not list or not ports or not all(type(name) is str for name in ports):
         return ""
-    from pyteamd.schema import json_text  # a good configuration never needs it
-
     return f"write {json_text.dumps_oneline({name: {} for name in ports})}"
 
 
