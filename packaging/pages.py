@@ -220,9 +220,9 @@ def page(name: str, section: int, summary: str, synopsis: str, body: str, also: 
 def daemon_rows() -> list[Row]:
     """Options of the daemon."""
     rows = []
-    for flag in options.FLAGS:
-        value = f" {flag.metavar}" if flag.metavar else ""
-        rows.append((f"-{flag.short}{value}, --{flag.long}{value.replace(' ', '=')}", f"{flag.help}."))
+    for option in options.COMMAND_OPTIONS:
+        value = f" {option.metavar}" if option.metavar else ""
+        rows.append((f"-{option.short}{value}, --{option.long}{value.replace(' ', '=')}", f"{option.help}."))
     return rows
 
 

@@ -37,7 +37,7 @@ PIECES: tuple[str, ...] = (
     "pyteamd.runners.lacp.choice",
     "pyteamd.runners.lacp.group",
     "pyteamd.runners.lacp.snapshot",
-    "pyteamd.runners.lacp.joining",
+    "pyteamd.runners.lacp.membership",
     "pyteamd.runners.lacp.log_lines",
     "pyteamd.runners.lacp.reload",
     "pyteamd.runners.lacp.words",

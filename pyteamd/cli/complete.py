@@ -211,8 +211,9 @@ def of_teamd(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
     """teamd's options."""
     from pyteamd.cli.pyteamd import options
 
-    flag = next((flag for flag in options.FLAGS if before and before[-1] in (f"-{flag.short}", f"--{flag.long}")), None)
-    match flag.metavar if flag else "":
+    named = {word: option for option in options.COMMAND_OPTIONS for word in (f"-{option.short}", f"--{option.long}")}
+    option = named.get(before[-1]) if before else None
+    match option.metavar if option else "":
         case "FILE":
             return FILES, []
         case "OUTPUT":
@@ -222,7 +223,7 @@ def of_teamd(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
         case "DEVNAME":
             return WORDS, [(team, "team") for team in teams()]
     if typed.startswith("-"):
-        return WORDS, [(f"--{flag.long}", flag.help) for flag in options.FLAGS]
+        return WORDS, [(f"--{option.long}", option.help) for option in options.COMMAND_OPTIONS]
     return WORDS, []
 
 

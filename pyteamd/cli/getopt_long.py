@@ -19,7 +19,7 @@ UNKNOWN = "?"
 
 
 class UsageError(Exception):
-    """The command line asks for nothing that exists; the text says why."""
+    """The command line cannot be followed; the text is the whole message."""
 
 
 class OptionReader:

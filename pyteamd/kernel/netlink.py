@@ -253,7 +253,7 @@ class NetlinkKernel(Requests):
         return resync
 
     async def events(self) -> Batch:
-        """Wait for events: (ifindex of the team, event); 0 for link events and overruns, which concern every team."""
+        """See Kernel."""
         batch: Batch = []
         while not batch:
             if self._peeked or self._owed:  # what is at hand is not worth a turn of the event loop

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.group import Group
-from pyteamd.runners.lacp.joining import Joining
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
+from pyteamd.runners.lacp.membership import Membership
 from pyteamd.wire import lacpdu
 
 PORT_IDENTITY = frozenset(("lacp_prio", "lacp_key"))
@@ -92,7 +92,7 @@ def falls_back_otherwise(
     return fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, group.gated, now)
 
 
-def take_over(config: LacpConfig, group: Group, joining: Joining, fallback: Fallback, now: float) -> None:
+def take_over(config: LacpConfig, group: Group, membership: Membership, fallback: Fallback, now: float) -> None:
     """Change what lives on; the caller settles afterwards."""
     slower = group.local.fast and not config.fast_rate
     group.local = replace(
@@ -107,5 +107,5 @@ def take_over(config: LacpConfig, group: Group, joining: Joining, fallback: Fall
             port.be_patient(group.local, now)
     group.choice.set_policy(config.agg_select_policy)
     group.max_ports = config.max_ports
-    joining.system_id = config.system_id
+    membership.system_id = config.system_id
     fallback.configure(config.fallback, config.fallback_delay / 1000)

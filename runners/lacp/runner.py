@@ -22,7 +22,6 @@ from pyteamd.runners.lacp.blocked import Blocked, Place, blocking, port_state, t
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.frames import LINK_NOT_UP, answer, complaint, count_bad, malformed, read
 from pyteamd.runners.lacp.group import Group
-from pyteamd.runners.lacp.joining import Joining
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.log_lines import (
     choice_line,
@@ -36,6 +35,7 @@ from pyteamd.runners.lacp.log_lines import (
     suspects,
 )
 from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
+from pyteamd.runners.lacp.membership import Membership
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
 from pyteamd.runners.lacp.reload import PORT_IDENTITY, arrival, disruption, port_disruption, take_over
 from pyteamd.runners.lacp.snapshot import in_fallback_before, save
@@ -70,7 +70,7 @@ class Lacp(Runner):
         by_speed = config.key_policy == "speed"
         local = LocalSystem(config.sys_prio, bytes(MAC_LENGTH), config.active, config.fast_rate, by_speed)
         self._group = Group(local, config.agg_select_policy, config.max_ports)
-        self._joining = Joining(self._group, config.system_id)
+        self._membership = Membership(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self.spreader = Spreader(config)
         self._wakes: dict[int, float | None] = {}
@@ -150,7 +150,7 @@ class Lacp(Runner):
         for ifindex in touched:
             self._finish(ports[ifindex], ready_at.get(ifindex, now), now)
         self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
-        self._joining.begun = self._joining.begun or isinstance(event, Resync)
+        self._membership.begun = self._membership.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
         moments = (*self._wakes.values(), *self._common_moments(), self.spreader.deadline())
@@ -168,10 +168,10 @@ class Lacp(Runner):
     def _follow_team(self, team: TeamView, now: float) -> bool:
         """Ports that come and go, and the address of the team. Returns whether all ports are concerned."""
         before = self._group.local.mac
-        renamed = self._joining.follow_identifier(team)
+        renamed = self._membership.follow_identifier(team)
         if renamed and any(before) and self._group.ports:
             self.note(Level.INFO, identifier_line(before, self._group.local.mac))
-        moved_in_or_out = self._joining.follow_ports(team, now)
+        moved_in_or_out = self._membership.follow_ports(team, now)
         for ifindex in self._wakes.keys() - self._group.ports.keys():
             del self._wakes[ifindex]
         return renamed or moved_in_or_out
@@ -270,7 +270,7 @@ class Lacp(Runner):
                 self._note_state(other, was)
                 self._unsettled = True
         if held:
-            self._joining.take_over(port, pdu)
+            self._membership.take_over(port, pdu)
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
@@ -469,7 +469,7 @@ class Lacp(Runner):
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:
         self.config, self._unsettled = config, True
-        take_over(config, self._group, self._joining, self._fallback, now)
+        take_over(config, self._group, self._membership, self._fallback, now)
         self.spreader.reconfigure(config)
 
     def choice(self) -> str:
@@ -488,7 +488,7 @@ class Lacp(Runner):
     def resume(self, snapshot: Mapping[str, Any], age_s: float, now: float) -> None:
         self._fallback.resume(in_fallback_before(snapshot), now)
         of_no_port = isinstance(snapshot, Mapping) and snapshot.get("ports") == {}
-        if not self._joining.resume(snapshot, age_s, now) and not of_no_port:
+        if not self._membership.resume(snapshot, age_s, now) and not of_no_port:
             self.note(
                 Level.WARNING,
                 "What the last daemon left is damaged or of another version: partners are listened to again",

@@ -28,11 +28,11 @@ def in_fallback(kind: str, since: float | None) -> Reason:
 
 def out_of_service(port: LacpPort, blocked: Blocked, now: float, since: float | None) -> Reason:
     """The port carries no traffic, and this is the first reason."""
-    text, hint = SENTENCES[blocked.reason](port, Facts(blocked.facts, now))
+    text, hint = SENTENCES[blocked.reason](port, Particulars(blocked.facts, now))
     return Reason(False, "not in service", hint, since, f": {text}")
 
 
-class Facts:
+class Particulars:
     """The particulars of a reason, ready to be put into a sentence."""
 
     def __init__(self, facts: Mapping[str, Any], now: float) -> None:
@@ -53,13 +53,13 @@ def _partner(port: LacpPort) -> str:
     return format_mac(port.partner.system)
 
 
-def _no_partner(port: LacpPort, facts: Facts) -> tuple[str, str]:
+def _no_partner(port: LacpPort, facts: Particulars) -> tuple[str, str]:
     text = "no LACPDU comes any more" if port.counters.lacpdus_received else "no LACPDU was ever heard"
     hint = "check that the other end runs LACP on this link"
     return text, hint + ("; runner.fallback would use the port without" if facts.fallback == "off" else "")
 
 
-def _other_aggregate(port: LacpPort, facts: Facts) -> tuple[str, str]:
+def _other_aggregate(port: LacpPort, facts: Particulars) -> tuple[str, str]:
     ours = f"partner {facts.partner_system} key {facts.partner_key}, our key {facts.key}"
     if facts.individual:
         return f"the partner {_partner(port)} says that this link may not be aggregated", "check the switch port's LAG"
@@ -72,7 +72,7 @@ def _other_aggregate(port: LacpPort, facts: Facts) -> tuple[str, str]:
     return f"{used}, and this port belongs to another ({ours})", hint
 
 
-def _mistaken(port: LacpPort, facts: Facts) -> tuple[str, str]:
+def _mistaken(port: LacpPort, facts: Particulars) -> tuple[str, str]:
     what = str(facts.field).replace("_", " ")
     text = (
         f"partner {_partner(port)} takes us for another system: it says our {what} is {facts.told}, it is {facts.real}"
@@ -80,13 +80,13 @@ def _mistaken(port: LacpPort, facts: Facts) -> tuple[str, str]:
     return text, "it has not heard our LACPDUs yet, or the cable leads elsewhere"
 
 
-def _not_in_sync(port: LacpPort, facts: Facts) -> tuple[str, str]:
+def _not_in_sync(port: LacpPort, facts: Particulars) -> tuple[str, str]:
     text = f"partner {_partner(port)} has not set SYNC ({describe_state(port.partner.state)})"
     hint = f"check that the switch port is in the same LAG; its key is {port.partner.key}, ours {facts.key}"
     return text, hint
 
 
-SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Facts], tuple[str, str]]] = {
+SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Particulars], tuple[str, str]]] = {
     Obstacle.LEAVING: lambda port, facts: ("it is leaving the team", ""),
     Obstacle.TEAM_DOWN: lambda port, facts: ("the team device is down", "set it up"),
     Obstacle.FAULT: lambda port, facts: (

@@ -18,7 +18,7 @@ from cli_cases import CASES, DEVICE, FILES, Case
 
 from pyteamd import __version__
 from pyteamd.cli.pyteamd.main import main
-from pyteamd.cli.pyteamd.options import FLAGS
+from pyteamd.cli.pyteamd.options import COMMAND_OPTIONS
 from pyteamd.runners import RUNNERS
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/cli.json").read_text())
@@ -121,7 +121,7 @@ def assert_same_help(ours: str, theirs: str) -> None:
 
 def test_every_option_is_tried() -> None:
     typed = " ".join(word for case in CASES for word in case.line if word.startswith("-"))
-    assert [flag.short for flag in FLAGS if flag.short not in typed] == []
+    assert [option.short for option in COMMAND_OPTIONS if option.short not in typed] == []
 
 
 @pytest.mark.slow

@@ -38,8 +38,8 @@ def pages() -> ModuleType:
 
 def test_manuals_mention_everything(pages: ModuleType) -> None:
     found = {name: text.replace("\\-", "-") for name, text in pages.manuals().items()}
-    for flag in options.FLAGS:
-        assert f"--{flag.long}" in found["pyteamd.8"]
+    for option in options.COMMAND_OPTIONS:
+        assert f"--{option.long}" in found["pyteamd.8"]
     for name in cli.SUBCOMMANDS:
         assert f".B {name}\n" in found["pyteamd.8"]
     for verb in verbs.VERBS:

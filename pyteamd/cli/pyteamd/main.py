@@ -63,7 +63,7 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
         if not own:
             make_run_dir(run_dir)
         options = parse(program, argv[1:], run_dir)
-        if own and options.command not in (Task.HELP, Task.VERSION):
+        if own and options.task not in (Task.HELP, Task.VERSION):
             make_run_dir(run_dir)
     except UsageError as error:
         no_command = len(argv) > 1 and argv[1][:1] not in ("", "-") and own
@@ -73,7 +73,7 @@ def obey(program: str, argv: list[str], run_dir: str) -> int:
     except OSError as error:
         hint = f"\n{AS_ROOT}" if own and isinstance(error, PermissionError) else ""
         return complain(f'Failed to create directory "{run_dir}": {os.strerror(error.errno or 0)}{hint}')
-    match options.command:
+    match options.task:
         case Task.HELP:
             print(help_text(program))
             return EXIT_OK
@@ -179,7 +179,7 @@ def other_instance(options: Options) -> int:
         log.error("Team device name not specified.")
         return EXIT_START
     pid_path = say_what_is_used(options, device, log)
-    act = process.kill if options.command is Task.KILL else process.check
+    act = process.kill if options.task is Task.KILL else process.check
     return act(pid_path, log)
 
 

@@ -33,7 +33,7 @@ class Options:
     """Directory of pid files and sockets, with a slash at its end."""
     program: str
     """How messages call us; the log's identification is `<program>_<device>`."""
-    command: Task = Task.RUN
+    task: Task = Task.RUN
     daemonize: bool = False
     config_file: str | None = None
     """Absolute path."""
@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class CommandOption:
-    """One row of the table. `metavar` is "" for a flag without an argument."""
+    """One row of the table. `metavar` is "" for an option without an argument."""
 
     short: str
     long: str
@@ -102,14 +102,12 @@ def _refuse(text: str) -> Callable[[Options, str], None]:
 
 AS_ROOT = "a daemon is started by root; try it with sudo"
 
-FLAGS = (
-    CommandOption("h", "help", "", "Show this text", _set("command", Task.HELP)),
+COMMAND_OPTIONS = (
+    CommandOption("h", "help", "", "Show this text", _set("task", Task.HELP)),
     CommandOption("d", "daemonize", "", "Go to the background once everything is in place", _set("daemonize", True)),
-    CommandOption("k", "kill", "", "Stop the daemon of this device and wait for its end", _set("command", Task.KILL)),
-    CommandOption(
-        "e", "check", "", "Exit with 0 if this device has a daemon, else with 1", _set("command", Task.CHECK)
-    ),
-    CommandOption("v", "version", "", "Show the version", _set("command", Task.VERSION)),
+    CommandOption("k", "kill", "", "Stop the daemon of this device and wait for its end", _set("task", Task.KILL)),
+    CommandOption("e", "check", "", "Exit with 0 if this device has a daemon, else with 1", _set("task", Task.CHECK)),
+    CommandOption("v", "version", "", "Show the version", _set("task", Task.VERSION)),
     CommandOption("f", "config-file", "FILE", "Read the configuration from this file", _config_file),
     CommandOption("c", "config", "TEXT", "The configuration itself; a file is then ignored", _take("config_text")),
     CommandOption("p", "pid-file", "FILE", "Write the process number to this file", _take("pid_file")),
@@ -125,14 +123,14 @@ FLAGS = (
     CommandOption("U", "usock-enable", "", "Serve the UNIX socket (the default)", _set("usock", True)),
     CommandOption("u", "usock-disable", "", "Do not serve the UNIX socket", _set("usock", False)),
 )
-BY_LETTER = {flag.short: flag for flag in FLAGS}
+BY_LETTER = {option.short: option for option in COMMAND_OPTIONS}
 
 
 def parse(program: str, arguments: list[str], run_dir: str) -> Options:
     """Read the words behind argv[0]. UsageError with getopt's or teamd's message."""
     options = Options(run_dir, program)
     messages: list[str] = []
-    table = {flag.long: (flag.short, bool(flag.metavar)) for flag in FLAGS}
+    table = {option.long: (option.short, bool(option.metavar)) for option in COMMAND_OPTIONS}
     reader = OptionReader(program, table, arguments, messages.append)
     for letter, argument in reader:
         if letter == UNKNOWN:
@@ -146,7 +144,7 @@ def parse(program: str, arguments: list[str], run_dir: str) -> Options:
 def usage(program: str) -> str:
     """The options as text, one line each, in the order of the table."""
     lines = [f"{program} [options]"]
-    for flag in FLAGS:
-        long = f"{flag.long}={flag.metavar}" if flag.metavar else flag.long
-        lines.append(f"    -{flag.short} --{long:<22}{flag.help}")
+    for option in COMMAND_OPTIONS:
+        long = f"{option.long}={option.metavar}" if option.metavar else option.long
+        lines.append(f"    -{option.short} --{long:<22}{option.help}")
     return "\n".join(lines)

@@ -25,7 +25,7 @@ HOLD_S = 2.0
 IN_SERVICE = SYNCHRONIZATION | COLLECTING | DISTRIBUTING
 
 
-class Joining:
+class Membership:
     """Keeps `group.ports` and the system identifier in step with the team. Owned by one runner."""
 
     def __init__(self, group: Group, system_id: bytes | None) -> None:
