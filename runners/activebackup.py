@@ -189,18 +189,20 @@ class ActiveBackup(Runner):
             return "team"
         return super().verdict_disruption(moved, ports, team)
 
-    def arrival(self, config: Any, ports: Mapping[int, Any], team: TeamView) -> tuple[str, str]:
+    def arrival(
+        self, port: Any, config: Any, ports: Mapping[int, Any], team: TeamView, coming: int = 1
+    ) -> tuple[str, str]:
         staying = self._supposed(ports, team)
         unchanged = self._facts(staying) == self._judged
         best = self._best(staying, team)
         active = staying.get(self.active or 0) if unchanged else best
         if self.active is None or active is None or best is None or (best is active and best.config.sticky):
             return "none", ""
-        if config.prio > best.priority:
+        if port.prio > best.priority:
             return "team", f"it is active then, not {active.name}"
         if best is not active:  # a user chose the other one, and who comes makes us choose again
             return "team", f"{best.name} is active then, not {active.name}"
-        if config.prio < best.priority:
+        if port.prio < best.priority:
             return "none", ""
         return "none", f"it is active then if it is faster than {active.name}"
 

@@ -215,6 +215,8 @@ class TeamView:
     """Of the team device."""
     order: Collection[str] = ()
     """Names of the links that are to be ports, in the order in which they are added."""
+    worked_out: dict[str, Any] | None = None
+    """Of a view that is made for one question, which is asked of every setting that changes: what the runner has worked out for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,10 +377,13 @@ class Runner:
         """What is interrupted when the verdicts of these ports turn round: "none", "port", or "team" where traffic leaves another one."""
         return "port" if moved else "none"
 
-    def arrival(self, config: Any, ports: Mapping[int, Any], team: TeamView) -> tuple[str, str]:
-        """What is interrupted ("none", "team") when a port with these settings comes; in words what happens then, if that is known.
+    def arrival(
+        self, port: Any, config: Any, ports: Mapping[int, Any], team: TeamView, coming: int = 1
+    ) -> tuple[str, str]:
+        """What is interrupted ("none", "team") when a port with the settings `port` comes, and in words what happens then.
 
-        `ports`, `team`: as for `disruption`.
+        "none" with words: whether anything is interrupted depends on what nobody knows before; the words say on what. `coming`: how many
+        ports come with the same change, this one among them. `config`, `ports`, `team`: as for `disruption`.
         """
         return "none", ""
 

@@ -64,12 +64,15 @@ class Change:
     """The port that is interrupted, with Disruption.PORT."""
     effect: str = ""
     """What happens, where the values do not say it."""
+    depends: bool = False
+    """With Disruption.NONE: `effect` says on what an interruption depends."""
 
     def text(self) -> str:
         """One line for a person."""
         what = self.effect or f"{shown(self.before)} -> {shown(self.after)}"
         interrupted = {Disruption.PORT: f"{self.port} is interrupted", Disruption.TEAM: "the team is interrupted"}
-        return f"{self.path}: {what} ({interrupted.get(self.disruption, 'no interruption')})"
+        none = "no interruption otherwise" if self.depends else "no interruption"
+        return f"{self.path}: {what} ({interrupted.get(self.disruption, none)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +140,10 @@ def differences(team: Running, new: Config, links: AllLinks | None) -> Iterator[
         for path, name, before, after in values(old.runner, new.runner):
             disruption = Disruption(team.runner.disruption(name, new.runner, settings, future))
             yield Change(f"runner.{path}", before, after, disruption)
-    for name in new.written:
-        if name not in old.written:
-            yield addition(team, new, name, links, settings, future)
+    added = [name for name in new.written if name not in old.written]
+    coming = sum(team.ports.named(name) is None for name in added)
+    for name in added:
+        yield addition(team, new, name, links, settings, future, coming)
     for name in old.written:
         if name not in new.written and not also_called(team, name, new.written):
             yield removal(team, new, name, settings, future)
@@ -154,18 +158,25 @@ def also_called(team: Running, name: str, written: Iterable[str]) -> str:
 
 
 def addition(
-    team: Running, new: Config, name: str, links: AllLinks | None, settings: Mapping[int, Any], future: TeamView
+    team: Running,
+    new: Config,
+    name: str,
+    links: AllLinks | None,
+    settings: Mapping[int, Any],
+    future: TeamView,
+    coming: int,
 ) -> Change:
-    """A link that is configured from now on, and what becomes of it. The rest as for `of_port`."""
+    """A link that is configured from now on, one of so many that come, and what becomes of it. The rest as for `of_port`."""
     if other := also_called(team, name, team.config.written):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
     if hindered := obstacle(team, new, name, links):
         return Change(f"ports.{name}", None, "added", effect=f"added, but it {hindered}")
     told, more = "none", ""
-    if new.runner_class is team.config.runner_class:
-        told, more = team.runner.arrival(new.port(new.key((name,))).config, settings, future)
+    if new.runner_class is team.config.runner_class and team.ports.named(name) is None:
+        port = new.port(new.key((name,))).config
+        told, more = team.runner.arrival(port, new.runner, settings, future, coming)
     effect = f"added, joins when it is there and down{more and f'; {more}'}"
-    return Change(f"ports.{name}", None, "added", Disruption(told), name, effect)
+    return Change(f"ports.{name}", None, "added", Disruption(told), name, effect, depends=bool(more))
 
 
 def removal(team: Running, new: Config, name: str, settings: Mapping[int, Any], future: TeamView) -> Change:
@@ -197,9 +208,8 @@ def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup
         )  # a penalty is forgotten with the settings it was counted by
         up = port.running if lets_in or not alike(port, setup) else port.combined(policy_all)
         ports[port.ifindex] = Supposed(port, port.config, up)
-    return TeamView(
-        view.ifindex, view.mac, view.up, ports, view.observed, view.adopted, view.awaited, view.name, view.order
-    )
+    seen = view.observed, view.adopted, view.awaited, view.name, view.order
+    return TeamView(view.ifindex, view.mac, view.up, ports, *seen, worked_out={})
 
 
 def alike(port: Port, after: PortSetup) -> bool:

@@ -62,7 +62,7 @@ class Fallback:
         elif self.kind == "static":
             self.ports = frozenset(port.ifindex for port in silent)
         else:
-            best = min(silent, key=lambda port: (port.ifindex in gated, *_preference(port)))
+            best = min(silent, key=lambda port: (port.ifindex in gated, *preference(port)))
             self.ports = frozenset((best.ifindex,))
 
     def resume(self, begun: bool, now: float) -> None:
@@ -81,7 +81,7 @@ class Fallback:
         return 1 if self.kind == "individual" else min_ports
 
 
-def _preference(port: LacpPort) -> tuple[int, ...]:
+def preference(port: LacpPort) -> tuple[int, ...]:
     return -port.view.priority, port.view.config.lacp_prio, port.ifindex
 
 

@@ -145,14 +145,19 @@ class Group:
         self, policy_name: str, max_ports: int | None, ports: dict[int, LacpPort], now: float, arrived: bool = False
     ) -> set[int]:
         """`arrived`: every partner is in sync as soon as we are."""
+        other = self.supposed(policy_name, max_ports, ports)
+        other._select(other.look(now), ports if arrived else ())
+        stay = other._usable if other.chosen == self.chosen else ()
+        return {ifindex for ifindex in ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
+
+    def supposed(self, policy_name: str, max_ports: int | None, ports: dict[int, LacpPort]) -> Group:
+        """This group with another policy, limit and ports."""
         other = copy(self)
         other.choice = copy(self.choice)
         other.choice.set_policy(policy_name)
         other.max_ports = max_ports
         other.ports = ports
-        other._select(other.look(now), ports if arrived else ())
-        stay = other._usable if other.chosen == self.chosen else ()
-        return {ifindex for ifindex in ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
+        return other
 
     def set_up_as(
         self, settings: Mapping[int, LacpPortConfig], heard: bool = True, waited: bool = False
@@ -177,24 +182,29 @@ class Group:
             supposed.told = supposed.actor(self.local)
         return supposed
 
-    def displaced_by(self, config: LacpPortConfig, settings: Collection[int], max_ports: int | None) -> bool:
-        """Whether a port with these settings may take the place of one in service: its number, and what its partner says, are not known."""
-        serving = [port for port in self.ports.values() if port.mux.distributing and port.ifindex in settings]
-        if max_ports is None or len(serving) < max_ports:
+    def displaced_by(self, config: LacpPortConfig, coming: int) -> bool:
+        """Whether a port with these settings, one of so many that come, may take the place of one in service.
+
+        Its number, and what its partner says, are not known. A port that waits for its place is going to have it.
+        """
+        used = [port for port in self.ports.values() if port.lag is not None and port.lag == self.chosen]
+        serving = [port for port in used if port.mux.distributing]
+        if not serving or self.max_ports is None or len(used) + coming <= self.max_ports:
             return False
         ours = (self.local.priority, self.local.mac)
         decides = all(ours < (port.partner.system_priority, port.partner.system) for port in serving)
         return not decides or config.lacp_prio <= max(port.view.config.lacp_prio for port in serving)
 
-    def left_for(self, config: LacpPortConfig, now: float) -> bool:
-        """Whether another aggregate may be used when a port with these settings comes, link and partner being the best there are."""
+    def left_for(self, config: LacpPortConfig, coming: int, now: float) -> bool:
+        """Whether another aggregate may be used when so many ports like this come, link and partner being the best there are."""
         candidates = self._candidates(self.look(now))
         used = next((one for one in candidates if one.lag == self.chosen and one.carries), None)
         if used is None:
             return False
         best = Member(0, (0, 0, 0, 0), config.prio, config.sticky, max(SPEED_CODES))
-        rivals = [Aggregate(used.lag._replace(partner_system=b""), (best,))]
-        rivals += [Aggregate(one.lag, (*one.whole.members, best)) for one in candidates if one is not used]
+        come = (best,) * coming
+        rivals = [Aggregate(used.lag._replace(partner_system=b""), come)]
+        rivals += [Aggregate(one.lag, (*one.whole.members, *come)) for one in candidates if one is not used]
         best_of_all = choose(self.choice.policy, [used.able_part(), *rivals], used.lag)
         return best_of_all is not None and best_of_all.lag != used.lag
 

@@ -7,14 +7,16 @@ do not keep a link alive, another policy may prefer another aggregate, another f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from pyteamd.runners.base import TeamView
-from pyteamd.runners.lacp.fallback import Fallback
+from pyteamd.runners.lacp.fallback import Fallback, preference
 from pyteamd.runners.lacp.group import Group
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.membership import Membership
+from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.wire import lacpdu
 
 PORT_IDENTITY = frozenset(("lacp_prio", "lacp_key"))
@@ -23,60 +25,89 @@ CHOOSING = PORT_IDENTITY | {"prio", "sticky", "wait_to_restore"}
 """Policies, and the individual fallback, look at these; a port that need not wait any longer may be preferred to those in service."""
 
 
-def disruption(
-    name: str,
-    config: LacpConfig,
-    settings: Mapping[int, LacpPortConfig],
-    group: Group,
-    fallback: Fallback,
-    team: TeamView,
-    now: float,
-) -> str:
-    """What a change of this field interrupts: "none", or "team". `settings`: those the ports will have."""
-    serving = [port for port in group.ports.values() if port.mux.distributing]
-    interrupts = {
-        "sys_prio": True,
-        "key_policy": True,
-        "system_id": (config.system_id or team.mac) != group.local.mac,
-        "active": not config.active and any(not port.partner.state & lacpdu.ACTIVITY for port in serving),
-        "max_ports": bool(group.would_lose(config, settings, now)),
-        "agg_select_policy": bool(group.would_lose(config, settings, now)),
-        "fallback": falls_back_otherwise(config, settings, group, fallback, now),
-        "fallback_delay": falls_back_otherwise(config, settings, group, fallback, now),
-    }
-    return "team" if interrupts.get(name, False) else "none"
+class Consequences:
+    """What another configuration costs. Each answer is worked out once, when it is asked for; kept no longer than the question."""
+
+    def __init__(
+        self,
+        config: LacpConfig,
+        settings: Mapping[int, LacpPortConfig],
+        group: Group,
+        fallback: Fallback,
+        now: float,
+    ) -> None:
+        """`settings`: those the ports will have."""
+        self.config, self.settings, self.group, self.fallback, self.now = config, settings, group, fallback, now
+
+    @cached_property
+    def lost(self) -> set[int]:
+        """See Group.would_lose."""
+        return self.group.would_lose(self.config, self.settings, self.now)
+
+    @cached_property
+    def renamed(self) -> set[int]:
+        """See Group.renamed."""
+        return self.group.renamed(self.settings)
+
+    @cached_property
+    def falls_back_otherwise(self) -> bool:
+        """A port that carries traffic without a partner would not."""
+        config, ports = self.config, self.group.set_up_as(self.settings).values()
+        return self.fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, self.group.gated, self.now)
+
+    @cached_property
+    def becomes(self) -> Group:
+        """The group as it will be, to look at and no more."""
+        ports = self.group.set_up_as(self.settings)
+        return self.group.supposed(self.config.agg_select_policy, self.config.max_ports, ports)
 
 
-def port_disruption(
-    ifindex: int,
-    name: str,
-    config: LacpConfig,
-    settings: Mapping[int, LacpPortConfig],
-    group: Group,
-    fallback: Fallback,
-    now: float,
-) -> str:
+def disruption(name: str, found: Consequences, team: TeamView) -> str:
+    """What a change of this field interrupts: "none", or "team"."""
+    return "team" if _interrupts(name, found, team) else "none"
+
+
+def _interrupts(name: str, found: Consequences, team: TeamView) -> bool:
+    config, group = found.config, found.group
+    match name:
+        case "sys_prio" | "key_policy":
+            return True
+        case "system_id":
+            return (config.system_id or team.mac) != group.local.mac
+        case "active":
+            serving = [port for port in group.ports.values() if port.mux.distributing]
+            return not config.active and any(not port.partner.state & lacpdu.ACTIVITY for port in serving)
+        case "max_ports" | "agg_select_policy":
+            return bool(found.lost)
+        case "fallback" | "fallback_delay":
+            return found.falls_back_otherwise
+    return False
+
+
+def port_disruption(ifindex: int, name: str, found: Consequences) -> str:
     """What a change of this field of a port interrupts: "none", "port", or "team" where others are used from then on."""
-    was, becomes = group.ports[ifindex].view.config, settings[ifindex]
+    if name not in CHOOSING:
+        return "none"
+    was, becomes = found.group.ports[ifindex].view.config, found.settings[ifindex]
     if name == "wait_to_restore" and becomes.wait_to_restore > was.wait_to_restore:
         return "none"
     itself = {ifindex} if name in PORT_IDENTITY else set()
-    if name in CHOOSING and (
-        group.would_lose(config, settings, now) - itself or falls_back_otherwise(config, settings, group, fallback, now)
-    ):
+    if found.lost - itself or found.falls_back_otherwise:
         return "team"
     return "port" if itself else "none"
 
 
-def arrival(
-    config: LacpPortConfig, settings: Mapping[int, LacpPortConfig], group: Group, max_ports: int | None, now: float
-) -> tuple[str, str]:
+def arrival(port: LacpPortConfig, found: Consequences, coming: int) -> tuple[str, str]:
     """What a port with these settings interrupts when it comes, and what that depends on: nobody knows its partner before."""
-    if group.displaced_by(config, settings, max_ports):
+    config, group = found.config, found.becomes
+    if group.displaced_by(port, coming):
         return "team", "it takes the place of another port if it is better"
-    if group.chosen is None or not group.left_for(config, now):
+    alone = [group.ports[i] for i in found.fallback.ports - group.gated if i in group.ports]
+    if alone:
+        return _into_fallback(port, config.fallback, alone)
+    if group.chosen is None or not group.left_for(port, coming, found.now):
         return "none", ""
-    if not group.local.keys_by_speed and config.lacp_key != group.chosen.key:
+    if config.key_policy != "speed" and port.lacp_key != group.chosen.key:
         return (
             "team",
             "its key makes it another aggregate, which is used then if its partner is in sync and it is better",
@@ -84,12 +115,16 @@ def arrival(
     return "none", "another aggregate is used then if its partner is another one, in sync, and better"
 
 
-def falls_back_otherwise(
-    config: LacpConfig, settings: Mapping[int, LacpPortConfig], group: Group, fallback: Fallback, now: float
-) -> bool:
-    """A port that carries traffic without a partner would not."""
-    ports = group.set_up_as(settings).values()
-    return fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, group.gated, now)
+def _into_fallback(port: LacpPortConfig, kind: str, alone: Iterable[LacpPort]) -> tuple[str, str]:
+    """`arrival` while ports carry traffic without a partner."""
+    if kind != "individual":
+        return "none", "fallback ends then if its partner speaks LACP"
+    best = min(alone, key=preference)
+    ours, theirs = (-port.prio, port.lacp_prio), preference(best)[:2]
+    if ours < theirs:
+        return "team", f"it carries traffic then, not {best.name}"
+    older = "its ifindex is smaller or " if ours == theirs else ""
+    return "none", f"{best.name} carries no traffic then if {older}its partner speaks LACP"
 
 
 def take_over(config: LacpConfig, group: Group, membership: Membership, fallback: Fallback, now: float) -> None:

@@ -37,7 +37,7 @@ from pyteamd.runners.lacp.log_lines import (
 from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.membership import Membership
 from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
-from pyteamd.runners.lacp.reload import PORT_IDENTITY, arrival, disruption, port_disruption, take_over
+from pyteamd.runners.lacp.reload import PORT_IDENTITY, Consequences, arrival, disruption, port_disruption, take_over
 from pyteamd.runners.lacp.snapshot import in_fallback_before, save
 from pyteamd.runners.lacp.system import LocalSystem, link_of
 from pyteamd.runners.lacp.words import in_fallback, in_service, out_of_service
@@ -445,23 +445,36 @@ class Lacp(Runner):
     def disruption(self, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
         if name == "min_ports":
             return "team" if self._too_few(config, ports) else "none"
-        return disruption(name, config, ports, self._group, self._fallback, team, self._now)
+        return disruption(name, self._consequences(config, ports, team), team)
 
     def port_disruption(
         self, ifindex: int, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView
     ) -> str:
-        renamed = self._group.renamed(ports)
-        if name in PORT_IDENTITY and ifindex in renamed and self._too_few(config, ports.keys() - renamed):
+        found = self._consequences(config, ports, team)
+        renamed = found.renamed if name in PORT_IDENTITY else ()
+        if ifindex in renamed and self._too_few(config, ports.keys() - renamed):
             return "team"
-        return port_disruption(ifindex, name, config, ports, self._group, self._fallback, self._now)
+        return port_disruption(ifindex, name, found)
 
-    def arrival(self, config: LacpPortConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> tuple[str, str]:
-        return arrival(config, ports, self._group, self.config.max_ports, self._now)
+    def arrival(
+        self,
+        port: LacpPortConfig,
+        config: LacpConfig,
+        ports: Mapping[int, LacpPortConfig],
+        team: TeamView,
+        coming: int = 1,
+    ) -> tuple[str, str]:
+        return arrival(port, self._consequences(config, ports, team), coming)
 
     def departure(self, ifindex: int, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
         """Another aggregate may be better without it, or too few ports be left for a carrier."""
-        worse = self._too_few(config, ports) or self._group.would_lose(config, ports, self._now)
+        worse = self._too_few(config, ports) or self._consequences(config, ports, team).lost
         return "team" if worse else "port"
+
+    def _consequences(self, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> Consequences:
+        """Shared by all that is asked with one view that was made for it."""
+        new = Consequences(config, ports, self._group, self._fallback, self._now)
+        return new if team.worked_out is None else team.worked_out.setdefault(self.name, new)
 
     def _too_few(self, config: LacpConfig, ports: Collection[int]) -> bool:
         """Of those in service, these ports are not enough to keep the carrier."""

@@ -71,7 +71,7 @@ ROWS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
         "ports/eth3",
         {},
         [
-            "ports.eth3: added, joins when it is there and down; it is active then if it is faster than eth1 (no interruption)"
+            "ports.eth3: added, joins when it is there and down; it is active then if it is faster than eth1 (no interruption otherwise)"
         ],
     ),
     (
@@ -118,6 +118,15 @@ ROWS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
         ["runner.tx_balancer.name: not set -> basic (no interruption)"],
     ),
     (lacp(), "runner/fast_rate", False, ["runner.fast_rate: true -> false (no interruption)"]),
+    (
+        lacp(),
+        "ports/eth3",
+        {},
+        [
+            "ports.eth3: added, joins when it is there and down; another aggregate is used then "
+            "if its partner is another one, in sync, and better (no interruption otherwise)"
+        ],
+    ),
     (lacp(), "runner/min_ports", 2, ["runner.min_ports: 1 -> 2 (no interruption)"]),
     (lacp(), "runner/min_ports", 3, ["runner.min_ports: 1 -> 3 (the team is interrupted)"]),
     (lacp(), "runner/max_ports", 1, ["runner.max_ports: not set -> 1 (the team is interrupted)"]),

@@ -163,7 +163,7 @@ async def test_config_apply_says_what_a_new_port_waits_for(lab: Lab) -> None:
     assert [change["text"] for change in report["changes"]] == [
         "ports.eth5: added, but it belongs to br0; it joins when it is free and down (no interruption)",
         "ports.lo: added, but it is the loopback device, which cannot be a port (no interruption)",
-        "ports.eth9: added, joins when it is there and down; it is active then if it is faster than eth1 (no interruption)",
+        "ports.eth9: added, joins when it is there and down; it is active then if it is faster than eth1 (no interruption otherwise)",
     ]
 
 

@@ -409,7 +409,7 @@ def test_what_a_port_that_is_added_may_interrupt(
     bench.present(3, 4)
     bench.serve()
     settings = {i: bench.ports[i].config for i in (3, 4)}
-    said, what_then = bench.runner.arrival(bench.ports[2].config, settings, bench.view)
+    said, what_then = bench.runner.arrival(bench.ports[2].config, bench.runner.config, settings, bench.view)
     assert said == told
     assert words in what_then
     assert bool(words) is bool(what_then)
@@ -425,6 +425,80 @@ def test_what_a_port_that_is_added_may_interrupt(
         lost |= first - bench.enabled()
     assert bool(lost) <= bool(what_then), f"{sorted(lost)} went"
     assert bool(lost) >= (told == "team"), "nothing went"
+
+
+BETTER = {"lacp_prio": 1}
+COMING: list[tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]], list[tuple[str, bool]]]] = [
+    # before, after, the ports that come, and what is said of each: what is interrupted, whether with words
+    ({}, {"max_ports": 1}, [BETTER], [("team", True)]),
+    ({}, {"max_ports": 2}, [BETTER], [("none", True)]),
+    ({"max_ports": 1}, {"max_ports": None}, [BETTER], [("none", True)]),
+    ({"max_ports": 2}, {"max_ports": 2}, [BETTER, BETTER], [("team", True)] * 2),
+    ({"max_ports": 3}, {"max_ports": 3}, [BETTER, BETTER], [("none", True)] * 2),
+    ({"max_ports": 2}, {"max_ports": 2}, [BETTER, {"lacp_prio": 300}], [("team", True), ("none", True)]),
+    ({"agg_select_policy": "lacp_prio_stable"}, {"agg_select_policy": "lacp_prio"}, [{}], [("none", True)]),
+    ({}, {"agg_select_policy": "lacp_prio_stable"}, [{}], [("none", False)]),
+    ({"agg_select_policy": "count"}, {"agg_select_policy": "count"}, [{}], [("none", False)]),
+    ({"agg_select_policy": "count"}, {"agg_select_policy": "count"}, [{}, {}], [("none", True)] * 2),
+    ({"agg_select_policy": "count"}, {"agg_select_policy": "count"}, [{"lacp_key": 5}] * 2, [("team", True)] * 2),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "ports", "told"), COMING)
+def test_ports_that_come_with_other_settings_and_other_ports(
+    before: dict[str, Any], after: dict[str, Any], ports: list[dict[str, Any]], told: list[tuple[str, bool]]
+) -> None:
+    bench = Bench(FakePort(3), sys_prio=1, **before)
+    bench.serve()
+    new = replace(bench.runner.config, **after)
+    come = [LacpPortConfig(**port) for port in ports]
+    said = [bench.runner.arrival(one, new, {3: bench.ports[3].config}, bench.view, len(come)) for one in come]
+    assert [(what, bool(words)) for what, words in said] == told, said
+
+
+IN_FALLBACK = [
+    ("individual", {"prio": 5}, "team", "not eth4"),
+    ("individual", {"prio": 3}, "none", "its ifindex is smaller or its partner speaks"),
+    ("individual", {}, "none", "if its partner speaks"),
+    ("static", {"prio": 5}, "none", "if its partner speaks"),
+    ("off", {}, "none", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "port", "told", "words"), IN_FALLBACK)
+def test_a_port_that_comes_during_the_fallback(kind: str, port: dict[str, Any], told: str, words: str) -> None:
+    """Nothing was said of it, though the individual one carries traffic no more where the other is preferred."""
+    bench = Bench(FakePort(3, config=LacpPortConfig(**port)), FakePort(4, config=LacpPortConfig(prio=3)), fallback=kind)
+    bench.ports[3].priority, bench.ports[4].priority = port.get("prio", 0), 3
+    bench.present(4)
+    bench.wait(10.0)
+    before = bench.enabled()
+    assert before == (set() if kind == "off" else {4})
+    settings = {4: bench.ports[4].config}
+    said, what_then = bench.runner.arrival(bench.ports[3].config, bench.runner.config, settings, bench.view)
+    assert (said, words in what_then, bool(what_then)) == (told, True, bool(words))
+    bench.present(3, 4)
+    bench.wait(10.0)
+    assert bool(before - bench.enabled()) is (said == "team" or "ifindex" in what_then)
+
+
+def test_a_change_of_all_ports_is_judged_at_once() -> None:
+    """Each of them asked the rules of all ports twice: a second for 64 ports, during which nothing else was done."""
+    bench = Bench(*(FakePort(i) for i in range(1, 65)))
+    bench.serve()
+    asked: list[str] = []
+    group: Any = bench.runner._group
+    loses = group._loses
+    group._loses = lambda *args, **more: asked.append("loses") or loses(*args, **more)
+    new = {i: replace(port.config, lacp_prio=7, weight=3) for i, port in bench.ports.items()}
+    future = replace(bench.view, worked_out={})
+    for name in ("weight", "lacp_prio", "prio"):
+        said = {bench.runner.port_disruption(i, name, bench.runner.config, new, future) for i in new}
+        assert said == {"team" if name == "lacp_prio" else "none"}
+        assert name != "weight" or not asked
+    assert 0 < len(asked) <= 4
+    assert bench.runner.port_disruption(1, "prio", bench.runner.config, new, bench.view) == "none"
+    assert len(asked) > 4, "nothing is remembered of a question that was put to the team as it is now"
 
 
 def test_a_change_of_something_else_does_not_bring_back_what_was_given_up() -> None:
