@@ -264,6 +264,9 @@ class NetlinkKernel(Requests):
                 self._waiting = True
                 try:
                     await self._wait()
+                except trio.ClosedResourceError:
+                    if not self._at_hand:
+                        raise
                 finally:
                     self._waiting = False
             batch = self.read()
@@ -290,13 +293,24 @@ class NetlinkKernel(Requests):
 
     def close(self) -> None:
         """Close every socket; a waiting `events` ends with trio.ClosedResourceError."""
-        with suppress(RuntimeError):  # outside of trio nobody waits
-            trio.lowlevel.notify_closing(self._ready)
+        self._owed.clear()
+        self._drained = True
+        self._wake()
         self._ready.close()
         self._link_events.close()
         self._other_links.close()
         self._team_events.close()
         super().close()
+
+    @property
+    def _at_hand(self) -> bool:
+        """Whether there is something to tell that no socket announces any more."""
+        return bool(self._peeked or self._owed) or not self._drained
+
+    def _wake(self) -> None:
+        """Let a waiting `events` look again."""
+        with suppress(RuntimeError):  # outside of trio nobody waits
+            trio.lowlevel.notify_closing(self._ready)
 
     async def _wait(self) -> None:
         """Until there is something to read that may be read now."""
@@ -385,6 +399,8 @@ class NetlinkKernel(Requests):
         self._foreign.known(self._ours - ours)  # of those that are others now the first socket told
         self._ours = ours
         self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
+        if self._waiting and self._at_hand:
+            self._wake()  # another task has read what was to be read there
 
     def _keep(self, message: Message) -> None:
         """Keep a message of our links to be decoded."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from bpf_machine import run
 
 from pyteamd.kernel import framing, netlink, rtnl, team_family
@@ -247,6 +249,39 @@ def test_what_was_lost_at_a_glance_is_read_again(waiting: Ears) -> None:
     waiting.links.datagrams += [None]
     assert waiting.kernel.glance() == []
     assert waiting.kernel.read() == [OVERRUN]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_who_waits_is_told_what_another_task_has_read(ears: Ears, lost: bool) -> None:
+    """The dump of a team chooses other links, and empties the socket for that: the kernel announces nothing any more."""
+    heard: list[tuple[int, KernelEvent]] = []
+
+    async def listen() -> None:
+        heard.extend(await ears.kernel.events())
+
+    async def main() -> None:
+        with trio.move_on_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                await trio.testing.wait_all_tasks_blocked()
+                ears.links.datagrams += [None if lost else LINKS[0]]
+                ears.kernel._list_ports(TEAM, [7])
+
+    trio.run(main)
+    assert [type(event) for _, event in heard] == [Overrun if lost else LinkSeen]
+
+
+def test_who_waits_ends_with_the_close(ears: Ears) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ears.kernel.events)
+            await trio.testing.wait_all_tasks_blocked()
+            ears.kernel._drained = False
+            ears.kernel.close()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        trio.run(main, strict_exception_groups=True)
+    assert ended.value.subgroup(trio.ClosedResourceError)
 
 
 def link_message(ifindex: int, kind: int = rtnl.NEWLINK) -> framing.Message:
