@@ -326,7 +326,7 @@ def accepted(team: Running, text: str, lenient: bool) -> Config:
     ready = plan(team, text, lenient=lenient)
     if ready.config is None:
         raise UserError(REFUSED, "; ".join(ready.refusals))
-    if hosts := unusable_hosts(team, ready.config):
+    if not lenient and (hosts := unusable_hosts(team, ready.config)):
         team.joining.hosts.forget_failures(hosts)
         raise UserError(REFUSED, f"cannot resolve host {', '.join(name for name, _ in hosts)}")
     return ready.config

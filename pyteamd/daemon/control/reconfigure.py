@@ -30,7 +30,7 @@ RESOLVE_TIMEOUT_S = 4.0
 APPLY, DRY_RUN, CONFIRM = "apply", "dry-run", "confirm "
 KEEP, REVERT = "keep", "revert"
 RETRY_S = 10.0
-"""A host of the former configuration may have no address just now."""
+"""Ports may keep the driver from changing the runner just now."""
 TAKEN_BACK = "The configuration was not confirmed in time and is taken back; the file it came from is as it was."
 
 
