@@ -370,6 +370,25 @@ def test_lacp_counts_the_ports_that_stay(before: dict[str, Any], after: dict[str
     assert made.team.facts.observed.carrier is not any("the team" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "more", "said"),
+    [
+        ({"max_ports": 3}, {"max_ports": 2}, {"eth3": {"lacp_prio": 10}}, ["no interruption", "the team"]),
+        ({"max_ports": 3}, {"max_ports": 3}, {"eth3": {"lacp_prio": 10}}, ["no interruption otherwise"]),
+        ({"max_ports": 3}, {"max_ports": 3}, {f"eth{i}": {"lacp_prio": 10} for i in (3, 4)}, ["the team"] * 2),
+        ({}, {"agg_select_policy": "count"}, {"eth3": {}}, ["no interruption", "no interruption"]),
+        ({"agg_select_policy": "count"}, {}, {"eth3": {}}, ["no interruption", "no interruption otherwise"]),
+    ],
+)
+def test_lacp_ports_that_come_are_judged_by_what_comes_with_them(
+    before: dict[str, Any], after: dict[str, Any], more: dict[str, Any], said: list[str]
+) -> None:
+    made, _, _ = two_partners(lacp(**before))
+    lines = changes(made, lacp({"eth1": {}, "eth2": {}, **more}, **after))
+    told = [line.rpartition("(")[2].rstrip(")").removesuffix(" is interrupted") for line in lines]
+    assert told == said, lines
+
+
 def test_lacp_goes_on_with_its_partner() -> None:
     made, _, _ = two_partners(lacp())
     since = [reason.since for reason in made.reasons().values()]
