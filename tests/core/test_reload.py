@@ -389,6 +389,16 @@ def test_lacp_ports_that_come_are_judged_by_what_comes_with_them(
     assert told == said, lines
 
 
+def test_the_rules_of_lacp_are_asked_once_for_all_that_changes() -> None:
+    made, _, _ = two_partners(lacp())
+    group: Any = made.team.runner._group  # type: ignore[attr-defined]
+    would_lose, asked = group.would_lose, list[int]()
+    group.would_lose = lambda *args: asked.append(1) or would_lose(*args)
+    new = {name: {"prio": 3, "sticky": True, "lacp_prio": 7} for name in ("eth1", "eth2")}
+    lines = changes(made, lacp(new, max_ports=4, agg_select_policy="count"))
+    assert (len(lines), len(asked)) == (8, 1), lines
+
+
 def test_lacp_goes_on_with_its_partner() -> None:
     made, _, _ = two_partners(lacp())
     since = [reason.since for reason in made.reasons().values()]

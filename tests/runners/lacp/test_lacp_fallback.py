@@ -69,8 +69,12 @@ def test_a_successor_does_not_wait_for_what_has_begun(age_s: float, goes_on: boo
     assert bench.runner.deadline() is not None
 
 
-@pytest.mark.parametrize("away", ["known", "joins later"])
-def test_a_successor_goes_on_whatever_its_ports_are_like_at_first(away: str) -> None:
+@pytest.mark.parametrize(
+    ("first", "awaited"), [((3, 4), ()), ((), (3, 4)), ((), ()), ((4,), (3,))], ids=["known", "both", "none yet", "one"]
+)
+def test_a_successor_goes_on_whatever_its_ports_are_like_at_first(
+    first: tuple[int, ...], awaited: tuple[int, ...]
+) -> None:
     """A port that comes back to a partner that is silent, and ports that wait for the name of a host, made it wait once more."""
     before = Bench(FakePort(3), FakePort(4), fallback="static", fallback_delay=DELAY_MS)
     before.serve()
@@ -82,10 +86,9 @@ def test_a_successor_goes_on_whatever_its_ports_are_like_at_first(away: str) -> 
     assert left["ports"]["eth4"]["state"] == "expired"
     bench = Bench(FakePort(3), FakePort(4), start=False, adopted=True, fallback="static", fallback_delay=DELAY_MS)
     bench.runner.resume(left, 0.3, bench.now)
-    if away == "joins later":
-        bench.view.ports, bench.view.awaited = {}, (3, 4)
+    bench.view.ports, bench.view.awaited = {i: bench.ports[i] for i in first}, awaited
     bench.handle(Resync((), (), ()))
-    if away == "joins later":
+    if 3 not in first:
         bench.wait(1.0)
         assert bench.runner.snapshot(bench.now)["in_fallback"], "one more restart goes on, too"
         deadline = bench.runner.deadline()
