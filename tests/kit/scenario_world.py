@@ -33,7 +33,8 @@ WEIGHED = re.compile(r"<(\d)>(.*)")
 LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
 FRAMEWORK = re.compile(
     r".* successfully started\.|\S+ serves .*|"
-    r"Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.|(\S+: )?A configuration that a user gave is in force\."
+    r"Exiting\.\.\.|Got SIGINT, SIGQUIT or SIGTERM\.|(\S+: )?A configuration that a user gave is in force\.|"
+    r"configuration:\d+:\d+: error: .*|configuration: \d+ errors?: start leaves the refused ports out, reload is refused"
 )
 """Lines of the process, not of the team."""
 UNFINISHED = "unfinished"
