@@ -18,6 +18,7 @@ class TeamNow(TeamView):
         self.ifindex, self.adopted = facts.team.ifindex, adopted
         self.ports, self.observed = joining.ports, facts.observed
         self.awaited, self.order = joining.awaited, joining.members.wanted
+        self.worked_out = None
 
     @property
     def mac(self) -> bytes:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from pyteamd.model.events import (
     UserSet,
 )
 from pyteamd.model.setup import Setup
+from pyteamd.runners.base import TeamView
 from pyteamd.views import state as statetree
 
 BRIDGE = 77
@@ -280,6 +281,11 @@ def test_a_name_is_looked_up_ever_less_often_but_at_least_once_a_minute() -> Non
             hosts.resolved({host: ""}, now)
         now += 0.5
     assert asked == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+
+
+def test_a_running_team_answers_all_that_a_runner_may_ask_of_its_view() -> None:
+    made = told(backup())
+    assert {field.name: getattr(made.team.view, field.name) for field in fields(TeamView)}["worked_out"] is None
 
 
 def test_a_look_up_that_lasts_is_waited_for_and_not_asked_about_again_and_again() -> None:

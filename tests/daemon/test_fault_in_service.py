@@ -80,6 +80,7 @@ async def test_it_costs_one_port_and_the_log_names_the_file_of_the_trace(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
     daemon, partners = await in_service(lab)
+    daemon.fault_expected = True
     fault(monkeypatch, lab)
     partners[1].state ^= 0x02  # news, so that all machines look
     await trio.sleep(2)

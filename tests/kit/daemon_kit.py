@@ -78,6 +78,8 @@ class Running:
     crash: ExceptionGroup[Exception] | None = None
     """A daemon that crashes unexpectedly fails its test, see conftest."""
     crash_expected: bool = False
+    fault_expected: bool = False
+    """It may tell of a bug: the test makes one."""
 
     def has_file(self) -> bool:
         """Whether the control socket has a name."""
