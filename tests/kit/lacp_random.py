@@ -269,7 +269,8 @@ class RandomNet:
         other, index = cable.other(box, port.ifindex)
         if other.runner is None:
             return
-        known_at = other.identities.get(port.partner.system, float("-inf"))
+        still = other.runner._group.local.mac == port.partner.system  # it may have had nothing to do for a long time
+        known_at = self.world.now if still else other.identities.get(port.partner.system, float("-inf"))
         assert self.world.now <= known_at + group_timeout(box), self.say(box, port, f"is wired to {other.name}")
         if other.runner is not None and index in other.runner._group.ports:
             number = other.runner._group.ports[index].number
