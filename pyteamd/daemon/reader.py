@@ -21,7 +21,7 @@ STAND_BACK_INTERVAL_S = 0.05
 
 
 class FirstLook(trio.abc.Instrument):
-    """Looks before all tasks when the event loop has woken up: a turn of the loop is a third of what a fail-over takes us."""
+    """Looks before all tasks when the event loop has woken up: a turn of the loop would stand between the kernel's word and our answer."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
