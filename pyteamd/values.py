@@ -1,4 +1,4 @@
-"""`dataclass` as in the standard library, for less: making a class takes two fifths of the time, making a frozen object half of it.
+"""`dataclass` as in the standard library, for less: making a class, or a frozen object, takes two fifths of the time.
 
 A daemon defines a hundred of these classes at its start, and makes objects of them for each event. The standard decorator writes and
 compiles the source of six functions for each class, and an object of a frozen one is made by as many calls as it has fields. Here only

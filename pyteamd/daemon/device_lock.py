@@ -38,7 +38,7 @@ class DeviceLock:
     """Held from its making to `close`."""
 
     def __init__(self, ifindex: int) -> None:
-        """Served when a daemon has it. OSError, EADDRINUSE among them, when it cannot be had and that proves nothing."""
+        """Served when a daemon has the lock; OSError when it cannot be had and that proves nothing (a stranger took the name)."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         patience = LONGEST_DEATH_S
         while True:
@@ -49,7 +49,7 @@ class DeviceLock:
                 return
             except OSError as error:
                 pid = holder(ifindex) if error.errno == errno.EADDRINUSE else None
-                if pid is None:  # its owner has just gone, or it is nobody's whom we believe
+                if pid is None:  # its owner has just gone, or is not root
                     patience = min(patience, 10 * LOOK_AGAIN_S)
                 waits = patience > 0 and error.errno == errno.EADDRINUSE and (pid is None or is_dying(pid))
                 if not waits:

@@ -1,7 +1,7 @@
 """A fault of ours that cost a port: the trace is kept in a file, and one line of the log says where.
 
-The file is made at once, for the ring of the trace goes on turning. There are at most MOST of them for a team; the last one is written
-over, since the first fault tells most.
+The file is written at once: the trace is a ring and forgets. A team has at most MOST of them; then the last one is written over, because
+the first fault tells most.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Rest:
 
     plan: TeamPlan
     wanted: bool = True
-    """If not, its next life is only there to end in good order."""
+    """If not, it is started once more only to end in good order."""
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ class Fleet:
         for device, rest in self._resting.items():
             rest.plan = plans.get(device, rest.plan)
             rest.wanted = device in plans
-        async with trio.open_nursery() as nursery:  # a team that looks up a reader does not hold up the others
+        async with trio.open_nursery() as nursery:  # a team that looks up a host does not hold up the others
             for device, member in known:
                 plan = plans.get(device)
                 if plan is None:
@@ -264,7 +264,7 @@ class Fleet:
             again = False
             try:
                 if plan.config.team.metrics_listen is not None:
-                    self._tell_metrics(plan.config.team.metrics_listen, device)
+                    self._offer_metrics(plan.config.team.metrics_listen, device)
                 with member.scope:
                     await member.server.run(lambda: self._started(device))
                 again = member.scope.cancelled_caught
@@ -275,7 +275,7 @@ class Fleet:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
-            self._keep_metrics(device)
+            self._withdraw_metrics(device)
             member.reload.cancel()
             self._started(device)
             if not again or member.gone or self._stopping:
@@ -286,16 +286,16 @@ class Fleet:
             del self._resting[device]
             plan, wanted = replace(rest.plan, take_over=True), rest.wanted
 
-    def _tell_metrics(self, address: str, device: str) -> None:
-        """The metrics of a team are served there, with those of all others that name the same address."""
+    def _offer_metrics(self, address: str, device: str) -> None:
+        """Serve the metrics of a team at this address, together with those of all others that name it."""
         listener = self._listeners.get(address)
         if listener is None:
             listener = self._listeners[address] = MetricsListener()
             self._nursery.start_soon(self._listen, address, listener)
         listener.teams[device] = None
 
-    def _keep_metrics(self, device: str) -> None:
-        """A team has ended; the last one closes its address."""
+    def _withdraw_metrics(self, device: str) -> None:
+        """A team has ended: leave it out, and close an address that no team names any more."""
         for address, listener in list(self._listeners.items()):
             if listener.teams.pop(device, ANYTHING) is None and not listener.teams:
                 del self._listeners[address]

@@ -42,8 +42,7 @@ NEVER: Final = frozenset(
         "pyteamd.schema.yaml_text",
     )
 )
-"""Imported at the start, with -D or when a device is taken; or needs a library of its own (PyYAML), only if a configuration in YAML is
-applied."""
+"""Needed at the start only, with -D or when the device has a daemon already; or, with PyYAML, when a configuration in YAML is applied."""
 
 
 def late() -> list[str]:

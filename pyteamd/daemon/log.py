@@ -1,9 +1,9 @@
-"""Where log lines go: stderr, stdout or syslog, as teamd chooses; the standard library's logging with three small parts of our own.
+"""Where log lines go: stderr, stdout or syslog, as teamd chooses; the standard library's logging with handlers of our own.
 
 A line on a stream is the message and nothing else. systemd connects stderr to its journal and says so in JOURNAL_STREAM; then
-every line begins with `<N>`, the weight in syslog's numbers, which the journal takes off again. Syslog is a datagram to /dev/log in
-the form of RFC 3164, `<PRI>Mon dd hh:mm:ss ident[pid]: text`. No sink ever makes the daemon wait or fail: what cannot be delivered at
-once is lost.
+records go to the journal in its native protocol, and where that is not to be had each line begins with `<N>`, its level in syslog's
+numbers, which the journal takes off again. Syslog is a datagram to /dev/log in the form of RFC 3164,
+`<PRI>Mon dd hh:mm:ss ident[pid]: text`. No sink ever makes the daemon wait or fail: what cannot be delivered at once is lost.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def open_log(output: str, ident: str, environ: Mapping[str, str]) -> logging.Log
     else:
         handler = StreamHandler(descriptor := STREAMS[output])
         if is_journal(descriptor, environ):
-            handler.setFormatter(WeightFormatter())
+            handler.setFormatter(LevelFormatter())
             handler = JournalHandler(ident, handler, JOURNAL_SOCKET)
     handler.addFilter(LineLimit())
     logger.addHandler(handler)
@@ -68,7 +68,7 @@ def _ask_less_of_records() -> None:
 
 
 def also_to_syslog(logger: logging.Logger, ident: str) -> None:
-    """What is wrong before the log is opened where it belongs is found there too, under the name of later lines."""
+    """Send warnings and errors to syslog too until the log is opened there, under the name that later lines have."""
     handler = SyslogHandler(ident)
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
@@ -88,7 +88,7 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def weight(levelno: int) -> int:
+def syslog_level(levelno: int) -> int:
     """Syslog's number for a level of the logging module."""
     if levelno >= logging.CRITICAL:
         return 2
@@ -100,19 +100,19 @@ def weight(levelno: int) -> int:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Names of links are what their users made them: no line of a log is made by one, nor a terminal told anything."""
+    """Names of links are what their users made them: none of them makes a line of the log, or tells a terminal anything."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's text; only newlines of ours separate lines."""
         return printable_lines(super().format(record))
 
 
-class WeightFormatter(PrintableFormatter):
+class LevelFormatter(PrintableFormatter):
     """`<N>` before each line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's text with its weight."""
-        prefix = f"<{weight(record.levelno)}>"
+        """The record's text with its level."""
+        prefix = f"<{syslog_level(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).removesuffix("\n").split("\n"))
 
 
@@ -152,7 +152,7 @@ class JournalHandler(logging.Handler):
         """Send one datagram for the record."""
         fields = {
             "MESSAGE": self.format(record),
-            "PRIORITY": str(weight(record.levelno)),
+            "PRIORITY": str(syslog_level(record.levelno)),
             "SYSLOG_IDENTIFIER": self._ident,
             "SYSLOG_PID": str(os.getpid()),
             **getattr(record, FIELDS, {}),
@@ -197,7 +197,7 @@ class SyslogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one datagram per line of the record."""
         stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
-        head = f"<{FACILITY_DAEMON | weight(record.levelno)}>{stamp} {self._ident}[{os.getpid()}]: "
+        head = f"<{FACILITY_DAEMON | syslog_level(record.levelno)}>{stamp} {self._ident}[{os.getpid()}]: "
         for line in self.format(record).removesuffix("\n").split("\n"):
             self._send((head + line).encode("utf-8", "replace"))
 

@@ -39,5 +39,5 @@ def raise_open_files(enough: int, log: logging.Logger) -> int:
 
 
 def finite(limit: int) -> int:
-    """RLIM_INFINITY is below all numbers."""
+    """A limit that can be compared: RLIM_INFINITY is below all numbers."""
     return WANTED if limit == resource.RLIM_INFINITY else limit

@@ -1,4 +1,4 @@
-"""What goes out of a team: frames, log lines, packet sockets, and word of what is different now.
+"""What goes out of a team: frames, log lines, packet sockets, and what the shell must be told when it changes.
 
 Gathered event by event, delivered when a whole batch has been digested and its writes are under way: all of it may take time.
 """
@@ -51,7 +51,7 @@ class Surroundings(Protocol):
 
 
 class Outlet:
-    """Owned by one pump."""
+    """Gathers what one team has to say, and delivers it after the batch."""
 
     def __init__(self, team: Team, kernel: Kernel, around: Surroundings, log: logging.Logger) -> None:
         self.taps_at = math.inf
@@ -68,7 +68,7 @@ class Outlet:
         self._ports: tuple[int, ...] = ()
         """Those that packet sockets and prepared writes are for."""
         self._broken: set[str] = set()
-        """What is wrong with us and was said."""
+        """Broken invariants that were logged."""
         self._level = team.setup.debug_level
         self._runner = team.runner
 
@@ -98,7 +98,7 @@ class Outlet:
         self._asked.difference_update(event.addresses)
 
     def deliver(self, wrote: bool, now: float) -> None:
-        """The batch is digested."""
+        """The batch is digested: open and close packet sockets, send frames, write log lines, say what has changed."""
         team, around = self._team, self._around
         gathered, ports = self._gathered, tuple(team.ports)
         if wrote or gathered.frames or gathered.notes or ports != self._ports or now >= self.taps_at:
@@ -132,7 +132,7 @@ class Outlet:
         )
 
     def accuse(self, broken: Iterable[str]) -> None:
-        """Say what must not be, once each."""
+        """Log each broken invariant, once."""
         for sentence in broken:
             if sentence not in self._broken:
                 self._broken.add(sentence)

@@ -34,7 +34,7 @@ class OpenSocket:
 
 
 class PacketSockets:
-    """Owned by one pump."""
+    """The open packet sockets of one team, by port and kind."""
 
     def __init__(
         self, kernel: Kernel, nursery: trio.Nursery, log: logging.Logger, deliver: Callable[[list[FrameSeen]], None]

@@ -6,9 +6,9 @@ life: a file that nobody holds is stale, no matter whose the number is. teamd ho
 ours; so a file that nobody holds is also believed when the process is called teamd and is not, by its command line, another team's.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
-linked (where that can be done). A file is removed only by who has locked it and sees that its name still leads to it and that it says
-what it said, so nobody removes what a rival has just put in the place of a stale file. The lock (fcntl, as in teamd) takes the right to
-write the file.
+linked (where that can be done). Before a process removes a file it locks it (fcntl, as in teamd, which needs the right to write the file)
+and checks that the name still leads to it and that it says what it said, so nobody removes what a rival has just put in the place of a
+stale file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def running(path: str, log: logging.Logger) -> int:
 
 
 def stale(text: bytes, path: str) -> str:
-    """Why a pid file with this text is to be removed, "" when it names a daemon, or says nothing."""
+    """Why a pid file with this text is not believed, "" when it names a daemon, or says nothing."""
     number = text.strip()
     if len(text) >= MAXIMUM_OCTETS:
         return "This is no PID file; it stays."
@@ -162,7 +162,7 @@ def locks(process: str, number: str, file: os.stat_result) -> bool:
 
 
 def could_be_ours(pid: int) -> bool:
-    """The best guess where the open files of a process are hidden from us."""
+    """Whether the process may be our daemon, by its name alone: its open files are hidden from us."""
     try:
         name = Path(f"/proc/{pid}/comm").read_bytes()
     except OSError:
@@ -198,7 +198,7 @@ class PidFile:
     def create(self) -> None:
         """Write the file; it must not exist, unless it is empty or says 0. OSError."""
         with suppress(FileNotFoundError):
-            os.unlink(self._new)  # who had our number before crashed
+            os.unlink(self._new)  # left by a process of the same number that crashed
         try:
             self._write(self._new)
             self._name()
@@ -231,9 +231,8 @@ class PidFile:
         self._release()
 
     def _write(self, path: str) -> None:
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )  # others might lock it first
+        # Not readable by others yet: they might lock it first.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with suppress(OSError):  # a file system without locks: then it is believed less, see why_not
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -265,7 +264,5 @@ class PidFile:
             os.link(self._new, self.path)
         except FileExistsError:
             raise
-        except OSError:
-            self._write(
-                self.path
-            )  # no hard links on this file system (FAT): for a moment the file is empty, as teamd's is
+        except OSError:  # no hard links on this file system (FAT): for a moment the file is empty, as teamd's is
+            self._write(self.path)

@@ -5,9 +5,9 @@ from it, note it in the trace; what became of the writes is the next event. Only
 and log lines, which may take time.
 
 There is no queue between tasks and no second task: what has events (the netlink reader, a packet socket, a control request,
-the clock) calls `feed`, and because it never awaits, nobody else can be in it at the same time. Waking another task first would
-cost half as much again before the first write. What comes while a write is under way waits in the kernel's socket buffers, which
-are bounded and say when they overflow.
+the clock) calls `feed`, and because it never awaits, nobody else can be in it at the same time. Waking another task first would delay the
+first write by a turn of the event loop. What comes while a write is under way waits in the kernel's socket buffers, which are bounded and
+say when they overflow.
 
 `perform` may be replaced by something that returns at once and calls `done` in the event loop later (a thread that writes);
 meanwhile events are digested, and what they lead to is written when `done` was called.
@@ -55,11 +55,11 @@ from pyteamd.views.metrics import Gauges
 RETRY_S: Final = 1.0
 SHORTEST_SLEEP_S: Final = 0.001
 REST_S: Final = 0.01
-"""How long nothing must have changed before fail-overs are thought through."""
+"""How long nothing must have changed before fail-overs are worked out ahead."""
 REST_SHARE: Final = 3
 """… or for so many times as long as that takes."""
 CHECK_S: Final = 0.7
-"""The same before invariants are checked: of a link that goes and comes back only how it ends."""
+"""The same before invariants are checked: a link that goes and comes back is judged by how it ends."""
 
 ABOUT_ANY_LINK: Final = frozenset((LinkSeen, LinkGone, CarrierSeen))
 """The kernel tells them of all links; a team is concerned by some."""
@@ -92,7 +92,7 @@ class Agenda:
             self.check_at = now + CHECK_S
 
     def rested(self, took_s: float) -> None:
-        """Thinking took this time; it must not be done all the time."""
+        """Thinking ahead took this time: the rest before the next time grows with it."""
         self._rest_s = max(REST_S, REST_SHARE * took_s)
 
 
@@ -146,7 +146,7 @@ class Pump:
         if (ahead := self._forecast.event) is not None and ahead not in pending:
             pending.appendleft(
                 ahead
-            )  # what was written for is true, even if its message is lost, late, or told in other words
+            )  # what was written for is true, even if its message is lost, late, or in other words
         begun = self._writing.begun
         self._feeding = True
         digested = not pending  # without an event those who wait only look again
@@ -303,6 +303,6 @@ class Pump:
         return at if deadline is None else min(deadline, at)
 
     def _think_ahead(self, now: float) -> None:
-        """Of what might come."""
+        """Work out what losses of links that may come would have written, and have it encoded."""
         self.kernel.prepare(self.ifindex, self._forecast.look(self.team, now))
         self._agenda.rested(self._time_s() - now)

@@ -42,7 +42,7 @@ _REAL_TIME: Final = (os.SCHED_FIFO, os.SCHED_RR)
 
 
 _CALM: Final[list[int]] = []
-"""Not empty once a thread has computed for too long: none asks again, it would run before the event loop."""
+"""Not empty once a thread has computed for too long: none asks again, for the event loop is ordinary now and would come second."""
 
 
 def wanted() -> bool:
@@ -52,9 +52,7 @@ def wanted() -> bool:
 
 def ask(priority: int = PRIORITY) -> OSError | None:
     """Ask for this thread, unless that is turned off. Returns why the kernel refused."""
-    if not wanted():
-        return None
-    if _CALM:
+    if not wanted() or _CALM:
         return None
     try:
         if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in _REAL_TIME:
@@ -72,7 +70,7 @@ def ask(priority: int = PRIORITY) -> OSError | None:
 
 
 def ask_no_more() -> None:
-    """This thread helped and is to be an ordinary one again."""
+    """Make this thread an ordinary one again: it may compute for long."""
     if os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
@@ -89,7 +87,7 @@ def ask_or_tell(log: logging.Logger) -> None:
 
 
 def _bound() -> None:
-    """In other threads than the first it is there already. OSError."""
+    """Bound the time of computing without a pause, for the whole process: the first thread does it. OSError."""
     with suppress(ValueError):
         if signal.getsignal(signal.SIGXCPU) is signal.SIG_DFL:
             signal.signal(signal.SIGXCPU, _calm)

@@ -181,7 +181,7 @@ def something_noted(pump: Pump, before: int) -> bool:
 
 
 def imported() -> None:
-    """From now on garbage is collected. There is some of the imports, so nothing is frozen yet."""
+    """The imports of the start are done: collect garbage again. They left some, so nothing is frozen yet."""
     gc.enable()
 
 

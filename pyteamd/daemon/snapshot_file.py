@@ -123,7 +123,7 @@ class SnapshotFile:
             self._complained = True
 
     def _touched(self) -> bool:
-        """Say that we live; false when the file was removed, or is none that we wrote: that would be made to look new."""
+        """Say that we live. False when the file was removed, or is not ours: another one must not be made to look new."""
         try:
             if marks(self.path) != self._left:
                 return False
@@ -133,7 +133,7 @@ class SnapshotFile:
         return True
 
     def remove(self) -> None:
-        """Nobody goes on from here; nothing is written any more."""
+        """No successor is to go on from here: remove the file, and write nothing any more."""
         self._removed = True
         with suppress(OSError):
             os.unlink(self.path)

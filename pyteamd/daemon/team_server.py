@@ -2,7 +2,7 @@
 
     kernel.events ──► Reader.read ──► Pump.feed ◄── packet sockets, control requests, clock, resolved host names
 
-Tasks only wait and translate. A crash in any of them ends the team as it is, and with it the process, unless that serves others, too
+Tasks only wait and translate. A crash in any of them ends the team as it is, and with it the process, unless that is `pyteamd serve`
 (fleet.py); the next life takes the device over. The order of the start is teamd's: device, events, control socket, ports; and then what
 the kernel had to say about the ports, so that no client of a ready daemon sees a team without them.
 """
@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.daemon.control.dbus import Bus
 
 ANSWER_TIMEOUT_S = 10.0
-"""How long it may wait for the kernel's answers to the first writes; who started us waits 20 s."""
+"""How long a start may wait for the kernel's answers to the first writes; the process that started us waits 20 s."""
 SETTLE_TIMEOUT_S = 2.0
 """How long readiness may wait for ports to join; NetworkManager gives up 5 s after it started us."""
 NO_LINK = -1
@@ -63,7 +63,7 @@ LOOK_UP_PATIENCE_S = 3.0
 """How long ports wait for the address of a host; then they join, and their watcher is down until there is one."""
 
 NAMES_INTERVAL_S = 5.0
-"""How often it is looked whether what we keep in the run directory is still there."""
+"""How often our files in the run directory are checked."""
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -189,7 +189,7 @@ class TeamServer:
     # -- start ---------------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Before anything is touched: can every port be had? It is the end of a start as teamd's; others wait for what cannot."""
+        """Under teamd's name a port that cannot be added ends the start before anything is touched; else it is waited for. StartFailed."""
         if not (self.plan.strict and self.plan.enslave):
             return
         facts = KernelFacts(LinkSeen(NO_LINK, self.plan.device, bytes(6), mtu=FRESH_MTU))
@@ -214,7 +214,7 @@ class TeamServer:
             facts.expect_port(wanted)
 
     def _device(self) -> tuple[int, bool]:
-        """Ifindex of the device, and whether it was there before."""
+        """Ifindex of the device, and whether it was there before. StartFailed."""
         plan, kernel = self.plan, self._kernel
         try:
             link = kernel.find_link(plan.device)
@@ -295,7 +295,7 @@ class TeamServer:
         return None
 
     def _unless_stopping(self) -> trio.CancelScope:
-        """What the start waits for in here, the end does not: it is abandoned when that begins."""
+        """A scope for what the start waits for: the end does not wait for it, and abandons it."""
         self._waiting = trio.CancelScope()
         if self._stopping:
             self._waiting.cancel()
@@ -342,7 +342,7 @@ class TeamServer:
 
     def fault(self, text: str) -> None:
         """See Surroundings."""
-        from pyteamd.daemon.fault_file import keep_trace  # never, one hopes
+        from pyteamd.daemon.fault_file import keep_trace  # hardly ever needed
 
         assert self.pump is not None
         keep_trace(text, self.pump.trace, self.plan.snapshot_stem, self._log)
@@ -388,7 +388,7 @@ class TeamServer:
             self._log.warning("Ports did not leave within %d s.", RELEASE_TIMEOUT_S)
 
     async def _keep_names(self, *ours: PidFile | Usock | Unconfirmed | None) -> None:
-        """By these names we are found, and what is on trial is taken back; a program that cleans up the run directory means no harm."""
+        """Make again what is missing of our files in the run directory: clients find us by them, and a restart ends a trial by one."""
         names = [name for name in ours if name is not None and name.path]
         while names:
             await trio.sleep(NAMES_INTERVAL_S)

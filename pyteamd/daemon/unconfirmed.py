@@ -102,7 +102,8 @@ class Unconfirmed:
         here = boot_id()
         other_boot = bool(boot and here and boot != here)
         if other_boot or not now - STALE_S <= until_s <= now + LONGEST_TRIAL_S:
-            self._log.warning("%s is ignored: the time to confirm ended long ago", self.path)
+            why = "from before the machine was started" if other_boot else "the time to confirm ended long ago"
+            self._log.warning("%s is ignored: %s", self.path, why)
             self.end()
             return
         self._written = octets

@@ -17,7 +17,7 @@ from pyteamd.model.events import Applied, Event, LinkGone, Refused
 from pyteamd.views.metrics import Gauges
 
 MAXIMUM_ROUNDS: Final = 100
-"""Times to write for one event; a start with many ports needs a few."""
+"""Batches for one event; a start with many ports needs a few."""
 ANSWERS: Final = frozenset((Applied, Refused))
 """What became of writes."""
 
@@ -31,7 +31,7 @@ class Performer(Protocol):
 
 
 class Writing:
-    """Owned by one pump."""
+    """Whether writes are under way, how many batches one event has led to, and which answers the Team has still to hear."""
 
     def __init__(self, ifindex: int, perform: Performer, gauges: Gauges) -> None:
         self.perform = perform

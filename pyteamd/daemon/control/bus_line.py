@@ -1,12 +1,12 @@
 """A connection to a D-Bus message bus for a server: log in, ask the bus, receive calls, send replies.
 
 jeepney packs and unpacks; the socket and what may go wrong on it are handled here. The bus checks messages before it passes them on,
-but what it lets through is still a stranger's: a message is read to its length first, and only its header is unpacked; of the body no more
-than the strings that a method takes, so that a body of a million variants costs nothing. A header that jeepney does not know is
-skipped, and so is all that follows the first LOOKED_AT_OCTETS of a message: anybody may send a signal to anybody, as long as 128 MB.
+but strangers wrote them: only the header of a message is unpacked, and of the body no more than the strings that a method takes, so that
+a body of a million variants costs nothing. A message whose header jeepney does not know is skipped, and so is all that follows the first
+LOOKED_AT_OCTETS of a message: anybody may send a signal to anybody, as long as 128 MB.
 
-Nothing waits without a limit: the bus gets ANSWER_TIMEOUT_S to answer us and to take what we send. Any failure is a BusError, after which
-the line is of no use.
+The bus gets ANSWER_TIMEOUT_S to answer us and to take what we send; only calls are waited for without a limit. Any failure is a BusError,
+after which the line is of no use.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Call:
     header: Any
     body: bytes
     too_long: bool = False
-    """There was more of it, which was not looked at."""
+    """Longer than a request may be; what lies beyond LOOKED_AT_OCTETS was not even kept."""
 
     @property
     def kind(self) -> MessageType:
@@ -66,7 +66,7 @@ class Call:
         return str(self.header.fields.get(which, ""))
 
     def strings(self, count: int) -> list[str] | None:
-        """The first arguments, None when they are not so many strings."""
+        """The first `count` arguments; None unless all of them are strings."""
         if not self.field(HeaderFields.signature).startswith("s" * count):
             return None
         kind = parse_signature(list(f"({'s' * count})"))
@@ -213,7 +213,7 @@ class BusLine:
 
 
 async def let_in(plain: socket.socket, path: str | bytes) -> None:
-    """Connect; where too many want to be let in at once, wait for a place. OSError."""
+    """Connect; while the queue of connections is full, try again every CROWD_S. OSError."""
     while True:
         try:
             plain.connect(path)

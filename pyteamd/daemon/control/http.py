@@ -2,8 +2,8 @@
 
 It is there when `metrics_listen` is configured. What comes in is bounded in size, time and number; nobody can make it do anything else.
 Everybody on the machine reaches a loopback address, web pages in a browser included: a request that names a host which is none of this
-machine's addresses is refused (a page can make its own name lead here), and of too many connections the idlest is dropped, so that nobody
-can keep the others out by doing nothing.
+machine's addresses is refused (a page can make its own name lead here), and one connection too many ends the oldest, so that nobody can
+keep the others out by doing nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from pyteamd.schema.values import listen_address
 from pyteamd.views.metrics import CONTENT_TYPE
 
 MAXIMUM_OCTETS = 8192
+"""Of a request."""
 PATIENCE_S = 5.0
+"""How long a connection may take, from accepting to the last octet of the answer."""
 MAXIMUM_CONNECTIONS = 16
 LOOK_S = 5.0
-"""How often it is looked whether the socket's name is still there, and an address that could not be had is tried again."""
+"""How often the socket's name is checked, and an address that could not be had is tried again."""
 KEPT_S = 0.25
-"""Everybody on the machine may ask, as often as they like; the ports' time is not theirs."""
+"""How long an answer is given again: everybody on the machine may ask as often as they like, and it must not take time from the ports."""
 OWN_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.I)
 HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
 
@@ -66,7 +68,7 @@ class ListeningSocket:
         return opened
 
     async def lost(self) -> None:
-        """Wait until the name does not lead to our socket any more; a number cannot be lost."""
+        """Wait until the name does not lead to our socket any more; an address with a port cannot be lost."""
         while True:
             await trio.sleep(LOOK_S)
             if not self.reachable and not self._is_ours():
@@ -85,7 +87,7 @@ class ListeningSocket:
 
 
 async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
-    """Answer until cancelled. An address that cannot be had, or is lost, is tried again; each reason is told once."""
+    """Answer until cancelled. An address that cannot be had, or is lost, is tried again; the same reason is not logged twice in a row."""
     place, told, was_there = ListeningSocket(address), "", False
     page = MetricsPage(answer, place.reachable, log, trio.current_time)
     while True:
@@ -116,7 +118,7 @@ async def _serve(opened: socket.socket, place: ListeningSocket, page: MetricsPag
 
 
 def mode_of(path: str) -> int:
-    """The kind of a file, 0 when there is none. OSError."""
+    """The mode of a file, 0 when there is none. OSError."""
     with contextlib.suppress(FileNotFoundError):
         return os.lstat(path).st_mode
     return 0

@@ -16,7 +16,7 @@ from pyteamd.views import history as view
 from pyteamd.views import metrics as exposition
 
 TOGETHER_S = 0.05
-"""What happens next goes with what has just happened; and a fail-over is over before followers are told of it."""
+"""Events that come together are told together; and a fail-over is over before followers are told of it."""
 PIECE_OCTETS = 60_000
 """A reply is one packet, and packets have a limit."""
 MAXIMUM_DIGITS = 20
@@ -47,7 +47,7 @@ async def trace(pump: Pump, start: str) -> str:
 
 def saved(team: Team, now: float) -> dict[str, Any]:
     """The moment on both clocks, the names of links and how each port is: what a trace cannot tell whose beginning is lost."""
-    from pyteamd.views.lanes import as_json, values  # asked for once in a year
+    from pyteamd.views.lanes import as_json, values  # hardly ever needed
 
     names = {str(link.ifindex): link.name for link in (team.facts.team, *team.facts.links.values())}
     return {"now": now, "unix": time.time(), "names": names, "lanes": as_json(values(team))}

@@ -35,7 +35,7 @@ TAKEN_BACK = "The configuration was not confirmed in time and is taken back; the
 
 
 class Unreadable(UserError):
-    """What was kept was damaged, and never comes back."""
+    """The configuration that was kept is damaged and can never come back."""
 
 
 async def config_apply(pump: Pump, text: str, how: str) -> str:
@@ -80,7 +80,7 @@ async def config_confirm(pump: Pump, how: str) -> str:
 async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextManager[None]]) -> None:
     """Whenever a configuration was not confirmed in time, go back to the one before. Until cancelled.
 
-    `guard`: makes a UserError of whatever is raised in it, for this shares no fate with the ports either.
+    `guard`: makes a UserError of whatever is raised in it: a fault here must not end the team.
     """
     told = ""
     while True:
@@ -105,7 +105,7 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
 async def take_back(pump: Pump, before: Before) -> bool:
     """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done.
 
-    UserError when it is refused: it waits on, for what is in the way may pass, as ports do that keep the driver from changing the runner.
+    UserError when it is refused. The trial goes on then: what is in the way may pass, such as ports while the runner is another one.
     """
     plan = reload.plan(pump.team, before.text, lenient=True)
     if plan.config is None:

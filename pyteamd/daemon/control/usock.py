@@ -132,7 +132,7 @@ def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
     temporary = f"{path}.{os.getpid()}"
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # who had our number before crashed
+            os.unlink(temporary)  # left by a process of the same number that crashed
         os.fchmod(listener.fileno(), 0o700)
         listener.bind(temporary)
         listener.listen(BACKLOG)
@@ -147,7 +147,7 @@ def opened(path: str) -> tuple[socket.socket, tuple[int, int]]:
 
 
 def has_listener(path: str) -> bool:
-    """Whether there is a socket of this name, of whatever type, that has an owner who lives; a crash leaves one without."""
+    """Whether a living process listens at a socket of this name, of any type; a crash leaves a socket at which none does."""
     with socket.socket(socket.AF_UNIX, KIND) as probe:
         try:
             probe.connect(path)
