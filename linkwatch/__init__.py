@@ -21,4 +21,4 @@ PIECES: tuple[str, ...] = (
     "pyteamd.wire.ndisc",
     "pyteamd.linkwatch.bfd_session",
 )
-"""What watchers import, each before what imports it: a running daemon loads one that it may need later in small pieces."""
+"""Modules that watchers import, each before the one that imports it: late_imports.py loads them one by one."""

@@ -1,11 +1,11 @@
 """The arp_ping link watcher: ask an IPv4 host for its MAC address and see whether anything comes back (RFC 826).
 
-Without validation any ARP request or reply of others that arrives on the port is proof that it leads somewhere, as with teamd.
-With validation (`validate_active` on a port that carries traffic, `validate_inactive` on one that does not), and always when there are
-several targets, only what a target itself says counts. What this host sent is never an answer: not the copies of outgoing frames (the
-socket does not hear them), and not our own broadcasts that a switch floods back through another port, with one exception: an idle
-port that hears a broadcast of the port in service is connected to it, and as long as *that* port gets real answers the network behind both
-is alive. The moment it gets none, the flooded broadcasts prove nothing any more.
+Without validation any ARP request or reply of others that arrives on the port is proof that it leads somewhere, as with teamd. With
+validation (`validate_active` on a port that carries traffic, `validate_inactive` on one that does not), and always when there are several
+targets, only what a target itself says counts, and with validation only replies between it and `source_host`. What this host sent is
+never an answer: not the copies of outgoing frames (the socket does not hear them), and not our own broadcasts that a switch floods back
+through another port, with one exception: an idle port that hears a broadcast of the port in service is connected to it, and as long as
+*that* port gets real answers the network behind both is alive. The moment it gets none, the flooded broadcasts prove nothing any more.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ArpPing(Periodic):
         message = arp.parse(frame.payload)
         if frame.source in port.own_macs or message.sender_mac in port.own_macs:
             flooded = not port.enabled and port.carried and not self.config.validate_inactive
-            if message.operation is arp.Operation.REPLY:  # nobody floods those back
+            if message.operation is arp.Operation.REPLY:  # a switch floods back broadcasts only
                 raise PeerError(DropReason.OWN_ADDRESS, f"from {message.sender_mac.hex(':')}")
             return self.targets if flooded and len(self.targets) == 1 else []
         validate = self.config.validate_active if port.enabled else self.config.validate_inactive

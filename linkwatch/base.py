@@ -34,7 +34,7 @@ class PortNow:
     own_macs: frozenset[bytes] = frozenset()
     """Addresses of the team and all its ports, present and original; given with frames only."""
     carried: bool = False
-    """Some port that carries traffic is being answered by what it probes; given with frames only, and to those that override `proven`."""
+    """Some port that carries traffic is being answered; given with frames only, to ports with a watcher that overrides `proven`."""
 
 
 class Watcher:
@@ -45,7 +45,7 @@ class Watcher:
     summary: ClassVar[str] = ""
     """One sentence for help and documentation."""
     frees_kernel_link: ClassVar[bool] = False
-    """The kernel is to use our verdict instead of the raw link (`user_linkup_enabled`); written when the watcher is added."""
+    """The kernel is to use our verdict instead of the raw link (`user_linkup_enabled`, written when the port gets its watchers)."""
     gates_service: ClassVar[bool] = False
     """While this watcher says down the port carries no traffic, whatever the others say, and also under runners that heed no verdicts."""
     only_vetoes: ClassVar[bool] = False
@@ -68,7 +68,7 @@ class Watcher:
         return type(self)
 
     def start(self, port: PortNow, now: float) -> None:
-        """First call, when the port has joined: evaluate at once."""
+        """First call, when the port has joined or gets other watchers: evaluate at once."""
 
     def carrier(self, port: PortNow, now: float) -> None:
         """The raw link of the port changed."""
@@ -125,7 +125,7 @@ class Watcher:
 
     @classmethod
     def may_turn(cls, before: Any, after: Any) -> bool:
-        """Whether another configuration may make it say down, though it says up and the link is as it is: it asks another host."""
+        """Whether with another configuration it may say down although the link stays as it is: it asks another host, for instance."""
         return False
 
     @classmethod

@@ -6,8 +6,8 @@ other end may not speak BFD at all, so the port is used, unless `required` is se
 administratively down (RFC 5882, 3.2).
 
 Frames leave with the port's address. They go to the group address of RFC 7130 until the peer's own is known from its frames, and again
-when the session is down; nobody is asked by ARP. A socket of the kernel layer holds the UDP port, so that the host's own stack does not
-answer the peer with ICMP.
+when a session is down and hears nothing; nobody is asked by ARP. A socket of the kernel layer holds the UDP port, so that the host's own
+stack does not answer the peer with ICMP.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Bfd(Watcher):
         self.session: BfdSession | None = None
         """None before the start."""
         self._due: float | None = None
-        """The session's deadline; kept, for all ports are asked after each event of any; it was a quarter of all work."""
+        """The session's deadline; kept, because it is asked for more often than it changes."""
         self.was_up = False
         """The session was up once, since the start."""
         self.peer_mac = b""

@@ -1,9 +1,9 @@
 """One BFD session in asynchronous mode (RFC 5880, 6): what it says, when it speaks, and what it makes of what it hears.
 
 How it works: `TABLE` is the state machine of 6.2 and 6.8.6; a state received from the peer moves ours. Control packets leave every
-`max(our desired, the peer's required)` interval, a quarter earlier at most by jitter, never faster than once a second while the session
-is not up. A change of what we say leaves at once, and so does the answer to a poll; both only so often, whatever the peer does. A poll
-sequence (6.5) tells a change of timers while the session is up. Nothing heard for the detection time (6.8.4): the session is down.
+`max(our desired, the peer's required)` interval, which is a second at least while the session is not up, less jitter of up to a quarter.
+A change of what we say leaves at once, and so does the answer to a poll; both only so often, whatever the peer does. A poll sequence
+(6.5) tells a change of timers while the session is up. Nothing heard for the detection time (6.8.4): the session is down.
 
 A successor of a daemon that was killed resumes: its discriminator is computed, so it is the one before. While it has not heard anything it
 says nothing, and when the peer says "up" and means it, the session is up again, told by a poll. A peer that says anything else, or
@@ -35,7 +35,7 @@ TABLE: Final[Mapping[tuple[State, State], State]] = {
 """(our state, the state received) → our state now; what is not here changes nothing. ADMIN_DOWN of ours is left by the user alone."""
 
 SLOW_US: Final = 1_000_000
-"""While the session is not up nobody speaks faster (6.8.3)."""
+"""The shortest interval while the session is not up (6.8.3), before jitter."""
 LEAST_GAP_S: Final = 0.01
 """Packets that are not periodic (answers to polls, changes) are this far apart in the long run; a peer cannot make us speak more."""
 BURST_S: Final = 0.1

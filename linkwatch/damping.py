@@ -1,7 +1,7 @@
 """Damping: a port whose link flaps is held out of service until it has been quiet for a while.
 
 Each time the port goes down costs a penalty, which decays by half every half-life. At `suppress` the port is out of service, until the
-penalty has decayed to `reuse`; the penalty is capped so that this takes `max` at most. The words are those of switches and routers
+penalty has decayed to `reuse`, which takes `max` after the last time at most. The words are those of switches and routers
 ("dampening"). It has no vote in the port's verdict and can only say no.
 """
 
@@ -28,7 +28,7 @@ class DampingConfig:
 
     @property
     def ceiling(self) -> float:
-        """The highest penalty: it decays to `reuse` within `max`."""
+        """The highest penalty: what decays to `reuse` in `max`, but at least `suppress`, or no port would ever be held out."""
         return float(max(self.suppress, self.reuse * 2.0 ** (self.max / self.half_life)))
 
 
@@ -80,10 +80,11 @@ class Damping(Watcher):
             self.set_up(True)
 
     def deadline(self) -> float | None:
-        """When the penalty has decayed to `reuse`, while the port is held out."""
+        """When the penalty has decayed to `reuse` or `max` is over, while the port is held out."""
         if self.up:
             return None
-        return self._as_of + self.config.half_life * max(0.0, log2(max(self._penalty, 1e-9) / self.config.reuse))
+        decay_s = self.config.half_life * log2(max(self._penalty, 1e-9) / self.config.reuse)
+        return self._as_of + min(max(0.0, decay_s), self.config.max)
 
     def gauges(self, now: float) -> Iterable[tuple[str, str, float]]:
         return (

@@ -18,12 +18,12 @@ from pyteamd.wire import PeerError, lldp
 from pyteamd.wire.lldp import Neighbour
 
 MOST_SYSTEMS = 8
-"""How many are remembered at one port; a flood of invented ones changes nothing."""
+"""How many are remembered at one port; of a flood of invented ones the others are passed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
-    """There is nothing to configure but `neighbours` of the team."""
+    """Nothing: the team key `neighbours` says whether ports have a listener."""
 
 
 class Listener(Watcher):

@@ -8,8 +8,8 @@ one too many, its answer is awaited only as long as answers from this network ha
 So a dead target is found within `missed_max` + 1 intervals and a little, and never before `missed_max`. A dead target is alive again at
 the first tick after an answer.
 
-A port probes while it carries traffic, or while no port does; other ports stay silent unless told otherwise, because frames with the
-team's address on an idle port would lead the switch astray.
+With arp_ping a port probes while it carries traffic, or while no port does; other ports stay silent (unless `send_always`), because frames
+with the team's address on an idle port would lead the switch astray. nsna_ping has another address for them, and always probes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Rhythm:
             self._slowest_s = max(took_s, self._slowest_s * DECAY)
 
     def grace_s(self) -> float:
-        """How long to wait for the answer that decides: twice as long as answers take, where they are slow half as long again."""
+        """How long to wait for the answer that decides: twice as long as answers take, but where they take long, half as long again."""
         patient_s = min(max(LEAST_GRACE_S, 2 * self._slowest_s), ENOUGH_GRACE_S)
         return min(max(patient_s, 1.5 * self._slowest_s), self._interval_s)
 
@@ -200,10 +200,10 @@ class Periodic(Watcher):
 
     @abstractmethod
     def answers(self, port: PortNow, frame: FrameSeen) -> Iterable[Target]:
-        """The targets this frame proves alive. PeerError: malformed."""
+        """The targets this frame proves alive. PeerError: malformed, or no answer though it looks like one; counted in `drops`."""
 
     def may_send(self, port: PortNow) -> bool:
-        """Whether this port probes now, if it has an Ethernet address to be answered at (a tunnel has none, InfiniBand another)."""
+        """Whether this port probes now. (Without an Ethernet address to be answered at, as of a tunnel or InfiniBand, none does.)"""
         return port.enabled or not port.any_enabled
 
     # -- what happens --------------------------------------------------------------------------------------------------

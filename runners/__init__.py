@@ -42,4 +42,4 @@ PIECES: tuple[str, ...] = (
     "pyteamd.runners.lacp.reload",
     "pyteamd.runners.lacp.words",
 )
-"""What runners import, each before what imports it: a running daemon loads one that it may need later in small pieces."""
+"""Modules that runners import, each before the one that imports it: late_imports.py loads them one by one."""

@@ -1,4 +1,4 @@
-"""When time alone matters to a team."""
+"""When a team has something to do though nothing happens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class Alarm:
-    """The next moment at which something is due, and the next at which that may lead to writes (watchers tell by themselves)."""
+    """The next moment at which anything is due, and the next for anything but the watchers: these say themselves what they changed."""
 
     __slots__ = ("_stirs_at", "at")
 
@@ -16,7 +16,7 @@ class Alarm:
         self._stirs_at: float | None = None
 
     def set(self, watchers: float | None, others: Iterable[float | None]) -> None:
-        """What is due next, now that everything has been looked at."""
+        """What is due next of the watchers, and of all others."""
         stirs = None
         for at in others:  # written out: asked after each event
             if at is not None and (stirs is None or at < stirs):

@@ -47,7 +47,7 @@ class Answers:
     def refused(self, event: Refused, now: float, starting: bool) -> str:
         """The kernel said no. Returns why the team cannot start, "" when it can.
 
-        A setting of a port that cannot be had makes the port unfit; one of the team, the team. What the runner wants is tried again.
+        A setting refused at the start makes its port, or the team, unfit. What the runner wants is tried again.
         """
         write, vanished = event.write, event.errno in VANISHED
         why = describe(event, self._facts.name_of, self._facts.links.get)
@@ -77,7 +77,7 @@ class Answers:
         return ""
 
     def _member_refused(self, event: Refused, why: str, times: int, fatal: bool) -> str:
-        """A link that is to be a port: where the wish stays, it is told once and tried again, less and less often."""
+        """A link that is to be a port is refused: told once, and tried again, less and less often, while it is wanted."""
         write = event.write
         assert isinstance(write, SetMember)
         if event.errno in VANISHED and not self._joining.members.is_new(write.ifindex):
@@ -94,7 +94,7 @@ class Answers:
         return ""
 
     def _unseen(self, event: Refused) -> str:
-        """A kernel that is busy without a word, and nothing that can be seen: then something is in the way that cannot be seen."""
+        """Advice where the kernel says EBUSY without a word, and nothing that can be seen here is in the way; else ""."""
         link = self._facts.links.get(event.write.ifindex) if isinstance(event.write, SetMember) else None
         if event.errno != errno.EBUSY or event.explanation or link is None or self._joining.hindrance(link):
             return ""

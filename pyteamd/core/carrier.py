@@ -1,9 +1,9 @@
 """The team's carrier where the runner leaves it to the driver, on a device that was there before us.
 
 By the driver's rule the team has carrier while any port has a link, until the carrier is set: then it stays as it was set until
-the mode changes, and that it cannot do while there are ports. No message tells whether that happened. So the carrier of a device that
+the mode changes, which it cannot while there are ports. No message tells whether that happened. So the carrier of a device that
 was taken over is compared with the rule. Where they disagree for longer than the driver needs, and it was not the carrier alone that
-changed, it had been set before we came, by a person or an lacp daemon that left; from then on we do what the driver does no more.
+changed, it had been set before we came, by a person or an lacp daemon that left; the daemon then does what the driver no longer does.
 A carrier that is set by hand while we run stays so, as with teamd.
 """
 
@@ -25,7 +25,7 @@ class Carrier:
         self.notes: list[Note] = []
         self._facts = facts
         self._ours = False
-        """We follow the rule, for the driver does not."""
+        """The daemon follows the rule, because the driver does not."""
         self._theirs = False
         """It was set by hand while we ran."""
         self._before: tuple[bool, bool] | None = None
@@ -33,7 +33,7 @@ class Carrier:
         self._dispute: Silence | None = None
         """They disagree; at its end the kernel had the time to say otherwise."""
         self._lost = False
-        """It was told that there is none any more."""
+        """The log was told that there is none any more."""
 
     def desired(self) -> bool | None:
         """What the carrier is to be; None leaves it to the driver."""

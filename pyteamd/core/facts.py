@@ -51,7 +51,7 @@ class Echo:
 
 
 class KernelFacts:
-    """What one team knows of the kernel; changed by its events only."""
+    """What one team knows of the kernel, from its events and from the writes it took."""
 
     def __init__(self, team: LinkSeen) -> None:
         self.team = team
@@ -60,7 +60,7 @@ class KernelFacts:
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self.silence = SilentPorts()
-        """What the drivers count. It is only told: nothing follows from it."""
+        """What the drivers count; nothing is decided by it."""
         self._unenslaved_macs: dict[int, bytes] = {}
         self._by_name: dict[str, int] = {}
         """Every name of the links there are."""
@@ -172,7 +172,7 @@ class KernelFacts:
         return before
 
     def expect_port(self, link: LinkSeen) -> None:
-        """The link will be a port: the team has the type of its first one from then on."""
+        """As if the link were a port already (for checks of ports added together): the team has the type of its first one."""
         if not any(self.observed.members.values()):
             self.team = replace(self.team, hardware=link.hardware)
         self.observed.members[link.ifindex] = True
@@ -180,7 +180,7 @@ class KernelFacts:
     def running_seen(self, ifindex: int, running: bool) -> LinkSeen:
         """The early word on a known link's carrier; returns the link as known now.
 
-        `carrier` of a port is not looked at; it goes along, so that the message that follows says nothing new.
+        `carrier` nearly always changes with it: it goes along, so that the message that follows says nothing new.
         """
         link = self.links[ifindex]
         link = self.links[ifindex] = replace(link, running=running, carrier=None if link.carrier is None else running)

@@ -33,7 +33,7 @@ class Hosts:
 
     @property
     def failing(self) -> bool:
-        """Whether some host has no address, as far as one knows."""
+        """Whether the last look-up of some host found no address."""
         return bool(self._failures)
 
     def resolved(self, addresses: Mapping[HostName, str], now: float) -> None:

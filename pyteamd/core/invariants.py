@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.team import Team
 from pyteamd.model.desired import Desired, OptionKey
+from pyteamd.model.words import in_words
 
 
 def check(team: Team, now: float) -> list[str]:
@@ -45,4 +46,5 @@ def differences(team: Team, desired: Desired, now: float) -> list[str]:
     if team.writes(now) or (not team.stopping and team.once.mode_first(team.facts.observed) is not None):
         return []
     left = reconcile(desired, team.facts.observed)
-    return [f"not as desired, yet nothing to write: {write}" for write in team.backoff.allowed(left, now)]
+    words = (in_words(write, team.facts.name_of) for write in team.backoff.allowed(left, now))
+    return [f"not as desired, yet nothing to write: {text}" for text in words]

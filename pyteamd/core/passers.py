@@ -30,7 +30,7 @@ from pyteamd.model.events import (
 COMMON: Final = (FrameSeen, Tick, OptionSeen, Applied, Resync)
 """Events that come by themselves again and again, and one that is as large as the system has links."""
 ROUTINE: Final = frozenset((FrameSeen, Tick, OptionSeen, Applied))
-"""Those of them that, without writes and notes, are nothing to a Passers."""
+"""Those of them that tell Passers nothing when they led to no write and no note."""
 OF_A_LINK: Final = (LinkSeen, LinkGone)
 OF_THE_KERNEL: Final = (*OF_A_LINK, *COMMON, CarrierSeen, PortSeen, PortGone, Refused)
 """What these have to do with other links than those they name, follows from how links stand on each other."""

@@ -14,7 +14,7 @@ SPEED_UNKNOWN = 0xFFFFFFFF
 
 
 class Port:
-    """Satisfies `runners.base.PortView`. Owned and changed by the Team only."""
+    """What runners see as `runners.base.PortView`. Changed only by the Team and its parts."""
 
     __slots__ = (
         "config",
@@ -47,7 +47,7 @@ class Port:
         self.running_since: float | None = None
         """When the raw link last changed; None before it ever did."""
         self.written_once = False
-        """All its writes were once done; an address refused before that makes the port unfit."""
+        """Its first writes are done; an address or a setting refused before that makes the port unfit."""
         self.notes: list[Note] = []
 
     @property

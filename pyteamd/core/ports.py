@@ -20,9 +20,9 @@ class Ports(dict[int, Port]):
         self._own_macs: frozenset[bytes] = frozenset()
         """The same as a set."""
         self._touched: set[int] = set()
-        """Whose watchers were called since the last `take`: nobody is called without being told how things are."""
+        """Ports whose watchers may have something to hand over, since `now_of`, which every call of a watcher needs, was asked for them."""
         self._stale: set[int] = set()
-        """Whose watchers were called since the last `deadline`."""
+        """The same, since the last `deadline`."""
         self._due: dict[int, float] = {}
         """Deadlines of ports; of many ports few have one, or few change it at a time."""
 
@@ -52,7 +52,7 @@ class Ports(dict[int, Port]):
         return PortNow(port.ifindex, port.name, port.mac, port.running, enabled, some, port.original_mac)
 
     def hearing(self, port: Port, team_mac: bytes) -> PortNow:
-        """The same for a frame that came in: also who we are, and whether the ports in service are answered."""
+        """As `now_of`, for a frame that came in: with our own addresses, and whether a port in service is answered."""
         macs = [
             team_mac,
             *[other.link.mac for other in self.values()],
@@ -78,7 +78,7 @@ class Ports(dict[int, Port]):
                 yield port
 
     def mark_written(self) -> None:
-        """All that was to be written is written."""
+        """The first writes of all ports are done."""
         for port in self.values():
             port.written_once = True
 

@@ -17,7 +17,7 @@ from pyteamd.runners.base import Runner
 MODE = OptionKey("mode")
 COUNTS = ("notify_peers_count", "notify_peers_interval", "mcast_rejoin_count", "mcast_rejoin_interval")
 DETOURS = ("broadcast", "roundrobin")
-"""Modes to go through where the mode is right and has to be left all the same; one of them is another one."""
+"""Modes to go through where the mode is right and has to be left all the same; at least one of them is not it."""
 
 
 class SetOnce:
@@ -38,7 +38,7 @@ class SetOnce:
         self.mac = changed.get("hwaddr") or self.mac
 
     def set_up(self, runner: Runner) -> None:
-        """The team is to run in this runner's mode."""
+        """The team is to have this runner's mode and settings."""
         self._settings = runner.settings()
         self.options |= {MODE: runner.mode, **self._settings}
 

@@ -43,7 +43,7 @@ class _Watched:
     """What the other ports had received then."""
     errors_at: float = 0.0
     errors: int = 0
-    """In the last run of errors, and when the last one was seen."""
+    """In the last run of errors; `errors_at`: when the last one was seen."""
     told: bool = False
     errors_told_at: float | None = None
 
@@ -59,7 +59,7 @@ class SilentPorts:
     ) -> list[Note]:
         """What the drivers count now. Returns what is to be told, once each time.
 
-        `carries`: whether a port carries traffic. It is asked of those that would be told of and of no others, for the answer takes time.
+        `carries`: whether a port carries traffic. It is asked only of ports that would be told of, because the answer takes time.
         """
         for ifindex in self._ports.keys() - counters.keys():
             del self._ports[ifindex]

@@ -88,7 +88,7 @@ class Team:
         enslave: bool = True,
         strict: bool = False,
     ) -> None:
-        """`adopted`: the device existed before us. `enslave`: add the configured ports (not `-n`).
+        """`adopted`: the device existed before the daemon started. `enslave`: add the configured ports (not `-n`).
 
         `strict`: a port that the kernel refuses at the start fails it, as with teamd; otherwise it is tried again.
         """
@@ -500,7 +500,7 @@ class Team:
         return self.joining.join(ifindex, now, found=self.view.adopted and not self.started)
 
     def _join_all(self, now: float) -> None:
-        """What the members that are no ports yet wait for is another thing, or known now: a host's address."""
+        """Members that are no ports yet may join now: settings changed, or a host's address became known."""
         for ifindex in sorted(self.facts.port_list):
             if ifindex not in self.ports:
                 self._join(ifindex, now)
@@ -518,11 +518,11 @@ class Team:
         return stirred
 
     def _others_wait(self) -> bool:
-        """Not only the runner and the watchers had something to do at a moment."""
+        """Others than the runner and the watchers may have been what was due."""
         return self.backoff.holding or self.carrier.deadline() is not None or self.joining.hosts.failing
 
     def _writable(self) -> bool:
-        """The kernel was heard, and there is something to write to."""
+        """The first dump was read, the device is there, and nothing keeps the team from starting."""
         return self.phase not in (Phase.AWAITED, Phase.GONE) and not self.failed
 
     def _set_alarm(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The team as runners see it: nothing of it is kept here, all is read where it stands."""
+"""The running team as runners see it, read from where each fact is kept."""
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ class Trace:
         self.switches = 0
         """Times the active port was written."""
         self.noted = 0
-        """The step after the last one that said something."""
+        """Number of the step behind the last one with a note; 0 before there is one."""
         self._ring: deque[Entry | None] = deque(maxlen=size)
-        """None: a step that was of a link which came and went without effect."""
+        """None: a step about a link that came and went without effect."""
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
-        """Of those that fell out of the ring the last ones that tell something: a minute of probes pushes a day of events out."""
+        """The last of those that fell out of the ring and tell something: a minute of probes pushes a day of events out."""
         self._passers = Passers()
         self._applied: Event | None = None
         """The last configuration that was applied; one that is equal is kept only once."""

@@ -13,7 +13,6 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 """What a whole number of the kernel can be."""
 
-
 _known: dict[Any, dict[str, Any]] = {}
 
 

@@ -1,8 +1,7 @@
 """The values the core computes: what the kernel should look like, what it looks like, and what to do about it.
 
-Desired and Observed have the same fields, but for what only the kernel knows (`carrier_free`). A key left out of
-Desired means "no opinion, never touched"; a key left out of Observed means "not known yet". A Write is one difference between the
-two. Frames and notes are the things that happen once.
+Desired and Observed share `options`, `macs`, `members` and `carrier`. A key left out of Desired means "no opinion, never touched"; a key
+left out of Observed means "not known yet". A Write is one difference between the two. Frames and notes are the things that happen once.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Desired:
 
 @dataclass(slots=True)
 class Observed:
-    """What the kernel was last heard to say, and what it was written. Changed by its Team only."""
+    """What the kernel said last, or took from us since. Changed by its Team only."""
 
     options: dict[OptionKey, OptionValue] = field(default_factory=dict)
     macs: dict[int, bytes] = field(default_factory=dict)
@@ -81,12 +80,6 @@ class SetOption:
     key: OptionKey
     value: OptionValue
 
-    def __str__(self) -> str:
-        place = f"[{self.key.index}]" if self.key.index else ""
-        port = f" of port {self.key.port}" if self.key.port else ""
-        shown = self.value.hex() if isinstance(self.value, bytes) else self.value
-        return f"option {self.key.name}{place}{port} = {shown}"
-
 
 @dataclass(frozen=True, slots=True)
 class SetMac:
@@ -94,9 +87,6 @@ class SetMac:
 
     ifindex: int
     mac: bytes
-
-    def __str__(self) -> str:
-        return f"address of {self.ifindex} = {self.mac.hex(':')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +100,12 @@ class SetMember:
     set_down: bool = False
     """Set it down first; otherwise the kernel refuses a link that is up."""
 
-    def __str__(self) -> str:
-        return f"{'enslave' if self.member else 'release'} {self.ifindex}"
-
 
 @dataclass(frozen=True, slots=True)
 class SetCarrier:
     """Set the carrier of the team device (rtnetlink, IFLA_CARRIER)."""
 
     up: bool
-
-    def __str__(self) -> str:
-        return f"carrier {'up' if self.up else 'down'}"
 
 
 Write: TypeAlias = SetOption | SetMac | SetMember | SetCarrier

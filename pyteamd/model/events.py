@@ -112,7 +112,7 @@ class OptionGone:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """A complete dump. Whatever it does not name does not exist. At start, and after the kernel lost messages for us."""
+    """A complete dump, at the start and after each Overrun. What it does not name does not exist."""
 
     links: tuple[LinkSeen, ...]
     ports: tuple[PortSeen, ...]
@@ -121,7 +121,7 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """The kernel dropped messages for us (ENOBUFS). The shell answers with a Resync."""
+    """Messages of the kernel were lost (ENOBUFS), or could not be read. The shell answers with a Resync."""
 
 
 UNTOLD_VLAN: Final = -1
@@ -129,7 +129,7 @@ UNTOLD_VLAN: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class FrameSeen:
-    """A frame received on a port, already through the socket filter; never one of our own transmissions."""
+    """A frame received on a port, already through the socket filter; never the kernel's copy of one that we sent through this port."""
 
     ifindex: int
     destination: bytes
@@ -155,7 +155,7 @@ class Refused:
     write: Write
     errno: int
     explanation: str = field(default="", compare=False, repr=False)
-    """The kernel's own words, for the log; "" when it gave none."""
+    """The kernel's own words; "" when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class PortConfigUpdate:
 class ConfigApply:
     """Go over to another configuration; see reload.py.
 
-    `written`: it is an earlier one, with the ports it then counted as naming. `choice`: what the runner had chosen then (Runner.choice).
+    `written`: an earlier configuration is taken back, which named these ports. `choice`: what the runner had chosen then (Runner.choice).
     """
 
     text: str

@@ -48,4 +48,4 @@ class Incident(Enum):
     SILENCE = "e735b8348353417baf8e85a1decc769a"
     """A port that carries traffic receives nothing while others do."""
     ERRORS = "e4f316cd1aa849b4ae8ef7719e040c84"
-    """The driver of a port counts errors; once an hour."""
+    """The driver of a port counts errors; told at most once an hour for each port."""

@@ -1,4 +1,4 @@
-"""Limits that several folders know, and that no one of them sets."""
+"""Limits that several folders share."""
 
 NAME_MAX = 15
 """Octets of an interface's name (IFNAMSIZ less the terminator)."""

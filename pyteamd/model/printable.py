@@ -18,7 +18,7 @@ _FIRST_OCTET, _LAST_OCTET = "\udc80", "\udcff"
 
 
 def printable(text: str) -> str:
-    r"""One line as it may be shown: what is no letter, sign or blank becomes `\x1b`, `\u202e` and the like."""
+    r"""One line as it may be shown: every character that cannot be printed is escaped, as `\x1b` or `\u202e`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
@@ -32,7 +32,7 @@ def spelled(name: str) -> str:
 
 
 def in_shell(name: str) -> str:
-    r"""A name as a word of a command that people are told to type: quoted where a shell would make something else of it."""
+    r"""A name as a word of a command that people are told to type: quoted where a shell would not take it as it is."""
     if all(char.isalnum() or char in _PLAIN for char in name):
         return name
     if name.isprintable():
@@ -42,12 +42,12 @@ def in_shell(name: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines; only the newline ends one."""
+    """A text of several lines as it may be shown: each of them `printable`. Only the newline ends a line."""
     return text if text.isprintable() else "\n".join(printable(line) for line in text.split("\n"))
 
 
 def printable_tree(value: Any) -> Any:
-    """The same for every string of plain JSON values, the keys of objects included."""
+    """Plain JSON values with every string in them made printable, the keys of objects included."""
     match value:
         case str():
             return printable_lines(value)

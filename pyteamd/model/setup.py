@@ -1,4 +1,4 @@
-"""How the process was started, as far as the state shows it."""
+"""How the process was started, and the level of its log: what the state shows under `setup`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DECIMAL = re.compile(r"\s*(?:\+|-(?=0+\Z))?0*([0-9]{1,10})", re.ASCII)
 
 @dataclass(slots=True)
 class Setup:
-    """Shown under `setup` in the state."""
+    """The members of `setup` that are not the runner's."""
 
     pid: int = 0
     pid_file: str = ""

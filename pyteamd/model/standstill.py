@@ -1,8 +1,8 @@
 """A process that stood still: what came meanwhile waits in its sockets, and is read before anybody is taken for silent.
 
 A timer that is noticed late proves only that nobody looked. So the judgement is put off, once and for a moment in which the sockets are
-read: who is late every time judges every second time. All who judge a silence do it with this: LACP, the link watchers, the carrier, a
-configuration on trial.
+read. Only once: a process that is late every time must judge, too. All who judge a silence do it with this: LACP, the link watchers,
+activebackup's first choice, the carrier, a configuration on trial.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from __future__ import annotations
 from pyteamd.values import dataclass
 
 PUNCTUAL_S = 0.005
-"""Later than this, a watcher was kept waiting; as long a time is enough to read what waits, for all sockets are ready at once."""
+"""So late says that the process was kept waiting; as much time is enough to read what waits, for all sockets are ready at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Of another end that is given up at `until` if nothing is heard."""
+    """The silence of another end, which is given up at `until` if nothing is heard."""
 
     until: float
     put_off: bool = False
     """The end was noticed late, and put off."""
 
     def judge(self, now: float, late_s: float = PUNCTUAL_S, reading_s: float = PUNCTUAL_S) -> Silence | None:
-        """None: it has lasted too long. Otherwise the silence to wait for the end of, this one or this one put off.
+        """None: it has lasted too long. Otherwise what to go on with: this silence, or the same with its end put off.
 
-        `late_s`: so late says that we stood still. `reading_s`: by so much it is put off.
+        `late_s`: noticed later than this, the process stood still. `reading_s`: by how much the end is put off then.
         """
         if now < self.until:
             return self

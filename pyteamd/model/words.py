@@ -15,10 +15,7 @@ VANISHED = frozenset((errno.ENODEV, errno.ENOENT, errno.ENXIO))
 
 
 def describe(refused: Refused, name_of: Callable[[int], str], link_of: Callable[[int], LinkSeen | None]) -> str:
-    """One line for the log: what was refused and why, and a hint where the facts at hand give one.
-
-    `link_of`: what is known of a link.
-    """
+    """One line for the log: what was refused and why, and a hint where what is known of the link (`link_of`) gives one."""
     hint = hint_for(refused.write, refused.errno, link_of, bool(refused.explanation))
     return refusal(refused, name_of) + (f" ({hint})" if hint else "")
 

@@ -28,6 +28,7 @@ from pyteamd.model.events import (
     Refused,
     Resync,
 )
+from pyteamd.model.words import in_words
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.shell import Faults
 from pyteamd.schema.problems import ConfigError
@@ -234,4 +235,4 @@ class ComparingTrace(Trace):
 def _decisions(writes: tuple[Write, ...], outputs: Outputs) -> list[str]:
     said = [f"says {note.text!r}" for note in outputs.notes]
     sent = [f"sends {len(frame.octets)} octets on {frame.port}: {frame.octets.hex()}" for frame in outputs.frames]
-    return [f"writes {write}" for write in writes] + sent + said
+    return [f"writes: {in_words(write, 'interface {}'.format)}" for write in writes] + sent + said

@@ -1,12 +1,11 @@
-"""Bytes and values: the codecs for every frame the daemon sends or reads.
+"""Octets and values: the codecs for every frame the daemon sends or reads, and the filters of packet sockets.
 
-Each module has frozen dataclasses, `parse(payload)` that makes one of them from what follows the Ethernet
-header, and `build()` that gives those bytes back; `frame()` adds the Ethernet header, for a raw packet
-socket. Nothing here does I/O, logs or remembers anything.
+The module of a protocol has frozen dataclasses, `parse` that makes one of them from what follows the Ethernet header, and, for what the
+daemon sends, `build()` that gives these octets and `frame()` that adds the Ethernet header. Nothing here does I/O or logs.
 
-Two classes of error, told apart by who broke the rule. A frame that came from the wire and is not acceptable
-raises `PeerError`, whose `reason` is what the port's drop counters are kept by. A value that cannot be put on
-the wire (a MAC of five octets, a key of 70000) is our own mistake and raises `ValueError` or `struct.error`.
+Two classes of error, told apart by who broke the rule. A frame from the wire that is not acceptable raises `PeerError`, whose `reason` is
+what drops are counted by. A value that cannot be put on the wire (a MAC of five octets, a key of 70000) is our own mistake and raises
+`ValueError` or `struct.error`.
 """
 
 from __future__ import annotations

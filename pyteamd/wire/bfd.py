@@ -54,17 +54,13 @@ class State(IntEnum):
 
 
 class Diagnostic(IntEnum):
-    """Why a session left the state up the last time (RFC 5880, 4.1); others arrive as plain numbers."""
+    """Why this end's session left the state up the last time (RFC 5880, 4.1)."""
 
     NONE = 0
     TIME_EXPIRED = 1
-    ECHO_FAILED = 2
     NEIGHBOUR_DOWN = 3
-    FORWARDING_RESET = 4
     PATH_DOWN = 5
-    CONCATENATED_PATH_DOWN = 6
     ADMIN_DOWN = 7
-    REVERSE_PATH_DOWN = 8
 
 
 DIAGNOSTICS: Final = (
@@ -81,7 +77,7 @@ DIAGNOSTICS: Final = (
 
 
 def diagnostic_in_words(code: int) -> str:
-    """The RFC's words, the number where it has none."""
+    """The RFC's words for a diagnostic of either end, the number where it has none."""
     return DIAGNOSTICS[code] if code < len(DIAGNOSTICS) else f"diagnostic {code}"
 
 
@@ -150,7 +146,7 @@ class Datagram:
 
 
 def frames(version: int) -> FrameFilter:
-    """Untagged UDP datagrams to this port over IP of this version, whole, without options or extension headers."""
+    """Untagged UDP datagrams to this port over IP of this version, no later fragments, without options or extension headers."""
     if version == 4:
         fields = (
             Field(0, 1, (0x45,)),
@@ -165,7 +161,7 @@ def frames(version: int) -> FrameFilter:
 def parse(payload: bytes) -> Datagram:
     """Read an IPv4 or IPv6 packet with a BFD control packet; octets after it are ignored.
 
-    Raises PeerError: TOO_SHORT, IP_VERSION, HEADER_LENGTH, FRAGMENT, PROTOCOL_TYPE, PAYLOAD_LENGTH, HOP_LIMIT, CHECKSUM, UDP_PORT and
+    Raises PeerError: TOO_SHORT, IP_VERSION, HEADER_LENGTH, FRAGMENT, NEXT_HEADER, PAYLOAD_LENGTH, HOP_LIMIT, CHECKSUM, UDP_PORT and
     those of `parse_packet`.
     """
     version = payload[0] >> 4 if payload else 0

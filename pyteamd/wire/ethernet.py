@@ -1,8 +1,7 @@
 """Ethernet: hardware addresses as text, and the header with or without an 802.1Q tag.
 
-A MAC is `bytes` of length six everywhere in the package; this module is the only place where it is text. The
-header codec knows one in-band 802.1Q tag (EtherType 0x8100, IEEE 802.1Q clause 9.6). A tag that the kernel
-has taken out of the frame and keeps beside it ("accelerated") is not part of the bytes and never seen here.
+In frames a hardware address is `bytes` of length six. The header codec knows one in-band 802.1Q tag (EtherType 0x8100, IEEE 802.1Q
+clause 9.6). A tag that the kernel has taken out of the frame and keeps beside it ("accelerated") is not part of the octets.
 """
 
 from __future__ import annotations

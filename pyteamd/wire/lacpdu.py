@@ -1,8 +1,8 @@
 """LACPDU: what two ends of a link tell each other about themselves (IEEE 802.1AX-2014, 6.4.2).
 
 A receiver reads a later version by the fields of version 1 and judges neither version, TLV types, the
-collector's delay nor reserved octets (6.4.12); only the subtype and the lengths 20, 20 and 16 of the first
-three TLVs say that the fields lie where they are expected. So LACPv2 and the 0xf1 dialect of SONiC parse like
+collector's delay nor reserved octets (6.4.12); only the subtype, the lengths 20, 20 and 16 of the first
+three TLVs and the length of the whole say that the fields lie where they are expected. So LACPv2 and the 0xf1 dialect of SONiC parse like
 version 1; the TLVs they put before the terminator are kept in `extra` and not interpreted.
 """
 

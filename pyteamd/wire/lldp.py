@@ -18,7 +18,7 @@ GROUP: Final = bytes.fromhex("0180c200000e")
 """The nearest bridge: no bridge forwards it (7.1)."""
 FRAMES: Final = FrameFilter(ETHERTYPE_LLDP)
 MOST_TLVS: Final = 128
-"""More are not read: nobody sends a tenth of it."""
+"""More are not read; an LLDPDU has a tenth of that."""
 
 _END, _CHASSIS, _PORT, _TTL, _PORT_TEXT, _SYSTEM_NAME, _SYSTEM_TEXT = range(7)
 _ORGANISATION: Final = 127
@@ -34,12 +34,12 @@ _CAPABLE, _ENABLED = 0x01, 0x02
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """One LLDPDU. Texts may hold anything a peer likes; they are shown through a filter."""
+    """One LLDPDU. Texts may hold anything a peer likes; see printable.py for how they are shown."""
 
     chassis: str
     port: str
     ttl_s: int
-    """How long this is true; 0: the neighbour takes its leave."""
+    """For how long this counts; 0: the neighbour takes its leave."""
     system_name: str = ""
     port_description: str = ""
     vlan: int | None = None
@@ -60,7 +60,7 @@ def parse(payload: bytes) -> Neighbour:
     if [kind for kind, _ in tlvs[:3]] != [_CHASSIS, _PORT, _TTL]:
         raise PeerError(DropReason.TLV_TYPE, "does not begin with chassis, port and time to live")
     if any(kind in (_CHASSIS, _PORT, _TTL) for kind, _ in tlvs[3:]):
-        raise PeerError(DropReason.TLV_TYPE, "a mandatory TLV stands there twice")
+        raise PeerError(DropReason.TLV_TYPE, "a mandatory TLV comes twice")
     (_, chassis), (_, port), (_, ttl) = tlvs[:3]
     if len(ttl) < 2:
         raise PeerError(DropReason.TLV_LENGTH, f"{len(ttl)} octets of time to live")

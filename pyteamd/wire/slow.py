@@ -1,7 +1,7 @@
 """The slow protocols (IEEE 802.3 annex 57A): what LACP and the marker protocol have in common.
 
 Both go untagged to one group address that no bridge forwards, start with a subtype octet, and fill 110
-octets. The kernel's bonding driver and Open vSwitch refuse shorter frames too, so nobody sends them.
+octets. Shorter frames are refused, as the kernel's bonding driver and Open vSwitch do.
 """
 
 from __future__ import annotations

@@ -37,6 +37,13 @@ def test_how_long_a_port_is_held_out(times: int, until_s: float | None) -> None:
         assert one.up
 
 
+def test_the_longest_time_holds_where_the_penalty_decays_more_slowly() -> None:
+    slow = flapped(2, DampingConfig(penalty=1000, half_life=60, suppress=2000, reuse=1000, max=1))
+    assert slow.deadline() == 1.0
+    slow.tick(PORT, 1.0)
+    assert slow.up
+
+
 def test_a_flap_in_the_meantime_takes_longer_and_a_quiet_time_forgives() -> None:
     one = flapped(2)
     one.went_down(PORT, 2.5)
