@@ -226,8 +226,8 @@ class JoiningPorts:
 
     def try_again(self, ifindex: int) -> None:
         """What the kernel had against the link is no answer to the settings there are now."""
-        self.refusals.pop(ifindex, None)
-        self.members.try_again(ifindex)
+        if self.members.try_again(ifindex):
+            self.refusals.pop(ifindex, None)
 
     def reject(self, ifindex: int, why: str) -> None:
         """Release a link that cannot be a port of ours, and say why."""

@@ -7,7 +7,7 @@ from that, from the runner, and from the settings that are still to be written `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -423,8 +423,10 @@ class Team:
         return True
 
     def _port_config_update(self, event: PortConfigUpdate, now: float) -> bool:
+        refused = self.joining.settings_of_refused()
         self.config.set_port(event.name, dict(event.tree))
         self.joining.reprioritise(event.name)
+        self._try_again(refused, (event.name,))
         self._join_all(now)
         return True
 
@@ -450,7 +452,7 @@ class Team:
             self.runner.reconfigure(new.runner, self.view, now)
             self.once.options.update(dict(self.runner.settings().items() - settings.items()))
         changed = {name: after for _, name, _, after in reload.values(team, new.team)}
-        self._try_again(refused, another_runner, for_all)
+        self._try_again(refused, new.written, for_all, for_any=another_runner)
         self.once.reconfigure(changed)
         self.setup.debug_level = max(0, changed.get("debug_level", self.setup.debug_level))
         for key, _ in self.once.options.items() - once.items():
@@ -460,12 +462,14 @@ class Team:
         self._join_all(now)
         return True
 
-    def _try_again(self, refused: Mapping[int, PortSetup], another_runner: bool, for_all: bool) -> None:
-        """Links that the kernel refused under other settings, their own or those of all, which the configuration names."""
+    def _try_again(
+        self, refused: Mapping[int, PortSetup], names: Container[str], for_all: bool = False, for_any: bool = False
+    ) -> None:
+        """Links that the kernel refused under other settings: their own or those of all if they have one of these names, or any."""
         for ifindex, before in refused.items():
             link = self.facts.links[ifindex]
-            named = any(name in self.config.written for name in link.names)
-            if another_runner or (named and (for_all or self.joining.settings(link) != before)):
+            named = any(name in names for name in link.names)
+            if for_any or (named and (for_all or self.joining.settings(link) != before)):
                 self.joining.try_again(ifindex)
                 self.backoff.forget_port(ifindex)
 

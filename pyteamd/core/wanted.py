@@ -115,11 +115,16 @@ class WantedPorts:
         """Links that could not be had."""
         return {ifindex for ifindex, why in self.out.items() if why not in (TAKEN, REMOVED, UNNAMED)}
 
-    def try_again(self, ifindex: int) -> None:
-        """If this link could not be had it is wanted as before: what was in its way may not be there with the settings there are now."""
-        if ifindex in self.unfit() and (name := self._taken.pop(ifindex, None)) is not None:
-            self.wanted[name] = None
+    def in_question(self, ifindex: int) -> bool:
+        """This link could not be had, and is wanted again when its settings are others."""
+        return ifindex in self._taken and ifindex in self.unfit()
+
+    def try_again(self, ifindex: int) -> bool:
+        """What was in the way of a link may not be there with the settings there are now. Returns whether it may be tried."""
+        if self.in_question(ifindex):
+            self.wanted[self._taken.pop(ifindex)] = None
             del self.out[ifindex]
+        return ifindex not in self.out
 
     def is_new(self, ifindex: int) -> bool:
         """A user asked for this link, which nobody had named before, and has not been answered."""

@@ -389,6 +389,35 @@ def test_what_the_kernel_refused_is_tried_again_at_once_with_other_settings(othe
     assert made.team.ports.named("eth2") is not None, made.lines()
 
 
+@pytest.mark.parametrize("refused", [("enslave", "EOPNOTSUPP"), ("address", "EOPNOTSUPP"), ("enslave", "EBUSY")])
+def test_settings_that_are_given_by_command_are_a_reason_to_try_it_again(refused: tuple[str, str]) -> None:
+    what, code = refused
+    made = told(backup(), start=False)
+    made.world.refuse(what, "eth2", None, code)
+    begin(made, backup())
+    made.world.pass_time(300.0)
+    assert code == "EBUSY" or "; it is tried again with other settings" in made.line("eth2"), made.line("eth2")
+    made.world.refuse("", "", None, code)
+    made.world.port_config("eth1", {"sticky": True})
+    made.world.port_config("eth2", made.team.config.dump_port("eth2"))
+    assert made.team.ports.named("eth2") is None, "nothing is other for it"
+    made.world.port_config("eth2", {"sticky": True})
+    assert made.team.ports.named("eth2") is not None, made.lines()
+
+
+def test_what_only_a_command_asked_for_and_the_kernel_refused_is_not_tried_for_other_settings() -> None:
+    """The user was told."""
+    made = told(backup(), "eth1", "eth2", "eth3")
+    made.world.refuse("enslave", "eth3", None, "EOPNOTSUPP")
+    made.world.add_port("eth3")
+    before = made.line("eth3")
+    assert "tried again" not in before
+    made.world.refuse("", "", None, "EOPNOTSUPP")
+    made.world.port_config("eth3", {"sticky": True})
+    assert made.team.ports.named("eth3") is None
+    assert made.line("eth3") == before
+
+
 def test_other_settings_of_one_port_are_no_reason_to_try_another_one() -> None:
     made = told(backup(), start=False)
     made.world.refuse("enslave", "eth2", None, "EOPNOTSUPP")
