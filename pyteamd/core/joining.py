@@ -191,16 +191,16 @@ class JoiningPorts:
         self.notes.append(Note(Level.WARNING, f"{link.name}: {what}", link.name, Incident.PORT_LOST))
         self.members.forget((*link.names, *self._names(link.ifindex)), link.ifindex, TAKEN)
 
-    def is_taken(self, before: LinkSeen, link: LinkSeen) -> bool:
-        """Whether another program took out this link, of which we have no port: not yet, or no more.
+    def is_taken(self, before: LinkSeen, master: int) -> bool:
+        """Whether another program took out, or deleted, this link, of which we have no port: not yet, or no more.
 
         Of a port that leaves, the team family may tell first. What we released ourselves is out already, and what the kernel refused
-        in the midst of adding it was never in.
+        in the midst of adding it was never in. `master`: to whom it belongs now, 0 for nobody.
         """
         ours = self._facts.team.ifindex
-        if before.master != ours or link.master == ours:
+        if before.master != ours or master == ours:
             return False
-        return link.ifindex not in self.members.out and link.ifindex not in self.refusals
+        return before.ifindex not in self.members.out and before.ifindex not in self.refusals
 
     def refused(self, write: SetMember, why: str, for_good: bool) -> bool:
         """The kernel refused to add a link. Returns whether it stays wanted, and is to be tried again.

@@ -260,7 +260,7 @@ class Team:
         wanted = self.members.wants(event)
         before = self.facts.link_seen(event, keep=port is not None or self._named(event), now=now)
         if port is None:
-            if self.phase <= Phase.RUNNING and before is not None and self.joining.is_taken(before, event):
+            if self.phase <= Phase.RUNNING and before is not None and self.joining.is_taken(before, event.master):
                 self.joining.taken(before, event.master)
             if before is None or (before.up and not event.up):
                 self.backoff.forgive_port(ifindex, now)
@@ -299,9 +299,10 @@ class Team:
             self.phase = Phase.GONE
             return True
         link = self.facts.links.get(event.ifindex)
-        if (port := self.ports.get(event.ifindex)) is not None and self.phase <= Phase.RUNNING:
+        lost = event.ifindex in self.ports or (link is not None and self.joining.is_taken(link, 0))
+        if link is not None and lost and self.phase <= Phase.RUNNING:
             self._notes.append(
-                Note(Level.WARNING, f"{port.name}: is no port of the team any more", port.name, Incident.PORT_LOST)
+                Note(Level.WARNING, f"{link.name}: is no port of the team any more", link.name, Incident.PORT_LOST)
             )
         matters = self._leave(event.ifindex) or (
             link is not None and (self._named(link) or self.joining.hindered_by(event.ifindex, link.lower))

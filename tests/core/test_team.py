@@ -21,6 +21,7 @@ from pyteamd.model.events import (
     KernelEvent,
     LinkGone,
     LinkSeen,
+    PortGone,
     PortSeen,
     Resync,
     Tick,
@@ -78,6 +79,21 @@ def test_a_configured_port_that_was_taken_by_a_bridge_and_deleted_joins_when_it_
     assert made.team.ports.named("eth2") is None
     hear(made, LinkGone(ifindex))
     assert "eth2" in made.team.members.wanted
+
+
+@pytest.mark.parametrize("heard", range(1, 8))
+def test_a_port_that_is_deleted_is_told_of_once_whatever_is_heard_of_it(heard: int) -> None:
+    """On a busy machine the last word about a link may have taken the place of the one before; the families may come in any order."""
+    made = told(backup())
+    ifindex = made.world.ifindex_of("eth2")
+    free = replace(made.team.facts.links[ifindex], master=0)
+    events = [PortGone(ifindex), free, LinkGone(ifindex)]
+    made.team.take()
+    for number, event in enumerate(events):
+        if heard & 1 << number:
+            made.team.handle(event, made.world.clock)
+    told_of = [note.text for note in made.team.take().notes if "is no port of the team any more" in note.text]
+    assert told_of == ["eth2: is no port of the team any more"] * (heard != 1)
 
 
 def test_a_port_that_is_named_no_more_does_not_come_back_when_its_link_is_made_again() -> None:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from lab_kit import PYTEAMD, Bench, bench, daemon, wait_for
@@ -261,24 +262,38 @@ def test_passive_hashing_keeps_each_flow_on_the_port_that_the_hash_says() -> Non
 
 @pytest.mark.parametrize("balancer", ["", ', "tx_balancer": {"name": "basic", "balancing_interval": 600}'])
 def test_hash_predicts_the_port_of_a_thousand_flows(balancer: str) -> None:
-    """Asked of the daemon by the client library, one connection for all; also after a port was gone and came back."""
+    """Asked of the daemon by the client library, one connection for all; also after ports were gone and came back.
+
+    Ports that come in one moment of a busy machine have numbers that a daemon can only guess: two leave, so that one guess is left.
+    """
     from pyteamd.client.client import Client
     from pyteamd.schema import json_text
 
     with wires(runner("loadbalance", TX_HASH + balancer, ports=3), 3) as at:
-        at.cut(1)
-        wait_for(lambda: at.on.options()["enabled (port:em1)"] == "false")
-        at.mend(1)
-        wait_for(lambda: at.on.options()["enabled (port:em1)"] == "true")
+        for number in (1, 3):
+            at.cut(number)
+            wait_for(lambda port=f"em{number}": at.on.options()[f"enabled (port:{port})"] == "false")
+            at.mend(number)
+            wait_for(lambda port=f"em{number}": at.on.options()[f"enabled (port:{port})"] == "true")
         mac = bytes.fromhex(at.on.mac("team0").replace(":", ""))
         asked = flows(1000, seed=7)
         with Client.connect("team0") as client:
+
+            def answer(flow: Flow) -> dict[str, Any]:
+                return json_text.loads(client.fetch("FlowHash", json.dumps(flow.described())))
+
+            wait_for(
+                lambda: answer(asked[0])["certain"] and answer(asked[0])["ports"] == 3,
+                what="the daemon knows the numbers",
+            )
             for first in range(0, len(asked), 100):
                 some = asked[first : first + 100]
-                answers = [json_text.loads(client.fetch("FlowHash", json.dumps(flow.described()))) for flow in some]
+                answers = [answer(flow) for flow in some]
                 came = at.sent([flow.frame(mac) for flow in some])
-                assert [[f"em{port}" for port in through] for through in came] == [[a["port"]] for a in answers]
-                assert all(answer["certain"] for answer in answers)
+                assert [[f"em{port}" for port in through] for through in came] == [[a["port"]] for a in answers], (
+                    answers[0]
+                )
+                assert all(a["certain"] for a in answers)
         said = at.on.pyteamdctl(f"team0 hash {asked[0].words()}")
         assert (said.status, said.err) == (0, "")
         assert f"bucket: {fold(reference_hash(FRAGMENTS, asked[0].frame(mac)))}\n" in said.out
