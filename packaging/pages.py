@@ -33,6 +33,12 @@ The daemon of a device and its control socket.
 .I /run/teamd/DEVICE.lacp.json
 With the runner lacp: what a daemon that takes the device over goes on from.
 .TP
+.I /run/teamd/DEVICE.unconfirmed.json
+While a configuration waits for config confirm: the one before, and when it comes back.
+.TP
+.I /run/teamd/DEVICE.fault1.jsonl, 2, 3
+After a fault of ours that cost a port: the trace, for the report.
+.TP
 .I /etc/pyteamd/DEVICE.conf, .json, .yaml
 What the unit pyteamd@DEVICE.service reads, the first that is there.
 """

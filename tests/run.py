@@ -252,7 +252,7 @@ def work(queues: tuple[deque[Part], ...], late: Future[None], beside: Words) -> 
 
 
 def next_of(parts: deque[Part]) -> Part | None:
-    """Others take from it, too."""
+    """The next part, None when there are none left, which others may just have taken, or when a user stopped the run."""
     try:
         return None if STOPPED.is_set() else parts.popleft()
     except IndexError:
@@ -270,7 +270,7 @@ def durations() -> dict[str, dict[str, float]]:
 
 
 def longest_first(parts: list[Part]) -> list[Part]:
-    """So that no part is the last alone for long."""
+    """The longest parts come first, so that no part runs alone at the end for long."""
     known = durations()
 
     def lasts(part: Part) -> float:

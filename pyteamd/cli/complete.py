@@ -42,7 +42,7 @@ def tell(program: str, words: Sequence[str], out: TextIO) -> int:
 
 
 def of_teamdctl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
-    """The same as far as teamdctl has it."""
+    """Options, teams and verbs of teamdctl, and what they take."""
     from pyteamd.cli.pyteamdctl.verbs import VERBS
     from pyteamd.cli.pyteamdctl.words import OPTIONS_HELP
 
@@ -53,7 +53,7 @@ def of_teamdctl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
 
 
 def of_pyteamdctl(before: Sequence[str], typed: str) -> tuple[str, list[Row]]:
-    """Options, teams, verbs and what they take."""
+    """The same for pyteamdctl, with what stands before a team or in its place."""
     from pyteamd.cli.pyteamdctl.verbs import VERBS
     from pyteamd.cli.pyteamdctl.words import OPTIONS_HELP, OWN_OPTIONS_HELP
 

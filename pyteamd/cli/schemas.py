@@ -54,7 +54,7 @@ PROBLEM = obj(
 EVENT = obj(
     **TIMES,
     age_s=of("number", "Seconds since then."),
-    level={"enum": ["debug", "info", "notice", "warning", "error"]},
+    level={"enum": ["debug", "info", "warning", "error"]},
     port=of("string", "The port's name, or empty."),
     text=of("string", "What happened, in words."),
     cause=of("string", "The kind of event it followed from."),

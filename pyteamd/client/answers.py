@@ -32,7 +32,8 @@ class Event(TypedDict):
     age_s: float
     level: str
     """error, warning, info or debug."""
-    port: str | None
+    port: str
+    """"" when it is about the team as a whole."""
     text: str
     cause: str
     """The kind of event that it followed from; "Missed": this reader was too slow, and the text says how much it missed."""

@@ -8,7 +8,8 @@
         team.set("runner.active_port", "eth1")
 
 Everything raises ClientError: NoDaemon when nothing answers, DaemonError with the daemon's code (NoSuchDev, say) when it refuses,
-CallFailed when no usable answer comes. A daemon that is libteam's teamd answers the methods that it has; the others raise DaemonError.
+CallFailed when no usable answer comes. libteam's teamd answers the methods that it has; the others raise CallFailed, on the unix socket
+only when the time-out is over, because teamd says nothing to them.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Client(Connection):
         return found
 
     def reason(self, method: str, subject: str) -> str:
-        """Why the last refusal was, if of this `method` about this `subject` (its first argument); else "". Only pyteamd."""
+        """Why the last call was refused, if it was this `method` about this `subject` (its first argument); else "". Only pyteamd."""
         return str(self._object("Reason", method, subject)["reason"])
 
     def diff(self) -> Difference:

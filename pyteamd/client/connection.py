@@ -8,9 +8,8 @@ How it works: a request is one packet on a SOCK_SEQPACKET unix socket, `REQUEST`
 line of its own, backslash and newline escaped; the answer is one packet too, `REPLY_SUCCESS` and a payload taken as it
 is, or `REPLY_ERROR`, a code and a message. The same methods exist on D-Bus (dbus.py), tried when there is no socket.
 
-Text is str throughout; bytes that are no UTF-8 travel as surrogate escapes. Every error keeps what libteamdctl would
-have logged about it and the errno it would have returned, because teamdctl prints both.
-Only what is needed is imported: a client starts for every command typed.
+Text is str throughout; bytes that are no UTF-8 travel as surrogate escapes. Only what is needed is imported: a client
+starts for every command typed.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 RUN_DIR = "/var/run/teamd"
 REPLY_TIMEOUT_S = 5.0
 CROWD_S = 0.02
-"""How often it is tried again where too many want to be let in at once."""
+"""How often connecting is tried again while the socket's queue is full."""
 SUFFIX = ".sock"
 TRANSPORTS = ("usock", "dbus")
 """In the order they are tried."""
@@ -74,7 +73,7 @@ class UnixSocket(Transport):
             raise CallFailed(f"{name}: {error.strerror}", error.errno or errno.EINVAL, [trail]) from None
 
     def _connect(self, path: bytes, until: float) -> None:
-        """Wait for a place among those that wait to be let in, where a daemon is stopped or many come at once. OSError."""
+        """Connect; while the socket's queue is full (the daemon is stopped, or many come at once), try again. OSError."""
         while True:
             try:
                 self._socket.connect(path)

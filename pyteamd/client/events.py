@@ -72,7 +72,7 @@ class Events:
         self._waiting += found["events"]
         if found["missed"]:
             text = f"{found['missed']} steps were missed."
-            self._waiting.append({"age_s": 0.0, "level": "warning", "port": None, "text": text, "cause": MISSED})
+            self._waiting.append({"age_s": 0.0, "level": "warning", "port": "", "text": text, "cause": MISSED})
 
     def _ask(self, start: str) -> dict[str, Any]:
         import json

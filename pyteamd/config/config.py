@@ -2,11 +2,11 @@
 
 Like teamd, a Config owns the parsed input and changes it: the device name, the runner's name and the runner's defaults
 are written into it, and the implicit ethtool watcher of a port when that port is added. The dumps show this tree. What
-the daemon works with is read from it: `team` and `runner` once, at load; a port's settings whenever they are asked for.
+the daemon works with is read from it: `team` and `runner` once, at load; a port's settings when they are asked for.
 
 Interface names are literal keys everywhere. (teamd looks settings up by a dotted path and misses those of `eth0.100`.)
 
-The registries of runners and watchers are arguments, since both import from here.
+The registries of runners and watchers are arguments: tests give their own.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_RUNNER = "roundrobin"
 DEFAULT_WATCHER = "ethtool"
 KEPT_SETUPS = 1024
+"""Settings of ports that are kept once they were read."""
 UNSUPPORTED_WATCHERS = {"tipc": "is known to teamd, but not supported here"}
 
 

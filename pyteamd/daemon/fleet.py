@@ -68,7 +68,6 @@ class SharedReader(Reader):
         self._broken = broken
 
     def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
-        """See Reader."""
         try:
             return pump.write_ahead(events)
         except Exception as fault:
@@ -76,7 +75,6 @@ class SharedReader(Reader):
             return False
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
-        """See Reader."""
         try:
             pump.feed(events, now)
         except Exception as fault:
@@ -145,7 +143,6 @@ class Fleet:
         return EXIT_OK
 
     def stop(self) -> bool:
-        """See Serving."""
         if self._stopping:
             return False
         self._stopping = True
@@ -157,7 +154,6 @@ class Fleet:
         return True
 
     async def reload(self) -> None:
-        """See Serving."""
         plans = await self._look()
         if plans is None:
             return

@@ -57,11 +57,9 @@ class One:
         self._log = log
 
     def stop(self) -> bool:
-        """See Serving."""
         return self.server.stop()
 
     async def reload(self) -> None:
-        """See Serving."""
         if self.server.pump is not None:
             await read_again(self.server.pump, self.server.plan.config_file, self._log)
 

@@ -341,14 +341,12 @@ class TeamServer:
             await snapshot.keep(pump)
 
     def fault(self, text: str) -> None:
-        """See Surroundings."""
         from pyteamd.daemon.fault_file import keep_trace  # hardly ever needed
 
         assert self.pump is not None
         keep_trace(text, self.pump.trace, self.plan.snapshot_stem, self._log)
 
     def runner_replaced(self) -> None:
-        """See Surroundings."""
         assert self.pump is not None
         if self._snapshot is not None:
             self._keeping.cancel()
@@ -425,26 +423,21 @@ class TeamServer:
     # -- what the pump needs -------------------------------------------------------------------------------------------
 
     def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
-        """See Surroundings."""
         return self._taps.update(wanted, now)
 
     def send(self, frame: Frame) -> None:
-        """See Surroundings."""
         self._taps.send(frame)
         if self._snapshot is not None:
             self._snapshot.spoke()
 
     def ports_changed(self, ports: Iterable[int]) -> None:
-        """See Surroundings."""
         assert self.pump is not None
         self._reader.own(self.pump, ports)
 
     def debug_level(self, level: int) -> None:
-        """See Surroundings."""
         set_debug_level(self._log, level)
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
-        """See Surroundings."""
         for name, family in hosts:
             if (name, family) not in self._looking:
                 self._looking.add((name, family))

@@ -120,7 +120,7 @@ def mac(session: ScenarioSession, rest: str) -> None:
 
 
 def rename(session: ScenarioSession, rest: str) -> None:
-    """rename NAME NEW"""
+    """rename NAME NEW: ip link set NAME name NEW, the link down meanwhile."""
     name, new = words(rest, 2, 2, "rename NAME NEW")
     session.world.rename(name, new)
 
@@ -297,16 +297,16 @@ def start(session: ScenarioSession, rest: str) -> None:
     Start the daemon; -o adopts an existing device, -n does not add the configured ports, -N leaves all as it is on the way out.
     """
     session.served = False
-    begin(session, **flags(rest, "start"))
+    begin(session, **start_options(rest, "start"))
 
 
 def serve(session: ScenarioSession, rest: str) -> None:
-    """serve [-o] [-n] [-N]: start one process for all teams that `config` has spoken of; flags as for `start`."""
+    """serve [-o] [-n] [-N]: start one process for all teams that `config` has spoken of; options as for `start`."""
     session.served = True
-    begin(session, **flags(rest, "serve"))
+    begin(session, **start_options(rest, "serve"))
 
 
-def flags(rest: str, command: str) -> dict[str, bool]:
+def start_options(rest: str, command: str) -> dict[str, bool]:
     """How a daemon is to start."""
     usage = f"{command} [-o] [-n] [-N]"
     found = words(rest, 0, 3, usage)
@@ -333,7 +333,7 @@ def restart(session: ScenarioSession, rest: str) -> None:
     """restart: the daemon is killed and started again with -o."""
     words(rest, 0, 0, "restart")
     session.world.kill()
-    begin(session, **flags("-o", "restart"))
+    begin(session, **start_options("-o", "restart"))
 
 
 def stop(session: ScenarioSession, rest: str) -> None:

@@ -2,9 +2,9 @@
 
 How it works. A seed gives a list of scenario commands (`generate`), which is performed in a simulated world (`perform`). After each
 command the invariants must hold and, unless messages are held back, what the team observed must be what the kernel has. At the end
-faults are taken away, time passes, and the kernel must be as the team desires; and the trace, fed through the core again, must lead to
-the same decisions. A failing list is shortened and printed as a scenario,
-so a failure is a file that anybody can run. A command that makes no sense at the time (a link that is not there) does nothing.
+faults are taken away, time passes, and the kernel must be as the team desires; and a trace that is not too long, replayed, must lead to the
+same decisions. A failing list is shortened and printed as a scenario, so a failure is a file that anybody can run. A command that makes no
+sense at the time (a link that is not there) does nothing.
 """
 
 from __future__ import annotations

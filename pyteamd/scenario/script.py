@@ -83,7 +83,7 @@ class Script:
 
 
 def parse(text: str) -> Script:
-    """Split a script into prose and blocks. Raises ScriptError for an unknown command, wherever it stands."""
+    """Split a script into prose and paragraphs of commands. Raises ScriptError for an unknown command, wherever it stands."""
     lines = text.splitlines()
     worlds = frozenset(("sim",))
     parts: list[tuple[str, ...] | Paragraph] = []
@@ -96,12 +96,12 @@ def parse(text: str) -> Script:
         found = WORLDS.match(paragraph[0])
         if found:
             worlds = frozenset(found[1].split())
-        parts.append(paragraph if found or not paragraph[0][:1].islower() else parse_block(paragraph, at + 1))
+        parts.append(paragraph if found or not paragraph[0][:1].islower() else parse_commands(paragraph, at + 1))
         at = end
     return Script(tuple(parts), worlds)
 
 
-def parse_block(paragraph: tuple[str, ...], first_line: int) -> Paragraph:
+def parse_commands(paragraph: tuple[str, ...], first_line: int) -> Paragraph:
     """A paragraph of commands."""
     cut = paragraph.index(SEPARATOR) if SEPARATOR in paragraph else len(paragraph)
     commands: list[Command] = []
@@ -144,7 +144,7 @@ def check(text: str, make_world: Callable[[], World], *, exact: bool = True) -> 
 
 
 def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...] | Paragraph]:
-    """The parts of the script, each block with the output it really had."""
+    """The parts of the script, each paragraph of commands with the output it really had."""
     session = ScenarioSession(make_world())
     if "independent" in script.worlds:
         session.world.switch_apart()
@@ -165,9 +165,8 @@ def play(script: Script, make_world: Callable[[], World]) -> list[tuple[str, ...
 def perform(session: ScenarioSession, command: Command) -> None:
     """Run one command. Raises ScriptError."""
     word = command.text.split()[0]
-    rest = textwrap.dedent(
-        command.text[len(word) :].lstrip(" \t").lstrip("\n")
-    ).strip()  # YAML below `config` stays YAML
+    # Dedented, so that YAML below `config` stays YAML.
+    rest = textwrap.dedent(command.text[len(word) :].lstrip(" \t").lstrip("\n")).strip()
     try:
         if word in ACTIONS:
             session.acted = True

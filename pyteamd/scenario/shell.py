@@ -27,11 +27,11 @@ from pyteamd.sim.net import Dice, SimSocket
 from pyteamd.sim.waiting import WaitingSimKernel
 
 OnNews = Callable[[str, str], None]
-"""Told what happens: kind (write, refused, broken, or the level of a note) and text."""
+"""Told what happens: kind (see Happened) and text."""
 
 
 class NotQuiet(AssertionError):
-    """It goes on and on at one moment."""
+    """Something happens without end at one moment."""
 
 
 class Faults(logging.Logger):
@@ -127,7 +127,6 @@ class ServingDaemon(SimDaemon):
         self.reader = SharedReader(kernel, self._broken)
 
     def _broken(self, pump: Pump, fault: Exception) -> None:
-        """See Fleet."""
         for one in self.served.values():
             if one.pump is pump:
                 one.report("broken", repr(fault))

@@ -25,7 +25,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One line of output. `kind`: write, refused, or the level of a note."""
+    """One line of output. `kind`: write, refused, denied (a user's request), broken (an invariant), or the level of a note."""
 
     at: float
     kind: str

@@ -1,7 +1,8 @@
 """Turns a JSON object into an instance of a configuration class, and says what is wrong with it.
 
-The rules are teamd's. A value of the wrong JSON type counts as absent, and so do unknown keys; both are told, neither
-stops the daemon. A value of the right type that is not allowed has the consequence its declaration names (`on_bad`).
+The rules are teamd's. A value of the wrong JSON type counts as absent, and so do unknown keys; both are told, and neither
+stops the daemon. A value of the right type that is not allowed has the consequence its declaration names (`on_bad`); so
+has one of the wrong type where the key is required or `strict_type`.
 Integers are checked against 32 bits, where teamd cuts the upper half off and goes on with what is left.
 
 Every function appends to a list of problems instead of raising, so that one run finds them all.

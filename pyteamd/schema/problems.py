@@ -23,7 +23,7 @@ _SHOWN_MAX = 60
 
 
 class Severity(Enum):
-    """What a problem leads to. The order is that of weight."""
+    """What a problem leads to, the least first."""
 
     UNREAD = "nothing: nobody reads the key"
     TOLERATED = "the value is not used, the daemon starts"
@@ -88,16 +88,16 @@ class ConfigError(Exception):
 
 def verdict(problems: Sequence[Problem]) -> str:
     """What a start and a reload do with a text that has these problems. The same words everywhere."""
-    weights = {problem.severity for problem in problems}
-    if not weights:
+    severities = {problem.severity for problem in problems}
+    if not severities:
         return "good: start and reload take it"
     errors = sum(problem.weight == ERROR for problem in problems)
     told = ", ".join(
         counted(number, word) for number, word in ((errors, ERROR), (len(problems) - errors, WARNING)) if number
     )
-    if Severity.START in weights:
+    if Severity.START in severities:
         return f"{told}: start fails, reload is refused"
-    if Severity.PORT in weights:
+    if Severity.PORT in severities:
         return f"{told}: start leaves the refused ports out, reload is refused"
     if errors:
         return f"{told}: start goes on without these values, as teamd does; reload is refused"

@@ -1,7 +1,7 @@
 """Strings with a form of their own: interface names, hardware addresses, hosts. For `convert` in option declarations.
 
 Each function takes what the user wrote and returns the value to work with, or raises ValueError whose text continues
-a sentence that begins with the value ("is longer than 15 characters"). Names are not looked up here: that needs I/O.
+a sentence that begins with the value ("is longer than 15 octets"). Names are not looked up here: that needs I/O.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def interface_name(text: str) -> str:
     if not text:
         raise ValueError("is no interface name")
     if len(text.encode("utf-8", "surrogatepass")) > NAME_MAX:
-        raise ValueError(f"is longer than {NAME_MAX} characters, no interface can have that name")
+        raise ValueError(f"is longer than {NAME_MAX} octets, no interface can have that name")
     if text in (".", "..") or any(char in "/:" or char.isspace() for char in text):
         raise ValueError('is no interface name: blanks, "/" and ":" are not allowed in one')
     if "%" in text:

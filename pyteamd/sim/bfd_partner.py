@@ -15,7 +15,7 @@ from pyteamd.wire import PeerError, bfd, ethernet
 from pyteamd.wire.bfd import Diagnostic, Flag, Packet, State
 
 ANSWERS = {State.ADMIN_DOWN: State.DOWN, State.DOWN: State.INIT, State.INIT: State.UP, State.UP: State.UP}
-"""What it is when it hears that we are so; it hears UP only of a session that it has."""
+"""State that it hears → its own from then on. UP it hears only of a session that it has."""
 SLOW_S = 1.0
 
 
@@ -26,6 +26,7 @@ class BfdPartner:
     number: int
     mac: bytes
     interval: float = 0.05
+    """Seconds between packets while the session is up."""
     multiplier: int = 3
     silent: bool = False
     state: State | None = None

@@ -80,12 +80,10 @@ class SimKernel:
         return link_seen(link) if link else None
 
     def get_link(self, ifindex: int) -> LinkSeen | None:
-        """See kernel.api."""
         link = self.links.get(ifindex)
         return link_seen(link) if link and link.here else None
 
     def all_links(self) -> tuple[LinkSeen, ...]:
-        """See kernel.api."""
         return tuple(link_seen(link) for link in self.links.values() if link.here)
 
     def create_team(self, name: str) -> int:

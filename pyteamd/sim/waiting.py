@@ -40,10 +40,7 @@ class WaitingSocket(SimSocket):
     def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
         super().__init__(net, link, tap)
         self._readable = trio.Event()
-        self.wake = Wake(self._wake)
-
-    def _wake(self) -> None:
-        self._readable.set()
+        self.wake = Wake(lambda: self._readable.set())
 
     async def receive(self) -> list[FrameSeen]:
         await trio.lowlevel.checkpoint()
@@ -64,13 +61,9 @@ class WaitingSimKernel(SimKernel):
         self._readable = trio.Event()
         self._waiting = False
         super().__init__(net)
-        self.wake = Wake(self._wake)
-
-    def _wake(self) -> None:
-        self._readable.set()
+        self.wake = Wake(lambda: self._readable.set())
 
     def glance(self) -> Batch:
-        """See Kernel."""
         match self.next_event() if self._waiting else None:
             case (0, CarrierSeen(ifindex=ifindex, running=False)):
                 return [(0, CarrierSeen(ifindex, False))]

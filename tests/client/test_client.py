@@ -17,6 +17,7 @@ from ctl_mock import HANG_UP, SILENT, MockDaemon, Reply
 from pyteamd.client import connection as client
 from pyteamd.client.client import Client
 from pyteamd.client.connection import NoDaemon
+from pyteamd.client.events import Events
 from pyteamd.client.transport import CallFailed, ClientError, DaemonError, TransportMissing
 from pyteamd.daemon.control.bus_line import let_in
 from pyteamd.schema import json_text
@@ -29,6 +30,13 @@ def run_dir(tmp_path: Path) -> str:
 
 def mock(run_dir: str, replies: dict[str, Reply]) -> MockDaemon:
     return MockDaemon(f"{run_dir}/{TEAM}.sock", replies)
+
+
+def test_an_event_that_tells_of_missed_steps_has_the_form_of_the_others(run_dir: str) -> None:
+    replies: dict[str, Reply] = {"Events": success('{"events":[],"missed":3,"next":9}')}
+    with mock(run_dir, replies), Events(Client.connect(TEAM, run_dir=run_dir)) as events:
+        missed = next(events)
+    assert missed == {"age_s": 0.0, "level": "warning", "port": "", "text": "3 steps were missed.", "cause": "Missed"}
 
 
 def test_a_conversation(run_dir: str) -> None:

@@ -118,7 +118,6 @@ class Told(logging.Handler):
         self.entries: list[tuple[int, str, dict[str, str]]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging."""
         self.entries.append((record.levelno, record.getMessage(), getattr(record, daemon_log.FIELDS, {})))
 
 

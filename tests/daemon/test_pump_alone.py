@@ -71,7 +71,6 @@ class Alone:
         self.reader.own(self.pump, ports)
 
     def fault(self, text: str) -> None:
-        """See Surroundings."""
         raise AssertionError(text)
 
     def runner_replaced(self) -> None:

@@ -41,7 +41,6 @@ class Stalling(RecordingKernel):
         self.problem: Exception | None = None
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
-        """See kernel.api."""
         assert self.gate.wait(60)
         if self.problem is not None:
             raise self.problem

@@ -151,7 +151,6 @@ class Stalling(RecordingKernel):
         self.problem: Exception | None = None
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
-        """See kernel.api."""
         if threading.current_thread() is not threading.main_thread():
             assert self.gate.wait(60)
             if self.problem is not None:

@@ -210,6 +210,20 @@ def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bo
     assert later.before == (Before("{}", ("eth1",), "") if waits else None)
 
 
+def test_what_an_earlier_start_of_the_machine_left_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, log = str(tmp_path / "team0.unconfirmed.json"), logging.getLogger("boots")
+    monkeypatch.setattr("pyteamd.daemon.unconfirmed.boot_id", lambda: "before")
+    Unconfirmed(path, log, Clock()).begin(Before("{}", (), ""), 60.0)
+    monkeypatch.setattr("pyteamd.daemon.unconfirmed.boot_id", lambda: "now")
+    later = Unconfirmed(path, log, Clock())
+    later.resume()
+    assert later.before is None
+    assert caplog.messages == [f"{path} is ignored: from before the machine was started"]
+    assert not os.path.exists(path)
+
+
 def test_a_fifo_in_its_place_holds_no_start_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "team0.unconfirmed.json")
     left = Unconfirmed(f"{tmp_path}/team0.unconfirmed.json", logging.getLogger("nothing"), Clock())

@@ -50,7 +50,7 @@ class BondPort:
 
 
 class Bond:
-    """A node of a World. `keys`: port number → key."""
+    """A node of a World. `ports`: by number; `says_sync`: see the top."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Command lines that end before a kernel is needed, and a recorder that asks the original what it does with them.
+"""Command lines that end before a kernel is needed; cli_record.py asks the original what it does with them.
 
 python3 tests/kit/cli_record.py        (as root, with libteam's teamd installed; writes golden/cli.json)
 """

@@ -414,11 +414,11 @@ def catches_sigint(status: str) -> bool:
 
 
 MOST_UNREAD = 25
-"""Half a second of pings: who is away so long at the end is not merely late."""
+"""Half a second of pings at the usual interval: who is away so long at the end is not merely late."""
 
 
 class Stream:
-    """A steady stream of pings through the team, and what came back; 20 ms apart."""
+    """A steady stream of pings through the team, and what came back."""
 
     def __init__(self, on: Bench, target: str, interval_s: float = 0.02) -> None:
         words = ["ip", "netns", "exec", on.host, "ping", "-n", "-i", str(interval_s), "-W", "1", target]

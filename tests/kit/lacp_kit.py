@@ -41,7 +41,7 @@ _systems = itertools.count(1)
 
 
 def config(ports: int | Sequence[dict[str, Any]] = 2, **runner: Any) -> str:
-    """The configuration of the issue with other runner keys. `ports`: how many, or what each of them has."""
+    """The usual configuration (active, fast, a hash of addresses), with other runner keys. `ports`: how many, or what each has."""
     keys = {"name": "lacp", "active": True, "fast_rate": True, "tx_hash": ["eth", "ipv4", "ipv6"], **runner}
     settings = [{}] * ports if isinstance(ports, int) else ports
     names = {f"em{number}": setting for number, setting in enumerate(settings, 1)}

@@ -30,7 +30,6 @@ class WirePartner:
         self._thread.start()
 
     def instruct(self, changes: Mapping[str, Any]) -> None:
-        """See sim.lacp_partner."""
         with self._lock:
             instruct(self._partner, changes)
 

@@ -93,7 +93,6 @@ class RealWorld(ContractWorld):
         run("ip", "link", "set", name, *(["master", team] if team else ["nomaster"]))
 
     def make_other(self, name: str, kind: str) -> int:
-        """See ContractWorld."""
         if kind == "tun" and not TUN.exists():
             TUN.parent.mkdir(exist_ok=True)
             os.mknod(TUN, 0o600 | stat.S_IFCHR, os.makedev(10, 200))
@@ -103,7 +102,6 @@ class RealWorld(ContractWorld):
         return socket.if_nametoindex(name)
 
     def make_upper(self, name: str, lower: str, kind: str) -> int:
-        """See ContractWorld."""
         words = {"vlan": "vlan id 5", "loose vlan": "vlan id 5 loose_binding on"}.get(kind, kind)
         if subprocess.run(
             ["ip", "link", "add", "link", lower, "name", name, "type", *words.split()], capture_output=True
@@ -112,7 +110,6 @@ class RealWorld(ContractWorld):
         return socket.if_nametoindex(name)
 
     def set_altname(self, name: str, other: str) -> None:
-        """See ContractWorld."""
         run("ip", "link", "property", "add", "dev", name, "altname", other)
 
     def set_option(self, key: OptionKey, value: OptionValue) -> None:

@@ -29,7 +29,7 @@ from pyteamd.model.words import shorten
 from pyteamd.scenario.simulated import MAC, UNINTERESTING
 from pyteamd.scenario.world import CommandError, Happened, World
 
-WEIGHED = re.compile(r"<(\d)>(.*)")
+PREFIXED = re.compile(r"<(\d)>(.*)")
 LEVELS = {"2": "critical", "3": "error", "4": "warning", "6": "info", "7": "debug"}
 FRAMEWORK = re.compile(
     r".* successfully started\.|\S+ serves .*|"
@@ -87,10 +87,9 @@ class RealScenarioWorld(RealWorld, World):
         denied, self._denied = self._denied, []
         found = []
         for line in fresh:
-            weighed = WEIGHED.fullmatch(line)
-            level, text = (
-                (LEVELS[weighed[1]], weighed[2]) if weighed else ("broken", line)
-            )  # Python's own words, of a crash
+            found_level = PREFIXED.fullmatch(line)
+            # A line without a level is Python's own, of a crash.
+            level, text = (LEVELS[found_level[1]], found_level[2]) if found_level else ("broken", line)
             if not FRAMEWORK.fullmatch(text) and level != "debug":
                 found.append(Happened(self.now(), level, self._named(text)))
         return found + [Happened(self.now(), "denied", text) for text in denied]
@@ -183,7 +182,7 @@ class RealScenarioWorld(RealWorld, World):
         self._launch(["serve", *flags, "."], configs, " serves ", place)
 
     def _launch(self, words: list[str], configs: Mapping[str, str], ready: str, place: Path | None = None) -> None:
-        """Start the program. Its log goes to a file, as to the journal: with the weight before each line."""
+        """Start the program. Its log goes to a file as to the journal, with the level before each line."""
         status = self._log.stat()
         size = status.st_size
         surroundings = os.environ | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}

@@ -24,7 +24,6 @@ class SimContractWorld(SimulatedWorld, ContractWorld):
         self.pass_time(1.0)
 
     def set_altname(self, name: str, other: str) -> None:
-        """See ContractWorld."""
         link = self.kernel.links[self.ifindex_of(name)]
         self.kernel.set_altnames(link.ifindex, *link.altnames, other)
 

@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from debs import made_debs
 
 from pyteamd import __version__
+from pyteamd.daemon.fault_file import MOST
+from pyteamd.runners import RUNNERS
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBIAN_NAMES = {"pyyaml": "python3-yaml"}
@@ -46,6 +49,16 @@ def test_one_version_everywhere() -> None:
     spec = (ROOT / "packaging/pyteamd.spec").read_text()
     assert re.search(rf"^Version: +{re.escape(packaged)}$", spec, re.M)
     assert f" - {packaged}-1\n" in spec
+
+
+def test_a_purge_takes_all_that_daemons_leave_in_the_run_directory() -> None:
+    """And the manual names it."""
+    purged = re.findall(r"/run/teamd/(\S+)", (ROOT / "debian/pyteamd.postrm").read_text())
+    manual = (ROOT / "packaging/pages.py").read_text()
+    kept = [f"{runner.name}.json" for runner in RUNNERS.values() if runner.has_partners] + ["unconfirmed.json"]
+    for name in (*kept, *(f"fault{number}.jsonl" for number in range(1, MOST + 1))):
+        assert any(fnmatch(f"team0.{name}", pattern) for pattern in purged), name
+    assert all(f"/run/teamd/DEVICE.{name}" in manual for name in (*kept, "fault1.jsonl"))
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,7 @@ def test_a_bad_device_name_counts_only_when_it_is_used() -> None:
     text = '{"device": "a name too long for an interface"}'
     assert told(text) == []
     assert told(text, device=None) == [
-        '! f:1:2: device: "a name too long for an interface" is longer than 15 characters, '
-        "no interface can have that name"
+        '! f:1:2: device: "a name too long for an interface" is longer than 15 octets, no interface can have that name'
     ]
     assert told("{}", device="a/b") == [
         '! f:1:1: device: "a/b" is no interface name: blanks, "/" and ":" are not allowed in one'

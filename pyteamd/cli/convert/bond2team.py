@@ -119,7 +119,7 @@ def _bond_of(options: argparse.Namespace) -> tuple[Bond, Files]:
 
 
 def _masters(file: str, text: str) -> set[str]:
-    """By what names an ifcfg file calls the device that it is a port of; of one that is no such file, none."""
+    """The names by which the ifcfg file of a port calls its device; none for a file of anything else."""
     try:
         values = assignments(file, text, NEEDED)
     except ConvertError:

@@ -95,7 +95,7 @@ DEFAULTS = {
     **{"fail_over_mac": "none", "xmit_hash_policy": "layer2", "tlb_dynamic_lb": "1", "primary_reselect": "always"},
     **{"arp_validate": "none", "arp_all_targets": "any", "use_carrier": "1"},
 }
-"""What need not be told where an option has no effect."""
+"""Values that need no note where the option has no effect."""
 PINGS = ("arp_ping", "nsna_ping")
 WITHOUT_ARP = ("802.3ad", "balance-tlb", "balance-alb")
 """Modes in which the driver refuses arp_interval (drivers/net/bonding/bond_options.c)."""
@@ -109,7 +109,7 @@ class ConvertError(Exception):
 
 @dataclass(slots=True)
 class Bond:
-    """A bond: the driver's options as text, its ports, and what a team says of it and of them besides."""
+    """A bond: the driver's options as text, its ports, and keys of a team that are no such options."""
 
     name: str = "bond0"
     options: dict[str, str] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class _Taken:
         return found
 
     def idle(self, why: str, *names: str) -> None:
-        """Options without effect here; those that are not as they are by default are told."""
+        """Take options that have no effect here; a note for each that differs from its default."""
         for name in names:
             value = self(name, *FORMER_NAMES.get(name, ()))
             if value is not None and value != DEFAULTS.get(name):
@@ -373,7 +373,7 @@ def _runner_options(kind: str, runner: dict[str, Any], options: dict[str, str], 
 
 
 def _within_limits(options: dict[str, str], notes: list[str]) -> None:
-    """The driver refuses what is above its limits and cuts delays down to multiples of miimon; nothing of that in silence."""
+    """Change what the driver would refuse, or cut down to a multiple of miimon, and note each change."""
     for name, most in MOST.items():
         if int(options.get(name, 0)) > most:
             notes.append(f"{name}={options[name]}: bonding has at most {most}")

@@ -113,7 +113,7 @@ def _bond(
 
 
 def _use_name(ethernets: Any, port: Any) -> None:
-    """What says which link a port is has been used."""
+    """Drop the keys that only say which link a port is: they have been used, and need no note."""
     tree = ethernets.get(port) if isinstance(ethernets, dict) else None
     match = tree.get("match") if isinstance(tree, dict) else None
     if isinstance(tree, dict) and tree.pop("set-name", None) is None and isinstance(match, dict):

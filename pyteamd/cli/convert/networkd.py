@@ -77,7 +77,7 @@ def _directory(name: str) -> str:
 
 
 def _drop_ins_of(name: str) -> set[str]:
-    """a-b.network is added to by a-b.network.d and a-.network.d."""
+    """Directories whose files add to this one: for a-b.network a-b.network.d and a-.network.d."""
     stem, dot, kind = name.rpartition(".")
     parts = stem.split("-")
     return {f"{name}.d", *(f"{'-'.join(parts[:count])}-{dot}{kind}.d" for count in range(1, len(parts)))}

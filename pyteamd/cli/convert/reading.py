@@ -68,7 +68,7 @@ class Settings:
         return value
 
     def take_if(self, name: str, values: Iterable[str]) -> None:
-        """It says what is known already, if it has one of these values (in any case); another value will be told."""
+        """Take it if it has one of these values (in any case), which say nothing new; another value stays, and is told."""
         if (self._values.get(name) or "").lower() in values:
             self._values.pop(name, None)
 
@@ -175,7 +175,7 @@ class Reading:
         return list(self._devices.values())
 
     def notes(self) -> list[str]:
-        """What is to be told, in the order of the files."""
+        """The notes: those that readers made, then one for each setting that nobody took."""
         told = [told_as(settings.place, name, value) for settings in self._settings for name, value in settings.rest()]
         return self._notes + told
 

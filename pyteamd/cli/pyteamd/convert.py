@@ -1,4 +1,4 @@
-"""`pyteamd convert`: bonds and teams as other programs write them down into teams of pyteamd, and a team into a bond or back home.
+"""`pyteamd convert`: bonds and teams in other programs' files into teams of pyteamd, and a team into a bond or a team of theirs.
 
     pyteamd convert --from ifcfg ifcfg-bond0 ifcfg-eth0 ifcfg-eth1 > /etc/pyteamd/team0.conf
     pyteamd convert --from netplan /etc/netplan/*.yaml --output-dir /etc/pyteamd
@@ -145,7 +145,7 @@ def _tree(team: FoundTeam, name: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check(tree: dict[str, Any], said: list[str]) -> None:
-    """What the daemon would say of it. ConvertError when it would not start."""
+    """Add what the daemon would say of it to the notes. ConvertError when it would not start."""
     from pyteamd.config.config import Config
     from pyteamd.linkwatch import WATCHERS
     from pyteamd.runners import RUNNERS
@@ -231,7 +231,7 @@ def _write_all(directory: Path, files: Files, mode: int, force: bool) -> list[Pa
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """NetworkManager reads no keyfile that others may read, and netplan warns."""
+    """Set the mode before the text is in it. NetworkManager reads no keyfile that others may read, and netplan warns."""
     path.write_text("", "utf-8")
     path.chmod(mode)
     path.write_text(text, "utf-8")

@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Captured(Exception):
-    """What a command takes."""
+    """Raised in place of parsing, with the parser of the command."""
 
     def __init__(self, parser: Parser) -> None:
         super().__init__()

@@ -142,7 +142,7 @@ def where_the_rest_is() -> str:
 
 
 def examples(program: str) -> list[str]:
-    """What most people type."""
+    """Command lines to begin with."""
     client = "teamdctl" if program == "teamd" else "pyteamdctl"
     lines = (
         f"{program} example activebackup > team0.yaml",
@@ -187,7 +187,7 @@ def other_instance(options: Options) -> int:
 
 
 def run(options: Options) -> int:
-    """Be the daemon, or start it in the background and wait until it is ready."""
+    """Run the daemon here, or start it in the background and wait until it is ready. Returns the exit code."""
     from pyteamd.daemon import pid_file as pidfile
     from pyteamd.daemon import process
     from pyteamd.schema.problems import ConfigError
@@ -292,7 +292,7 @@ def wrong_config(program: str, environ: Mapping[str, str]) -> int:
 
 
 def use_debug_level(options: Options, configured: object, log: logging.Logger) -> None:
-    """The greater of the two counts."""
+    """The log's level is the greater of that of the options and the configured one."""
     from pyteamd.daemon.log import set_debug_level
 
     if type(configured) is int and configured > options.debug_level:
@@ -312,7 +312,7 @@ def free_device_name() -> str:
 
 
 def say_what_is_used(options: Options, device: str, log: logging.Logger) -> str:
-    """Returns the path of the pid file."""
+    """Log which device and files are used. Returns the path of the pid file."""
     pid_path = options.pid_file if options.pid_file is not None else f"{options.run_dir}{device}.pid"
     log.debug('Using team device "%s".', device)
     log.debug('Using PID file "%s"', pid_path)

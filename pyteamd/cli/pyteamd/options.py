@@ -48,7 +48,6 @@ class Options:
     enslave: bool = True
     """Add the configured ports at the start."""
     dbus: bool = False
-    zmq: bool = False
     usock: bool = True
 
 

@@ -30,7 +30,7 @@ from pyteamd.model.incidents import Incident
 from pyteamd.model.setup import Setup
 
 MAXIMUM_BUFFER = 2**31 - 1
-"""What a socket option holds. The kernel gives what it has."""
+"""The greatest number that a socket option takes; the kernel gives as much as its own limits allow."""
 
 
 def launch(options: Options, config: Config, device: str, pid_path: str, background: Background | None) -> int:
@@ -89,7 +89,7 @@ def plan_for(options: Options, config: Config, device: str, pid_path: str) -> Te
 
 
 def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -> int:
-    """Run the event loop. StartFailed."""
+    """Run the event loop. Returns the exit code. StartFailed."""
     imported()
     ask_or_tell(log)
     privileges.drop(log)
@@ -117,7 +117,7 @@ def daemon(plan: TeamPlan, log: logging.Logger, background: Background | None) -
 
 
 def open_kernel(files: int, log: logging.Logger) -> NetlinkKernel:
-    """The kernel's sockets, after the limit of open files was raised; so many are enough. StartFailed."""
+    """The kernel's sockets, after the limit of open files was raised. `files`: with fewer a warning is logged. StartFailed."""
     if raise_open_files(files, log) < LEAST:
         raise StartFailed(errno.EMFILE, f"No team can start with less than {LEAST} open files.")
     try:

@@ -1,1 +1,1 @@
-"""pyteamdctl."""
+"""pyteamdctl: ask a running team daemon, or tell it something."""

@@ -1,7 +1,7 @@
 """What `--json` prints: one document, always of the same form; `pyteamd schema VERB` has the schema (pyteamd/cli/schemas.py).
 
-Every document tells its team and when it was made, by the wall clock (UTC) and by CLOCK_MONOTONIC, and so does every event in it, so that
-it can be laid beside a switch's log and beside the kernel's.
+A document tells its team and when it was made, by the wall clock (UTC) and by CLOCK_MONOTONIC, and so does every event in it, so that
+it can be laid beside a switch's log and beside the kernel's. The document of all teams tells the time only, that of several hosts neither.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def document(team: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moment(age_s: float) -> dict[str, Any]:
-    """When it was `age_s` ago."""
+    """The moment `age_s` seconds ago, on both clocks."""
     wall_s = time.time() - age_s
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_s))
     return {"time": f"{whole}.{int(wall_s % 1 * 1000):03d}Z", "monotonic_s": round(time.monotonic() - age_s, 3)}

@@ -26,7 +26,7 @@ EXPLAINED: dict[tuple[str, ...], str] = {
     ("port", "add"): "PortAdd",
 }
 REASON_S = 0.5
-"""Another daemon does not know the method Reason, and teamd answers nothing to what it does not know."""
+"""How long a reason is waited for: teamd does not know the method Reason, and answers nothing to what it does not know."""
 
 
 def instead(program: str, verbs: Sequence[Verb], operands: Sequence[str]) -> str:

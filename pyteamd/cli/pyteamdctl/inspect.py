@@ -1,4 +1,4 @@
-"""The verbs of pyteamdctl that teamdctl does not have: explain, diff, history, damping clear, trace save."""
+"""Verbs that teamdctl does not have: explain, diff, history, damping clear, trace save."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def history(session: Session) -> None:
         session.print_json(rows)
         return
     for row in rows:
-        session.print(f"{_ago(row['age_s']):>10}  {row['text']}  [{row['cause']}]")
+        session.print(f"{ago(row['age_s']):>10}  {row['text']}  [{row['cause']}]")
 
 
 def damping_clear(session: Session) -> None:
@@ -123,7 +123,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """An age in a narrow column."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

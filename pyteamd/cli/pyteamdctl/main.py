@@ -272,9 +272,7 @@ def _in_our_words(session: Session, verb: Verb, error: VerbError | ClientError, 
             text, f"{verb.words[0]} is pyteamd's own; another daemon, such as C teamd, does not answer it"
         )
     hint = getattr(error, "hint", "")
-    said = hint in text or hint in text.replace(
-        "error: ", ""
-    )  # the reason names the weight of each problem, the hint does not
+    said = hint in text or hint in text.replace("error: ", "")  # the reason says of each problem that it is an error
     return CannotGoOn(text, "" if said else hint)
 
 
@@ -317,7 +315,7 @@ def _check_device(name: str, own: bool) -> None:
     import struct
 
     try:
-        # The kind of socket teamdctl uses, so that a user without privileges is told the same; ours is told what is not permitted.
+        # Under teamdctl's name its kind of socket, which only root gets: others see its error. Ours says later what is not permitted.
         with socket.socket(socket.AF_INET if own else socket.AF_PACKET, socket.SOCK_DGRAM) as any_socket:
             fcntl.ioctl(any_socket, _SIOCGIFINDEX, struct.pack("16s24x", to_bytes(name)[:NAME_MAX]))
     except OSError as error:

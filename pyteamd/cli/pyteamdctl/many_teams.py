@@ -33,7 +33,7 @@ JSON_VERBS = (
 
 
 def found(err: TextIO) -> list[str]:
-    """The same, and a line when there are none."""
+    """Teams whose daemon has a control socket here; where there are none, a line on `err`."""
     names = teams()
     if not names:
         err.write(f"no team daemon has a socket in {default_run_dir()}; start one with: pyteamd -d -t team0 -f FILE\n")
@@ -41,7 +41,7 @@ def found(err: TextIO) -> list[str]:
 
 
 def list_teams(as_json: bool, out: TextIO, err: TextIO) -> int:
-    """One line for each team: runner, carrier of its ports, active port. Returns the exit code."""
+    """One line for each team: runner, what the watchers say of its ports, active port. Returns the exit code."""
     known: dict[str, dict[str, object]] = {}
     errors: dict[str, str] = {}
     denied = False
@@ -183,11 +183,9 @@ class Prefixed:
         return len(text)
 
     def flush(self) -> None:
-        """See io."""
         self._out.flush()
 
     def isatty(self) -> bool:
-        """See io."""
         return self._out.isatty()
 
 

@@ -1,8 +1,8 @@
 """The text that `teamdctl TEAM state` shows, made from the daemon's JSON state; pure.
 
 How it works: every part of the text is a `Section`: the members it needs, each with the form it must have, and its
-lines. All members are read before the first line is written, so a block comes whole or not at all; a missing member,
-or one of another type, ends the text with the block's complaint. Members not named here are ignored, objects are
+lines. All members are read before the first line is written, so a section comes whole or not at all; a missing member,
+or one of another type, ends the text with the section's complaint. Members not named here are ignored, objects are
 walked in the order received, integers wrap to 32 bits: all as in the C program. A runner or a watcher that the C
 program has no text for is shown by its members as they are, but not under the name teamdctl.
 """
@@ -99,7 +99,7 @@ def _hex_in_words(value: Any) -> str:
 
 
 def _any(_: Any) -> str:
-    """The member must be there; other blocks look inside."""
+    """The member must be there; other sections look inside."""
     return ""
 
 
@@ -279,9 +279,9 @@ def view(state: Any, verbosity: int, in_words: bool = False) -> Iterator[str]:
             yield _STEP * level + text
 
 
-def _show(block: Section, state: Any, level: int) -> Iterator[_Line]:
-    texts = block.texts(state)
-    for line in block.lines:
+def _show(section: Section, state: Any, level: int) -> Iterator[_Line]:
+    texts = section.texts(state)
+    for line in section.lines:
         yield level, line.startswith(_DETAIL), line.removeprefix(_DETAIL).format_map(texts)
 
 

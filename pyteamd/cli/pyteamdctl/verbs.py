@@ -51,7 +51,7 @@ class Session:
         self.in_words = in_words
         """Explain what teamdctl shows as a number; not under its name."""
         self.json = json
-        """Answer with a document; see json_documents."""
+        """Answer with a document; see document.py."""
         self.remarks: list[str] = []
         """What a person is told besides; not under teamdctl's name."""
 

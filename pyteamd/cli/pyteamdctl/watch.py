@@ -86,6 +86,7 @@ def seconds(words: Sequence[str]) -> float:
 
 def picture(session: Session, columns: int) -> list[str]:
     """The view as lines without colour, none longer than `columns`."""
+    from pyteamd.cli.pyteamdctl.inspect import ago
     from pyteamd.cli.pyteamdctl.watch_lines import folded
     from pyteamd.cli.pyteamdctl.watch_port import leads_to
 
@@ -137,10 +138,3 @@ def partner_of(port: Mapping[str, Any]) -> str:
     from pyteamd.wire.lacpdu import describe_state
 
     return f"partner {told['system']} key {told['key']}: {describe_state(told['state'])}"
-
-
-def ago(seconds: float) -> str:
-    """An age in a narrow column."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

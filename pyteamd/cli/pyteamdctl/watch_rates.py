@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SPAN_S = 180.0
-"""So far back the bars go."""
+"""How far back the bars go."""
 BARS = "▁▂▃▄▅▆▇█"
 NOTHING = "·"
 """No traffic at all; where nothing is known there is a blank."""

@@ -44,7 +44,11 @@ KEYS = {
     curses.KEY_ENTER: watch_view.ENTER,
     curses.KEY_BACKSPACE: watch_view.BACKSPACE,
 }
-CHARACTERS = {"\n": "enter", "\r": "enter", "\x1b": "escape", "\x7f": "backspace", "\b": "backspace"}
+CHARACTERS = {
+    **dict.fromkeys("\n\r", watch_view.ENTER),
+    "\x1b": watch_view.ESCAPE,
+    **dict.fromkeys("\x7f\b", watch_view.BACKSPACE),
+}
 COLOURS = {
     Style.BROKEN: curses.COLOR_RED,
     Style.DOUBTFUL: curses.COLOR_YELLOW,

@@ -1,1 +1,1 @@
-"""pyteamnl."""
+"""pyteamnl: the team driver's ports and options, past any daemon."""

@@ -1,7 +1,7 @@
 """`pyteamnl TEAM monitor`: options, ports and links of a team as they change, one paragraph per message of the kernel.
 
 Two blocking sockets, the team family's group of events and rtnetlink's of links. When the kernel says that messages were lost, everything
-is read again and shown, which is the truth at that time.
+is read again: what changed meanwhile is not shown, and what is shown from then on is right.
 """
 
 from __future__ import annotations

@@ -101,10 +101,8 @@ def purged() -> None:
     places = "/usr /etc /var/lib /lib /run/systemd /run/teamd"
     left = set(run(f"find {places} -xdev -name '*pyteamd*' -o -name 'teamd*'")[1].splitlines())
     others = {line for line in left if "/var/lib/dpkg" in line or "/var/lib/apt" in line or line.startswith("find:")}
-    libteam = {
-        "/etc/dbus-1/system.d/teamd.conf",
-        "/usr/local/bin/teamdctl.distrib",
-    }  # removed, not purged; ours of above
+    # The first: libteam-utils is removed, not purged. The second: `installed` put it there.
+    libteam = {"/etc/dbus-1/system.d/teamd.conf", "/usr/local/bin/teamdctl.distrib"}
     assert left - others - libteam == {"/etc/pyteamd"}, left
     assert os.listdir("/etc/pyteamd") == [FILE.name]
     assert not Path("/run/teamd").exists()

@@ -106,9 +106,8 @@ def basic() -> None:
     say(f"started by NetworkManager: {command_line(pid)}")
     environment = [word for word in Path(f"/proc/{pid}/environ").read_text().split("\0") if word]
     assert environment == ["TEAM_LOG_OUTPUT=syslog"], environment
-    refused = "No real-time scheduling" in must(
-        "journalctl -b --no-pager"
-    )  # NetworkManager's unit allows what it likes
+    # NetworkManager's unit allows what it likes.
+    refused = "No real-time scheduling" in must("journalctl -b --no-pager")
     assert is_real_time(pid) != refused
     state = json.loads(must("teamdctl team0 state dump"))
     assert sorted(state["ports"]) == ["em1", "em2"], state
