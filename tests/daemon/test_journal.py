@@ -68,9 +68,9 @@ def test_fields(journal: socket.socket) -> None:
     assert set(read(journal.recv(1 << 16))) == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_PID"}
 
 
-def test_without_a_journal_the_lines_have_their_weight(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_journal_the_lines_have_their_level(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     instead = StreamHandler(2)
-    instead.setFormatter(daemon_log.WeightFormatter())
+    instead.setFormatter(daemon_log.LevelFormatter())
     handler = JournalHandler("pyteamd_team0", instead, str(tmp_path / "none"))
     handler.emit(logging.LogRecord("pyteamd", logging.ERROR, "", 0, "text", None, None))
     assert capfd.readouterr().err == "<3>text\n"
