@@ -17,7 +17,7 @@ from daemon_kit import Lab, Running, quiet
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl import watch as ctl_watch
 from pyteamd.cli.pyteamdctl.verbs import VERBS
-from pyteamd.daemon.log import StreamHandler, SyslogHandler, WeightFormatter
+from pyteamd.daemon.log import LevelFormatter, StreamHandler, SyslogHandler
 from pyteamd.model.desired import SetMember
 from pyteamd.model.events import FrameSeen
 from pyteamd.wire import lldp
@@ -145,7 +145,7 @@ def test_a_name_makes_no_line_of_the_log_and_tells_no_terminal_anything(tmp_path
     handler = StreamHandler(writer)
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s: %s up\nsecond line", (TITLE, TURNED), None)
     handler.emit(record)
-    handler.setFormatter(WeightFormatter())
+    handler.setFormatter(LevelFormatter())
     handler.emit(record)
     plain = [r"\x1b]0;pwn\x07: a\u202eb\x1c<0>x up", "second line"]
     assert os.read(reader, 4096).decode().split("\n") == [*plain, *(f"<6>{line}" for line in plain), ""]
