@@ -1,1 +1,1 @@
-"""The kernel as the daemon sees it: one interface, a real one and a simulated one."""
+"""The kernel as the daemon sees it: its interface (api.py), and the real one behind it."""

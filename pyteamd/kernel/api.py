@@ -13,7 +13,7 @@ from pyteamd.model.desired import Tap, Write
 from pyteamd.model.events import FrameSeen, KernelEvent, LinkSeen, Refused, Resync
 
 Batch = list[tuple[int, KernelEvent]]
-"""Events that were read at once, in order, each with the ifindex of its team: 0 for link events and overruns, which concern every team."""
+"""Events that were read at once, in order, each with the ifindex of its team; 0 for links and overruns, which may concern any."""
 
 
 class PortSocket(Protocol):
@@ -43,18 +43,21 @@ class Kernel(Protocol):
         """The link of that number now, or None. KernelRefused when the kernel does not say."""
 
     def all_links(self) -> tuple[LinkSeen, ...]:
-        """Every link of the namespace now."""
+        """Every link of the namespace now, by number. KernelRefused when the kernel does not say."""
         ...
 
     def create_team(self, name: str) -> int:
-        """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
+        """Create a team device and return its ifindex. KernelRefused: EEXIST, EINVAL for the name, EOPNOTSUPP without the driver, EPERM.
+
+        KernelGone when it is gone again at once.
+        """
         ...
 
     def delete_link(self, ifindex: int) -> None:
-        """Delete a link of any kind. KernelGone when there is none."""
+        """Delete a link of any kind. KernelGone when there is none, KernelRefused for what cannot be deleted."""
 
     def watch_team(self, ifindex: int) -> None:
-        """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
+        """Deliver the events of this team from now on. KernelGone without such a link, KernelRefused(EINVAL) when it is no team device."""
 
     def unwatch_team(self, ifindex: int) -> None:
         """Stop delivering the events of this team."""
@@ -72,10 +75,10 @@ class Kernel(Protocol):
         ...
 
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
-        """Each of these may be wanted soon: whatever can be encoded ahead is, in the place of what was before. Only a matter of speed."""
+        """Each of these may be wanted soon: encode ahead what can be, and forget what was prepared before. Only a matter of speed."""
 
     def glance(self) -> Batch:
-        """While `events` waits: that a port has lost its link, if that is what `events` will give next. Only a matter of speed."""
+        """The loss of a port's link, if that is what a waiting `events` will give next; [] otherwise. Only a matter of speed."""
         ...
 
     async def events(self) -> Batch:

@@ -1,8 +1,8 @@
 """Links that are nobody's port: the last word about each, and nothing more often than need be.
 
-Any of them may become a port, so what it is has to be known; but a host that makes and deletes links all day is not to keep us from our
-own. So their messages come through a socket of their own that is not looked at for a moment after it was read, and of each link only the
-last message is decoded. A link that came and went in between was never there.
+Any of them may become a port, so what it is has to be known; but a host that makes and deletes links all day must not delay the messages
+of our own ports. So their messages come through a socket of their own that is not looked at for a moment after it was read, and of each
+link only the last message is decoded. A link that came and went in between was never there.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def attributes(octets: bytes, start: int, end: int | None = None) -> Iterator[tu
 
 
 def by_type(octets: bytes, start: int, end: int | None = None) -> dict[int, tuple[int, int]]:
-    """What `attributes` gives, as a dictionary: the last of each type. A link has 35 of them: written to be fast."""
+    """What `attributes` gives, as a dictionary: the last of each type. A link message has some forty: written to be fast."""
     found: dict[int, tuple[int, int]] = {}
     offset, unpack = start, ATTRIBUTE.unpack_from
     stop = len(octets) if end is None else end

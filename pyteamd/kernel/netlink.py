@@ -63,7 +63,7 @@ _IFINDEX_AT: Final = 20
 
 
 class _Lost(Exception):
-    """The kernel dropped messages for us."""
+    """Messages of the kernel were lost."""
 
 
 class EventSocket:
@@ -77,14 +77,14 @@ class EventSocket:
         self._buffer = bytearray(DATAGRAM)
         self._view = memoryview(self._buffer)
         self.malformed = 0
-        """Of the kernel's messages."""
+        """How many messages of the kernel could not be read."""
         self.strangers = 0
-        """Datagrams of other processes; privileged ones can send to a group."""
+        """How many datagrams came from other processes (privileged ones can send to a group)."""
         self._lost = False
         """An overrun was told to `glance`."""
 
     def join(self, group: int) -> None:
-        """Hear a multicast group; once more does no harm."""
+        """Hear a multicast group. Harmless when it is heard already."""
         self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
 
     def receive(self) -> list[Message] | None:
@@ -143,11 +143,11 @@ class EventSocket:
         self._attach(filter_of_links(links, False) if len(links) <= _MOST_IN_FILTER else _ALL)
 
     def hear_nothing(self) -> None:
-        """From now on."""
+        """Deaf from now on."""
         self._attach(_NOTHING)
 
     def _attach(self, program: bytes) -> bool:
-        """False, and all is heard: the kernel has no room for it (net.core.optmem_max), beside the one in force or in its place."""
+        """Use this filter. False, and all is heard: the kernel has no room for it (net.core.optmem_max), even in place of the old."""
         for _ in range(2):
             with suppress(OSError):
                 attach_filter(self.socket, program)
@@ -189,7 +189,7 @@ class NetlinkKernel(Requests):
         self._watched: set[int] = set()
         self._running: dict[int, bool] = {}
         self._team_of: dict[int, int] = {}
-        """Ports of the watched teams. Word of their carriers is urgent; that of other links is not even given."""
+        """Ports of the watched teams: CarrierSeen is given of these only."""
         self._other_links = EventSocket(ROUTE, event_buffer_bytes)
         self._foreign = ForeignLinks()
         self._foreign_at_s = 0.0
@@ -205,7 +205,7 @@ class NetlinkKernel(Requests):
         self._ready.register(self._team_events.socket, select.EPOLLIN)
         self._ready.register(self._other_links.socket, select.EPOLLIN)
         self._deaf = False
-        """The socket of other links is not in the set for a moment."""
+        """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False
         """`events` has given all that it had, and waits for the sockets."""
         self._peeked: list[tuple[int, Message]] = []
@@ -225,7 +225,7 @@ class NetlinkKernel(Requests):
         return self._unread() + self._malformed_links + links + self._team_events.strangers
 
     def watch_team(self, ifindex: int) -> None:
-        """Deliver the events of this team from now on. KernelRefused(EINVAL) when it is not a team device."""
+        """See Kernel."""
         link = self.get_link(ifindex)
         if link is None:
             raise KernelGone(f"team device {ifindex} does not exist")
@@ -236,12 +236,12 @@ class NetlinkKernel(Requests):
         self._choose_links()
 
     def unwatch_team(self, ifindex: int) -> None:
-        """Stop delivering the events of this team."""
+        """See Kernel."""
         self._watched.discard(ifindex)
         self._list_ports(ifindex, ())
 
     def dump(self, team: int) -> Resync:
-        """Links, ports and options now. KernelGone without the device."""
+        """See Kernel."""
         before = self._unread()
         resync = super().dump(team)
         self._unread_then += self._unread() - before  # another dump would not read it either
@@ -288,7 +288,7 @@ class NetlinkKernel(Requests):
             return self._overrun()
 
     def open_port(self, ifindex: int, tap: Tap) -> PacketSocket:
-        """Open a packet socket on a port with the filter of `tap`. KernelGone or KernelRefused."""
+        """See Kernel."""
         return PacketSocket(ifindex, tap)
 
     def close(self) -> None:
@@ -325,7 +325,7 @@ class NetlinkKernel(Requests):
         await trio.lowlevel.wait_readable(self._ready)
 
     def _round(self) -> Batch:
-        """New links up to a change of a port's carrier; if there is none, all links decoded, and teams."""
+        """Link messages up to the first change of a port's carrier, told at once; without one, all links decoded, and events of teams."""
         batch = self._tell_owed()
         hurried = self._peek(batch)
         self._hurried = self._hurried + 1 if hurried else 0
@@ -378,7 +378,7 @@ class NetlinkKernel(Requests):
         return False
 
     def _choose_links(self) -> None:
-        """The teams or their ports may be other links than before: what was said until now, in order, and then another filter."""
+        """Fit the filters to the teams and ports there are; what was said of links that pass from one socket to the other is kept."""
         ours = self._watched | self._team_of.keys()
         if ours == self._ours:
             return
@@ -413,12 +413,12 @@ class NetlinkKernel(Requests):
             self._peeked.append((ifindex, message))
 
     def _tell_owed(self) -> Batch:
-        """What was said before links became ours, or ceased to be: before anything newer."""
+        """What was said of links before they became ours, or ceased to be: to be told before anything newer."""
         owed, self._owed = self._owed, []
         return owed
 
     def _hear_others(self) -> Batch:
-        """What became of links that are not ours, unless that was asked a moment ago."""
+        """What became of links that are not ours; [] when that was told less than _FOREIGN_INTERVAL_S ago."""
         now_s = self._clock()
         if now_s < self._foreign_at_s or not self._listen_to_others():
             return []
@@ -503,7 +503,7 @@ class NetlinkKernel(Requests):
         return self._decoder.malformed + heard
 
     def _read_again(self) -> Batch:
-        """Empty both buffers, however long it takes, so that the dump that follows is newer than all that is read later."""
+        """Empty all three buffers, so that the dump that follows is newer than all that is read later."""
         self._peeked.clear()
         self._running.clear()
         self._said.clear()

@@ -1,6 +1,6 @@
 """The one table of the team driver's options: name, type, where it exists, what it means.
 
-Everything that deals with options reads it: the netlink codec, validation, the simulator, `pyteamnl`, the documentation.
+Everything that deals with options reads it: the netlink codec, the simulator, `pyteamnl` and its completion.
 Types and modes as in drivers/net/team/team_core.c and team_mode_*.c. Options that a newer kernel has and this table has
 not are no error anywhere: they are passed through as their own type says.
 """
@@ -42,7 +42,7 @@ class TeamOption:
     """The modes that have it; empty: all."""
     read_only: bool = False
     recent: bool = False
-    """Only the newest kernels have it."""
+    """Since Linux 7.1."""
 
 
 _AB: Final = ("activebackup",)
@@ -59,11 +59,11 @@ _TABLE: Final = (
     TeamOption("enabled", OptionKind.FLAG, "The port may transmit and receive.", per_port=True),
     TeamOption("rx_enabled", OptionKind.FLAG, "The port may receive.", per_port=True, recent=True),
     TeamOption("tx_enabled", OptionKind.FLAG, "The port may transmit.", per_port=True, recent=True),
-    TeamOption("user_linkup", OptionKind.FLAG, "What user space thinks of the port's link.", per_port=True),
+    TeamOption("user_linkup", OptionKind.FLAG, "The port's link as the daemon's link watchers see it.", per_port=True),
     TeamOption(
         "user_linkup_enabled", OptionKind.FLAG, "The driver believes user_linkup, not the carrier.", per_port=True
     ),
-    TeamOption("priority", OptionKind.S32, "Rank among ports of equal queue_id; the lower value first.", per_port=True),
+    TeamOption("priority", OptionKind.S32, "Of two ports with one queue_id, the higher is used.", per_port=True),
     TeamOption("queue_id", OptionKind.U32, "Transmit queue reserved for the port, 0 for none.", per_port=True),
     TeamOption("activeport", OptionKind.U32, "Ifindex of the one port in use, 0 for none.", modes=_AB),
     TeamOption("bpf_hash_func", OptionKind.BINARY, "Classic BPF program that hashes frames; empty: hash 0.", modes=_LB),
@@ -127,7 +127,7 @@ def problem_of(kind: int, value: OptionValue) -> str:
 
 
 def guess(value: OptionValue) -> OptionKind:
-    """The kind of an option that is neither in the table nor was heard of from the kernel."""
+    """The kind to assume of an option that is not in the table and that the kernel has not told of."""
     match value:
         case bool():
             return OptionKind.FLAG

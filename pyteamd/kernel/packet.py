@@ -204,7 +204,7 @@ def _bind(sock: socket.socket, ifindex: int, protocol: int) -> None:
 
 
 def bind_by_number(sock: socket.socket, ifindex: int, protocol: int) -> None:
-    """As bind does it. Python binds packet sockets by name only, and to no name that is not UTF-8. OSError."""
+    """bind(2) by ifindex, for a name that is not UTF-8: Python binds packet sockets by name only. OSError."""
     import ctypes  # hardly ever
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -214,7 +214,7 @@ def bind_by_number(sock: socket.socket, ifindex: int, protocol: int) -> None:
 
 
 def name_of(sock: socket.socket, ifindex: int) -> str:
-    """The link's name, "" when there is none. OSError. (if_indextoname would need one more socket, and lacks of it look like no link.)"""
+    """The link's name, "" when there is none. OSError. (if_indextoname opens a socket; where it cannot, it says that there is no link.)"""
     request = bytearray(_IFREQ.pack(b"", ifindex))
     try:
         fcntl.ioctl(sock, _SIOCGIFNAME, request)

@@ -1,6 +1,6 @@
-"""Everything one asks of the real kernel: links, team devices, their options. Plain calls, no event loop.
+"""Requests to the real kernel: links, team devices, their options. Plain calls, no event loop.
 
-Commands that only ask (`pyteamnl`) use this class alone; the daemon uses NetlinkKernel, which adds events and packet
+A program without an event loop (`pyteamnl`) uses this class alone; the daemon uses NetlinkKernel, which adds events and packet
 sockets. `apply` has sockets of its own, so that a thread stuck in a write does not hold up questions from another one.
 Facts about the team family's answers: its first failure ends a message, and earlier options of that message
 stay applied; ESRCH and ENOBUFS mean that the option was applied and its event had no listener, or an overrun one.
@@ -25,17 +25,15 @@ from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
 _LONGEST_FORESEEN: Final = 2048  # octets; more is not what one fail-over writes
-_MOST_TEAMS: Final = 1024  # one that another program deletes is not taken leave of
+_MOST_TEAMS: Final = 1024  # nobody says here that another program deleted one
 
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
 _PRIVILEGE: Final = "CAP_NET_ADMIN is needed, for team options in the initial user namespace"
 _HINTS: Final = {
     ("create", errno.EOPNOTSUPP): "the kernel has no team driver; is its module installed? try: modprobe team",
-    ("create", errno.EINVAL): f"a name has 1 to {NAME_MAX} octets, without blanks and slashes",
+    ("create", errno.EINVAL): f"a name has 1 to {NAME_MAX} octets, without blanks, slashes and colons",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
 }
-
-
 ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -53,7 +51,7 @@ class Requests:
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
         self._foreseen: dict[int, list[tuple[Sequence[Write], bytes]]] = {}
-        """Of each team: writes that are options alone, and the whole message."""
+        """For each team: writes that are options alone, and the whole message for them."""
 
     @property
     def malformed(self) -> int:
@@ -65,18 +63,18 @@ class Requests:
         return self._decoder.kinds.get(name, 0)
 
     def find_link(self, name: str) -> LinkSeen | None:
-        """The link of that name now, an alternative name or its own, or None."""
+        """See Kernel."""
         for octets in spellings(name):
             if 0 < len(octets) <= ALTNAME_MAX and (found := self._link(rtnl.find_link(octets), f"find link {name}")):
                 return found
         return None
 
     def get_link(self, ifindex: int) -> LinkSeen | None:
-        """The link of that number now, or None."""
+        """See Kernel."""
         return self._link(rtnl.get_link(ifindex), f"find link {ifindex}") if ifindex > 0 else None
 
     def create_team(self, name: str) -> int:
-        """Create a team device and return its ifindex. KernelRefused: EEXIST, EOPNOTSUPP without the driver, EPERM."""
+        """See Kernel."""
         what = f"create team device {name}"
         octets = spellings(name)[-1]
         if not 0 < len(octets) <= NAME_MAX:
@@ -93,7 +91,7 @@ class Requests:
         return made.ifindex
 
     def delete_link(self, ifindex: int) -> None:
-        """Delete a link of any kind. KernelGone when there is none."""
+        """See Kernel."""
         try:
             self._links.request(rtnl.delete(ifindex))
         except NetlinkError as refusal:
@@ -112,7 +110,7 @@ class Requests:
         return self._family
 
     def dump(self, team: int) -> Resync:
-        """Links, ports and options now. Links: the team and every link of the namespace. KernelGone without the device."""
+        """See Kernel."""
         links = self.all_links()
         if not any(link.ifindex == team and link.kind == "team" for link in links):
             raise KernelGone(f"team device {team} does not exist")
@@ -125,7 +123,7 @@ class Requests:
         )
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
-        """Perform writes in order; consecutive options travel in one message. Returns those refused."""
+        """See Kernel."""
         verdict = self._at_once(team, writes)
         if verdict is not None:
             return verdict
@@ -140,7 +138,7 @@ class Requests:
         return tuple(refused)
 
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
-        """Each of these may be wanted soon: encode what can be encoded ahead, and forget what was prepared for this team before."""
+        """See Kernel."""
         messages = [self._foresee(team, writes) for writes in alternatives]
         self._foreseen.pop(team, None)
         if found := [foreseen for foreseen in messages if foreseen is not None]:
@@ -149,7 +147,7 @@ class Requests:
             self._foreseen[team] = found
 
     def _foresee(self, team: int, writes: Sequence[Write]) -> tuple[Sequence[Write], bytes] | None:
-        """These writes and their whole message; None when that is more than one of options alone."""
+        """These writes and the message for them; None when they need more than one message, or another one than of options."""
         for write in writes:
             if isinstance(write, SetMac):
                 rtnl.set_mac(write.ifindex, write.mac)
@@ -194,7 +192,7 @@ class Requests:
             raise KernelRefused(errno.EBADMSG, what, str(problem)) from problem
 
     def all_links(self) -> tuple[LinkSeen, ...]:
-        """Every link of the namespace, by number."""
+        """See Kernel."""
         try:
             answers = self._links.dump(rtnl.dump_links())
         except NetlinkError as refusal:
@@ -291,7 +289,7 @@ class Requests:
         return []
 
     def _put_back(self, link: LinkSeen, down: bool) -> None:
-        """A link that was set down, or taken from another device, in vain."""
+        """Undo what was done to a link that could not be added."""
         with suppress(NetlinkError):
             if link.master:
                 self._link_writes.request(rtnl.set_master(link.ifindex, link.master))
@@ -336,7 +334,7 @@ def spellings(name: str) -> list[bytes]:
 
 
 def _unanswered(problem: Exception) -> bool:
-    """To ask again would be to wait once more, with all teams behind it."""
+    """The kernel did not answer in time: asking again would hold up all teams once more."""
     return isinstance(problem, NetlinkError) and problem.errno == errno.ETIMEDOUT
 
 
@@ -350,7 +348,7 @@ def _verdict(write: Write, problem: Exception) -> list[Refused]:
 
 
 def whose_name(there: LinkSeen) -> str:
-    """What helps where a link has the name of a device to be. What is no team device belongs to others."""
+    """What helps where a link already has the name of a device to be made. A link that is no team device is left alone."""
     if there.kind == "team":
         return "a link of that name exists: -o takes it over, -r replaces it"
     return f"a link of that name exists, {there.kind or 'hardware'} and no team device: -t chooses another name"

@@ -1,7 +1,7 @@
 """rtnetlink's link messages: requests, and RTM_NEWLINK → LinkSeen.
 
 Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
-link has forty attributes and more, of which we want twelve: decoding all of them costs 300 µs, so the wanted ones are
+link has some forty attributes, of which we want twelve: decoding all of them costs 300 µs, so the wanted ones are
 picked out of the octets. Where they stand is the same in message after message about a link: it is remembered with all headers of
 attributes, which one `unpack` reads, and whose octets made which link is remembered too. Before even that, `peek` reads interface and
 flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
@@ -36,7 +36,6 @@ GETLINK: Final = 18
 GROUP_LINK: Final = 1
 """RTNLGRP_LINK."""
 
-
 PAIRED: Final = ("netkit", "veth")
 """Kinds whose IFLA_LINK is the other end of the pair."""
 
@@ -56,7 +55,7 @@ _WANTED: Final = (
 GLANCE: Final = _GLANCE.size
 _KEPT: Final = 512
 _KEPT_LINKS: Final = 192
-"""Messages that are known again: 64 ports, up and down, and some more. Those of links that pass by are kept as well, a kilobyte each."""
+"""Decoded links that are kept: 64 ports, up and down, and some more. Those of links that pass by are kept as well, a kilobyte each."""
 _INFO_KIND, _INFO_DATA = 1, 2
 _DETAILS: Final = {"vlan": 2, "macsec": 3}  # IFLA_VLAN_FLAGS: flags and a mask; IFLA_MACSEC_ICV_LEN: an octet
 _LOOSE_BINDING: Final = 0x4  # VLAN_FLAG_LOOSE_BINDING

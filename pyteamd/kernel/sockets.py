@@ -61,7 +61,7 @@ class NetlinkError(Exception):
 
 
 def attach_filter(sock: socket.socket, program: bytes) -> None:
-    """Let the kernel ask this program of every message or frame."""
+    """Let the kernel run this program on every message or frame, before it is queued."""
     held = array("B", program)
     address, size = held.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))

@@ -78,7 +78,7 @@ def of_port(team: Team, port: Port, now: float) -> Reason:
 
 
 def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
-    """The same, and what the driver's counters say against it. They keep nobody from traffic."""
+    """The reason, and what the driver's counters say beside it; they keep no port from traffic."""
     since = team.facts.silence.silent_since(port.ifindex, now) if reason.carrying else None
     if since is not None:
         heard = [team.ports[other].name for other in team.facts.silence.heard_by(port.ifindex) if other in team.ports]
@@ -92,7 +92,7 @@ def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
 
 
 def cause(team: Team, port: Port, now: float) -> str:
-    """What keeps a port from traffic, as one word, for counting: the place in the order above, or lacp's word; "" when it carries."""
+    """What keeps a port from traffic, as one word, for programs: the first condition of `of_port`, or lacp's word; "" when it carries."""
     places = (
         ("team_down", of_team(team)),
         ("no_carrier" if port.link.up else "admin_down", of_carrier(port, now)),
@@ -110,7 +110,7 @@ def cause(team: Team, port: Port, now: float) -> str:
 
 
 def doubt(team: Team, port: Port, now: float) -> str:
-    """What the driver's counters say against a port that carries traffic, as one word: silent, errors, or "" for nothing."""
+    """What the driver's counters say against a port that carries traffic: "silent", "errors", or "" for nothing."""
     silence = team.facts.silence
     if silence.silent_since(port.ifindex, now) is not None:
         return "silent"
@@ -139,7 +139,7 @@ def of_carrier(port: Port, now: float) -> Reason | None:
 
 
 def patience(port: Port, up: bool) -> Verdict | None:
-    """The answer of the first watcher of this opinion that time alone will turn round."""
+    """The answer of the first watcher that says up (or down, `up` false) and will change its mind by time alone."""
     verdicts = (watcher.verdict() for watcher in port.watchers if watcher.up is up)
     return next((verdict for verdict in verdicts if verdict.until is not None), None)
 

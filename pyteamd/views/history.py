@@ -34,7 +34,7 @@ def explained(team: Team, now: float, links: AllLinks | None = None) -> list[dic
 
 
 def in_one_word(team: Team, name: str, now: float) -> dict[str, str]:
-    """What programs go by: what keeps the port from traffic, and what is doubtful about it though it carries some."""
+    """For programs: what keeps the port from traffic, and what speaks against it though it carries some (`explain.doubt`)."""
     port = team.ports.named(name)
     if port is None:
         return {"cause": "no_port", "doubt": ""}
@@ -89,7 +89,7 @@ def shown(team: Team, key: OptionKey, value: OptionValue | None) -> Any:
 
 
 def history(entries: Iterable[Entry], now: float) -> list[dict[str, Any]]:
-    """Every note of the trace with its age and what it followed from, oldest first."""
+    """The last notes of the trace, HISTORY_ENTRIES at most, oldest first, each with its age and the event that led to it."""
     told = list(_told(entries, now))
     return told[-HISTORY_ENTRIES:]
 

@@ -1,8 +1,8 @@
 """What each port was at each moment, read out of a trace: lanes for a picture of what happened.
 
 A lane is one fact about one port (carrier, a link watcher, an LACP machine, enabled, active) or about the team (port ""). A trace with its
-beginning is told to a Team again, and the Team is asked after each step. Of a trace whose beginning fell out of the ring what events,
-writes and notes say has to do, with how it all was when the trace was saved.
+beginning is told to a Team again, and the Team is asked after each step. Where the beginning fell out of the ring, lanes are made from what
+events, writes and notes say, and from how it all was when the trace was saved.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _watchers(port: Port) -> Values:
 
 
 def _unused(found: Values, port: str, name: str) -> str:
-    """The name of one more lane: the second watcher of a kind gets a number."""
+    """A name for one more lane of a port: the second watcher of a kind and later ones get a number."""
     same = sum(lane == (port, name) or lane[1].startswith(f"{name} ") for lane in found)
     return f"{name} {same + 1}" if same else name
 
@@ -174,7 +174,7 @@ class Recalled:
         self.names: dict[int, str] = {}
         self.lanes = Lanes()
         self._joined: dict[str, float] = {}
-        """When a port was added, of those that were no port at the start."""
+        """When a port was added that was none at the start."""
 
     def name_of(self, ifindex: int) -> str:
         """Of a link; its number while its name is not known."""
@@ -255,13 +255,13 @@ class Recalled:
         self.lanes.set(lane, value, at)
 
     def _since(self, lane: Lane) -> float:
-        """When a lane may have begun of which nothing was said."""
+        """The earliest moment from which an unknown lane can have been as it is."""
         return self._joined.get(lane[0], self.start)
 
     def finish(self, then: Values, at: float) -> None:
         """How it was when the trace was saved: what was never seen to change was so all the time.
 
-        Not so the machines of runners, which change without a word, but for the one that notes tell of.
+        This does not hold for the lanes UNTOLD, which change without a word.
         """
         chosen_at = self.lanes.first(TEAMS_ACTIVE)
         for lane, value in then.items():
@@ -280,7 +280,7 @@ def as_json(now: Values) -> list[list[str]]:
 
 
 def from_json(rows: Any) -> Values:
-    """The inverse. ValueError."""
+    """The inverse of `as_json`. ValueError."""
     found: Values = {}
     if not isinstance(rows, list | tuple):
         raise ValueError("saved.lanes: not what it should be")

@@ -1,7 +1,6 @@
 """The state as OpenMetrics text (openmetrics.io, version 1.0), for monitoring systems. Reads; changes nothing.
 
-A family is a name, a kind and a help line; samples are collected family by family because the format wants them together. Times
-are in seconds.
+A metric has a name, a kind, a help line and samples, which the format wants together. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ LATE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, STALL_S, 0.25, 0.5, 1.
 
 @dataclass(slots=True)
 class Gauges:
-    """What only the event loop can measure."""
+    """How long things took, measured where they happen."""
 
     writes: Histogram = field(default_factory=lambda: Histogram(WRITE_BOUNDS_S))
     """Time from a batch of events to the kernel's answer."""
@@ -204,7 +203,7 @@ def of_neighbour(port: Port) -> Iterable[Sample]:
 
 
 def of_counters(team: Team, ifindex: int, label: dict[str, str], now: float) -> Iterable[Sample]:
-    """What the driver of a port counts; other exporters have the rest of it."""
+    """Silence and errors, from what the driver of a port counts; other exporters have its counters."""
     total = team.facts.silence.total(ifindex)
     if total is not None:
         silent = team.facts.silence.silent_since(ifindex, now) is not None
@@ -234,7 +233,7 @@ def of_port(name: str, port: dict[str, Any]) -> Iterable[Sample]:
 
 
 def of_lacp(label: dict[str, str], runner: dict[str, Any]) -> Iterable[Sample]:
-    """The partner, and what LACP counted: a family for each thing counted, for their sum means nothing."""
+    """The partner, and what LACP counted: a metric for each thing counted, because their sum means nothing."""
     partner = runner["partner_lacpdu_info"]
     told = {"system": partner["system"], "key": str(partner["key"]), "partner_port": str(partner["port"])}
     yield "port_partner", "info", "The LACP partner as it tells of itself.", 1, {**label, **told}
@@ -258,4 +257,4 @@ STATE_FLAGS = (
     *("activity", "short_timeout", "aggregation", "synchronization"),
     *("collecting", "distributing", "defaulted", "expired"),
 )
-"""Bits 0 to 7 of the state octet, IEEE 802.1AX-2020 clause 6.4.2.3."""
+"""Bits 0 to 7 of the state octet, IEEE 802.1AX-2014, 6.4.2.3."""

@@ -32,7 +32,7 @@ INVALID = "InvalidArgs"
 
 
 def predict(team: Team, text: str) -> Tree:
-    """Bucket and port of a flow. UserError: the description is wrong, or the runner hashes nothing."""
+    """Bucket and port of a flow. UserError: the description is wrong, the runner hashes nothing, or the driver has another hash program."""
     spreader = spreader_of(team)
     try:
         frame, tci = read_flow(text, team.view.mac, "eth" in spreader.config.tx_hash)
@@ -90,7 +90,7 @@ def evenness(loads: Mapping[str, tuple[int | None, int]]) -> float | None:
 
 
 def spreader_of(team: Team) -> Spreader:
-    """UserError when this team's runner has none."""
+    """What spreads this team's frames. UserError when its runner has none."""
     spreader = getattr(team.runner, "spreader", None)
     if not isinstance(spreader, Spreader):
         raise UserError("OpNotSupp", f"Runner {team.runner.name} does not choose ports by a hash.")
@@ -157,7 +157,7 @@ def read_flow(text: str, team_mac: bytes, hashes_addresses: bool) -> tuple[bytes
 
 
 def frame_in(text: str) -> bytes:
-    """Octets written in hex, with or without blanks, colons, line ends."""
+    """Octets written in hex, with or without blanks, colons, line ends. ValueError."""
     try:
         return bytes.fromhex(text.replace(":", " "))
     except ValueError:
@@ -165,7 +165,7 @@ def frame_in(text: str) -> bytes:
 
 
 def number(flow: Mapping[str, str], key: str, least: int, most: int) -> int | None:
-    """A number of the flow, None when it has none."""
+    """A number of the flow, None when it has none. ValueError."""
     if key not in flow:
         return None
     found = NUMBER.fullmatch(flow[key])
@@ -200,7 +200,7 @@ def packet_of(flow: Mapping[str, str]) -> tuple[int, bytes, bytes | None]:
 
 
 def address(flow: Mapping[str, str], key: str) -> IPv4Address | IPv6Address:
-    """An IP address of the flow."""
+    """An IP address of the flow. ValueError."""
     try:
         return ip_address(flow[key])
     except ValueError:
@@ -208,7 +208,7 @@ def address(flow: Mapping[str, str], key: str) -> IPv4Address | IPv6Address:
 
 
 def protocol_of(flow: Mapping[str, str], with_ports: bool) -> int:
-    """Number of the protocol; ports without one are TCP's."""
+    """Number of the protocol; ports without one are TCP's. ValueError."""
     if "proto" not in flow:
         return PROTOCOLS["tcp"] if with_ports else 0
     if flow["proto"] in PROTOCOLS:

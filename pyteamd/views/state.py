@@ -1,7 +1,7 @@
 """The state as users and programs see it: teamd's JSON, rendered on demand, and its items by dotted path.
 
-Layout, names and types are teamd's (a client that misses a member of a known object gives up), additional members may stand
-beside them. Nothing registers itself here: runners and watchers answer `state()` with a plain object.
+Layout, names and types are teamd's (a client that misses a member of a known object gives up); additional members may stand
+beside them. Runners and watchers answer `state()` with a plain object.
 """
 
 from __future__ import annotations

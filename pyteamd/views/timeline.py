@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final
 
+from pyteamd.core import backoff
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry, decode, parse
 from pyteamd.core.typed import fits
-from pyteamd.model.desired import Frame, OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
+from pyteamd.model.desired import Frame, OptionValue, SetOption, Write
 from pyteamd.model.events import (
     CarrierSeen,
     ConfigApply,
@@ -73,7 +74,7 @@ class Passed:
 
 @dataclass(slots=True)
 class Timeline:
-    """All that is drawn. `remarks`: what the reader has to know of the picture itself."""
+    """All that is drawn. `remarks`: sentences about the picture itself."""
 
     team: str
     runner: str
@@ -218,13 +219,9 @@ def _request_in_words(event: Event, name_of: NameOf) -> tuple[str, str] | None:
 
 def port_of(write: Write, name_of: NameOf) -> str:
     """The port that a write concerns, "" for the team."""
-    match write:
-        case SetOption(key=key, value=value):
-            number: OptionValue = value if key.name == "activeport" else key.port
-        case SetMac(ifindex=ifindex) | SetMember(ifindex=ifindex):
-            number = ifindex
-        case SetCarrier():
-            return ""
+    number: OptionValue = backoff.port_of(write)
+    if isinstance(write, SetOption) and write.key.name == "activeport":
+        number = write.value
     return name_of(number) if isinstance(number, int) and number else ""
 
 
@@ -249,7 +246,7 @@ def _kind(frame: Frame) -> str:
 
 
 def kind_of_frame(ethertype: int, payload: bytes) -> str:
-    """A word for it."""
+    """Which protocol a frame is of, in a word or two."""
     if ethertype == ethernet.ETHERTYPE_IPV4 or (ethertype == ethernet.ETHERTYPE_IPV6 and payload[6:7] == b"\x11"):
         return "BFD"
     if ethertype == ethernet.ETHERTYPE_IPV6:
