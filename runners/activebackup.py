@@ -28,7 +28,7 @@ from pyteamd.values import dataclass
 
 ACTIVEPORT = OptionKey("activeport")
 SETTLE_S = 0.5
-"""How long the first choice waits at most for ports that have a carrier and are not operational, or whose speed is not told."""
+"""How long the first choice waits at most for ports that have a carrier and are not operational, or whose speed is not known yet."""
 CHOOSING = frozenset(("prio", "sticky"))
 """Settings of a port that a choice depends on."""
 POLICIES = ("same_all", "by_active", "only_active")
@@ -81,8 +81,8 @@ class ActiveBackup(Runner):
         self._media: dict[int, tuple[int, int]] = {}
         """Speed and full duplex of a port when it last had a link: the kernel says 0 without one."""
         self._own_macs: dict[int, bytes] = {}
-        """only_active: the address a port had before it became active, given back afterwards. by_active: those ports still have to
-        get back after another policy took them away."""
+        """only_active: the address a port had before it became active, given back afterwards. by_active: addresses that ports still have
+        to get back because another policy was in force."""
 
     @classmethod
     def normalise(cls, tree: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ class ActiveBackup(Runner):
             return "none", ""
         if port.prio > best.priority:
             return "team", f"it is active then, not {active.name}"
-        if best is not active:  # a user chose the other one, and who comes makes us choose again
+        if best is not active:  # a user chose the other one, and a port that comes makes us choose again
             return "team", f"{best.name} is active then, not {active.name}"
         if port.prio < best.priority:
             return "none", ""

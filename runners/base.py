@@ -182,7 +182,7 @@ class PortView(Protocol):
 
 
 class Supposed:
-    """A port as the team has it, but for its settings, or the verdict of its watchers."""
+    """A port as it is, but with other settings, or another verdict of its watchers."""
 
     def __init__(self, view: PortView, config: Any, up: bool | None = None) -> None:
         self._view, self.config = view, config
@@ -190,7 +190,7 @@ class Supposed:
 
     @property
     def priority(self) -> int:
-        """What is configured, where that changes, else what the port has."""
+        """The configured one where it changes, else what the port has."""
         return self._view.priority if self.config.prio == self._view.config.prio else self.config.prio
 
     def __getattr__(self, name: str) -> Any:
@@ -216,7 +216,7 @@ class TeamView:
     order: Collection[str] = ()
     """Names of the links that are to be ports, in the order in which they are added."""
     worked_out: dict[str, Any] | None = None
-    """Of a view that is made for one question, which is asked of every setting that changes: what the runner has worked out for it."""
+    """Of a view made to judge one change of the configuration: what the runner worked out for its answers about it. Else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,28 +240,28 @@ class Reason:
 
 
 class Runner:
-    """Base class; every method but `desired` has a sensible default."""
+    """Base class; every method has a default."""
 
     name: ClassVar[str]
     mode: ClassVar[str]
     """Mode of the kernel driver."""
     has_partners: ClassVar[bool] = False
-    """What is at the other end has its own view of us: a crash is hidden from it, and it matters where the cable leads."""
+    """The other end remembers us (lacp): a snapshot hides a crash from it, and explain says where the cable of an idle port leads."""
     Config: ClassVar[type] = NoConfig
     PortConfig: ClassVar[type[PortConfig]] = PortConfig
     summary: ClassVar[str] = ""
     """One sentence for help and documentation."""
     heeds_watchers: ClassVar[bool] = True
     """A port whose link watchers say down is not used. If false, the kernel decides by the raw link, or by our verdict where a
-    watcher frees it from that."""
+    watcher has `frees_kernel_link`."""
 
     settable: ClassVar[tuple[str, ...]] = ()
     """Items of the state that a user may set: `runner.ITEM`, or `ports.PORT.runner.ITEM` for one that each port has."""
 
     sets_carrier: ClassVar[bool] = False
-    """The carrier of the team is ours, not the driver's."""
+    """The runner decides about the carrier of the team, not the driver."""
     faults_are_fatal: ClassVar[bool] = False
-    """Of tests and simulations: a fault of ours is raised, not survived."""
+    """In tests and simulations a fault of ours is raised; the daemon survives one of a port."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -284,7 +284,7 @@ class Runner:
     def handle(self, event: Event, team: TeamView, now: float) -> bool | None:
         """Called after the Team digested `event` and the watchers answered; ports and verdicts are those of now.
 
-        False: nothing that `desired` is made of has changed, so that need not be asked. Anything else: it may have.
+        False: nothing that `desired` is made of has changed. Anything else: it may have.
         """
         return None
 
@@ -320,7 +320,7 @@ class Runner:
         raise UserError(*NOT_SUPPORTED, f"with {self.name}, nothing of the runner can be set")
 
     def explain(self, port: PortView, team: TeamView, now: float) -> Reason:
-        """Why this port, whose link watchers say up, carries traffic or not. Ports that are down are explained elsewhere."""
+        """Why this port carries traffic or not. Asked only where link, link watchers (if they are heeded) and kernel are not in the way."""
         return Reason(True, "carries traffic")
 
     def explain_carrier(self) -> str:
@@ -332,7 +332,7 @@ class Runner:
         return []
 
     def leave(self, team: TeamView, now: float) -> None:
-        """The daemon is about to stop in good order, or all ports are about to be released."""
+        """The daemon stops in good order: all ports are about to be released."""
 
     def leave_port(self, ifindex: int, team: TeamView, now: float) -> None:
         """This port is about to be released."""
@@ -340,7 +340,7 @@ class Runner:
     def snapshot(self, now: float) -> dict[str, Any] | None:
         """What a successor of this process should know after a crash, JSON-ready; None for nothing.
 
-        `revision` grows whenever the answer changes in a way that matters; write it then, and say often that we live.
+        `revision` grows whenever the answer changes in a way that matters: then it has to be saved again.
         """
         return None
 
@@ -399,7 +399,7 @@ class Runner:
         self.config = config
 
     def choice(self) -> str:
-        """What was chosen among equals or by a person, "" for nothing: configuration and kernel do not tell it."""
+        """What was chosen among equals or by a person, "" for nothing: neither the configuration nor the kernel tells it."""
         return ""
 
     def choose_again(self, choice: str, team: TeamView, now: float) -> None:

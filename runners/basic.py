@@ -1,6 +1,6 @@
 """The runners that leave all decisions to the kernel: broadcast, roundrobin, random.
 
-The kernel enables every port and spreads frames over those with an effective link; link watchers reach it through the
+The kernel enables every port and spreads frames over those that have a link; link watchers have a say through the
 `user_linkup` option, which the Team writes for every runner.
 """
 

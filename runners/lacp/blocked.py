@@ -60,7 +60,7 @@ class Obstacle(Enum):
     PARTNER_NOT_IN_SYNC = "partner_not_in_sync"
     """`key`: ours."""
     PARTNER_NOT_KEPT_ALIVE = "partner_not_kept_alive"
-    """The partner is in sync but neither side would notice the other's end."""
+    """The partner is in sync, but both ends are passive and would not notice that the other has gone."""
     PARTNER_NOT_COLLECTING = "partner_not_collecting"
 
 
@@ -74,7 +74,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a port stands among the others, as far as it cannot know itself."""
+    """What is to be said of a port that it does not know itself: its aggregate, its turn, the fallback."""
 
     local: LocalSystem
     lead: int = 0
@@ -85,7 +85,7 @@ class Place:
     """Name of the leading port of the aggregate in use."""
     policy: str = ""
     standby: int = 0
-    """The limit that has no place for it, 0 for none."""
+    """`max_ports` when the port is on standby because of it, else 0."""
     restoring: bool = False
     ready_at: float = 0.0
     """When waiting is over, for it and those it waits for."""
@@ -109,7 +109,7 @@ LINK_OBSTACLES = {
 
 
 def blocking(port: LacpPort, place: Place) -> Blocked | None:
-    """Why this port, not in service, is not; None for one that is."""
+    """Why this port is not in service; None when it is."""
     if port.mux.distributing:
         return None
     if port.link in LINK_OBSTACLES:

@@ -27,11 +27,11 @@ FOLLOWS_S = AGGREGATE_WAIT_S + 1.0
 LEADS_S = FOLLOWS_S + 2.0
 """The same at the other end, and the first turn where no other aggregate is able."""
 LONGEST_TURN = 4
-"""Turns double so often."""
+"""How often the length of a turn doubles at most."""
 LINES_PER_MINUTE = 10
-"""About the aggregate in use."""
+"""Lines of the log about the aggregate in use."""
 IN_TURN = "in turn"
-"""Instead of an aggregate that was told of: nothing carries, and all have had a turn."""
+"""Told in place of an aggregate: the one in use has had its turn before, and nothing carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Trial(IntEnum):
 
 
 class Choice:
-    """Owned by one Group."""
+    """The aggregate in use, and what was learned of the others. Owned by one Group."""
 
     def __init__(self, policy_name: str) -> None:
         self.lag: LagId | None = None

@@ -16,7 +16,7 @@ from pyteamd.runners.lacp.port import LacpPort
 
 
 class Fallback:
-    """Owned by one runner."""
+    """Which ports carry traffic without a partner, and since when there is none. Owned by one runner."""
 
     def __init__(self, kind: str, delay_s: float) -> None:
         self.kind = kind

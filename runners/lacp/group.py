@@ -47,11 +47,11 @@ class PortFault(AssertionError):
 
 
 class Look(NamedTuple):
-    """All ports at one moment, looked at once for all that judge them; nobody keeps it."""
+    """What is computed of all ports at one moment, once for everything that judges them; never stored."""
 
     now: float
     lags: Mapping[int, LagId | None]
-    """The aggregate each link could belong to. No mux machine has a part in it, nor in the next."""
+    """The aggregate each link could belong to. It does not depend on the mux machines, nor does `in_sync`."""
     in_sync: Set[int]
     """Ports whose partner is in sync with us."""
     ready_at: Mapping[int, float]
@@ -63,7 +63,7 @@ class Look(NamedTuple):
 
 
 class Group:
-    """Owned by one runner. `ports` is in ifindex order."""
+    """All LACP ports of a team. `ports` is in ifindex order. Owned by one runner."""
 
     def __init__(self, local: LocalSystem, policy_name: str, max_ports: int | None) -> None:
         self.local = local
@@ -94,7 +94,7 @@ class Group:
         raise PortFault("LACP selection does not come to rest", [port.ifindex for port in stepped] or list(self.ports))
 
     def look(self, now: float) -> Look:
-        """At all ports."""
+        """See Look."""
         local, ports = self.local, self.ports
         lags = {ifindex: port.lag_id(local) for ifindex, port in ports.items()}
         in_sync = {ifindex for ifindex, port in ports.items() if port.partner_sync(local)}
@@ -144,7 +144,7 @@ class Group:
     def _loses(
         self, policy_name: str, max_ports: int | None, ports: dict[int, LacpPort], now: float, arrived: bool = False
     ) -> set[int]:
-        """`arrived`: every partner is in sync as soon as we are."""
+        """`arrived`: suppose that every partner is in sync as soon as we are."""
         other = self.supposed(policy_name, max_ports, ports)
         other._select(other.look(now), ports if arrived else ())
         stay = other._usable if other.chosen == self.chosen else ()

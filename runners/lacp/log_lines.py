@@ -1,4 +1,4 @@
-"""What the lacp runner says in the log, and three questions too small for a place of their own."""
+"""What the lacp runner says in the log; and which port a moved partner, a request of a user, or a fault of ours is about."""
 
 from __future__ import annotations
 

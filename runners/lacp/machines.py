@@ -65,7 +65,7 @@ class Current:
 
     until: float
     put_off: bool = False
-    """That was in the past already when it was noticed, and was put off."""
+    """The end was noticed late, and put off."""
     name: ClassVar[str] = "current"
 
 

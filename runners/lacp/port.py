@@ -51,12 +51,12 @@ DEFAULT_PARTNER = replace(NO_PARTNER, state=lacpdu.TIMEOUT)
 
 STALL_S = 0.5
 GRACE_S = 0.1
-"""A timeout noticed so late says that this process stood still, and the partner is given so long."""
+"""A timeout noticed later than STALL_S says that this process stood still; the partner is given GRACE_S more."""
 
 DISABLED = Disabled()
 DETACHED = Detached()
 FAILED = float("inf")
-"""As `well_since` and `restore_at`: it was in use and went bad, and was not heard since; the wait is to begin with the next LACPDU."""
+"""Value of `well_since` and `restore_at` of a port that failed in use and was not heard since: the next LACPDU begins the wait."""
 
 MUX_BITS = {
     mux: (lacpdu.SYNCHRONIZATION if mux.in_sync else 0)
@@ -68,7 +68,7 @@ MUX_BITS = {
 IDENTITY = ("system", "system_priority", "key", "port", "port_priority")
 identity = attrgetter(*IDENTITY)
 HEEDED_BITS = lacpdu.ACTIVITY | lacpdu.TIMEOUT | lacpdu.SYNCHRONIZATION | lacpdu.AGGREGATION
-"""Of our state, what the partner must have right; being wrong about the rest is no reason to speak (update_NTT)."""
+"""Bits of our state about which the partner must be right; being wrong about the rest is no reason to speak (update_NTT)."""
 
 
 @dataclass(slots=True)

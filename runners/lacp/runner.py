@@ -423,9 +423,7 @@ class Lacp(Runner):
 
     def set(self, path: str, value: str, team: TeamView, now: float) -> None:
         if not self._group.select_by_user(selected_port(path, value), now):
-            raise UserError(
-                *SET_FAILED, "the port has no aggregate that could be selected: no partner is in sync with it"
-            )
+            raise UserError(*SET_FAILED, "the port has no aggregate that could be selected: no partner is heard on it")
         self._unsettled = True
 
     def leave(self, team: TeamView, now: float) -> None:
@@ -472,7 +470,7 @@ class Lacp(Runner):
         return "team" if worse else "port"
 
     def _consequences(self, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> Consequences:
-        """Shared by all that is asked with one view that was made for it."""
+        """One object for all questions that are asked with one view (`TeamView.worked_out`)."""
         new = Consequences(config, ports, self._group, self._fallback, self._now)
         return new if team.worked_out is None else team.worked_out.setdefault(self.name, new)
 

@@ -1,4 +1,4 @@
-"""Small things an LACP port is made of: its link, the system it belongs to, limits, counters."""
+"""Parts of an LACP port: what its link is good for, the system it belongs to, rate limits, counters."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Transmitter:
         self.ntt = False
         """Need to transmit though nothing changed on our side."""
         self.took_leave = False
-        """The last word was one of farewell: nothing was said since."""
+        """The last LACPDU was said in taking leave; none was sent since."""
         self.limit = RateLimit(LACPDUS_PER_S)
 
     def due(self, actor: LacpInfo, pace_s: float | None) -> float | None:
@@ -95,7 +95,7 @@ class Transmitter:
 
 
 class Patience:
-    """How often the frames of one port may have an effect: marker answers, lines in the log."""
+    """Limits on what the frames of one port may cause: marker answers, lines in the log."""
 
     __slots__ = ("_complaints", "markers")
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 
 HASHES = 256
 HYSTERESIS = 1.05
-"""The fullest port may carry so much more than in the best split before anything moves."""
+"""Nothing moves while the fullest port carries less than this times what it would in the best split."""
 SETTLED = 1.02
-"""Moving stops this close to the best split."""
+"""Moving stops when the fullest port carries this times what it would in the best split."""
 LEAST_OCTETS = 10_000
 """Below so much traffic in an interval there is nothing worth balancing."""
 MOST_MOVES = HASHES
@@ -51,7 +51,7 @@ class Balancer:
     def place(self, weights: Mapping[int, float], spread_idle: bool = False) -> None:
         """Every hash value gets a usable port; those that have one keep it. `weights`: usable ports by ifindex.
 
-        `spread_idle`: a port came, so that values known to carry nothing are dealt out again; no flow can hop by that.
+        `spread_idle`: a port came, so values known to carry nothing are dealt out again; that moves no flow.
         """
         if spread_idle:
             self.mapping = {h: port for h, port in self.mapping.items() if self.rates[h] > 0}

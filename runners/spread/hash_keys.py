@@ -70,11 +70,11 @@ class Numbering:
 
     @property
     def certain(self) -> bool:
-        """The order was seen to come about."""
+        """The order is not a guess: at most one port was enabled before we looked."""
         return len(self._guessed) < 2
 
     def learn(self, event: Event, ports: Iterable[int], observed: Observed) -> None:
-        """Follow an event that has been digested. `ports`: members of the team."""
+        """Follow an event that has been digested. `ports`: those of the team."""
         if isinstance(event, FrameSeen | Tick):  # there are many, and they change nothing in the driver
             return
         if isinstance(event, Applied):

@@ -1,8 +1,8 @@
 """The loadbalance runner: the kernel hashes each frame and sends it through the port the hash leads to.
 
 Passive: the port is the hash modulo the number of enabled ports. Active (`tx_balancer`): the hash value's place in a map of 256 that the
-balancer keeps even. Ports whose link watchers say down are disabled, even if others enable them; all ports have the team's address.
-`Spreader` is what the lacp runner shares: the hash program, the method, the map and the statistics.
+balancer keeps even. Ports whose link watchers say down are kept disabled, whatever another program writes; all ports have the team's
+address. `Spreader` is what the lacp runner shares: the hash program, the method, the map and the statistics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyteamd.schema.option import OnBad, option
 from pyteamd.values import dataclass
 
 SETTLE_S = 0.05
-"""The counters of one interval come in several messages; they are judged when all are in."""
+"""The counters of one interval come in several messages; so long after the first one they are judged."""
 MAPPING = "lb_tx_hash_to_port_mapping"
 
 
