@@ -90,7 +90,7 @@ class PortConfig:
     damping_max: int | None = option(
         None,
         path="damping.max",
-        help="Longest time out of service for one flap; four half-lives when not given.",
+        help="Longest time out of service after the last flap; four half-lives when not given.",
         minimum=1,
         maximum=86_400,
         unit="s",
