@@ -165,7 +165,6 @@ def leaves(tree: Mapping[str, Any], way: str = "") -> Iterator[Row]:
 
 
 def ports(team: str) -> list[str]:
-    """Ports of a team."""
     return list(state_of(team).get("ports", {}))
 
 
@@ -177,7 +176,6 @@ def teams() -> list[str]:
 
 
 def links() -> set[str]:
-    """All links."""
     try:
         return set(os.listdir(LINKS))
     except OSError:

@@ -37,7 +37,6 @@ class Events:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
     def __iter__(self) -> Self:

@@ -26,10 +26,6 @@ class Bell:
             if condition():
                 event.set()
 
-    def waiting(self) -> int:
-        """How many tasks wait for a condition."""
-        return len(self._waiting)
-
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds. It is checked now and after each feed, so it must be cheap and must not fail."""
         while not condition():

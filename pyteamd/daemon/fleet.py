@@ -61,7 +61,7 @@ class FleetSettings:
 
 
 class SharedReader(Reader):
-    """One team's fault is its own."""
+    """A Reader for many teams: `broken` is told of a fault that one of them raises, and the others go on."""
 
     def __init__(self, kernel: Kernel, broken: Callable[[Pump, Exception], None]) -> None:
         super().__init__(kernel)

@@ -111,7 +111,6 @@ class LevelFormatter(PrintableFormatter):
     """`<N>` before each line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's text with its level."""
         prefix = f"<{syslog_level(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).removesuffix("\n").split("\n"))
 

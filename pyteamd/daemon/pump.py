@@ -216,7 +216,6 @@ class Pump:
         self._outlet.resolve(hosts)
 
     def log(self, notes: Iterable[Note]) -> None:
-        """Write notes to the log."""
         self._outlet.log(notes)
 
     # -- one event -----------------------------------------------------------------------------------------------------
@@ -252,7 +251,7 @@ class Pump:
             self._resync(now)
 
     def _write(self, writes: tuple[Write, ...], now: float) -> tuple[Write, ...]:
-        """Returns those that are under way."""
+        """Begin these writes, unless one event has led to too many. Returns those that are under way."""
         if self._writing.begin(writes, now, self._done):
             return writes
         if self._writing.rounds == MAXIMUM_ROUNDS + 1:

@@ -27,7 +27,6 @@ class FirstLook(trio.abc.Instrument):
         self._reader = reader
 
     def after_io_wait(self, timeout: float) -> None:
-        """The loop has woken up."""
         self._reader.glance()
 
 

@@ -76,7 +76,7 @@ def ask_no_more() -> None:
 
 
 def ask_or_tell(log: logging.Logger) -> None:
-    """The same for the event loop; a refusal is one line of the log, and nothing else comes of it. From now on threads give way to it."""
+    """Ask for the event loop; other threads give way to it from now on. A refusal is one line of the log, and has no other consequence."""
     sys.setswitchinterval(GIVE_WAY_S)
     if (refusal := ask()) is not None:
         log.info(

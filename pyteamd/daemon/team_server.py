@@ -470,7 +470,7 @@ class TeamServer:
         return str(found[0][4][0])
 
     def _has_no_address(self, host: str, why: object) -> None:
-        """Say it once."""
+        """Log that a host has no address, once."""
         if host not in self._unresolved:
             self._log.error("Failed to resolve %s: %s; asked again from time to time.", host, why)
         self._unresolved.add(host)

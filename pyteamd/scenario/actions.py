@@ -417,6 +417,7 @@ def refuse(session: ScenarioSession, rest: str) -> None:
 
 def accept(session: ScenarioSession, rest: str) -> None:
     """kernel-accepts: no more refusals."""
+    words(rest, 0, 0, "kernel-accepts")
     session.world.refuse("", "", None, "EBUSY")
 
 

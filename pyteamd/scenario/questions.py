@@ -24,6 +24,7 @@ def state(session: ScenarioSession, rest: str) -> Iterable[str]:
 
 def view(session: ScenarioSession, rest: str) -> Iterable[str]:
     """view: one line for each port: what the daemon thinks of it, what the kernel does with it."""
+    words(rest, 0, 0, "view")
     tree, options = session.world.state(), session.world.options()
     lines = []
     for name, about in tree.get("ports", {}).items():
@@ -47,6 +48,7 @@ def explain(session: ScenarioSession, rest: str) -> Iterable[str]:
 
 def options(session: ScenarioSession, rest: str) -> Iterable[str]:
     """options: the team's options as the kernel has them; without rx_enabled and tx_enabled, so that one story fits all kernels."""
+    words(rest, 0, 0, "options")
     lines = []
     for (name, owner, index), value in session.world.options().items():
         if name in DIRECTIONS:
@@ -58,6 +60,7 @@ def options(session: ScenarioSession, rest: str) -> Iterable[str]:
 
 def diff(session: ScenarioSession, rest: str) -> Iterable[str]:
     """diff: what the daemon still wants to change."""
+    words(rest, 0, 0, "diff")
     return session.world.diff() or ["no difference"]
 
 
@@ -71,6 +74,7 @@ def frames(session: ScenarioSession, rest: str) -> Iterable[str]:
 
 def notes(session: ScenarioSession, rest: str) -> Iterable[str]:
     """notes: all notes since the last `notes`, without times."""
+    words(rest, 0, 0, "notes")
     told, session.notes = session.notes, []
     return [f"{note.kind:<7} {note.text}" for note in told]
 

@@ -205,7 +205,6 @@ class SimulatedWorld(World):
         return self._names.get(ifindex, f"interface {ifindex}") if ifindex else "none"
 
     def device(self) -> SimTeam:
-        """The team device."""
         link = self.kernel.find_link(self.team_name)
         if link is None or link.ifindex not in self.kernel.teams:
             raise CommandError(f"there is no {self.team_name}")

@@ -147,7 +147,6 @@ class _Lexer:
         self._bad = bad.start() if bad else -1
 
     def scan(self) -> None:
-        """Read the next token."""
         match = _TOKEN.match(self._text, self._end)
         if match is None:
             self._broken(_SPACE.match(self._text, self._end).end())  # type: ignore[union-attr]

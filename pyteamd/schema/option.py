@@ -89,7 +89,6 @@ class OptionSpec:
 
     @property
     def highest(self) -> int:
-        """Greatest allowed integer."""
         return INT_MAX if self.maximum is None else self.maximum
 
     def allowed(self) -> str:

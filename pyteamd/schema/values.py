@@ -126,6 +126,6 @@ def listen_address(text: str) -> tuple[int, str | tuple[str, int]]:
 
 
 def listen_text(text: str) -> str:
-    """The same, unchanged, once it is known to be good."""
+    """The text itself, when it is an address for `listen_address`. ValueError."""
     listen_address(text)
     return text

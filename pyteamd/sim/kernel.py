@@ -290,7 +290,6 @@ class SimKernel:
     # For SimTeam
 
     def announce(self, team: SimTeam, *events: KernelEvent) -> None:
-        """The team family says something."""
         for event in events:
             if team.link.ifindex in self._watched:
                 self._queue(TEAMS, (team.link.ifindex, event))
@@ -316,12 +315,10 @@ class SimKernel:
         self._tell_team(link)
 
     def change_mac(self, link: SimLink, mac: bytes) -> None:
-        """Give the link another address."""
         link.mac = mac
         self.link_changed(link)
 
     def change_carrier(self, link: SimLink, up: bool) -> None:
-        """Carrier of a team device."""
         if link.carrier != up:
             link.carrier = up
             self.link_changed(link)

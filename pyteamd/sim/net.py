@@ -49,7 +49,6 @@ class Dice:
         return self._next() % limit
 
     def choice(self, items: Sequence[Item]) -> Item:
-        """One of them."""
         return items[self.below(len(items))]
 
 

@@ -21,7 +21,7 @@ async def test_nobody_is_woken_in_vain(nursery: trio.Nursery) -> None:
     bell.ring(math.inf)
     assert trio.lowlevel.current_statistics().tasks_runnable == 1
     await trio.testing.wait_all_tasks_blocked()
-    assert bell.waiting() == 0
+    assert len(bell._waiting) == 0
 
 
 async def test_what_holds_no_longer_when_it_is_looked_at_again_is_waited_for(nursery: trio.Nursery) -> None:
@@ -32,15 +32,15 @@ async def test_what_holds_no_longer_when_it_is_looked_at_again_is_waited_for(nur
     bell.ring(math.inf)
     holds[0] = False
     await trio.testing.wait_all_tasks_blocked()
-    assert bell.waiting() == 1
+    assert len(bell._waiting) == 1
     holds[0] = True
     bell.ring(math.inf)
     await trio.testing.wait_all_tasks_blocked()
-    assert bell.waiting() == 0
+    assert len(bell._waiting) == 0
 
 
 async def test_who_gives_up_waits_no_more() -> None:
     bell = Bell()
     with trio.move_on_after(0):
         await bell.until(lambda: False)
-    assert bell.waiting() == 0
+    assert len(bell._waiting) == 0

@@ -151,6 +151,7 @@ def test_a_configuration_may_be_yaml() -> None:
     assert scenario.run(script, SimulatedWorld).endswith('state setup.runner_name\n----\n"broadcast"\n')
 
 
+WITHOUT_ARGUMENTS = ("kill", "restart", "stop", "overrun", "kernel-accepts", "view", "options", "diff", "notes")
 ERRORS = [
     ("stat", "line 1: unknown command 'stat' (known: add, admin, apply, arp, "),
     ("Prose.\n\nport eth1\nport eth1", "line 4: port: eth1 exists"),
@@ -188,6 +189,7 @@ ERRORS = [
     ("start\nkernel-refuses everything", "line 2: kernel-refuses: write: kernel-refuses WHAT"),
     ("start\nkernel-refuses mode once ENOSUCH", "line 2: kernel-refuses: 'ENOSUCH' is not the name of an error"),
     ("start\nset runner", "line 2: set: write: set PATH VALUE"),
+    *((f"start\n{word} eth1", f"line 2: {word}: write: {word}") for word in WITHOUT_ARGUMENTS),
     ("portconfig eth1 {", "line 1: portconfig: not JSON: "),
     ("port eth1\narp eth1 somewhere on", "line 2: arp: 'somewhere' is not an address"),
     ("hold everything", "line 1: hold: 'everything' is neither 'link' nor 'team'"),

@@ -286,6 +286,13 @@ def _watchers(take: _Taken, tree: dict[str, Any], notes: list[str]) -> Any:
         notes.append("miimon and arp_interval: the driver allows one of them; ARP monitoring is used")
     named = back(DELAYS)
     notes += [f"{named[key]}={value}: only where the carrier is watched, left out" for key, value in delays.items()]
+    return _requests(take, targets, interval, tree, notes)
+
+
+def _requests(
+    take: _Taken, targets: Sequence[tuple[str, str]], interval: int, tree: dict[str, Any], notes: list[str]
+) -> Any:
+    """Watchers that ask these targets, each with the watcher's name; `interval` in ms."""
     missed, validate = take.number("arp_missed_max", *FORMER_NAMES["arp_missed_max"]), take("arp_validate") or "none"
     every = take("arp_all_targets") or "any"
     for name, word in (("arp_validate", validate), ("arp_all_targets", every)):

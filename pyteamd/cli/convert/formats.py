@@ -18,7 +18,7 @@ from pyteamd.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to write devices down."""
+    """One format: how it is read, and how it is written."""
 
     help: str
     reader: Callable[[Mapping[str, str], NameOfAddress], Reading]

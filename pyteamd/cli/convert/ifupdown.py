@@ -58,20 +58,7 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
             f"{place}: bond-slaves {' '.join(ports)}: which links that is is not written there; name them"
         )
     queues = [pair.partition(":")[::2] for pair in (_bonding(settings, "queue-id") or "").split()]
-    options: dict[str, str] = {}
-    for setting in settings.matching(r"bond[-_].*"):
-        option = _bond_name(setting)
-        value = " ".join((settings.peek(setting) or "").split())
-        if option.endswith("_target"):
-            value = value.replace(",", " ").replace(" ", ",")
-        if options.setdefault(option, value) != value:
-            raise ConvertError(
-                f"{place}: {setting} is {value}, and {options[option]} in another spelling; keep one of them"
-            )
-        settings.take(setting)
-    if len((options.get("primary") or "").split()) > 1:
-        reading.note(f"{place}: bond-primary {options['primary']}: the first is used")
-        options["primary"] = options["primary"].split()[0]
+    options = _options(reading, place, settings)
     bond = bonds.get(name)
     if bond is None:
         bond = bonds[name] = Bond(name, options)
@@ -91,6 +78,25 @@ def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, setti
             reading.note(
                 f"{place}: bond-queue-id {port}:{queue} is no port of {name} here with a number; not converted"
             )
+
+
+def _options(reading: Reading, place: str, settings: Settings) -> dict[str, str]:
+    """The options of a bond's stanza, by the driver's names. ConvertError when two spellings of one differ."""
+    options: dict[str, str] = {}
+    for setting in settings.matching(r"bond[-_].*"):
+        option = _bond_name(setting)
+        value = " ".join((settings.peek(setting) or "").split())
+        if option.endswith("_target"):
+            value = value.replace(",", " ").replace(" ", ",")
+        if options.setdefault(option, value) != value:
+            raise ConvertError(
+                f"{place}: {setting} is {value}, and {options[option]} in another spelling; keep one of them"
+            )
+        settings.take(setting)
+    if len((options.get("primary") or "").split()) > 1:
+        reading.note(f"{place}: bond-primary {options['primary']}: the first is used")
+        options["primary"] = options["primary"].split()[0]
+    return options
 
 
 def _bond_name(setting: str) -> str:

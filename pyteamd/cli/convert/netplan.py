@@ -104,11 +104,11 @@ def _bond(
         if (value := rest.take(*names)) is not None:
             bond.options[option] = milliseconds(option, value, 1.0)
     if primary := bond.options.get("primary"):
-        bond.options["primary"] = _known(primary, known, place)
+        bond.options["primary"] = _known(primary, known)
     reading.settings(f"{place}: bonds.{name}", flattened(tree))
     reading.device(bond, f"{place}: bonds.{name}")
     for port in interfaces:
-        reading.port(_known(port, known, place), name, f"{place}: bonds.{name}")
+        reading.port(_known(port, known), name, f"{place}: bonds.{name}")
         _use_name(network.get("ethernets"), port)
 
 
@@ -124,7 +124,7 @@ def _use_name(ethernets: Any, port: Any) -> None:
         ethernets.pop(port, None)
 
 
-def _known(port: str, known: Mapping[str, Any], place: str) -> str:
+def _known(port: str, known: Mapping[str, Any]) -> str:
     name = known.get(port, port)
     if isinstance(name, ConvertError):
         raise name

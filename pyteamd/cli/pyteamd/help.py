@@ -48,7 +48,6 @@ class Captured(Exception):
 
 
 def parser(program: str, description: str, *examples: str, notes: str = "") -> Parser:
-    """A parser for one command."""
     shown = [textwrap.fill(notes, COLUMNS), ""] if notes else []
     shown += ["example:" if len(examples) == 1 else "examples:", *[f"  {example}" for example in examples]]
     return Parser(

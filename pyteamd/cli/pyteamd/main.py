@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyteamd.config.config import Config
+    from pyteamd.daemon.process import Background
     from pyteamd.schema.problems import Problem
 
 CONFIG_PATIENCE_S = 10.0
@@ -211,24 +212,31 @@ def run(options: Options) -> int:
         log.error("Daemon already running on PID %d%s.", abs(pid), "" if pid > 0 else " of another process name space")
         log.error("Failed: File exists")
         return EXIT_START
-    background = None
     if options.config_file is not None:
         options.config_file = os.path.abspath(options.config_file)  # the background has another directory
-    if options.daemonize:
-        try:
-            side = process.go_to_background(log)
-        except OSError as error:
-            log.error("Going to the background: %s", error.strerror)
-            return EXIT_START
-        if isinstance(side, process.Foreground):
-            return side.wait()
-        background = side
-        realtime.ask()
+    background = in_background(log) if options.daemonize else None
+    if isinstance(background, int):
+        return background
     process.close_inherited(background.pipe_fd if background else None)
 
     from pyteamd.cli.pyteamd.run import launch
 
     return launch(options, config, device, pid_path, background)
+
+
+def in_background(log: logging.Logger) -> Background | int:
+    """Fork. The daemon's side of it; in the process that waits, and where it failed, the exit code."""
+    from pyteamd.daemon import process
+
+    try:
+        side = process.go_to_background(log)
+    except OSError as error:
+        log.error("Going to the background: %s", error.strerror)
+        return EXIT_START
+    if isinstance(side, process.Foreground):
+        return side.wait()
+    realtime.ask()
+    return side
 
 
 def load_config(options: Options, log: logging.Logger) -> Config:

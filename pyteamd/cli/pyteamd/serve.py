@@ -10,7 +10,6 @@ from pyteamd.schema.values import listen_text
 
 
 def parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
-    """Read the command line."""
     parser = helptext.parser(
         program,
         "Run many teams in one process, each with its own control socket. A directory means all *.conf, *.json, *.yaml "

@@ -58,7 +58,6 @@ def write(drawn: Timeline, path: str) -> int:
 
 
 def page(drawn: Timeline) -> str:
-    """The page as text."""
     title = html.escape(printable(f"{drawn.team}: what happened"))
     values = json.dumps(plain(drawn), separators=(",", ":")).translate(IN_A_SCRIPT)
     head, rest = TEMPLATE.read_text(encoding="utf-8").split("%TITLE%", 1)

@@ -302,7 +302,6 @@ def _plain(value: Any) -> str:
 
 
 def _root(state: Any, in_words: bool) -> Iterator[_Line]:
-    """Every line."""
     yield 0, False, "setup:"
     yield from _show(_SETUP, state, 1)
     runner = state["setup"]["runner_name"]

@@ -197,10 +197,10 @@ class Screen:
         height, columns = self._window.getmaxyx()
         self._window.erase()
         for row, line in enumerate(view.lines(columns, height, time.monotonic())):
-            self._line(row, line, columns)
+            self._line(row, line)
         self._window.refresh()
 
-    def _line(self, row: int, line: Line, columns: int) -> None:
+    def _line(self, row: int, line: Line) -> None:
         column = 0
         for text, style in line.pieces:
             shown = text if self._unicode else text.translate(PLAINER)

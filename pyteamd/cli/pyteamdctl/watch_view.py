@@ -85,7 +85,6 @@ class Table:
         return 2 + self.name + 2 + LINK + 2 * (2 + RATE + 1 + self.bar) + 2 + self.state
 
     def heads(self) -> Line:
-        """Their headings."""
         over, full = ("last 3 min", f"peak {bits(self.peak)}") if self.bar >= 12 else ("", "")
         cells = (
             *(padded("PORT", self.name), padded("LINK", LINK)),
@@ -132,7 +131,6 @@ class View:
         self.rates.add(look.at_s, look.counters)
 
     def saw_teams(self, teams: list[tuple[str, str]]) -> None:
-        """All teams there are."""
         self.teams = teams
 
     def lose(self, why: str, at_s: float) -> None:
@@ -253,7 +251,7 @@ class View:
             case Page.HELP:
                 body = self._scrolled(help_lines(columns), room)
             case Page.TEAMS:
-                body = self._teams(columns, room)
+                body = self._teams(room)
             case Page.PORT:
                 body = self._scrolled(self._port(columns, now_s), room)
             case Page.PORTS:
@@ -316,7 +314,7 @@ class View:
             return [Line(), Line((f"{self.chosen} is neither a port nor to be one", Style.BROKEN))]
         return watch_port.lines(self.look, row, self.rates, columns, now_s)
 
-    def _teams(self, columns: int, room: int) -> list[Line]:
+    def _teams(self, room: int) -> list[Line]:
         if self.chosen not in [name for name, _ in self.teams]:
             self.chosen = self.teams[0][0] if self.teams else ""
         lines = [
@@ -344,7 +342,7 @@ class View:
             ports = [line for block in blocks for line in block]
         else:
             ports = self._compact(rows, table, columns, room)
-        return [*head, *ports, *self._events(columns, room - len(ports))]
+        return [*head, *ports, *self._events(room - len(ports))]
 
     def _counts(self) -> Line:
         """How many ports there are of each kind, and how they are sorted and filtered."""
@@ -409,7 +407,7 @@ class View:
             text += f"; {place}"
         return indented(text, columns, 4, Style.BROKEN if health(row) is Health.BROKEN else Style.PLAIN)
 
-    def _events(self, columns: int, room: int) -> list[Line]:
+    def _events(self, room: int) -> list[Line]:
         """What happened last, as much as there is room for."""
         if self.look is None or room < 3:
             return []
@@ -436,7 +434,6 @@ def beyond(above: int, below: int, what: str) -> str:
 
 
 def help_lines(columns: int) -> list[Line]:
-    """The keys."""
     wide = max(len(keys) for keys, _ in HELP) if columns >= 80 else 12
     lines = [Line()]
     for keys, what in HELP:

@@ -92,14 +92,19 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
     try:
         command(Device(team, arguments.port, arguments.index_text), rest, out)
     except Failed as failure:
-        if program != TEAMNL and str(failure) == INIT_FAILED:
-            err.write(f"{team} is no team device, or the kernel has no team driver.\n")
-        elif str(failure):
-            err.write(f"{failure}\n")
-        err.write(f"Command failed: {os.strerror(failure.errno)}\n")
-        return FAILED
+        return failed(program, team, failure, err)
     out.flush()
     return OK
+
+
+def failed(program: str, team: str, failure: Failed, err: TextIO) -> int:
+    """Say why a command cannot be carried out. Returns the exit code."""
+    if program != TEAMNL and str(failure) == INIT_FAILED:
+        err.write(f"{team} is no team device, or the kernel has no team driver.\n")
+    elif str(failure):
+        err.write(f"{failure}\n")
+    err.write(f"Command failed: {os.strerror(failure.errno)}\n")
+    return FAILED
 
 
 def read(program: str, argv: Sequence[str], err: TextIO) -> Arguments:
@@ -136,26 +141,22 @@ def help_text(program: str) -> str:
 
 
 def ports(team: Device, words: Sequence[str], out: TextIO) -> None:
-    """List the ports."""
     for port in team.ports:
         out.write(shown(port_line(team, port), out) + "\n")
 
 
 def options(team: Device, words: Sequence[str], out: TextIO) -> None:
-    """List the options."""
     for option in team.options:
         out.write(shown(option_line(team, option), out) + "\n")
 
 
 def getoption(team: Device, words: Sequence[str], out: TextIO) -> None:
-    """Show one value."""
     if not words:
         raise Failed(errno.EINVAL, "getoption: Option name as a command line parameter expected.")
     out.write(shown(value_text(team.find(words[0]).value), out) + "\n")
 
 
 def setoption(team: Device, words: Sequence[str], out: TextIO) -> None:
-    """Set one value."""
     from pyteamd.kernel.option_table import OPTIONS as KNOWN
     from pyteamd.model.desired import SetOption
     from pyteamd.model.errors import KernelGone

@@ -54,21 +54,20 @@ class BusRefusal(UserError):
 class Bus:
     """One team on the system bus: `connect`, `own_name`, `serve`, `close`, in this order."""
 
-    def __init__(self, device: str, log: logging.Logger, address: str = "") -> None:
-        """`address` as in $DBUS_SYSTEM_BUS_ADDRESS, which is also what "" stands for."""
+    def __init__(self, device: str, log: logging.Logger) -> None:
         self.name = f"{NAME}.{device}"
-        self._address = address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS
+        self._address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS
         self._log = log
         self._line: BusLine | None = None
         self._calls: Counter[str] = Counter()
         """In progress, by the client's unique name."""
 
     async def connect(self) -> None:
-        """Be on the bus. BusError."""
+        """Connect to the bus. BusError."""
         self._line = await BusLine.open(self._address)
 
     async def own_name(self) -> None:
-        """Be reachable under our name. BusError."""
+        """Acquire the name of our device. BusError."""
         assert self._line is not None
         reply = await self._line.ask(message_bus.RequestName(self.name, NO_QUEUE))
         if reply.body[0] != PRIMARY_OWNER:
@@ -86,7 +85,7 @@ class Bus:
             await self._come_back()
 
     def close(self) -> None:
-        """Leave the bus, name and all."""
+        """Disconnect, which gives up the name."""
         if self._line is not None:
             self._line.close()
 
@@ -106,7 +105,7 @@ class Bus:
                 return
 
     async def _answer_calls(self, line: BusLine, desk: Desk) -> None:
-        """Until the line breaks: BusError."""
+        """Answer calls until the connection breaks: BusError."""
         broken: list[BusError] = []
 
         async def one(call: Call, client: str) -> None:
@@ -200,7 +199,7 @@ async def perform(call: Call, desk: Desk) -> str | None:
 
 
 async def run(method: methods.Method, call: Call, desk: Desk) -> str | None:
-    """One of the table. UserError."""
+    """Run a control method with the arguments of the call. UserError."""
     arguments = call.strings(len(method.arguments))
     if arguments is None:
         raise UserError(*methods.INVALID_ARGUMENTS)

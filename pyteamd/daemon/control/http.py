@@ -106,7 +106,7 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
 
 
 async def _serve(opened: socket.socket, place: ListeningSocket, page: MetricsPage, log: logging.Logger) -> None:
-    """Until the address is lost."""
+    """Accept connections until the address is lost."""
     try:
         with trio.socket.from_stdlib_socket(opened) as listener:
             async with trio.open_nursery() as nursery:
@@ -164,7 +164,7 @@ async def _connection(
 
 
 class MetricsPage:
-    """The one page there is."""
+    """The page of metrics, and the answers to requests for anything else."""
 
     def __init__(
         self,
