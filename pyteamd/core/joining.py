@@ -34,6 +34,8 @@ class JoiningPorts:
         """See TeamView."""
         self.refusals: dict[int, str] = {}
         """What the kernel had against a link when it was last tried, until it joins."""
+        self.former: dict[int, str] = {}
+        """Ports that have no configured name any more, and the one that they had. They stay: that another link has it is no order to let them go."""
         self._found: set[int] = set()
         """Links that were ports before the daemon started, and are still to join."""
         self._config = config
@@ -66,6 +68,7 @@ class JoiningPorts:
             self.notes.append(Note(Level.ERROR, text, link.name))
             settings = self._in_part(settings)
         self._tell_names(link)
+        self._tell_former(link)
         self._config.ensure_watcher(self._config.key(link.names))
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
@@ -98,6 +101,22 @@ class JoiningPorts:
             others = " and ".join(named[1:])
             text = f"{link.name}: is {others} too: the settings of {named[0]} count, and those of {others} do not"
             self.notes.append(Note(Level.WARNING, text, link.name))
+
+    def _tell_former(self, link: LinkSeen) -> None:
+        """The configuration means one port, and this link is another than the one that had the name."""
+        for ifindex, name in self.former.items():
+            if name in link.names:
+                other = self._facts.name_of(ifindex)
+                text = f"{other}: stays a port, though {name}, as which it is configured, is {link.name} now"
+                self.notes.append(Note(Level.WARNING, text, other))
+
+    def renamed(self, before: LinkSeen, link: LinkSeen) -> None:
+        """A port has other names."""
+        had = [name for name in before.names if name in self._config.written]
+        if any(name in self._config.written for name in link.names):
+            self.former.pop(link.ifindex, None)
+        elif had:
+            self.former[link.ifindex] = had[0]
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""
@@ -179,6 +198,7 @@ class JoiningPorts:
         port = self.ports.remove(ifindex)
         self.awaited.discard(ifindex)
         self._found.discard(ifindex)
+        self.former.pop(ifindex, None)
         self._once.forget_port(ifindex)
         if port is not None:
             self.notes += port.notes

@@ -274,6 +274,8 @@ class Team:
             self._leave(ifindex)
             return True
         changed = port.running != event.running
+        if port.link.names != event.names:
+            self.joining.renamed(port.link, event)
         port.link = event
         if changed:
             self._carrier(port, now)

@@ -139,6 +139,47 @@ def test_a_link_that_was_taken_out_under_another_name_comes_back(way: str) -> No
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"]
 
 
+def call(made: Told, **names: tuple[str, ...]) -> None:
+    """The links have these alternative names now, in this order."""
+    for link, others in names.items():
+        made.world.kernel.set_altnames(made.world.ifindex_of(link), *others)
+        made.world.settle()
+
+
+def test_a_port_whose_configured_name_another_link_gets_stays_and_says_so() -> None:
+    """Both are ports then: to let the first one go, nobody has asked, and the second one may have no carrier. teamd lets none go either."""
+    made = told(backup(uplink={}, eth2={}), "eth1", "eth2", "eth3", start=False)
+    made.world.kernel.set_altnames(made.world.ifindex_of("eth1"), "uplink")
+    begin(made, backup(uplink={}, eth2={}))
+    made.world.happened()
+    call(made, eth1=())
+    assert "uplink" not in made.line("eth1"), "nobody has the name"
+    call(made, eth3=("uplink",))
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2", "eth3"]
+    warnings = [happened.text for happened in made.world.happened() if happened.kind == "warning"]
+    assert warnings == ["eth1: stays a port, though uplink, as which it is configured, is eth3 now"]
+    said = "; uplink, as which it is configured, is eth3 now, and it stays all the same (to let it go: pyteamdctl team0 port remove eth1)"
+    assert made.line("eth1").endswith(said), made.line("eth1")
+    assert "uplink" not in made.line("eth3")
+    made.world.remove_port("eth1")
+    made.world.add_port("eth1")
+    assert "uplink" not in made.line("eth1"), "now it was asked for"
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_names_that_two_ports_exchange_are_nothing_to_tell(back: bool) -> None:
+    made = told(backup(a={}, b={}), start=False)
+    for link, name in (("eth1", "a"), ("eth2", "b")):
+        made.world.kernel.set_altnames(made.world.ifindex_of(link), name)
+    begin(made, backup(a={}, b={}))
+    made.world.happened()
+    call(made, eth1=(), eth2=("a",))
+    assert "a, as which" in made.line("eth1"), made.line("eth1")
+    call(made, **({"eth2": ("b",), "eth1": ("a",)} if back else {"eth1": ("b",)}))
+    assert not [line for line in made.lines() if "as which" in line]
+    assert not [happened.text for happened in made.world.happened() if happened.kind == "warning"]
+
+
 def eth3_of_team1(made: Told) -> Told:
     """eth3 is a port of another team."""
     made.world.kernel.create_team("team1")
