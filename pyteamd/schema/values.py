@@ -122,6 +122,10 @@ def listen_address(text: str) -> tuple[int, str | tuple[str, int]]:
         raise ValueError("has no numeric address before the port") from None
     if not address.is_loopback:
         raise ValueError("is not a loopback address; from elsewhere anybody could read them")
+    if int(port) < 1024:
+        raise ValueError(
+            "has a port below 1024, which needs a right that the daemon gives up; 1024 to 65535 are allowed"
+        )
     return (2 if address.version == 4 else 10), (str(address), int(port))
 
 
