@@ -13,7 +13,10 @@ from pyteamd.model.events import Applied, Refused
 from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe, in_words, refusal
 
-UNSEEN = "nothing here is in its way; a macvlan or the like in another network name space may stand on it: ip -all netns exec ip -d link"
+UNSEEN = (
+    "nothing in its way is known here; a macvlan or the like in another network name space may stand on it: "
+    "ip -all netns exec ip -d link"
+)
 
 
 class Answers:

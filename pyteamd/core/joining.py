@@ -35,7 +35,7 @@ class JoiningPorts:
         self.refusals: dict[int, str] = {}
         """What the kernel had against a link when it was last tried, until it joins."""
         self.former: dict[int, str] = {}
-        """Ports without a configured name any more, and the one that they had. They stay: that another link gets it does not take them out."""
+        """Ports without a configured name any more, and the one that they had. They stay: that another link gets it ends nothing."""
         self._found: set[int] = set()
         """Links that were ports before the daemon started, and are still to join."""
         self._config = config

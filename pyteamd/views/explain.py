@@ -287,7 +287,7 @@ def of_a_refusal(team: Team, link: LinkSeen, links: AllLinks, why: str, add: str
     """A link that the kernel refused when it was asked for: its words, whether that is over, and how to try again where that helps."""
     found = team.joining.hindrance(link, links.get_link)
     if found is None:
-        return Reason(False, f"was refused: {why}; nothing is in its way now", add)
+        return Reason(False, f"was refused: {why}; nothing in its way is known now", add)
     return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
 
 
