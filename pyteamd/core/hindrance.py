@@ -135,8 +135,8 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
     lower = known(link.lower) if link.kind == "vlan" else None
     if lower is not None and not lower.up and not link.loose_binding:
         text = f"stands on {lower.name}, which is down"
-        # The kernel sets a VLAN up with the link it stands on.
-        hint = f"ip link set {in_shell(lower.name)} up; ip link set {in_shell(link.name)} down"
+        # The kernel sets the VLAN up with it, some kernels a moment later: only then it can be set down for good, which is the next hint.
+        hint = f"ip link set {in_shell(lower.name)} up"
         return Hindrance(text, "it joins when that is up and it is down", hint, half_way=True, errno=errno.ENETDOWN)
     return None
 

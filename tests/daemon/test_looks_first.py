@@ -282,7 +282,7 @@ def odd_links(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("port", "number", "words"),
     [
-        ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up; ip link set vlan5 down."),
+        ("vlan5", errno.ENETDOWN, "it stands on eth5, which is down; ip link set eth5 up."),
         ("eth6", errno.EBUSY, "it has macvlan mv6 standing on it."),
         ("eth7", errno.EBUSY, "it has macsec ms7 standing on it."),
         ("eth8", errno.EBUSY, "it has macvlan mv8 standing on it."),
@@ -325,7 +325,7 @@ async def test_port_add_names_what_is_in_the_way(lab: Lab) -> None:
     odd_links(lab)
     daemon = await lab.start()
     for port, words in (
-        ("vlan5", "vlan5 stands on eth5, which is down (ip link set eth5 up; ip link set vlan5 down)"),
+        ("vlan5", "vlan5 stands on eth5, which is down (ip link set eth5 up)"),
         ("eth6", "mv6 standing on it"),
     ):
         assert (await daemon.call("PortAdd", port)).startswith("PortAddFail")
