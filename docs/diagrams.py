@@ -30,7 +30,7 @@ that has no arrow changes nothing.
 
 RECEIVE_TEXT = """## Receive (6.4.12)
 
-One for each port. `disabled`: no link, or one that cannot be aggregated, or the team is down. The states bear the names that
+One for each port. `disabled`: no link, or one that cannot be aggregated, or the team is down. The states have the names that
 `teamdctl` shows. A port starts disabled.
 """
 
@@ -89,7 +89,7 @@ def page() -> str:
 
 BFD_HEAD = """# The BFD machine
 
-Made by `make diagrams` from the table in `linkwatch/bfd_session.py`; do not edit. RFC 5880, 6.2 and 6.8.6. An arrow bears the state
+Made by `make diagrams` from the table in `linkwatch/bfd_session.py`; do not edit. RFC 5880, 6.2 and 6.8.6. An arrow names the state
 received from the peer, `detection time` means that nothing came for so long, `path` that the carrier went.
 """
 

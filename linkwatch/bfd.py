@@ -229,7 +229,7 @@ class Bfd(Watcher):
 
     @staticmethod
     def _admin_down(session: BfdSession) -> bool:
-        """At this end, or as the peer says."""
+        """One end has the session administratively down: this one, or the peer as it says."""
         heard = session.peer if session.heard is not None else None
         return session.state is State.ADMIN_DOWN or (heard is not None and heard.state is State.ADMIN_DOWN)
 
@@ -305,5 +305,5 @@ class Bfd(Watcher):
 
 
 def discriminator(ifindex: int, config: BfdConfig) -> int:
-    """The same for this port and pair of hosts after each start, so that a successor is known to the peer; never 0."""
+    """A number, never 0, that is the same for this port and pair of hosts after each start, so that the peer knows a successor."""
     return crc32(f"{ifindex} {config.local_host} {config.peer_host}".encode()) or 1

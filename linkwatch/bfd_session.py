@@ -65,7 +65,7 @@ class Heard:
     """The end of its silence was noticed late; then it is judged."""
 
     def silence(self, detection_s: float) -> Silence:
-        """Of the peer, since then."""
+        """The silence of the peer since then."""
         if self.put_off_to is not None:
             return Silence(self.put_off_to, put_off=True)
         return Silence(self.at + detection_s)
@@ -97,7 +97,7 @@ class BfdSession:
         self.peer: Packet | None = None
         """The last word of the peer; it stays when the peer falls silent."""
         self.heard: Heard | None = None
-        """When that came; None: not within the detection time."""
+        """When that came; None when it is longer ago than the detection time."""
         patience_s = max(RESUME_S, terms.multiplier * max(terms.interval_us, terms.min_rx_us) / US)
         self.resuming = Silence(now + patience_s) if resume and not terms.admin_down else None
         """A successor that waits for the peer's first word, or for the answer to its poll."""

@@ -120,7 +120,7 @@ class Rhythm:
         self.next: float | None = None
         """The next probes."""
         self.silence: Silence | None = None
-        """At its end the answer that decides had its time."""
+        """The wait for the answer that decides; None while no answer does."""
         self.sent_at: float | None = None
         self.begun = False
         """The first probes were due."""

@@ -67,7 +67,7 @@ class KernelFacts:
         self._standing_on: dict[int, dict[int, None]] = {}
         """Known links by the one they stand on."""
         self._echoes: dict[Hashable, Echo] = {}
-        """By place: what we wrote and the kernel has not announced yet."""
+        """What we wrote and the kernel has not announced yet, by the place that was written to."""
 
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
@@ -79,7 +79,7 @@ class KernelFacts:
         )  # the driver names it behind the others that matter
 
     def concerned(self, event: Event) -> bool:
-        """Whether a link event tells something new of this team or of a link that may join it; any other event does."""
+        """Whether a link event is about this team, or about a link that is known here or may join; any other event is."""
         match event:
             case LinkSeen(ifindex=ifindex, master=master, kind=kind):
                 known = ifindex in self.links or ifindex == self.team.ifindex
@@ -89,7 +89,7 @@ class KernelFacts:
         return True
 
     def repeats(self, link: LinkSeen) -> bool:
-        """Whether all of this is known, from the kernel, with nothing of ours between that it may have been said before."""
+        """Whether this says nothing new, and no write of ours is under way that it may be older than."""
         ifindex = link.ifindex
         if self._echoes and not self._echoes.keys().isdisjoint((("mac", ifindex), ("member", ifindex))):
             return False

@@ -22,7 +22,7 @@ NARROW = frozenset(("macsec", "macvlan", "vlan"))
 """Kinds whose MTU is limited by that of the link they stand on."""
 VLAN_TAG = 4
 FRESH_MTU = 1500
-"""Of a team device that was just made, in octets."""
+"""MTU of a team device that was just made, in octets."""
 DEEPEST = 8
 """Links on links; the kernel allows as many."""
 
@@ -168,7 +168,7 @@ def of_mtu(link: LinkSeen, facts: KernelFacts, known: Callable[[int], LinkSeen |
 
 
 def owners_of(team: LinkSeen, known: Callable[[int], LinkSeen | None]) -> list[int]:
-    """To whom the team belongs, and to whom that one does."""
+    """The device that the team belongs to, the one that this belongs to, and so on."""
     owners: list[int] = []
     link: LinkSeen | None = team
     while link is not None and link.master and len(owners) < DEEPEST:

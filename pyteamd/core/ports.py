@@ -18,11 +18,11 @@ class Ports(dict[int, Port]):
         self._observed = observed
         self._macs: list[bytes] = []
         self._own_macs: frozenset[bytes] = frozenset()
-        """The same as a set."""
+        """`_macs` as a set."""
         self._touched: set[int] = set()
         """Ports whose watchers may have something to hand over, since `now_of`, which every call of a watcher needs, was asked for them."""
         self._stale: set[int] = set()
-        """The same, since the last `deadline`."""
+        """Ports whose deadlines may have changed since the last `deadline`."""
         self._due: dict[int, float] = {}
         """Deadlines of ports; of many ports few have one, or few change it at a time."""
 

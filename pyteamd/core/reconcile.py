@@ -10,7 +10,7 @@ spin until the scheduler's tick ends its turn, up to 4 ms later. What such a wri
 - addresses of ports in use next. They travel in messages of their own, the announcements must carry them, and a port whose address
   is not the team's hears no unicast; by_active changes the team's address in the same place;
 - in the modes that spread traffic, ports to disable: the driver takes them out of its hash and out of the hash map, so their flows
-  move with that alone, and nothing is started by it. Not so a port that works, when no other one stays enabled: that is disabled
+  move with that alone, and nothing is started by it. A port that works, when no other one stays enabled, is disabled only
   after its successor is enabled (make before break);
 - then enable the new port, from when it is heard, too;
 - only then what nobody waits for: the old port of a mode with an active port, the hash map (its entries for a disabled port are

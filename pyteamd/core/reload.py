@@ -311,12 +311,12 @@ def hosts_of(team: Running, new: Config) -> list[HostName]:
 
 
 def unknown_hosts(team: Running, new: Config) -> list[HostName]:
-    """Those whose address has to be found before the configuration can be applied."""
+    """Hosts that have to be looked up before the configuration can be applied."""
     return team.joining.hosts.without_answer(hosts_of(team, new))
 
 
 def unusable_hosts(team: Running, new: Config) -> list[HostName]:
-    """Those that refuse the configuration: they cannot be resolved, and it is the first to name them."""
+    """Hosts because of which the configuration is refused: they cannot be resolved, and it is the first to name them."""
     old = {host for port in team.ports.values() for host in hosts_in(team.joining.settings(port.link))}
     return [host for host in team.joining.hosts.without_address(hosts_of(team, new)) if host not in old]
 

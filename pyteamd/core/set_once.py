@@ -51,7 +51,7 @@ class SetOnce:
             self.watch_port(port, True)
 
     def watch_port(self, port: Port, watched: bool) -> None:
-        """Whose word counts for the kernel: `watched`, our verdict; else the raw link."""
+        """Whether the kernel goes by our verdict (`watched`) or by the raw link."""
         self.options[OptionKey("user_linkup_enabled", port.ifindex)] = watched
 
     def forget_port(self, ifindex: int) -> None:

@@ -63,7 +63,7 @@ class Phase(IntEnum):
     """How far a team has come; it never goes back."""
 
     AWAITED = 0
-    """Nothing was heard of the kernel yet."""
+    """No dump was read yet."""
     STARTING = 1
     RUNNING = 2
     """The first reconciliation is complete."""
@@ -125,7 +125,7 @@ class Team:
 
     @property
     def started(self) -> bool:
-        """The first reconciliation is complete."""
+        """The first reconciliation is complete, or the team was told to end before."""
         return self.phase >= Phase.RUNNING
 
     @property

@@ -32,5 +32,5 @@ class TeamNow(TeamView):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """Of the team device."""
+        """Name of the team device."""
         return self._facts.team.name

@@ -23,7 +23,7 @@ UNNAMED = "the configuration does not name it any more"
 
 @dataclass(slots=True)
 class Members:
-    """Which links are to be members, and how those are to be got that are not."""
+    """Which links are to be members, and what has to be done to those that are not."""
 
     members: dict[int, bool] = field(default_factory=dict)
     steal: set[int] = field(default_factory=set)
@@ -39,11 +39,11 @@ class WantedPorts:
         self.released: set[int] = set()
         """Links that are our ports in the kernel and are to leave."""
         self._taken: dict[int, str] = {}
-        """Links that cannot be had or were taken out by another program, with the name under which they were wanted."""
+        """Links that cannot be ports or that another program took out, with the name under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
         self._new: set[int] = set()
-        """Those of them that nobody had named before: a refusal ends the wish, for the user was told."""
+        """Those of them that nobody had named before: a refusal, which the user is told, ends the wish."""
         self.out: dict[int, str] = {}
         """Links that were taken out, and why. One that had another name then does not come back when it gets the wanted one again."""
 
@@ -83,7 +83,7 @@ class WantedPorts:
         self.released.add(ifindex)
 
     def reject(self, names: Iterable[str], ifindex: int, why: str) -> None:
-        """The link has to leave, for it cannot be a port. A new link of that name is another matter."""
+        """The link has to leave because it cannot be a port. A new link of that name is tried."""
         self.forget(names, ifindex, why)
         self.released.add(ifindex)
 
@@ -93,7 +93,7 @@ class WantedPorts:
         self._taken = {ifindex: taken for ifindex, taken in self._taken.items() if taken != name}
 
     def forget(self, names: Iterable[str], ifindex: int, why: str) -> None:
-        """The link cannot be had, or was taken out by another program. A new link of that name is another matter."""
+        """The link cannot be a port, or another program took it out. A new link of that name is tried."""
         for name in names:
             if name in self.wanted:
                 del self.wanted[name]
@@ -112,7 +112,7 @@ class WantedPorts:
             self.wanted[name] = None
 
     def unfit(self) -> set[int]:
-        """Links that could not be had."""
+        """Links that could not become ports."""
         return {ifindex for ifindex, why in self.out.items() if why not in (TAKEN, REMOVED, UNNAMED)}
 
     def in_question(self, ifindex: int) -> bool:
@@ -138,7 +138,7 @@ class WantedPorts:
     def desired(
         self, facts: KernelFacts, ports: Container[int], liberties_for: Callable[[LinkSeen], Liberties]
     ) -> Members:
-        """The members there are to be: those that can be had now, and those a user asked for."""
+        """The members there are to be: links that can join now, and those a user asked for."""
         found = Members()
         hardware = facts.team.hardware if any(facts.observed.members.values()) else None
         for name in self.wanted:

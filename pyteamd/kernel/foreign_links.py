@@ -31,7 +31,7 @@ class ForeignLinks:
         self._words[ifindex] = (was_gone or gone, message)
 
     def known(self, links: Iterable[int]) -> None:
-        """These links were told by other means."""
+        """The Teams know these links from elsewhere, a dump for instance."""
         self._told.update(links)
 
     def forget(self) -> None:

@@ -93,7 +93,7 @@ def attributes(octets: bytes, start: int, end: int | None = None) -> Iterator[tu
 
 
 def by_type(octets: bytes, start: int, end: int | None = None) -> dict[int, tuple[int, int]]:
-    """What `attributes` gives, as a dictionary: the last of each type. A link message has some forty: written to be fast."""
+    """What `attributes` gives, as a dictionary, the last of each type; Malformed. A link message has some forty: written to be fast."""
     found: dict[int, tuple[int, int]] = {}
     offset, unpack = start, ATTRIBUTE.unpack_from
     stop = len(octets) if end is None else end
@@ -114,7 +114,7 @@ def text(octets: bytes, start: int, end: int) -> str:
 
 
 def number(octets: bytes, start: int, end: int) -> int:
-    """An unsigned attribute of 32 bits."""
+    """An unsigned attribute of 32 bits; Malformed for another size."""
     if end - start != NUMBER.size:
         raise Malformed(f"{end - start} octets where a 32-bit number was expected")
     value: int = NUMBER.unpack_from(octets, start)[0]

@@ -447,7 +447,7 @@ class NetlinkKernel(Requests):
             self._foreign.hear(ifindex, message)
 
     def _list_ports(self, team: int, ports: Sequence[int]) -> None:
-        """These are the ports of a team, as far as we know."""
+        """Replace what is known of a team's ports."""
         for ifindex in [ifindex for ifindex, owner in self._team_of.items() if owner == team]:
             del self._team_of[ifindex]
         self._team_of.update(dict.fromkeys(ports, team))

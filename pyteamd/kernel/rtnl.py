@@ -155,7 +155,7 @@ def _encode(kind: int, flags: int, ifindex: int, *attrs: tuple[str, Any]) -> byt
 # What arrives.
 
 _layouts: dict[int, Layout] = {}
-"""By the length of a message."""
+"""The last layout seen for each length of a message."""
 
 
 def peek(octets: bytes) -> tuple[int, int, int]:
@@ -178,7 +178,7 @@ def loss_in(beginning: bytes) -> int:
 
 
 def decode(octets: bytes) -> LinkSeen:
-    """The link that an RTM_NEWLINK describes."""
+    """The link that an RTM_NEWLINK describes. Malformed."""
     _, ifindex, flags = peek(octets)
     layout = _layouts.get(len(octets))
     if layout is None or layout.headers.unpack_from(octets, _BODY) != layout.known:

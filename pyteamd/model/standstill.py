@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyteamd.values import dataclass
 
 PUNCTUAL_S = 0.005
-"""So late says that the process was kept waiting; as much time is enough to read what waits, for all sockets are ready at once."""
+"""So late says that the process was kept waiting; as much time is enough to read what waits: all sockets are ready at once."""
 
 
 @dataclass(frozen=True, slots=True)

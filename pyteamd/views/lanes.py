@@ -67,12 +67,12 @@ class Span:
 
 
 def up_or_down(up: bool) -> Value:
-    """Of a link."""
+    """State of a link."""
     return Value("up", GOOD) if up else Value("down", BAD)
 
 
 def switched(on: bool) -> Value:
-    """Of `enabled`."""
+    """State of the option `enabled`."""
     return Value("enabled", GOOD) if on else Value("disabled", IDLE)
 
 
@@ -177,7 +177,7 @@ class Recalled:
         """When a port was added that was none at the start."""
 
     def name_of(self, ifindex: int) -> str:
-        """Of a link; its number while its name is not known."""
+        """Name of a link; its number while the name is not known."""
         return self.names.get(ifindex, f"interface {ifindex}") if ifindex else "none"
 
     def see(self, entry: Entry) -> None:

@@ -103,7 +103,7 @@ SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 def escaped(text: str) -> str:
-    """A label's value: printable, for dashboards show it to people."""
+    """A label's value: printable, because dashboards show it to people."""
     return printable_lines(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -175,7 +175,7 @@ def number(flow: Mapping[str, str], key: str, least: int, most: int) -> int | No
 
 
 def packet_of(flow: Mapping[str, str]) -> tuple[int, bytes, bytes | None]:
-    """EtherType and payload of the flow's frames, and the hardware address that a group's address means."""
+    """EtherType and payload of the flow's frames, and the hardware address of an IP multicast group. ValueError."""
     ports = [number(flow, key, 0, 65535) for key in ("sport", "dport")]
     protocol = protocol_of(flow, with_ports=any(port is not None for port in ports))
     if "src" not in flow and "dst" not in flow:

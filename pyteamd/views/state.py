@@ -142,7 +142,7 @@ def no_such_key(parent: Any, way: list[str], key: str) -> str:
 
 
 def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
-    """Keys of a path. A port name stands in double quotes when it has dots, or as it is when it is a port's whole name."""
+    """Keys of a path; UserError. A port name stands in double quotes when it has dots, or as it is when it is a port's whole name."""
     if not path.startswith("ports."):
         return path.split(".")
     rest = path.removeprefix("ports.")

@@ -88,7 +88,7 @@ class Timeline:
 
 
 def timeline(lines: Iterable[str], retell: Retell) -> Timeline:
-    """Of a saved trace. ValueError: it is none."""
+    """The picture of a saved trace. ValueError: it is none."""
     beginning, entries = parse(lines)
     if not entries:
         raise ValueError("the trace has no steps")

@@ -21,7 +21,7 @@ from pyteamd.wire.frame_filter import Field, FrameFilter
 Address: TypeAlias = IPv4Address | IPv6Address
 
 UDP_PORT: Final = 6784
-"""Of BFD on member links (RFC 7130, 2.2)."""
+"""UDP port of BFD on member links (RFC 7130, 2.2)."""
 GROUP: Final = bytes.fromhex("01005e900001")
 """Where frames go while the peer's own address is not known (RFC 7130, 2.3)."""
 FIRST_SOURCE_PORT: Final = 49152
@@ -42,7 +42,7 @@ _FRAGMENT: Final = 0x3FFF  # offset and "more fragments"
 
 
 class State(IntEnum):
-    """Of a session (RFC 5880, 4.1)."""
+    """State of a session (RFC 5880, 4.1)."""
 
     ADMIN_DOWN = 0
     DOWN = 1

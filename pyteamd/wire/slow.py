@@ -14,7 +14,7 @@ from pyteamd.wire.frame_filter import ANY_VLAN, FrameFilter
 
 GROUP: Final = b"\x01\x80\xc2\x00\x00\x02"
 FRAMES: Final = FrameFilter(ETHERTYPE_SLOW, vlan=ANY_VLAN)
-"""Of any subtype: the parser counts those it does not know."""
+"""PDUs of any subtype: the parser counts those it does not know."""
 PDU_LENGTH: Final = 110
 SUBTYPE_LACP: Final = 1
 SUBTYPE_MARKER: Final = 2

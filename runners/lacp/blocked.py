@@ -1,6 +1,6 @@
 """What people are told of an LACP port: its part of the state, and the first thing that keeps it from carrying traffic.
 
-The members teamd has bear teamd's names and values; all that is new is below `details`.
+The members that teamd has keep its names and values; all that is new is below `details`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Obstacle(Enum):
     LOOPBACK = "loopback"
     """Our own LACPDUs come back. `port`: the one that sent them."""
     SAME_SYSTEM = "same_system"
-    """Another system bears our identifier. `system`, `source`."""
+    """Another system has our identifier. `system`, `source`."""
     NO_IDENTIFIER = "no_identifier"
     """The partner gives no system identifier."""
     OTHER_AGGREGATE = "other_aggregate"

@@ -25,7 +25,7 @@ from pyteamd.runners.lacp.system import RateLimit
 FOLLOWS_S = AGGREGATE_WAIT_S + 1.0
 """How long an aggregate in use may be attached and carry nothing, at the end with the larger system identifier."""
 LEADS_S = FOLLOWS_S + 2.0
-"""The same at the other end, and the first turn where no other aggregate is able."""
+"""How long at the end with the smaller identifier, and the first turn where no other aggregate is able."""
 LONGEST_TURN = 4
 """How often the length of a turn doubles at most."""
 LINES_PER_MINUTE = 10
@@ -53,7 +53,7 @@ class Candidate:
         return self.whole.lag
 
     def able_part(self) -> Aggregate:
-        """As if it had only its able ports."""
+        """The aggregate as if it had only its able ports."""
         return Aggregate(self.lag, self.able)
 
     def ports(self) -> frozenset[int]:
@@ -85,7 +85,7 @@ class Choice:
         self._disproved: Mapping[LagId, frozenset[int]] = {}
         """Aggregates that were able and did not carry, with the ports they had."""
         self._tried: tuple[LagId, ...] = ()
-        """Those that had their turn since anything carried, the latest last; some more than once."""
+        """Aggregates that had their turn since anything carried, the latest last; some more than once."""
         self._told: LagId | str | None = None
         """What the log was told last."""
         self._lines = RateLimit(LINES_PER_MINUTE, 60.0)
@@ -140,7 +140,7 @@ class Choice:
         return None if new == self._told else new
 
     def disproved(self, lag: LagId | None) -> bool:
-        """It was able and did not carry."""
+        """Whether this aggregate was able and did not carry."""
         return lag in self._disproved
 
     def update(self, candidates: Sequence[Candidate], now: float) -> None:

@@ -35,7 +35,7 @@ class Fallback:
     def would_end(
         self, kind: str, delay_s: float, ports: Iterable[LacpPort], gated: Container[int], now: float
     ) -> bool:
-        """With these settings a port that carries traffic now would not."""
+        """Whether, with these settings, a port that carries traffic now no longer would."""
         other = Fallback(kind, delay_s)
         other._silent_since, other.begun, other.ports = self._silent_since, self.begun, self.ports
         staying = list(ports)

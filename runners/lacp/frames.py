@@ -45,7 +45,7 @@ def read(frame: FrameSeen) -> Useful | str | None:
 
 
 def count_bad(port: LacpPort, reason: str) -> None:
-    """One more frame of no use."""
+    """Count a frame of no use."""
     port.counters.drop(reason)
 
 

@@ -81,7 +81,7 @@ class Group:
         return self.choice.lag
 
     def settle(self, now: float) -> None:
-        """Selection and mux machines, until all rest."""
+        """Step selection and mux machines until all rest. PortFault: they do not."""
         stepped: list[LacpPort] = []
         look = self.look(now)
         for _ in range(SETTLE_LIMIT):

@@ -11,7 +11,7 @@ from pyteamd.wire.ethernet import parse_mac
 
 POLICY_NAMES = ("lacp_prio", "lacp_prio_stable", "bandwidth", "count", "port_config")
 GROUP_BIT = 0x01
-"""Of the first octet of a MAC: it names a group, not one device."""
+"""Bit of the first octet of a MAC: it names a group, not one device."""
 
 
 def system_identifier(text: str) -> bytes:

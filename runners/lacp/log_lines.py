@@ -47,7 +47,7 @@ def identifier_line(before: bytes, now: bytes) -> str:
 
 
 def loop_line(port: LacpPort, echo: str, now: float) -> str:
-    """The partner bears our own identifier; "" when that was said a moment ago: where several ports meet, each hears all the others.
+    """The partner has our own identifier; "" when that was said a moment ago: where several ports meet, each hears all the others.
 
     `echo`: the port of ours whose frames come back, "" when it is none.
     """

@@ -3,7 +3,7 @@
 How it works: everything that decides which state follows which is in this file, as data; what happens on entering a state
 is in `lacp/port.py`. Four machines for each port:
 
-- receive: does the partner speak? A cell of RECEIVE that is missing means that the event changes nothing. The states bear
+- receive: does the partner speak? A cell of RECEIVE that is missing means that the event changes nothing. The states have
   the names teamd shows. INITIALIZE and LACP_DISABLED of the standard need no state of their own: the first lasts no time,
   and LACP is never switched off on a port; one whose link cannot be aggregated (half duplex) counts as disabled.
 - mux: does the port belong to the aggregate and does it pass frames? Each state has a list of guards; the first that holds

@@ -104,12 +104,12 @@ class LacpPort:
 
     @property
     def ifindex(self) -> int:
-        """Of the interface."""
+        """Number of the interface."""
         return self.view.ifindex
 
     @property
     def name(self) -> str:
-        """Of the interface, now."""
+        """Name of the interface now."""
         return self.view.name
 
     @property
@@ -190,7 +190,7 @@ class LacpPort:
         return self.partner.system != NO_PARTNER.system
 
     def looped(self, local: LocalSystem) -> bool:
-        """The partner bears our own identifier: a loop, or another system with the same address."""
+        """The partner has our own identifier: a loop, or another system with the same address."""
         return self.partner.system == local.mac
 
     def lag_id(self, local: LocalSystem) -> LagId | None:
@@ -208,7 +208,7 @@ class LacpPort:
         return self.lag_id(local) if self.belongs() else None
 
     def belongs(self) -> bool:
-        """To an aggregate, if it can to any: it keeps its place while expired, but cannot come in then."""
+        """Whether the port belongs to the aggregate of `lag_id`: it keeps its place while expired, but cannot come in then."""
         attached = isinstance(self.receive, Expired) and self.mux.in_sync
         return attached or isinstance(self.receive, Current)
 

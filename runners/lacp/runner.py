@@ -475,7 +475,7 @@ class Lacp(Runner):
         return new if team.worked_out is None else team.worked_out.setdefault(self.name, new)
 
     def _too_few(self, config: LacpConfig, ports: Collection[int]) -> bool:
-        """Of those in service, these ports are not enough to keep the carrier."""
+        """Whether too few of these ports are in service to keep the carrier."""
         return self._carrier is not False and len(self._serving.intersection(ports)) < self._needed(config)
 
     def reconfigure(self, config: LacpConfig, team: TeamView, now: float) -> None:

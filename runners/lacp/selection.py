@@ -119,7 +119,7 @@ def choose(policy: Policy, aggregates: Sequence[Aggregate], used: LagId | None) 
 def in_use(
     members: Iterable[Member], max_ports: int | None, serving: Container[int] = (), arrived: Container[int] = ()
 ) -> frozenset[int]:
-    """Those of an aggregate's members that may attach; the others are hot standby. Ports that are well go first.
+    """The members of an aggregate that may attach; the others are hot standby. Members heard lately go first.
 
     Always in the standard's order, whatever the policy: the other end may have a limit too, and both must pick the same. `arrived` are
     those whose partner is in sync. A place whose port has not arrived is kept by one of `serving`, make before break, or else lent to

@@ -4,7 +4,7 @@ How it works: `save` makes a small JSON-ready picture of the ports: identity, wh
 machines. `load` reads it back. It holds no moments, which would mean nothing to another process; the caller says how long ago the
 predecessor was last known to live. The partner goes on believing in us for the timeout it chose itself (3 or 90 seconds); a
 picture older than that is of use only for what does not age: the port's number and the source address of its frames. A younger one
-is believed, and the partner is given our full timeout to be heard, for the moments at which the predecessor heard it are not saved.
+is believed, and the partner is given our full timeout to be heard, because the moments at which the predecessor heard it are not saved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pyteamd.wire.lacpdu import LacpInfo
 
 VERSION = 1
 LONGEST_RESTORE_S = 32767
-"""Of wait_to_restore."""
+"""The longest wait_to_restore that can be configured."""
 STATES = {kind.name: kind for kind in (Disabled, Current, Expired, Defaulted)}
 
 

@@ -36,7 +36,7 @@ class LocalSystem:
 
 
 class RateLimit:
-    """At most `count` uses within `span_s`."""
+    """Allows `count` uses within `span_s`."""
 
     __slots__ = ("_count", "_span_s", "_uses")
 
@@ -46,7 +46,7 @@ class RateLimit:
         self._uses: list[float] = []
 
     def free_at(self) -> float:
-        """From when on it may be used."""
+        """When it may be used next."""
         return self._uses[0] + self._span_s if len(self._uses) == self._count else float("-inf")
 
     def last(self) -> float:
@@ -102,7 +102,7 @@ class Patience:
     def __init__(self) -> None:
         self.markers = RateLimit(MARKERS_PER_S)
         self._complaints: dict[str, tuple[float, int]] = {}
-        """By kind: when one was last logged, and how many were not since then."""
+        """For each kind: when one was last logged, and how many were not since then."""
 
     def complain(self, kind: str, now: float) -> str | None:
         """Whether a complaint of this kind may be logged now: what to say of those since the last one that was, or None."""

@@ -123,7 +123,7 @@ class Balancer:
 
 
 def largest_first(rates: list[float], weights: Mapping[int, float]) -> dict[int, int]:
-    """All values placed, largest first onto the port that is then least full: within 4/3 of the optimum."""
+    """All values placed, largest first onto the port that is then least full: with equal weights within 4/3 of the optimum."""
     return dealt_out(range(HASHES), rates, weights, dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0))
 
 
