@@ -17,7 +17,7 @@ PIECE: Final = 1 << 16
 def octets_of(path: str | int, patience_s: float | None = None) -> bytes:
     """What is in a file, or is to come from an open one. OSError, with words that say what is wrong.
 
-    It is one, too, that its end did not come within `patience_s`; what is there already is read in any case.
+    An end that does not come within `patience_s` is an OSError too; what is there already is read in any case.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if patience_s is None else os.O_NONBLOCK)
     descriptor = os.dup(path) if isinstance(path, int) else os.open(path, flags)

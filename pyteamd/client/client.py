@@ -191,29 +191,3 @@ def _text(tree: Mapping[str, Any]) -> str:
     import json
 
     return json.dumps(tree)
-
-
-METHODS = {
-    "ConfigDump": "config",
-    "ConfigDumpActual": "config",
-    "StateDump": "state",
-    "StateItemValueGet": "get",
-    "StateItemValueSet": "set",
-    "PortAdd": "add_port",
-    "PortRemove": "remove_port",
-    "PortConfigDump": "port_config",
-    "PortConfigUpdate": "update_port",
-    "PortConfigCheck": "check_port",
-    "Reason": "reason",
-    "ConfigApply": "apply",
-    "ConfigConfirm": "confirm",
-    "Explain": "explain",
-    "Diff": "diff",
-    "History": "history",
-    "Events": "events",
-    "FlowHash": "predict",
-    "Balance": "balance",
-    "Metrics": "metrics",
-    "Trace": "trace",
-}
-"""Method of the control interface → ours."""

@@ -38,7 +38,6 @@ from pyteamd.values import dataclass
 ENDINGS = (".conf", ".json", ".yaml", ".yml")
 TRACE_ENTRIES = 512
 """Steps remembered for each team; 64 full rings of the usual size would take more memory than all else."""
-ANYTHING = object()
 ENDED = "Ended."
 NONE_STARTED = "No team could be started; what is wrong with a file says: pyteamd check FILE"
 ALL_FILES_S = 60.0
@@ -293,7 +292,8 @@ class Fleet:
     def _withdraw_metrics(self, device: str) -> None:
         """A team has ended: leave it out, and close an address that no team names any more."""
         for address, listener in list(self._listeners.items()):
-            if listener.teams.pop(device, ANYTHING) is None and not listener.teams:
+            listener.teams.pop(device, None)
+            if not listener.teams:
                 del self._listeners[address]
                 listener.scope.cancel()
 

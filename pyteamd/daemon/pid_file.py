@@ -229,9 +229,8 @@ def is_teamd(pid: int, path: str) -> bool:
         process = entry(pid)
         name = Path(f"{process}/comm").read_bytes().strip()
         words = Path(f"{process}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
-        users = status_of(process)["Uid"].split()[
-            :2
-        ]  # a program that becomes root by itself has its user's as the first
+        # A program that becomes root by itself has its user's as the first.
+        users = status_of(process)["Uid"].split()[:2]
     except (OSError, KeyError):
         return not os.path.isdir("/proc/self")  # without /proc the number is all there is, as for teamd
     if name != b"teamd" or os.path.basename(words[0]) != b"teamd" or not {*users} <= {"0", str(os.geteuid())}:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import trio
@@ -57,6 +58,20 @@ def owned(path: str | os.PathLike[str]) -> int:
     """A file of ours, opened to be written from its beginning: no link is followed, and a FIFO is waited for by nobody. OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     return os.open(path, flags, 0o600)
+
+
+def replace(path: str, octets: bytes, finish: Callable[[str], None] = lambda new: None) -> None:
+    """Replace a file of ours in one step; `finish` gets the name of the new file before. OSError: the old one stays."""
+    new = f"{path}.new"
+    try:
+        with open(owned(new), "wb") as file:
+            file.write(octets)
+        finish(new)
+        os.replace(new, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 def identity_of(path: str) -> tuple[int, int]:

@@ -21,7 +21,7 @@ import trio
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.read_file import opened, owned
+from pyteamd.daemon.read_file import opened, replace
 from pyteamd.model.errors import UserError
 from pyteamd.runners.base import Runner
 
@@ -140,16 +140,7 @@ class SnapshotFile:
 
     def _save(self, snapshot: dict[str, Any] | None) -> None:
         tree = {"boot": self._boot, "ifindex": self._ifindex, "snapshot": snapshot}
-        new = f"{self.path}.new"
-        try:
-            with open(owned(new), "w") as file:
-                json.dump(tree, file)
-            self._touch(new)
-            os.replace(new, self.path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(new)
-            raise
+        replace(self.path, json.dumps(tree).encode(), self._touch)
 
     def _touch(self, path: str) -> None:
         now_ns = int(self._clock() * 1e9)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 import trio
 
 from pyteamd.daemon.boot_time import boot_id, boottime_s
-from pyteamd.daemon.read_file import owned, read_file
+from pyteamd.daemon.read_file import read_file, replace
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.standstill import Silence
 from pyteamd.values import dataclass
@@ -142,16 +142,8 @@ class Unconfirmed:
 
     def _write(self, before: Before, until_s: float) -> None:
         octets = json.dumps({**asdict(before), "until_s": until_s, "boot": boot_id()}).encode()
-        new = f"{self.path}.new"
-        try:
-            with open(owned(new), "wb") as file:
-                file.write(octets)
-            os.replace(new, self.path)
-            self._written = octets
-        except OSError:
-            with suppress(OSError):
-                os.unlink(new)
-            raise
+        replace(self.path, octets)
+        self._written = octets
 
     def _tell(self) -> None:
         self._changed.set()

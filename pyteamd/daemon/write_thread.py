@@ -30,13 +30,13 @@ PATIENCE_S: Final = 0.002
 """How long the event loop waits. A fail-over takes the kernel a tenth of it; a partner allows a hundred times as much."""
 
 BOOK_KEEPING: Final = frozenset(("user_linkup", "user_linkup_enabled"))
-"""Options that only tell what the watchers say, wherever `enabled` decides; elsewhere the driver's own view of the link comes first."""
+"""Options that pass on what the watchers say. Where `enabled` decides they change nothing; elsewhere the driver sees the link first."""
 
 Outcome: TypeAlias = Sequence[Refused] | BaseException
 
 
 class WriteBatch:
-    """Writes on their way. The second of the two, the thread with the outcome or the loop with its patience, sees what the first did."""
+    """Writes on their way. Either the thread has finished first, or the loop's patience has ended first; the later one sees what was."""
 
     def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[WriteBatch], None]) -> None:
         """`late` is called in the thread with this batch when the loop has gone on."""

@@ -14,7 +14,7 @@ COLUMNS = 79
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong last and alone, with one hint."""
+    """An error is one line and one hint, without the usage."""
 
     capture = False
     """Instead of parsing, hand the parser to a caller that wants to know what a command takes (see `parser_of`)."""

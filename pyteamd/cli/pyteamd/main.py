@@ -132,7 +132,7 @@ def help_text(program: str) -> str:
 
 
 def where_the_rest_is() -> str:
-    """A line about what is no program: where it is, or how to get it; pip, pipx and uv install commands alone."""
+    """Where manual pages and units are, or how to get them: pip, pipx and uv install commands alone."""
     for place in (sys.prefix, "/usr/local", "/usr"):
         for page in (f"{place}/share/man/man8/pyteamd.8", f"{place}/share/man/man8/pyteamd.8.gz"):
             if os.path.exists(page):

@@ -1,4 +1,4 @@
-"""Where `watch` has its looks from: the daemon, asked in a thread of its own, and the kernel's counters.
+"""Where `watch` gets its looks from: the daemon, asked in a thread of its own, and the kernel's counters.
 
 A daemon that does not answer keeps nobody waiting but this thread; it is tried again at every interval, so a restart is noticed. What was
 learned is put into a queue, and `wake` tells the reader that there is something.
