@@ -57,7 +57,7 @@ def read(path: str = TABLE) -> dict[str, LinkCounters]:
     """The counters of all links by name; {} where the table cannot be read."""
     try:
         with open(path, "rb") as file:
-            text = file.read().decode("utf-8", "surrogateescape")
+            text = file.read().decode("utf-8", "backslashreplace")  # as netlink names are decoded
     except OSError:
         return {}
     found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from daemon_kit import Lab, quiet
 
 from pyteamd.core.silence import LinkCounters
 from pyteamd.daemon import link_counters
+from pyteamd.daemon.control import spread
+from pyteamd.kernel.framing import text
 
 TABLE = """\
 Inter-|   Receive                                                |  Transmit
@@ -29,7 +32,9 @@ def test_the_kernels_table(tmp_path: Path) -> None:
         "tap1": LinkCounters(10, 20, 7),
     }
     path.write_bytes(b"\xff\x1b[31m: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nshort: 1 2\nno colon\n")
-    assert list(link_counters.read(str(path)).values()) == [LinkCounters(2, 10, 6 + 15)]
+    assert link_counters.read(str(path)) == {text(b"\xff\x1b[31m", 0, 6): LinkCounters(2, 10, 6 + 15)}, (
+        "as the port is called"
+    )
     assert link_counters.read(str(tmp_path / "none")) == {}
 
 
@@ -40,6 +45,12 @@ def test_a_name_that_looks_like_another_row_is_its_own(tmp_path: Path, name: str
     found = link_counters.read(str(path))
     assert found["eth1"] == LinkCounters(10, 20, 3)
     assert found[name] == LinkCounters(2, 10, 21)
+
+
+def test_what_a_link_sent_whose_name_is_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "COUNTER", str(tmp_path / "{}"))
+    (tmp_path / os.fsdecode(b"e\xe4")).write_text("42\n")
+    assert (spread.sent_by("e\\xe4"), spread.sent_by("none")) == (42, None)
 
 
 def test_the_real_table() -> None:

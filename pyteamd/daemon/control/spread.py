@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from pyteamd.daemon.pump import Pump
+from pyteamd.kernel.requests import spellings
 from pyteamd.schema import json_text
 
 COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
@@ -28,6 +30,7 @@ async def spread(pump: Pump) -> str:
 
 def sent_by(name: str) -> int | None:
     """Octets the link sent since it exists; None when /sys does not show this link (it shows one name space)."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path(COUNTER.format(name)).read_text())
+    for octets in spellings(name):
+        with contextlib.suppress(OSError, ValueError):
+            return int(Path(COUNTER.format(os.fsdecode(octets))).read_text())
     return None
