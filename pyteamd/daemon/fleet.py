@@ -406,7 +406,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
     with receive_signals() as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.reader.read)
-            nursery.start_soon(link_counters.watch, lambda: list(fleet.reader.pumps.values()), log)
+            nursery.start_soon(link_counters.watch, fleet.reader.pumps.values, log)
             nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
             code = await fleet.run(started)
             nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@ to rest, the loss of each port that carries traffic is tried on a copy, and the 
 and nothing else has changed in between, they are performed at once; the Team itself digests the event after that. Should it want something
 else after all, that is one more difference between desired and observed, and reconciled like any other.
 
-The thinking takes half of the time from the event to the write (docs/performance.md); that is what this is for.
+What this gains and what it costs is in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, PortSeen, Refused, Tick
 
 MAXIMUM_PORTS = 8
-"""A copy of a team with this many ports takes about a millisecond."""
+"""A copy of a team with this many ports takes 0.2 ms with activebackup, 0.5 ms with lacp, on a quick machine."""
 MAXIMUM_COPIES = 8
 MISSING = object()
 ABOUT_A_LINK = (LinkSeen, CarrierSeen, LinkGone, PortSeen)
@@ -123,7 +123,7 @@ def leaves_valid(event: Event, team: Team) -> bool:
 
 
 def twin(thing: Any, copies: dict[int, Any]) -> Any:
-    """A copy that shares what is never changed: values, frozen dataclasses, the configuration. Ten times as fast as deepcopy.
+    """A copy that shares what is never changed: values, frozen dataclasses, the configuration.
 
     `copies`: what was copied already, by identity: several may know the same object.
     """

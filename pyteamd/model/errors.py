@@ -22,6 +22,7 @@ NOT_SUPPORTED = ("OpNotSupp", "Operation not supported.")
 SET_FAILED = ("ItemValueSetFail", "Failed to set item value.")
 ADD_FAILED = ("PortAddFail", "Failed to add port.")
 NO_DEVICE = ("NoSuchDev", "No such device.")
+INVALID_ARGUMENTS = ("InvalidArgs", "Did not receive correct message arguments.")
 
 WORDS = {
     codes.EPERM: "operation not permitted",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.cli.convert.bonding import Bond, ConvertError, back
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.reading import (
     NameOfAddress,
@@ -160,7 +160,7 @@ def _listed(value: Any) -> str:
 
 def write_netplan(bond: Bond) -> Files:
     """One file."""
-    back = {option: key for key, option in NETPLAN.items()}
+    keys = back(NETPLAN)
     lines = ["network:", "  version: 2", "  ethernets:"]
     lines += [f"    {in_yaml(port)}: {{}}" for port in bond.ports] or ["    {}"]
     lines += ["  bonds:", f"    {in_yaml(bond.name)}:", f"      interfaces: [{', '.join(map(in_yaml, bond.ports))}]"]
@@ -170,8 +170,8 @@ def write_netplan(bond: Bond) -> Files:
     for option, value in bond.options.items():
         text = f"[{value.replace(',', ', ')}]" if option == "arp_ip_target" else value
         text = in_yaml(value) if option == "primary" else text
-        known = option in back
+        known = option in keys
         lines.append(
-            f"        {back[option]}: {text}" if known else f"        # netplan has no key for {option}: {value}"
+            f"        {keys[option]}: {text}" if known else f"        # netplan has no key for {option}: {value}"
         )
     return {f"{bond.name}.yaml": "\n".join(lines) + "\n"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from pyteamd.cli.convert.bonding import Bond, ConvertError
+from pyteamd.cli.convert.bonding import Bond, ConvertError, back
 from pyteamd.cli.convert.ifcfg import Files
 from pyteamd.cli.convert.ini import read_ini
 from pyteamd.cli.convert.reading import NameOfAddress, Reading, Settings, literal, normal, truth
@@ -130,13 +130,13 @@ def _names(reading: Reading, file: str, match: Settings | None) -> list[str]:
 
 def write_networkd(bond: Bond) -> Files:
     """A .netdev and a .network for each port."""
-    back = {option: key for key, option in NETWORKD.items()}
+    keys = back(NETWORKD)
     lines = []
     for option, value in bond.options.items():
         if option == "primary":
             continue
         text = f"{value}ms" if option in TIMES else value.replace(",", " ")
-        lines.append(f"{back[option]}={text}" if option in back else f"# networkd has no setting for {option}={value}")
+        lines.append(f"{keys[option]}={text}" if option in keys else f"# networkd has no setting for {option}={value}")
     body = "".join(f"{line}\n" for line in lines)
     address = f"MACAddress={bond.extra['hwaddr']}\n" if "hwaddr" in bond.extra else ""
     files = {f"{bond.name}.netdev": f"[NetDev]\nName={bond.name}\nKind=bond\n{address}\n[Bond]\n{body}"}

@@ -28,7 +28,7 @@ from pyteamd.client.dbus import DEFAULT_ADDRESS, NAME, PATH
 from pyteamd.daemon.control import methods
 from pyteamd.daemon.control.bus_line import BusError, BusLine, Call
 from pyteamd.daemon.control.desk import TOO_LONG, Desk, guarded
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 
 MAXIMUM_CALLS = 32
 """In progress for one client; one more is refused at once, so that nobody can use up what others need."""
@@ -202,7 +202,7 @@ async def run(method: methods.Method, call: Call, desk: Desk) -> str | None:
     """Run a control method with the arguments of the call. UserError."""
     arguments = call.strings(len(method.arguments))
     if arguments is None:
-        raise UserError(*methods.INVALID_ARGUMENTS)
+        raise UserError(*INVALID_ARGUMENTS)
     text = await desk.call(method, arguments)
     return text if method.reply else None
 

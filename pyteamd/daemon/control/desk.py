@@ -18,9 +18,9 @@ from typing import Final
 import trio
 
 from pyteamd.daemon.control.inspection import something_to_say
-from pyteamd.daemon.control.methods import EXPLAINED, INVALID_ARGUMENTS, Method, reason
+from pyteamd.daemon.control.methods import EXPLAINED, Method, reason
 from pyteamd.daemon.pump import Pump
-from pyteamd.model.errors import NO_DEVICE, KernelGone, KernelRefused, UserError
+from pyteamd.model.errors import INVALID_ARGUMENTS, NO_DEVICE, KernelGone, KernelRefused, UserError
 from pyteamd.model.printable import printable, spelled
 from pyteamd.schema import json_text
 

@@ -11,7 +11,7 @@ import trio
 
 from pyteamd.core.team import Team
 from pyteamd.daemon.pump import Pump
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 from pyteamd.views import history as view
 from pyteamd.views import metrics as exposition
 
@@ -94,7 +94,7 @@ async def something_to_say(pump: Pump, start: str) -> None:
 def step(text: str) -> int:
     """The number of a step. UserError."""
     if len(text) > MAXIMUM_DIGITS or not text.isascii() or not text.isdigit():
-        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+        raise UserError(*INVALID_ARGUMENTS)
     return int(text)
 
 

@@ -28,7 +28,6 @@ from pyteamd.views import state as statetree
 CONFIG_DUMP_FAILED = ("ConfigDumpFail", "Failed to dump config.")
 CONFIG_UPDATE_FAILED = ("ConfigUpdateFail", "Failed to update config.")
 PORT_REMOVE_FAILED = ("PortRemoveFail", "Failed to del port.")
-INVALID_ARGUMENTS = ("InvalidArgs", "Did not receive correct message arguments.")
 
 AT_ONCE = ("prio", "set_down", "steal")
 """Settings of a port that are in force as soon as they are stored: the others are used when the port joins."""

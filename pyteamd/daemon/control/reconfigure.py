@@ -18,7 +18,7 @@ from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.unconfirmed import Before, Unconfirmed
 from pyteamd.model.desired import Level, Note
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 from pyteamd.model.events import ConfigApply, Refused
 from pyteamd.model.incidents import Incident
 from pyteamd.model.limits import LONGEST_TRIAL_S
@@ -42,7 +42,7 @@ async def config_apply(pump: Pump, text: str, how: str) -> str:
     """The control method. `how`: "apply", "dry-run", or "confirm N": to be taken back unless confirmed within N seconds."""
     confirm_s = seconds_of(how) if how.startswith(CONFIRM) else None
     if how not in (APPLY, DRY_RUN) and confirm_s is None:
-        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
+        raise UserError(*INVALID_ARGUMENTS)
     report = await change(pump, text, "", dry_run=how == DRY_RUN, confirm_s=confirm_s)
     if report["applied"] and report["changes"]:
         within = f"; it is taken back unless confirmed within {confirm_s:.0f} s" if confirm_s else ""
@@ -64,15 +64,13 @@ async def config_confirm(pump: Pump, how: str) -> str:
     """The control method. `how`: "keep" what is on trial, or "revert" to what was before."""
     trial = pump.unconfirmed
     if how not in (KEEP, REVERT):
-        raise UserError("InvalidArgs", "Did not receive correct message arguments.")
-    if trial.before is None:
+        raise UserError(*INVALID_ARGUMENTS)
+    if trial.before is None or (how == REVERT and not await take_back(pump, trial.before)):
         raise UserError("NothingToConfirm", "No configuration waits to be confirmed.")
     if how == KEEP:
         trial.end()
         pump.log([Note(Level.INFO, "The configuration is confirmed.")])
     else:
-        if not await take_back(pump, trial.before):
-            raise UserError("NothingToConfirm", "No configuration waits to be confirmed.")
         pump.log([Note(Level.INFO, "The configuration is taken back, as a user wants it.")])
     return json.dumps({"confirmed": how == KEEP})
 

@@ -28,7 +28,7 @@ from pyteamd.daemon.control.desk import MAXIMUM_REQUEST_OCTETS, TOO_LONG, Desk, 
 from pyteamd.daemon.device_lock import CREDENTIALS
 from pyteamd.daemon.pid_file import is_dying
 from pyteamd.daemon.read_file import identity_of
-from pyteamd.model.errors import UserError
+from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 from pyteamd.model.printable import printable_lines
 
 BACKLOG = 64
@@ -203,7 +203,7 @@ def unescape(field: str) -> str:
                 case "n":
                     letter = "\n"
                 case _:
-                    raise UserError(*methods.INVALID_ARGUMENTS)
+                    raise UserError(*INVALID_ARGUMENTS)
         found.append(letter)
     return "".join(found)
 
