@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +45,10 @@ PATIENCE_S, SLOW_PATIENCE_S = 3.0, 90.0
 TICK_S = 0.1
 """Kernel bonding looks at its timers so often."""
 RECOVERY_S = 60.0
+BUSY_LOOPS, URGENT = 4, -20
+BUSY_S = 30.0 if LONG else 2.0
+ABOVE_THE_DAEMON = 3
+"""Real-time priority of what looks on: on a guest's single processor an ordinary process would not come to its turn."""
 LATE_S = 0.6
 """How much too late it may be, where the machine is busy; three ticks were seen."""
 
@@ -146,12 +150,30 @@ class ReadyMade(Ordinary):
         "print('ready', flush=True); sys.stdin.readline(); sys.exit(main())"
     )
 
-    def __init__(self, on: Bench) -> None:
+    def __init__(self, on: Bench, urgency: int = 0) -> None:
         super().__init__(on)
+        self._urgency = urgency
+        """As `nice` has it: the lower the more urgent, until it has asked for real-time scheduling."""
         self._processes: list[subprocess.Popen[str]] = []
 
     def prepare(self) -> None:
-        words = ["ip", "netns", "exec", self._on.host, sys.executable, "-B", "-c", self.CODE, "-g", "-o", "-t", "team0"]
+        words = [
+            "nice",
+            "-n",
+            str(self._urgency),
+            "ip",
+            "netns",
+            "exec",
+            self._on.host,
+            sys.executable,
+            "-B",
+            "-c",
+            self.CODE,
+            "-g",
+            "-o",
+            "-t",
+            "team0",
+        ]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = subprocess.Popen([*words, "-c", config()], text=True, **pipes)  # type: ignore[call-overload]
         self._processes.append(process)
@@ -216,6 +238,52 @@ def settle(on: Bench, partner: Bond) -> None:
     """Until both ends use both links."""
     wait_for(lambda: both_in_service(on, partner), 15.0)
     wait_for(lambda: on.on_host("ping -q -c 1 -W 1 192.0.2.1").status == 0, 10.0)
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Programs that never wait, as urgent as an ordinary program can be."""
+    program = ["nice", "-n", str(URGENT), sys.executable, "-S", "-c", "while True: pass"]
+    with ExitStack() as stack:
+        for _ in range(BUSY_LOOPS):
+            stack.callback(end_at_once, subprocess.Popen(program))
+        yield
+
+
+def end_at_once(process: subprocess.Popen[bytes]) -> None:
+    """And wait for it."""
+    process.kill()
+    process.wait()
+
+
+@contextmanager
+def real_time() -> Iterator[None]:
+    """This process and what it starts come before the daemon."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(ABOVE_THE_DAEMON))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def test_no_port_leaves_service_among_busy_loops() -> None:
+    """Nor when the daemon is killed there: its successor begins with a fifth of the processor, as a unit of systemd has a share."""
+    with under_load(PYTEAMD) as (on, partner):
+        restart = ReadyMade(on, URGENT)
+        restart.prepare()
+        with busy(), real_time(), Witness(on, partner).watching() as witness, Stream(on, "192.0.2.1") as stream:
+            time.sleep(BUSY_S)
+            heard = [len(moments) for moments in witness.heard.values()]
+            began = kill()
+            restart.start()
+            ready_s = time.monotonic() - began
+            time.sleep(2.0)
+    restart.close()
+    seen = f"{stream.lost} of {stream.sent} lost, ready after {ready_s:.2f} s, longest silence {witness.longest_silence():.2f} s"
+    print(f"{BUSY_LOOPS} busy loops for {BUSY_S} s: {seen}, states {sorted(map(hex, witness.states))}")
+    assert min(heard) >= BUSY_S - 1, (heard, seen)
+    assert witness.states == {IN_SERVICE}, seen
+    assert stream.lost == 0, seen
 
 
 def test_a_hundred_kills_are_seen_by_nobody() -> None:
