@@ -26,6 +26,7 @@ from pyteamd.model.events import (
     LinkSeen,
     PortAdd,
     PortConfigUpdate,
+    PortGone,
     PortSeen,
     Refused,
     Resync,
@@ -228,6 +229,17 @@ def test_a_link_of_which_something_was_said_leaves_all_its_steps() -> None:
         for event, outputs in zip((FREE, FREE, LinkGone(9)), said, strict=True):
             trace.record(1.0, event, (), outputs)
         assert [entry.event for entry in trace] == [FREE, FREE, LinkGone(9)]
+
+
+@pytest.mark.parametrize("ends", [(LinkGone(9), PortGone(9)), (PortGone(9), LinkGone(9))])
+def test_ports_that_come_and_go_are_not_kept_in_mind(ends: tuple[LinkGone | PortGone, ...]) -> None:
+    """Each time under another number; of each something is said, so its steps stay, for as long as the ring has them."""
+    trace = Trace({}, 8)
+    for ifindex in range(9, 109):
+        for event in (FREE, PortSeen(9, True, 10, 1), *ends):
+            trace.record(1.0, replace(event, ifindex=ifindex), (), TOLD)
+    kept = {name: len(value) for name, value in vars(trace._passers).items()}
+    assert not any(kept.values()), kept
 
 
 def test_links_of_others_do_not_push_out_what_tells_something() -> None:

@@ -174,6 +174,21 @@ def test_event_buffer_size(asked: int, given: int) -> None:
     assert given in sizes
 
 
+async def test_ports_that_come_and_go_leave_nothing(real: RealWorld) -> None:
+    """Deleted as ports, of whose end the socket of our links tells."""
+    facts = team_of(real)
+    for _ in range(3):
+        port = real.make_link("eth9")
+        assert real.kernel.apply(facts.team, [SetMember(port, True)]) == ()
+        await facts.until(lambda port=port: port in facts.ports)  # type: ignore[misc]
+        real.delete("eth9")
+        await facts.until(lambda port=port: port not in facts.ports and port not in facts.links)  # type: ignore[misc]
+    await facts.catch_up(real)
+    kept = {name: set(value) - facts.links.keys() for name, value in vars(real.kernel._foreign).items()}
+    kept |= {name: vars(real.kernel)[name].keys() - facts.links.keys() for name in ("_running", "_said", "_team_of")}
+    assert not any(kept.values()), kept
+
+
 async def test_overrun_of_a_full_buffer_is_said_once(real: RealWorld) -> None:
     facts = team_of(real)
     await facts.catch_up(real)
