@@ -31,8 +31,8 @@ class ForeignLinks:
         self._words[ifindex] = (was_gone or gone, message)
 
     def known(self, links: Iterable[int]) -> None:
-        """The Teams know these links from elsewhere, a dump for instance."""
-        self._told.update(links)
+        """The Teams know these links, and no others: they were told here, by a dump or by the other socket."""
+        self._told = set(links)
 
     def forget(self) -> None:
         """All is read again."""

@@ -397,8 +397,7 @@ class NetlinkKernel(Requests):
         else:
             self._other_links.hear_nothing()  # the first hears it all
         self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
-        # Of those that are others now the first socket told, of some of them their end.
-        self._foreign.known((self._ours - ours) & self._running.keys())
+        self._foreign.known(self._running.keys() - ours)  # of those that are others now the first socket told
         self._ours = ours
         if self._waiting and self._at_hand:
             self._wake()  # another task has read what was to be read there

@@ -166,6 +166,20 @@ def test_a_port_whose_configured_name_another_link_gets_stays_and_says_so() -> N
     assert "uplink" not in made.line("eth1"), "now it was asked for"
 
 
+def test_a_port_that_was_removed_and_added_again_is_wanted_by_its_configured_name() -> None:
+    """So it comes back when its link is made again under another name of the kernel's."""
+    made = told(backup(uplink={}, eth2={}), start=False)
+    made.world.kernel.set_altnames(made.world.ifindex_of("eth1"), "uplink")
+    begin(made, backup(uplink={}, eth2={}))
+    made.world.remove_port("eth1")
+    made.world.add_port("eth1")
+    made.world.delete("eth1")
+    made.world.make_port("eth7", 1000, 1)
+    assert made.team.ports.named("eth7") is None
+    call(made, eth7=("uplink",))
+    assert made.team.ports.named("uplink") is not None, made.lines()
+
+
 @pytest.mark.parametrize("back", [True, False])
 def test_names_that_two_ports_exchange_are_nothing_to_tell(back: bool) -> None:
     made = told(backup(a={}, b={}), start=False)
