@@ -212,7 +212,7 @@ class TeamView:
     awaited: Collection[int] = ()
     """Ports of the kernel that have a link and are to be ours as soon as the names of their watchers' hosts are resolved."""
     name: str = ""
-    """Name of the team device."""
+    """Name by which people ask for the team, even if its device was renamed."""
     order: Collection[str] = ()
     """Names of the links that are to be ports, in the order in which they are added."""
     worked_out: dict[str, Any] | None = None

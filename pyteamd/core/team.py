@@ -100,7 +100,7 @@ class Team:
         self.once = SetOnce(self.runner, config.team)
         self.joining = JoiningPorts(config, self.facts, self.once, config.port_names() if enslave else ())
         self.carrier = Carrier(self.facts)
-        self.view: TeamView = TeamNow(self.facts, self.once, self.joining, adopted)
+        self.view: TeamView = TeamNow(config.team.device or link.name, self.facts, self.once, self.joining, adopted)
         self.phase = Phase.AWAITED
         self.failed = ""
         """Why the team cannot start; "" when it can."""

@@ -13,8 +13,8 @@ class TeamNow(TeamView):
 
     __slots__ = ("_facts", "_once")
 
-    def __init__(self, facts: KernelFacts, once: SetOnce, joining: JoiningPorts, adopted: bool) -> None:
-        self._facts, self._once = facts, once
+    def __init__(self, name: str, facts: KernelFacts, once: SetOnce, joining: JoiningPorts, adopted: bool) -> None:
+        self.name, self._facts, self._once = name, facts, once
         self.ifindex, self.adopted = facts.team.ifindex, adopted
         self.ports, self.observed = joining.ports, facts.observed
         self.awaited, self.order = joining.awaited, joining.members.wanted
@@ -29,8 +29,3 @@ class TeamNow(TeamView):
     def up(self) -> bool:  # type: ignore[override]
         """Administratively up."""
         return self._facts.team.up
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """Name of the team device."""
-        return self._facts.team.name

@@ -82,7 +82,7 @@ def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
     former = team.joining.former.get(port.ifindex, "")
     if (owner := team.facts.called(former)) is not None:
         rest = f"{reason.rest}; {former}, as which it is configured, is {owner.name} now, and it stays all the same"
-        leave = f"to let it go: pyteamdctl {in_shell(team.facts.team.name)} port remove {in_shell(port.name)}"
+        leave = f"to let it go: pyteamdctl {in_shell(team.view.name)} port remove {in_shell(port.name)}"
         reason = replace(reason, rest=rest, hint=reason.hint or leave)
     since = team.facts.silence.silent_since(port.ifindex, now) if reason.carrying else None
     if since is not None:
@@ -261,7 +261,7 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
         return of_another_owner(team, link, links)
     name = in_shell(link.name)
     down = f"ip link set {name} down"
-    add = f"pyteamdctl {in_shell(team.facts.team.name)} port add {name}"
+    add = f"pyteamdctl {in_shell(team.view.name)} port add {name}"
     add = f"{down}; {add}" if link.up else add
     if (why := team.members.out.get(link.ifindex)) is not None:
         if why == team.joining.refusals.get(link.ifindex):

@@ -180,6 +180,18 @@ def test_a_port_that_was_removed_and_added_again_is_wanted_by_its_configured_nam
     assert made.team.ports.named("uplink") is not None, made.lines()
 
 
+def test_hints_name_the_team_as_its_daemon_is_asked_for() -> None:
+    """Its socket has the name that it was started with."""
+    made = told(backup(), "eth1", "eth2", "eth3")
+    made.world.remove_port("eth2")
+    made.world.kernel.rename(made.team.view.ifindex, "lag0")
+    made.world.settle()
+    assert "(pyteamdctl team0 port add eth2)" in made.line("eth2")
+    made.world.add_port("eth2")
+    assert "pyteamdctl team0 state item set runner.active_port eth2" in made.line("eth2")
+    assert made.team.facts.team.name == "lag0"
+
+
 @pytest.mark.parametrize("back", [True, False])
 def test_names_that_two_ports_exchange_are_nothing_to_tell(back: bool) -> None:
     made = told(backup(a={}, b={}), start=False)

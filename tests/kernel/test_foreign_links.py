@@ -84,7 +84,7 @@ def ip(line: str) -> None:
     subprocess.run(["ip", *line.split()], check=True)
 
 
-@pytest.fixture(params=[(0, 0), (1, 0), (2, 0), (0, FOR_FEW), (1, FOR_NONE)])
+@pytest.fixture(params=[(0, 0), (1, 0), (2, 0), (0, FOR_FEW), (13, FOR_FEW), (1, FOR_NONE)])
 def links(request: pytest.FixtureRequest) -> Iterator[Links]:
     """Links that are gone afterwards. The second of the parameters: how much room there is for filters, 0 for as much as usual."""
     seed, room = request.param
@@ -108,3 +108,4 @@ async def test_in_the_end_what_was_told_is_what_there_is(links: Links) -> None:
     while shown(links.heard) != links.there() and trio.current_time() < give_up:
         await links.listen(0.2)
     assert shown(links.heard) == links.there()
+    assert links.kernel._foreign._told <= links.heard.keys(), "what is gone is forgotten"

@@ -175,7 +175,7 @@ def test_event_buffer_size(asked: int, given: int) -> None:
 
 
 async def test_ports_that_come_and_go_leave_nothing(real: RealWorld) -> None:
-    """Deleted as ports, of whose end the socket of our links tells."""
+    """They come as links of others, of which one socket tells, and are deleted as ports, of whose end the other one tells."""
     facts = team_of(real)
     for _ in range(3):
         port = real.make_link("eth9")

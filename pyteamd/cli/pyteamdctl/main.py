@@ -235,7 +235,7 @@ def _run_verb(team: str, verb: Verb, params: Sequence[str], options: _Options, o
     try:
         if options.own and not has_socket(team):
             team = kernels_name_of(team)
-        if "PYTEAMD_RUN_DIR" not in os.environ:
+        if "PYTEAMD_RUN_DIR" not in os.environ and not (options.own and has_socket(team)):  # it may have been renamed
             _check_device(team, options.own)
         with _connect(team, options, err) as client:
             _check_team(client)
