@@ -1,7 +1,7 @@
 """Settings that are written one time: the mode, counts of announcements, a port's priority and queue, the team's address.
 
-They are wanted until the kernel has them. After that anybody may change them, as with teamd; only what a runner
-wants is held up against everybody.
+They are wanted until the kernel has them. After that anybody may change them, as with teamd; what the runner and the link
+watchers say is put back.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The trace: what the core was told and what it answered, in a ring, and as JSON lines.
 
 An entry is (time, event, writes, frames and notes). Recording keeps references only; text is made on demand. The first line
-of a saved trace describes how the team began, so that a trace is a complete, replayable report.
+of a saved trace describes how the team began: while no entry has fallen out of the ring, the trace can be replayed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
 KEPT_ENTRIES = 512
+PARTS = {"at": "seconds", "event": "an event", "writes": "a list of writes", "outputs": "frames and notes"}
 TYPES: dict[str, Any] = {
     name: cls
     for module in (pyteamd.model.events, pyteamd.model.desired)
@@ -229,7 +230,7 @@ def entry(value: Any, after: float) -> Entry:
         raise ValueError("not an object")
     found = Entry(value["at"], *(decode(value[key]) for key in ("event", "writes", "outputs")))
     if wrong := wrong_field(found):
-        raise ValueError(f"{wrong}: not what it should be")
+        raise ValueError(f"{wrong}: must be {PARTS[wrong]}")
     if found.at < after:
         raise ValueError(f"at: {found.at} is before the step in front of it")
     return found

@@ -73,13 +73,11 @@ def _begun(beginning: Mapping[str, Any]) -> Team:
     text = json.dumps(beginning["config"])  # not sorted by key: ports are added in the order they were written in
     config = Config.load(text, runners=RUNNERS, watchers=WATCHERS)
     link = decode(beginning["link"])
-    for name, good in (
-        ("link", isinstance(link, LinkSeen)),
-        ("adopted", type(beginning["adopted"]) is bool),
-        ("enslave", type(beginning["enslave"]) is bool),
-    ):
-        if not good:
-            raise ValueError(f"{name}: not what it should be")
+    if not isinstance(link, LinkSeen):
+        raise ValueError("link: must be a LinkSeen")
+    for name in ("adopted", "enslave"):
+        if type(beginning[name]) is not bool:
+            raise ValueError(f"{name}: must be true or false")
     strict = beginning.get("strict") is True
     team = Team(config, link, adopted=beginning["adopted"], enslave=beginning["enslave"], strict=strict)
     resumed = beginning.get("resumed")
@@ -89,7 +87,7 @@ def _begun(beginning: Mapping[str, Any]) -> Team:
         case [dict(snapshot), age_s, now] if fits(age_s, float) and fits(now, float):
             team.runner.resume(snapshot, float(age_s), float(now))
             return team
-    raise ValueError("resumed: not what it should be")
+    raise ValueError("resumed: must be a snapshot, its age and the time of that, in seconds")
 
 
 def replay(lines: Iterable[str]) -> tuple[int, Divergence | None]:

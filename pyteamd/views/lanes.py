@@ -282,12 +282,10 @@ def as_json(now: Values) -> list[list[str]]:
 def from_json(rows: Any) -> Values:
     """The inverse of `as_json`. ValueError."""
     found: Values = {}
-    if not isinstance(rows, list | tuple):
-        raise ValueError("saved.lanes: not what it should be")
-    for row in rows:
+    for row in rows if isinstance(rows, list | tuple) else (rows,):
         match row:
             case [str(port), str(lane), str(text), str(health)]:
                 found[port, lane] = Value(text, health)
             case _:
-                raise ValueError("saved.lanes: not what it should be")
+                raise ValueError("saved.lanes: must be a list of [port, lane, value, good or between or bad or idle]")
     return found
