@@ -74,9 +74,8 @@ class KernelFacts:
         link = self.links.get(ifindex)
         if link is None or link.master != self.team.ifindex or ifindex not in self.port_list:
             return False
-        return (
-            OptionKey("priority", ifindex) in self.observed.options
-        )  # the driver names it behind the others that matter
+        # The driver names it behind the others that matter.
+        return OptionKey("priority", ifindex) in self.observed.options
 
     def concerned(self, event: Event) -> bool:
         """Whether a link event is about this team, or about a link that is known here or may join; any other event is."""

@@ -203,9 +203,8 @@ def as_judged(team: Running, new: Config, setups: Iterable[tuple[Port, PortSetup
     view, policy_all = team.view, new.team.link_watch_policy == "all"
     ports: dict[int, PortView] = {}
     for port, setup in setups:
-        lets_in = (
-            port.damped and port.config != setup.config
-        )  # a penalty is forgotten with the settings it was counted by
+        # A penalty is forgotten with the settings it was counted by.
+        lets_in = port.damped and port.config != setup.config
         up = port.running if lets_in or not alike(port, setup) else port.combined(policy_all)
         ports[port.ifindex] = Supposed(port, port.config, up)
     seen = view.observed, view.adopted, view.awaited, view.name, view.order

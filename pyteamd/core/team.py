@@ -533,10 +533,9 @@ class Team:
         return self.phase not in (Phase.AWAITED, Phase.GONE) and not self.failed
 
     def _set_alarm(self, now: float) -> None:
-        others = (self.runner.deadline(), self.carrier.deadline(), self.joining.deadline(now))
-        self._alarm.set(
-            self.ports.deadline(), (self.backoff.deadline(now), *(() if self.stopping else others))
-        )  # or they stay due
+        # Of a team that stops they would stay due.
+        others = () if self.stopping else (self.runner.deadline(), self.carrier.deadline(), self.joining.deadline(now))
+        self._alarm.set(self.ports.deadline(), (self.backoff.deadline(now), *others))
 
 
 HANDLERS: Mapping[type, Callable[[Team, Any, float], bool]] = {

@@ -81,9 +81,8 @@ class Trace:
         if isinstance(event, ConfigApply):  # an automaton applies the same every minute, and it may be long
             event = self._applied = self._applied if event == self._applied else event
         self._ring.append(Entry(at, event, writes, outputs))
-        if (
-            writes or outputs.notes or type(event) not in ROUTINE
-        ):  # most steps have nothing to do with links that pass by
+        # Most steps have nothing to do with links that pass by.
+        if writes or outputs.notes or type(event) not in ROUTINE:
             for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
                 if number >= self.dropped:
                     self._ring[number - self.dropped] = None

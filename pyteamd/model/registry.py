@@ -22,9 +22,8 @@ class Registry(Mapping[str, type[T]]):
 
     def __getitem__(self, name: str) -> type[T]:
         module, _, cls = self.places[name].partition(":")
-        found: type[T] = getattr(
-            importlib.import_module(module), sys.intern(cls)
-        )  # each new string would stay in the interpreter's cache
+        # Interned: each new string would stay in the interpreter's cache.
+        found: type[T] = getattr(importlib.import_module(module), sys.intern(cls))
         return found
 
     def __contains__(self, name: object) -> bool:

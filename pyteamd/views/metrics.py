@@ -149,13 +149,8 @@ def samples(team: Team, trace: Trace, gauges: Gauges, now: float) -> Iterable[Sa
         yield from of_port(name, port)
     yield "switches", "counter", "Times another port became the active one.", trace.switches, {}
     for event, count in sorted(trace.counted.items()):
-        yield (
-            "events",
-            "counter",
-            "Events digested, by kind; Overrun: the kernel dropped messages for us.",
-            count,
-            {"kind": event},
-        )
+        help_line = "Events digested, by kind; Overrun: the kernel dropped messages for us."
+        yield "events", "counter", help_line, count, {"kind": event}
     help_line = "Time from learning of an event to the kernel's answer to what follows from it."
     yield "write_seconds", "histogram", help_line, gauges.writes, {}
     yield "loop_late_seconds", "histogram", "How much too late the event loop woke up.", gauges.late, {}
@@ -216,13 +211,8 @@ def of_port(name: str, port: dict[str, Any]) -> Iterable[Sample]:
     label = {"port": name}
     yield "port_link_up", "gauge", "Raw link of the port.", port["link"]["up"], label
     yield "port_up", "gauge", "The link watchers' verdict.", port["link_watches"]["up"], label
-    yield (
-        "port_speed_bytes",
-        "gauge",
-        "Speed per second, 0 when unknown.",
-        max(0, port["link"]["speed"]) * 125000,
-        label,
-    )
+    octets = max(0, port["link"]["speed"]) * 125000
+    yield "port_speed_bytes", "gauge", "Speed per second, 0 when unknown.", octets, label
     for place, watcher in port["link_watches"]["list"].items():
         labels = {**label, "watcher": watcher["name"], "instance": place}
         yield "port_down", "counter", "Times a link watcher changed its mind to down.", watcher["down_count"], labels
@@ -244,13 +234,8 @@ def of_lacp(label: dict[str, str], runner: dict[str, Any]) -> Iterable[Sample]:
         help_line = f"What LACP counted on the port: {counter.replace('_', ' ')}."
         values = value if isinstance(value, dict) else {"": value}
         for reason, count in values.items():
-            yield (
-                f"port_lacp_{counter}",
-                "counter",
-                help_line,
-                count,
-                {**label, **({"reason": reason} if reason else {})},
-            )
+            labels = {**label, "reason": reason} if reason else label
+            yield f"port_lacp_{counter}", "counter", help_line, count, labels
 
 
 STATE_FLAGS = (
