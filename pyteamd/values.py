@@ -10,18 +10,36 @@ That nothing changes a frozen object is the type checker's to see, not the inter
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
+from itertools import repeat
 from operator import attrgetter
 
 TYPE_CHECKING = False  # without `typing`, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from dataclasses import dataclass as dataclass
+    from dataclasses import replace as replace
     from typing import Any
 else:
 
     def dataclass(*, slots, frozen=False, eq=True):
         """Make a class of values. Only classes with slots."""
         return lambda cls: _finished(_initialised(cls), frozen, eq)
+
+    def replace(value, **changes):
+        """The same with other values in some fields. Of a class without `__post_init__`."""
+        cls = value.__class__
+        if cls not in _FIELDS:
+            names = [field.name for field in dataclasses.fields(cls)]
+            _FIELDS[cls] = (names[0], *names), attrgetter(names[0], *names)  # a tuple, also of one field
+        names, values_of = _FIELDS[cls]
+        made = cls.__new__(cls)
+        deque(map(setattr, repeat(made), names, values_of(value)), 0)
+        for name, changed in changes.items():
+            setattr(made, name, changed)
+        return made
+
+    _FIELDS = {}
 
 
 def _initialised(cls: Any) -> Any:

@@ -13,7 +13,7 @@ change in order, so until our own is announced (an echo), what contradicts it is
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import field, replace
+from dataclasses import field
 
 from pyteamd.core.silence import SilentPorts
 from pyteamd.model.desired import (
@@ -29,7 +29,7 @@ from pyteamd.model.desired import (
     Write,
 )
 from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
-from pyteamd.values import dataclass
+from pyteamd.values import dataclass, replace
 
 MASTER_KINDS = frozenset(("bond", "bridge", "hsr", "openvswitch", "team", "vrf"))
 """Kinds of links that others belong to: known by name, so that it can be told who has a link."""

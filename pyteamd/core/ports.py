@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pyteamd.core.port import Port
 from pyteamd.linkwatch.base import PortNow
 from pyteamd.model.desired import Frame, Note, Observed, OptionKey, SetOption
+from pyteamd.values import replace
 
 
 class Ports(dict[int, Port]):

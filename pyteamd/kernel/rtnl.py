@@ -10,7 +10,9 @@ flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -47,7 +49,7 @@ _GLANCE: Final = Struct("=4xH10xBxHiI4x")  # the same with the type of the messa
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
 _MTU, _LINK, _TX_QUEUES, _LINK_NETNSID, _MAX_MTU = 4, 5, 31, 37, 51
-_TYPE: Final = Struct("=18xH")
+_FIXED: Final = 3  # values that Layout reads before those of attributes
 _WANTED: Final = (
     *(_IFNAME, _ADDRESS, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _PERM_ADDRESS),
     *(_LINK, _LINK_NETNSID, _MTU, _MAX_MTU, _TX_QUEUES),
@@ -179,22 +181,14 @@ def loss_in(beginning: bytes) -> int:
 
 def decode(octets: bytes) -> LinkSeen:
     """The link that an RTM_NEWLINK describes. Malformed."""
-    _, ifindex, flags = peek(octets)
+    if len(octets) < _BODY:
+        raise Malformed(f"a link message of {len(octets)} octets")
     layout = _layouts.get(len(octets))
     if layout is None or layout.headers.unpack_from(octets, _BODY) != layout.known:
         if len(_layouts) >= _KEPT:
             _layouts.clear()
         layout = _layouts[len(octets)] = _layout(octets)
-    name, mac, master, about, carrier, properties, permanent_mac, lower, namespace, mtu, max_mtu, queues = [
-        None if part is None else octets[part[0] : part[1]] for part in layout.wanted
-    ]
-    if name is None or ifindex <= 0:
-        raise Malformed("a link without name or number")
-    return _link(
-        ifindex, bool(flags & IFF_UP), bool(flags & IFF_RUNNING),
-        name, mac or b"", master, _about(about or b""), carrier, properties or b"", permanent_mac or b"",
-        lower if namespace is None else None, *_TYPE.unpack_from(octets), mtu, max_mtu, queues,
-    )  # fmt: skip
+    return _link(*layout.sorted((*layout.values.unpack_from(octets), None)))
 
 
 class About(NamedTuple):
@@ -212,43 +206,55 @@ class Layout(NamedTuple):
     """Reads lengths and types of all of them, from the first one on."""
     known: tuple[int, ...]
     """What it reads."""
-    wanted: tuple[tuple[int, int] | None, ...]
-    """Beginning and end of the value of each in _WANTED; None where there is none."""
+    values: Struct
+    """Reads, of the whole message, type of hardware, ifindex, flags and the values in _WANTED that are there."""
+    sorted: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Puts what that reads, with a None behind it, in the order in which _link takes it: None for each value that is not there."""
 
 
 def _layout(octets: bytes) -> Layout:
     parts = by_type(octets, _BODY)
-    form, end = ["="], len(octets)
+    headers, end = ["="], len(octets)
     for _, begin, stop in attributes(octets, _BODY):
-        form.append(f"HH{min((stop + 3) & ~3, end) - begin}x")
-    headers = Struct("".join(form))
-    return Layout(headers, headers.unpack_from(octets, _BODY), tuple([parts.get(kind) for kind in _WANTED]))
+        headers.append(f"HH{min((stop + 3) & ~3, end) - begin}x")
+    there = sorted((*parts[kind], row) for row, kind in enumerate(_WANTED) if kind in parts)
+    values, at = ["=18xHiI4x"], _BODY
+    for begin, stop, _ in there:
+        values.append(f"{begin - at}x{stop - begin}s")
+        at = stop
+    places = {row: _FIXED + place for place, (_, _, row) in enumerate(there)}
+    order = [*range(_FIXED), *[places.get(row, _FIXED + len(there)) for row in range(len(_WANTED))]]
+    shape = Struct("".join(headers))
+    return Layout(shape, shape.unpack_from(octets, _BODY), Struct("".join(values)), itemgetter(*order))
 
 
 @lru_cache(maxsize=_KEPT_LINKS)
 def _link(
-    ifindex: int, up: bool, running: bool, name: bytes, mac: bytes, master: bytes | None, about: About, carrier: bytes | None,
-    properties: bytes, permanent_mac: bytes, lower: bytes | None, hardware: int, mtu: bytes | None, max_mtu: bytes | None,
-    queues: bytes | None,
+    hardware: int, ifindex: int, flags: int, name: bytes | None, mac: bytes | None, master: bytes | None, about: bytes | None,
+    carrier: bytes | None, properties: bytes | None, permanent_mac: bytes | None, lower: bytes | None, namespace: bytes | None,
+    mtu: bytes | None, max_mtu: bytes | None, queues: bytes | None,
 ) -> LinkSeen:  # fmt: skip
+    if name is None or ifindex <= 0:
+        raise Malformed("a link without name or number")
+    kind, overhead, loose_binding = _about(about or b"")
     return LinkSeen(
         ifindex,
         name=text(name, 0, len(name)),
-        mac=mac,
+        mac=mac or b"",
         master=_number(master),
-        up=up,
-        running=running,
-        permanent_mac=permanent_mac,
-        kind=about.kind,
+        up=bool(flags & IFF_UP),
+        running=bool(flags & IFF_RUNNING),
+        permanent_mac=permanent_mac or b"",
+        kind=kind,
         carrier=None if carrier is None else any(carrier),
-        altnames=_altnames(properties),
-        lower=0 if about.kind in PAIRED else _number(lower),
+        altnames=_altnames(properties or b""),
+        lower=0 if kind in PAIRED or namespace is not None else _number(lower),
         hardware=hardware,
         mtu=_number(mtu),
         max_mtu=_number(max_mtu),
-        overhead=about.overhead,
-        loose_binding=about.loose_binding,
-        tx_queues=_number(queues) if about.kind == "team" else 0,
+        overhead=overhead,
+        loose_binding=loose_binding,
+        tx_queues=_number(queues) if kind == "team" else 0,
     )
 
 
