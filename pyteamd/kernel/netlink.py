@@ -40,6 +40,7 @@ from pyteamd.kernel.sockets import (
     detach_filter,
     set_receive_buffer,
 )
+from pyteamd.kernel.team_family import TeamEvent
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, PortGone, PortSeen, Resync
@@ -53,6 +54,8 @@ _LINKS_PER_ROUND: Final = 64
 _TEAMS_PER_ROUND: Final = 16  # each is up to a page of options: decoding must not hold up the next carrier change
 _HURRIED_ROUNDS: Final = 8  # then teams are read even if carriers keep changing
 _DRAIN: Final = 100_000
+_SHORT: Final = 256
+_KEPT_SHORT: Final = 256
 
 _DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read must not keep us busy
 
@@ -89,6 +92,11 @@ class EventSocket:
 
     def receive(self) -> list[Message] | None:
         """The messages of the next datagram from the kernel, None when there is none. _Lost on an overrun."""
+        datagram = self.next()
+        return None if datagram is None else self.split(datagram)
+
+    def next(self) -> bytes | None:
+        """The next datagram from the kernel; None when there is none, b"" in place of a stranger's. _Lost on an overrun."""
         if self._lost:
             self._lost = False
             raise _Lost
@@ -102,12 +110,16 @@ class EventSocket:
             raise
         if size > DATAGRAM:
             raise _Lost
-        heard: list[Message] = []
         if port_id:
             self.strangers += 1
-            return heard
+            return b""
+        return self._view[:size].tobytes()
+
+    def split(self, datagram: bytes) -> list[Message]:
+        """Its messages, up to one that cannot be understood."""
+        heard: list[Message] = []
         try:
-            heard.extend(messages(bytes(self._view[:size])))
+            heard.extend(messages(datagram))
         except Malformed:
             self.malformed += 1
         return heard
@@ -211,6 +223,8 @@ class NetlinkKernel(Requests):
         self._peeked: list[tuple[int, Message]] = []
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
+        self._told: dict[bytes, list[tuple[int, Sequence[TeamEvent]]]] = {}
+        """By short datagrams of the family."""
         self._drained = True
         self._unread_then = 0
         """How much could not be read up to the last dump; more than that puts all we know in doubt."""
@@ -232,6 +246,7 @@ class NetlinkKernel(Requests):
         if link.kind != "team":
             raise KernelRefused(errno.EINVAL, f"watch {link.name}", "this link is not a team device")
         self._team_events.join(self.family(fresh=True).group)
+        self._told.clear()  # which was understood under the number that the family had
         self._watched.add(ifindex)
         self._choose_links()
 
@@ -334,21 +349,32 @@ class NetlinkKernel(Requests):
         batch += self._decode_peeked()
         batch += self._hear_others()
         for _ in range(_TEAMS_PER_ROUND):
-            heard = self._team_events.receive()
-            if heard is None:
+            if (datagram := self._team_events.next()) is None:
                 break
-            for message in heard:
-                if self._family is not None and message.type == self._family.id:
-                    team, events = self._decoder.decode(message.octets)
-                    if team in self._watched:
-                        self._note_ports(team, events)
-                        batch += [(team, event) for event in events]
+            for team, events in self._told.get(datagram) or self._understand(datagram):
+                if team in self._watched:
+                    self._note_ports(team, events)
+                    batch += [(team, event) for event in events]
         self._choose_links()
         batch += self._tell_owed()
         if self._unread() != self._unread_then and (now_s := self._clock()) >= self._doubt_at_s:
             self._doubt_at_s = now_s + _DOUBT_INTERVAL_S
             return self._read_again()
         return batch
+
+    def _understand(self, datagram: bytes) -> list[tuple[int, Sequence[TeamEvent]]]:
+        """Of each message of the family the team and its events. What is short is remembered: nearly all comes again and again."""
+        before = self._unread()
+        told = [
+            self._decoder.decode(message.octets)
+            for message in self._team_events.split(datagram)
+            if self._family is not None and message.type == self._family.id
+        ]
+        if told and len(datagram) <= _SHORT and self._unread() == before:
+            if len(self._told) >= _KEPT_SHORT:
+                self._told.clear()
+            self._told[datagram] = told
+        return told
 
     def _peek(self, batch: Batch) -> bool:
         """Read link messages without decoding; stop behind a datagram that changed a port's carrier, and say so."""

@@ -53,8 +53,6 @@ _BODY: Final = 20  # behind nlmsghdr and genlmsghdr
 _SET_HEAD: Final = Struct("=IHHII BBH HHI HH")  # nlmsghdr, genlmsghdr, TEAM_IFINDEX, header of LIST_OPTION
 _COUNTER: Final = ATTRIBUTE.pack(4 + 8, _DATA)
 _KEPT: Final = 2048
-_SHORT: Final = 256
-_KEPT_SHORT: Final = 256
 
 
 class teammsg(genlmsg):  # type: ignore[misc]
@@ -227,29 +225,16 @@ class Decoder:
     `kinds`: type numbers of the options that are not in the table. `malformed`: how much had to be left out.
     """
 
-    __slots__ = ("_counters", "_heard", "_seen", "kinds", "malformed")
+    __slots__ = ("_counters", "_seen", "kinds", "malformed")
 
     def __init__(self) -> None:
         self._seen: dict[bytes, TeamEvent] = {}
         self._counters: dict[bytes, OptionKey] = {}
-        self._heard: dict[bytes, tuple[int, Sequence[TeamEvent]]] = {}
-        """Whole short messages: those about one option or port are the most, and come again and again."""
         self.kinds: dict[str, int] = {}
         self.malformed = 0
 
     def decode(self, octets: bytes) -> tuple[int, Sequence[TeamEvent]]:
-        """(ifindex of the team, its events in order) of one message. The same list may be given again."""
-        body = octets[_BODY:]
-        if (heard := self._heard.get(body)) is None:
-            before = self.malformed
-            heard = self._read(octets)
-            if heard[1] and len(body) <= _SHORT and self.malformed == before:
-                if len(self._heard) >= _KEPT_SHORT:
-                    self._heard.clear()
-                self._heard[body] = heard
-        return heard
-
-    def _read(self, octets: bytes) -> tuple[int, Sequence[TeamEvent]]:
+        """(ifindex of the team, its events in order) of one message."""
         team = 0
         events: list[TeamEvent] = []
         try:
