@@ -57,6 +57,8 @@ from pyteamd.runners.base import Runner, TeamView
 
 NOTHING = Outputs()
 """What most events lead to."""
+ANNOUNCED = frozenset((OptionSeen, PortSeen))
+"""Events of the team family: mostly what we wrote ourselves. Nothing is said or sent for one that tells nothing new."""
 
 
 class Phase(IntEnum):
@@ -145,8 +147,8 @@ class Team:
 
     # -- what the shell calls ------------------------------------------------------------------------------------------
 
-    def handle(self, event: Event, now: float) -> None:
-        """Digest one event. UserError: a user's request cannot be met, nothing changed."""
+    def handle(self, event: Event, now: float) -> bool:
+        """Digest one event. UserError: a user's request cannot be met, nothing changed. False: there is nothing to write, nor to take."""
         due = self._alarm.due(now)
         stirred = self._run_due(now) if due else False
         if HANDLERS[type(event)](self, event, now) or stirred:
@@ -162,8 +164,10 @@ class Team:
             if self._writable():
                 self.once.forget_done(self.facts.observed, self.view.ifindex)
             self._set_alarm(now)
-        elif due:
+            return True
+        if due:
             self._set_alarm(now)
+        return due or self._dirty or type(event) not in ANNOUNCED
 
     def writes(self, now: float) -> tuple[Write, ...]:
         """What to perform now, in order; () when the kernel is as desired or has to be given time: then call `rest`."""

@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 import trio
 
+WORTH_S = 0.05
+"""To move the alarm after each feed costs more than to wake in vain now and then: put off by more than this, it rings all the same."""
+
 
 class Bell:
     """The tasks that wait for one pump. Only waiting needs an event loop."""
@@ -19,8 +22,8 @@ class Bell:
         self._alarm: trio.CancelScope | None = None
 
     def ring(self, wake_at: float) -> None:
-        """Something has been fed, and the clock is to wake at this moment now."""
-        if self._alarm is not None and wake_at != self._alarm.deadline:
+        """Something has been fed, and the clock is to wake at this moment now; if that is much later than before, it wakes before it, too."""
+        if self._alarm is not None and wake_at != (at := self._alarm.deadline) and wake_at < at + WORTH_S:
             self._alarm.deadline = wake_at
         for event, condition in self._waiting.items():
             if condition():

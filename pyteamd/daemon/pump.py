@@ -27,7 +27,7 @@ from typing import Final
 import trio
 
 from pyteamd.core import invariants
-from pyteamd.core.team import Team
+from pyteamd.core.team import NOTHING, Team
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.bell import Bell
 from pyteamd.daemon.forecast import Forecast, Result, leaves_valid, may_foresee
@@ -221,12 +221,12 @@ class Pump:
     # -- one event -----------------------------------------------------------------------------------------------------
 
     def _digest(self, event: Event, now: float) -> None:
-        team = self.team
+        team, matters = self.team, True
         writes: tuple[Write, ...] = ()
         if type(event) not in ANSWERS:
             self._writing.fresh()
         try:
-            team.handle(event, now)
+            matters = team.handle(event, now)
             self._writing.heard()
             if type(event) in PARTING:
                 self._outlet.last_words()
@@ -234,14 +234,16 @@ class Pump:
                 writes, result = ahead
                 if result is not None:
                     self._done(writes, result)
-            elif not self._writing.busy:
+            elif matters and not self._writing.busy:
                 if writes := team.writes(now):
                     writes = self._write(writes, now)
                 else:
                     team.rest(now)
         finally:
-            outputs = self._outlet.gather()
+            outputs = self._outlet.gather() if matters else NOTHING
             self.trace.record(now, event, writes, outputs)
+        if not matters:
+            return
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast.spoil()
             self._agenda.disturb()
