@@ -22,7 +22,7 @@ class Bell:
         self._alarm: trio.CancelScope | None = None
 
     def ring(self, wake_at: float) -> None:
-        """Something has been fed, and the clock is to wake at this moment now; if that is much later than before, it wakes before it, too."""
+        """Something has been fed, and the clock is to wake at this moment now; if that is much later than before, it also wakes before."""
         if self._alarm is not None and wake_at != (at := self._alarm.deadline) and wake_at < at + WORTH_S:
             self._alarm.deadline = wake_at
         for event, condition in self._waiting.items():
