@@ -56,7 +56,7 @@ def _initialised(cls: Any) -> Any:
 
 
 def _finished(cls: Any, frozen: bool, eq: bool) -> Any:
-    """The class made again, with slots and what values have in common."""
+    """The class made again, with slots and the methods that all values have."""
     fields = dataclasses.fields(cls)
     names = [field.name for field in fields]
     parts = dict(cls.__dict__)

@@ -262,7 +262,7 @@ def following_words(given: Sequence[str]) -> list[Row]:
 
 
 def of_action(choices: Iterable[object] | None, metavar: str) -> tuple[str, list[Row]]:
-    """Words to choose from, or files where the name of the argument says so."""
+    """The choices of an argument, or files where its name says that it is a file."""
     from pyteamd.model.registry import Registry
 
     if isinstance(choices, Registry):

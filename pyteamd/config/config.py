@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_RUNNER = "roundrobin"
 DEFAULT_WATCHER = "ethtool"
 KEPT_SETUPS = 1024
-"""Settings of ports that are kept once they were read."""
+"""Number of ports whose settings are remembered once they were read."""
 UNSUPPORTED_WATCHERS = {"tipc": "is known to teamd, but not supported here"}
 
 
@@ -114,7 +114,7 @@ class PortSetup:
 
     @property
     def refused(self) -> bool:
-        """The link cannot be a port with these settings."""
+        """With these settings the link cannot be a port."""
         return any(problem.severity is Severity.PORT for problem in self.problems)
 
 
@@ -141,12 +141,12 @@ class Config:
         self._runners = runners
         self._watchers = watchers
         self.device_written: Any = None
-        """The device's name as the text has it; another one may have been given beside it."""
+        """The device's name in the text; `load` may have been given another one."""
         self._device: str | None = None
         self._read_ahead: tuple[str, Config | ConfigError] | None = None
         """A text and what was found in it."""
         self._setups: dict[str, PortSetup] = {}
-        """What `port` found; it is asked again and again while a link waits."""
+        """What `port` returned, because it is called again and again while a link waits."""
 
     @classmethod
     def load(
@@ -212,7 +212,7 @@ class Config:
         return list(ports) if type(ports) is dict else []
 
     def key(self, names: Sequence[str]) -> str:
-        """Under which of a link's names its settings are written: the first that is configured, else the first."""
+        """The name of a link under which its settings stand: the first that is configured, else the first."""
         ports = self.tree.get("ports")
         return next((name for name in names if type(ports) is dict and name in ports), names[0])
 
@@ -256,7 +256,7 @@ class Config:
         return tree
 
     def with_port(self, name: str, tree: Mapping[str, Any]) -> Config:
-        """This configuration with other settings of one link, to look at."""
+        """A copy with other settings of one link; this configuration stays as it is."""
         other = Config({**self.tree}, self._runners, self._watchers)
         other.__dict__.update({**self.__dict__, "tree": other.tree, "_setups": {}})
         ports = self.tree.get("ports")
@@ -344,7 +344,7 @@ class Config:
         return self._runners[name]
 
     def _insert_defaults(self, runner_class: type[Runner], problems: Problems) -> set[str]:
-        """Let the runner write its defaults. Returns the keys that are in its way, as no objects."""
+        """Let the runner write its defaults. Returns keys that should be objects and are not, so that it cannot."""
         sections = {key: value for key, value in self.tree.items() if type(value) is dict or not ROOT_KEYS.get(key)}
         runner_class.normalise(sections)
         blocked = {key for key in sections if key in self.tree and sections[key] is not self.tree[key]}
@@ -407,7 +407,7 @@ class Config:
         return damping_of(config) + listener
 
     def _has_shared_watchers(self) -> bool:
-        """Something is configured for every port, good or bad."""
+        """Whether `link_watch` of the team has anything in it, right or wrong."""
         return bool(self.tree.get("link_watch", []) != [])
 
     def _watched(self, written: Any, at: Path, problems: Problems) -> tuple[Watched, ...]:

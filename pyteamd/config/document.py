@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NO_STRINGS = frozenset({"true", "false", "null", "on", "off", "yes", "no", "y", "n"})
-"""Words that one YAML or another takes for something else."""
+"""Words that some version of YAML does not read as strings."""
 _UNITS = {"ms": "milliseconds", "s": "seconds"}
 _TYPE_WORDS = {
     ValueKind.BOOL: "boolean",
@@ -80,7 +80,7 @@ def json_schema(runners: Mapping[str, type[Runner]], watchers: Mapping[str, type
 
 
 def _runner_choice(name: str) -> dict[str, Any]:
-    """When the runner is this one, these are its keys and those of the ports."""
+    """A condition of the schema: with this runner, these are its keys and those of the ports."""
     this: dict[str, Any] = {"properties": {"runner": {"properties": {"name": {"const": name}}}}}
     if name != DEFAULT_RUNNER:  # without `required` the condition holds also where no runner is named
         this["properties"]["runner"]["required"] = ["name"]
@@ -258,7 +258,7 @@ def _help(spec: OptionSpec) -> str:
 
 
 def _in_full(spec: OptionSpec) -> str:
-    """Help, what is allowed, default: in sentences."""
+    """What a key means, which values are allowed, and its default, in sentences."""
     text = _help(spec)
     if spec.choices:
         text += f" {'Any' if spec.kind is ValueKind.LIST else 'One'} of {', '.join(spec.choices)}."

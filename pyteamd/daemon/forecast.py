@@ -46,12 +46,12 @@ class Forecast:
     def __init__(self) -> None:
         self._known: Mapping[Event, tuple[Write, ...]] = {}
         self.event: Event | None = None
-        """The one that has still to be digested and whose writes are under way or done: they are ahead."""
+        """The event whose writes are under way or done, and that the Team has still to digest."""
         self._writes: tuple[Write, ...] = ()
         self._result: Result | None = None
 
     def look(self, team: Team, now: float) -> Iterable[tuple[Write, ...]]:
-        """The team has come to rest: think. Returns all that may have to be written."""
+        """The team has come to rest: foresee what it would write. Returns all of that."""
         self._known = foresee(team, now)
         return self._known.values()
 
@@ -60,7 +60,7 @@ class Forecast:
         self._known = {}
 
     def awaits(self, event: Event) -> bool:
-        """Whether the writes of this very event are ahead."""
+        """Whether the writes of this very event were made before the Team digests it."""
         return event == self.event
 
     def match(self, events: Iterable[Event], team: Team) -> tuple[Write, ...]:
@@ -96,7 +96,7 @@ class Forecast:
 
 
 def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
-    """Link losses that would lead to writes at once, and that another port can make good → those writes, in order."""
+    """Link losses that would lead to writes at once → those writes, in order."""
     if not may_foresee(team):
         return {}
     carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
@@ -111,7 +111,7 @@ def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
 
 
 def may_foresee(team: Team) -> bool:
-    """Whether another port can make good the loss of one, and the team is not too large to think of that."""
+    """Whether another port can replace one that is lost, and the team is small enough to be copied."""
     return 1 < len(team.ports) <= MAXIMUM_PORTS and sum([port.up for port in team.ports.values()]) > 1
 
 
@@ -127,14 +127,14 @@ def leaves_valid(event: Event, team: Team) -> bool:
 def twin(thing: Any, copies: dict[int, Any]) -> Any:
     """A copy that shares what is never changed: values, frozen dataclasses, the configuration.
 
-    `copies`: what was copied already, by identity: several may know the same object.
+    `copies`: what was copied already, by identity: what refers to one object refers to one copy.
     """
     copier = COPIERS.get(type(thing), _find)
     return thing if copier is None else copier(thing, copies)
 
 
 def _find(thing: Any, copies: dict[int, Any]) -> Any:
-    """The first of a class: see how its objects are copied."""
+    """Copy the first object of a class, having found how they are copied."""
     cls: Any = type(thing)
     parameters = getattr(cls, "__dataclass_params__", None)
     copier: Copier | None
@@ -184,7 +184,7 @@ def _copy_method(thing: Any, copies: dict[int, Any]) -> Any:
 
 
 def _copier_of(cls: Any) -> Copier:
-    """For the objects of one of our classes: the slots of it and of its bases, its dictionary, and what it holds if it is one itself.
+    """Copy slots, the attributes in __dict__, and, where the class is a dictionary itself, its values.
 
     Which attributes are not shared is found out once for all objects that have the same kinds of values, as nearly all have.
     """

@@ -66,7 +66,7 @@ class Outlet:
         self._asked: set[HostName] = set()
         """Hosts that are being looked up."""
         self._ports: tuple[int, ...] = ()
-        """Those that packet sockets and prepared writes are for."""
+        """For these there are packet sockets and prepared writes."""
         self._broken: set[str] = set()
         """Broken invariants that were logged."""
         self._level = team.setup.debug_level

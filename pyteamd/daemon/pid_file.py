@@ -64,7 +64,7 @@ def stale(text: bytes, path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """What the file says, as much of it as matters; b"" without one. What is no file has nothing to say, and is not even opened."""
+    """The first octets of the file, as many as matter; b"" without one. A device or a FIFO is not even opened."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return b""
@@ -75,9 +75,9 @@ def read(path: str) -> bytes:
 
 
 def remove(path: str, text: bytes) -> bool:
-    """Remove the file if it still says so. False when that is not ours to do; creating the new one will tell.
+    """Remove the file if it still has this text. False when it stays: creating the new one will say why.
 
-    What is no pid file is nobody's to remove, be it a device, or a file that was named by mistake.
+    A device, or a file too long to be a pid file, was named by mistake and is never removed.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode) or len(text) >= MAXIMUM_OCTETS:
@@ -124,7 +124,7 @@ def is_dying(pid: int) -> bool:
 
 
 def entry(pid: int) -> str:
-    """Directory in /proc of a process of our process name space, of which /proc need not be (unshare without --mount-proc)."""
+    """Directory in /proc of a process of our name space; /proc may show another name space (unshare without --mount-proc)."""
     with suppress(OSError):
         if os.readlink("/proc/self") != str(os.getpid()):
             ours = os.stat("/proc/self/ns/pid")
@@ -158,7 +158,7 @@ def status_of(process: str) -> dict[str, str]:
 
 
 def is_held(path: str) -> bool:
-    """Whether a process holds this pid file. Every reader of it can, so that alone proves nothing."""
+    """Whether a process holds this pid file. Every process that may read it can hold it, so that alone proves nothing."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -182,7 +182,7 @@ def holds(pid: int, path: str) -> bool:
 
 
 def is_held_elsewhere(pid: int, path: str) -> bool:
-    """Whether who holds the pid file is of another process name space: nobody to be seen here, or a daemon that has this number there."""
+    """Whether the holder of the pid file is in another process name space: it is not in our /proc, or has this number there."""
     if not is_held(path):
         return False
     holders = []

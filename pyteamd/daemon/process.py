@@ -63,7 +63,7 @@ class Background(logging.Handler):
         self._told: logging.Logger | None = None
 
     def tell(self, log: logging.Logger) -> None:
-        """From now on, until the report, the one who waits reads what this log says at warning and above."""
+        """From now on, until the report, pass on what this log says at warning and above."""
         self._told = log
         log.addHandler(self)
 
@@ -82,7 +82,7 @@ class Background(logging.Handler):
                     os.write(self.pipe_fd, octets)
 
     def report(self, code: int) -> None:
-        """0 for success, else an errno; once."""
+        """Tell how the start ended, once: 0 for success, else an errno."""
         self.stop_telling()
         with contextlib.suppress(BrokenPipeError):  # it waited its 20 s and left
             os.write(self.pipe_fd, b"%d\n" % code)

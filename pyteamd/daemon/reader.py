@@ -39,16 +39,16 @@ class Reader:
         self.owners: dict[int, Pump] = {}
         """Whose port a link is. With many teams, asking each of them would take longer than a fail-over."""
         self.traces: dict[int, Trace] = {}
-        """Of the teams that have not come to a good end, by ifindex."""
+        """Of the teams that run or have crashed, by ifindex."""
         self.serving = False
         """Some team was started."""
         self.write_thread = WriteThread(kernel)
         self._one_processor = len(os.sched_getaffinity(0)) == 1
         self._stand_back_at = -math.inf
         self._wrote_early = False
-        """At the last glance; the events have still to be delivered."""
+        """The last glance led to writes; its events have still to be delivered."""
         self._fault: Exception | None = None
-        """Of the last glance: nobody could be told then."""
+        """Of the last glance, which cannot raise it; `read` does."""
 
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
@@ -76,7 +76,7 @@ class Reader:
             self._fault = fault  # the reader raises it in this very turn of the loop: it wakes for what was looked at
 
     def hear(self, batch: Batch, now: float) -> None:
-        """What was read at once, where nobody waits for anything: the urgent first, then all of it."""
+        """Take events that were not read by `read`: fail-overs first, then all of them."""
         batch = bounded(batch)
         self.write_ahead(batch)
         self.deliver(batch, now)
@@ -92,10 +92,10 @@ class Reader:
         return written
 
     async def _stand_back(self, now: float) -> None:
-        """Those who wait for what was just written come before our own book-keeping.
+        """Let programs that wait for what was just written run before our own book-keeping.
 
-        Where there is another processor it does so by itself. With one, and even more if we are a real-time process, we have to wait for
-        a moment, really: yielding is not enough. When many links go at once, the next one must not wait for it.
+        With a second processor they run anyway. With one, and even more if we are a real-time process, we have to sleep for a moment:
+        yielding is not enough. Of many links that go at once only the first makes us sleep, so that the others do not wait.
         """
         if self._one_processor and now >= self._stand_back_at:
             self._stand_back_at = now + STAND_BACK_INTERVAL_S
@@ -126,7 +126,7 @@ class Reader:
         self.owners.update(dict.fromkeys(ports, pump))
 
     def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
-        """One pump writes what it has thought of before, if it has."""
+        """One pump writes what it has foreseen. Returns whether there was anything."""
         return pump.write_ahead(events)
 
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:

@@ -107,7 +107,7 @@ async def serve_metrics(address: str, server: TeamServer, log: logging.Logger) -
 
 @contextmanager
 def receive_signals() -> Iterator[AsyncIterator[int]]:
-    """Those that `signals` reads. A reload that is asked for too late to be read does nothing: left to itself, it would end the process."""
+    """The signals for `signals`. A SIGHUP that comes after the last of them is ignored: by default it would end the process."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with trio.open_signal_receiver(*QUIT_SIGNALS, signal.SIGHUP) as received:
         yield received

@@ -42,7 +42,7 @@ class SnapshotFile:
     def __init__(
         self, path: str, ifindex: int, log: logging.Logger, *, clock: Callable[[], float] = boottime_s, boot: str = ""
     ) -> None:
-        """`clock` and `boot`: CLOCK_BOOTTIME and the kernel's boot id, but for tests."""
+        """`clock` and `boot` are CLOCK_BOOTTIME and the kernel's boot id; only tests give others."""
         self.path = path
         self._ifindex = ifindex
         self.handed_over: tuple[dict[str, Any], float, float] | None = None
@@ -52,7 +52,7 @@ class SnapshotFile:
         self._boot = boot or boot_id()
         self._revision = self._tried = 0
         self._left: tuple[int, ...] = ()
-        """What we last left there."""
+        """Marks of the file as we last wrote or touched it."""
         self._spoke = self._complained = self._removed = False
 
     def hand_over(self, runner: Runner, now: float) -> None:
@@ -149,6 +149,6 @@ class SnapshotFile:
 
 
 def marks(path: str) -> tuple[int, ...]:
-    """By these a file is known again; the number of a removed one may soon be that of the next. OSError."""
+    """What tells a file from one that replaced it: the time too, because inode numbers are used again at once. OSError."""
     found = os.lstat(path)
     return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -27,7 +27,7 @@ from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import Refused
 
 PATIENCE_S: Final = 0.002
-"""How long the event loop waits. A fail-over takes the kernel a tenth of it; a partner allows a hundred times as much."""
+"""How long the event loop waits. A fail-over takes the kernel a tenth of it; an LACP partner waits 3 s at least."""
 
 BOOK_KEEPING: Final = frozenset(("user_linkup", "user_linkup_enabled"))
 """Options that pass on what the watchers say. Where `enabled` decides they change nothing; elsewhere the driver sees the link first."""
@@ -36,7 +36,7 @@ Outcome: TypeAlias = Sequence[Refused] | BaseException
 
 
 class WriteBatch:
-    """Writes on their way. Either the thread has finished first, or the loop's patience has ended first; the later one sees what was."""
+    """Writes that were given to the thread. It finishes first, or the event loop stops waiting first; who is second sees that."""
 
     def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[WriteBatch], None]) -> None:
         """`late` is called in the thread with this batch when the loop has gone on."""
@@ -60,7 +60,7 @@ class WriteBatch:
             self._late(self)
 
     def wait(self) -> bool:
-        """The loop waits a moment. Returns whether the outcome is there; if not, it will be told."""
+        """Wait, in the event loop, PATIENCE_S at most. Returns whether the outcome is there; if not, `late` will be called."""
         if self._finished.acquire(timeout=PATIENCE_S):
             return True
         with self._turn:
@@ -77,7 +77,7 @@ class WriteBatch:
 
 
 class WriteThread:
-    """One for each kernel. It starts with the first batch."""
+    """The thread for all writes to one kernel. It starts with the first batch."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -88,7 +88,7 @@ class WriteThread:
         self._thread: Thread | None = None
 
     def submit(self, batch: WriteBatch) -> None:
-        """Do this, before all book-keeping if traffic waits for it."""
+        """Queue a batch: before all book-keeping if traffic waits for it."""
         if self._thread is None and not self._start():
             self._perform(batch)
             return
@@ -97,7 +97,7 @@ class WriteThread:
         self._orders.put(True)
 
     def close(self) -> None:
-        """No more writes. A stalled one is left to itself: it must not hold up the end of the process."""
+        """End the thread. A stalled write is not waited for: it must not hold up the end of the process."""
         if self._thread is not None:
             self._orders.put(False)
             self._thread.join(PATIENCE_S)

@@ -47,7 +47,7 @@ CRASHES = (
     Refusal,
     UserError,
 )
-"""What a fault in the core looks like from outside."""
+"""Exceptions that mean a fault in the core."""
 
 SPEEDS = ("10", "1000", "10000")
 PAUSES = ("0", "0.001", "0.1", "0.5", "1", "2.6", "10")

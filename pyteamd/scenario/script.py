@@ -77,7 +77,7 @@ class Script:
     """Where it can run: "sim", "kernel"; and "independent", see the top."""
 
     def teams(self) -> frozenset[str]:
-        """The teams that it names, and the one that needs no name."""
+        """The teams that it names, and team0, which is meant where none is named."""
         commands = [command for part in self.parts if isinstance(part, Paragraph) for command in part.commands]
         return frozenset((DEVICE, *(command.text.split()[-1] for command in commands if command.text[:5] == "team ")))
 

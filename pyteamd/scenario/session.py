@@ -15,7 +15,7 @@ class ScenarioSession:
     def __init__(self, world: World) -> None:
         self.world = world
         self.configs: dict[str, str] = {}
-        """By team, what its next start is configured with."""
+        """Device of a team → the configuration of its next start."""
         self.served = False
         """The daemon was started with many teams."""
         self.notes: list[Happened] = []
@@ -42,7 +42,7 @@ class ScenarioSession:
         self._lines += lines
 
     def gather(self) -> None:
-        """Take over what the world has to tell of what was done; after mere questions there is nothing to wait for."""
+        """Add what happened to the output. After questions alone nothing is waited for."""
         if not self.acted:
             return
         self.acted = False

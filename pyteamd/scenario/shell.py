@@ -27,7 +27,7 @@ from pyteamd.sim.net import Dice, SimSocket
 from pyteamd.sim.waiting import WaitingSimKernel
 
 OnNews = Callable[[str, str], None]
-"""Told what happens: kind (see Happened) and text."""
+"""Called with what happens: kind (see Happened) and text."""
 
 
 class NotQuiet(AssertionError):
@@ -35,7 +35,7 @@ class NotQuiet(AssertionError):
 
 
 class Faults(logging.Logger):
-    """The log: notes are told from the trace; what else is said must not happen, or is an error of the user."""
+    """The log. Notes are taken from the trace; any other line is a fault, or an error of the user."""
 
     def __init__(self, report: OnNews, kind: str = "broken") -> None:
         super().__init__("simulated")
@@ -111,7 +111,7 @@ class SimDaemon:
             one.stop(now)
 
     def kill(self) -> None:
-        """The process is gone, without a word to anybody."""
+        """End the process without a word, as SIGKILL does."""
         for one in self.served.values():
             one.leave()
         self.kernel.close()
@@ -250,7 +250,7 @@ class ServedTeam:
         done(writes, result)
 
     def _do(self, action: Callable[[], None], now: float) -> None:
-        """Something that the shell of a daemon does, and what follows."""
+        """Do something that a daemon's shell does, and what follows from it."""
         try:
             action()
         finally:

@@ -19,7 +19,7 @@ from pyteamd.schema.problems import Path, Problem, Severity, described, near_mis
 T = TypeVar("T")
 Problems: TypeAlias = list[Problem]
 Keys: TypeAlias = Mapping[str, "Keys | None"]
-"""Known keys of an object; a key that holds another object → the known keys of that."""
+"""The known keys of an object. A key whose value is an object has that object's known keys as its value."""
 
 ABSENT = object()
 _BOOLEANS = dict.fromkeys(("1", "true", "yes", "on"), "true") | dict.fromkeys(("0", "false", "no", "off"), "false")
@@ -206,7 +206,7 @@ class _Reader:
 
 
 def advice(spec: OptionSpec, value: Any) -> str:
-    """What to write instead of a value of the wrong type, if that would be taken; else what may be written."""
+    """What to write instead of a value of the wrong type: its correction if that is allowed, else all that is allowed."""
     allowed = spec.allowed()
     match spec.kind, value:
         case ValueKind.STRING, int() | float() if type(value) is not bool and not taken(spec, str(value)):

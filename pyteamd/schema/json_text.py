@@ -270,7 +270,7 @@ class _Lexer:
             self._check_next_byte()
 
     def _fail_string(self) -> NoReturn:
-        """Find the first thing jansson minds in the string that begins here."""
+        """Raise jansson's error for the first mistake in the string that begins here."""
         start, end = self._end, self._end + 1
         while piece := _STRING_PIECE.match(self._text, end):
             end = piece.end()
@@ -296,7 +296,7 @@ class _Lexer:
         self.fail("invalid escape")
 
     def _check_next_byte(self) -> None:
-        """jansson reads one character beyond a word or a number, and that byte may be no UTF-8."""
+        """Raise jansson's error if the byte after a word or a number, which jansson reads too, is no UTF-8."""
         if self._end == self._bad:
             # A surrogate that stands for no undecodable byte would begin with 0xed in UTF-8.
             code = ord(self._text[self._bad])

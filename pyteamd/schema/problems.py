@@ -80,14 +80,14 @@ class ConfigError(Exception):
         self.problems = list(problems)
         self.file = file
         self.teamd_lines = list(teamd_lines)
-        """What teamd says of it, where that is to be said too; empty for all but a text that cannot be parsed."""
+        """The lines that teamd logs for a text that cannot be parsed; else empty."""
 
     def __str__(self) -> str:
         return "\n".join(problem.text(self.file) for problem in self.problems)
 
 
 def verdict(problems: Sequence[Problem]) -> str:
-    """What a start and a reload do with a text that has these problems. The same words everywhere."""
+    """What a start and a reload do with a text that has these problems."""
     severities = {problem.severity for problem in problems}
     if not severities:
         return "good: start and reload take it"

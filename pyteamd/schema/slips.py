@@ -32,7 +32,7 @@ JSON_ERRORS = (
     (r"unexpected newline", "a string ends on the line on which it begins; is its closing quote missing?"),
     (r"invalid escape", r"in a JSON string a backslash is written \\"),
 )
-"""What jansson says, and what was probably meant."""
+"""jansson's messages, and what is probably wrong."""
 JSON_TEXTS = (
     (r",\s*[}\]]", "JSON has no comma before a closing brace or bracket"),
     (r"(^|[\s{},\[])(//|/\*|#)", "JSON has no comments; in YAML they begin with #"),
@@ -40,7 +40,7 @@ JSON_TEXTS = (
     (r"^\s*\{(?s:.)*[{,]\s*'", "JSON strings stand in double quotes"),
     (r"^\s*\{((?s:.)*[{,])?\s*[A-Za-z_][\w.-]*\s*:", "JSON keys stand in double quotes"),
 )
-"""How such a text looks; asked before JSON_ERRORS."""
+"""Patterns of wrong texts, and what is probably wrong; tried before JSON_ERRORS."""
 YAML_TEXTS = (
     (r"(?m)^[ ]*\t", "YAML is indented with blanks, not with tabs"),
     (r"(?m)^[ \t]*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
@@ -67,7 +67,7 @@ PROGRAMS = (
     (r"^#!", "a program"),
     (r"^-\s+(name|hosts|import_playbook|include|tasks)\s*:", "an Ansible playbook, which pyteamd does not read"),
 )
-"""How the lines of other programs' files look, which are neither JSON nor a mapping in YAML."""
+"""Patterns of lines in other programs' files that are neither JSON nor a mapping in YAML."""
 
 ANSIBLE, SONIC = (
     "variables of an Ansible role, which pyteamd does not read",
@@ -95,7 +95,7 @@ BONDING_MODES = {
     "balance-tlb": "loadbalance",
     "balance-alb": "loadbalance",
 }
-"""As far as a runner does what the mode does."""
+"""Modes of bonding, and the runners that do the same or nearly so."""
 
 
 def in_json(text: str, error: str = "") -> str:
@@ -117,7 +117,7 @@ def in_yaml(text: str, error: str = "") -> str:
 
 
 def other_program(text: str) -> str:
-    """The kind of file of another program that this text is; "" for none that is known."""
+    """Which other program's file this text is; "" for none that is known."""
     return next((kind for pattern, kind in PROGRAMS if re.search(pattern, text, re.MULTILINE)), "")
 
 
@@ -139,7 +139,7 @@ def _first(rows: Iterable[tuple[str, str]], text: str) -> str:
 
 
 def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
-    """What a configuration is of which no key is known; "" for one of ours, or an empty one."""
+    """What kind of file a configuration without a known key probably is; "" when one is known, or it is empty."""
     if not tree or any(key in known for key in tree):
         return ""
     if "apiVersion" in tree:

@@ -30,9 +30,9 @@ class BfdPartner:
     multiplier: int = 3
     silent: bool = False
     state: State | None = None
-    """What it says whatever it hears; None: what it thinks."""
+    """The state it sends, whatever it receives; None: its own."""
     diag: int | None = None
-    """The diagnostic it says; None: the true one."""
+    """The diagnostic it sends; None: the true one."""
     outbox: list[bytes] = field(default_factory=list)
     thinks: State = State.DOWN
     _why: int = 0

@@ -295,7 +295,7 @@ class SimKernel:
                 self._queue(TEAMS, (team.link.ifindex, event))
 
     def link_changed(self, link: SimLink) -> None:
-        """rtnetlink says how the link is now, unless it said exactly that before."""
+        """Announce the link over rtnetlink, unless it is as it was when it was announced last."""
         if not link.here:
             return
         seen, before = link_seen(link), self._told.get(link.ifindex)
@@ -439,5 +439,5 @@ class SimKernel:
 
 
 def sequence_of(item: tuple[int, Announced]) -> int:
-    """Sort key: the order in which the kernel said it."""
+    """Sort key: the order in which the kernel sent the messages."""
     return item[0]

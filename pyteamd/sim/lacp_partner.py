@@ -12,7 +12,7 @@ from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
 
 SYSTEM = b"\x02\xbb\0\0\0\x01"
 IN_SERVICE = 0x3F
-"""A state octet with everything set that a working link sets."""
+"""The state octet of a link that works."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class LacpPartner:
     state: int = IN_SERVICE
     system: bytes = SYSTEM
     mistakes: Mapping[str, Any] = field(default_factory=dict)
-    """What it says wrongly of us: fields of LacpInfo."""
+    """Fields of LacpInfo that it sends of us instead of what it heard."""
     silent: bool = False
     every: float | None = 1.0
     """None: it only answers."""

@@ -80,7 +80,7 @@ class SimPort:
 
 
 class RestOfKernel(Protocol):
-    """The rest of the kernel, as far as the driver calls it."""
+    """What the driver calls in the rest of the kernel."""
 
     independent: bool
     links: dict[int, SimLink]

@@ -17,7 +17,7 @@ from pyteamd.sim.net import SimNet, SimSocket
 
 
 class Wake:
-    """Calls a function in the event loop it was made in, if in any, whichever thread wants it."""
+    """Calls a function in the event loop in which this was made, if in one, from any thread."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action

@@ -26,7 +26,7 @@ RUNNER_OF = {
     "balance-tlb": "loadbalance",
     "balance-alb": "",
 }
-"""Mode ↔ runner, in the order of the modes' numbers; "": none. The first mode of a runner is the way back."""
+"""Mode ↔ runner, in the order of the modes' numbers; "": none. A team with a runner becomes a bond with the runner's first mode."""
 MODES = tuple(RUNNER_OF)
 
 
@@ -109,15 +109,15 @@ class ConvertError(Exception):
 
 @dataclass(slots=True)
 class Bond:
-    """A bond: the driver's options as text, its ports, and keys of a team that are no such options."""
+    """A bond: the driver's options as text, and its ports."""
 
     name: str = "bond0"
     options: dict[str, str] = field(default_factory=dict)
     ports: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
-    """Keys of a team that are no option of the driver: hwaddr."""
+    """Keys of a team for which the driver has no option: hwaddr."""
     port_trees: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Keys of a team's port that are none: prio, queue_id."""
+    """By port, keys of a team's port for which it has none: prio, queue_id."""
 
 
 def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -146,7 +146,7 @@ def bond_to_team(bond: Bond, device: str = "") -> tuple[dict[str, Any], list[str
 
 
 class _Taken:
-    """The options, each of which is taken by the part that understands it."""
+    """Options that are still to be converted; each is taken by the function that converts it."""
 
     def __init__(self, options: Mapping[str, str], notes: list[str]) -> None:
         self._options = dict(options)

@@ -27,16 +27,16 @@ class Format:
     mode: int = 0o644
     """Permissions of the files."""
     options: frozenset[str] | None = None
-    """The options of a bond that it can express; None: all."""
+    """The options of a bond that the format has words for; None: all."""
     address: bool = True
-    """Whether it has a word for the device's own address."""
+    """Whether the format has a word for the device's hardware address."""
 
     def read(self, files: Mapping[str, str], links: NameOfAddress | None = None) -> Reading:
         """What the files describe. ConvertError."""
         return self.reader(files, links or {})
 
     def left_out(self, bond: Bond) -> list[str]:
-        """One sentence for each of the bond's options that cannot be written down so."""
+        """One sentence for each of the bond's options that the format has no words for."""
         known = bond.options.keys() if self.options is None else self.options
         found = [
             f"{name}={value}: this format has no word for it"

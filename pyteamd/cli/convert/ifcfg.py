@@ -17,7 +17,7 @@ Files = dict[str, str]
 NEEDED = re.compile(r"DEVICE|TYPE|DEVICETYPE|BONDING_\w+|MASTER\w*|TEAM_\w+|HWADDR|UUID")
 """Settings whose values must be known."""
 MASTERS = ("MASTER", "TEAM_MASTER", "MASTER_UUID", "TEAM_MASTER_UUID")
-"""By which a port names its device; a UUID that no file has says nothing beside a name."""
+"""Settings by which a port names its device. A UUID that no file has is no error beside a name."""
 
 
 def options_of(text: str, place: str = "") -> dict[str, str]:
@@ -47,7 +47,7 @@ def tree_of(text: str, place: str) -> dict[str, Any]:
 
 
 def team_of(name: str, text: str, place: str) -> FoundTeam:
-    """A team from the JSON text that some setting has of it. ConvertError."""
+    """A team from the JSON text in one of these settings. ConvertError."""
     tree = tree_of(text, place) if text.strip() else {}
     ports = tree.pop("ports", {})
     tree.pop("device", None)
@@ -78,7 +78,7 @@ def read_ifcfg(files: Mapping[str, str], links: NameOfAddress) -> Reading:
 
 
 def _port(reading: Reading, settings: Settings) -> None:
-    """A port, or a file that has nothing to do with a bond or team: all of it is told."""
+    """Add a port; of a file that has nothing to do with a bond or team every setting is told."""
     place = settings.place
     masters = [name for name in MASTERS if (settings.peek(name) or "").strip()]
     if not masters:

@@ -22,7 +22,7 @@ _STANZAS = re.compile(r"(auto|allow-[\w-]*|mapping|source|source-dir|source-dire
 _PORTS = ("bond-slaves", "bond_slaves", "slaves", "bond-ports")
 """Settings that list a bond's ports; the first that is there counts."""
 _BOND = (*_PORTS, "bond-mode", "bond_mode")
-"""Settings that make a stanza one of a bond: see ifenslave's if-pre-up.d script."""
+"""A stanza with one of these settings is a bond's: see ifenslave's if-pre-up.d script."""
 _FORMER = {"ad-sys-priority": "ad_actor_sys_prio", "lacp-bypass-allow": "lacp_bypass_allow"}
 
 
@@ -51,7 +51,7 @@ def read_ifupdown(files: Mapping[str, str], links: NameOfAddress) -> Reading:
 
 
 def _bond(reading: Reading, bonds: dict[str, Bond], place: str, name: str, settings: Settings) -> None:
-    """The stanza of a bond; one for each family of addresses describes the same."""
+    """Add a bond. It may have a stanza for each address family, and these must agree."""
     ports = (settings.take(*_PORTS) or "").split()
     if ports[:1] in (["all"], ["glob"], ["regex"]):
         raise ConvertError(

@@ -48,7 +48,7 @@ def _sections(reading: Reading, file: str, text: str) -> Iterable[tuple[str, dic
 
 
 def _port_kind(connection: Settings, sections: Mapping[str, Settings]) -> bool:
-    """Whether it is a port of a bond or a team; a section of settings for such a port says so too."""
+    """Whether the connection is a port of a bond or a team, by its type or by a section for such ports."""
     kind = connection.peek("port-type") or connection.peek("slave-type")
     return kind in ("bond", "team") if kind else "bond-port" in sections or "team-port" in sections
 

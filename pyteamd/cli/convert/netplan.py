@@ -132,7 +132,7 @@ def _known(port: str, known: Mapping[str, Any]) -> str:
 
 
 def _names(reading: Reading, place: str, kind: Any) -> dict[str, str | ConvertError]:
-    """Key of a link → its name; where nobody knows it, the error, which counts only for ports."""
+    """Key of a link → its name, or the error where it is unknown, which is raised only for ports."""
     found: dict[str, str | ConvertError] = {}
     for key, tree in kind.items() if isinstance(kind, dict) else ():
         match = tree.get("match") if isinstance(tree, dict) else None

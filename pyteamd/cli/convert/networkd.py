@@ -84,7 +84,7 @@ def _drop_ins_of(name: str) -> set[str]:
 
 
 def _sections(reading: Reading, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What stands several times is a list, but for what can be only one; an empty value begins it again."""
+    """Each section with its settings. Values of a repeated one are joined by blanks, of one in _ONE the last counts; "" empties it."""
     found: dict[str, dict[str, str]] = {}
     for file, text in files.items():
         for name, values in read_ini(file, text, joined_lines=True):
@@ -120,7 +120,7 @@ def _ports(reading: Reading, file: str, places: Mapping[str, Settings]) -> None:
 
 
 def _names(reading: Reading, file: str, match: Settings | None) -> list[str]:
-    """The links a [Match] stands for. ConvertError when it does not say their names."""
+    """The names of the links that a [Match] selects. ConvertError when it selects by something else."""
     if match is not None and (names := (match.take(*_MATCH) or "").split()):
         return [literal(name, f"{file}: [Match] Name") for name in names]
     if match is not None and (addresses := (match.take(*_ADDRESSES) or "").split()):

@@ -63,7 +63,7 @@ def _states(tree: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _without_empty(tree: dict[str, Any]) -> dict[str, Any]:
-    """What is left of a document: a policy whose state was read has nothing to tell there."""
+    """The document without mappings that are empty, because all that was in them was used."""
     found = {key: _without_empty(value) if isinstance(value, dict) else value for key, value in tree.items()}
     return {key: value for key, value in found.items() if value != {}}
 

@@ -17,7 +17,7 @@ from pyteamd.cli.convert.bonding import Bond, ConvertError
 from pyteamd.values import dataclass
 
 NameOfAddress = Mapping[str, str]
-"""Address of a link, in small letters → its name; what files that tell ports by address alone do not say."""
+"""Hardware address, in small letters → name of the link, for files that name ports by address alone."""
 
 _SECRET = re.compile(r"passw|secret|psk|private|pin\b|\bkeys?\b|shared", re.IGNORECASE)
 _OF_THE_DEVICE = re.compile(
@@ -43,7 +43,7 @@ class FoundTeam:
 
 
 class Settings:
-    """The settings of one place, each of which is taken once."""
+    """The settings of one place of a file. Readers take what they use; the rest becomes notes."""
 
     def __init__(self, place: str, values: Mapping[str, str]) -> None:
         self.place = place
@@ -57,7 +57,7 @@ class Settings:
         return self._values.get(name)
 
     def take(self, *names: str) -> str | None:
-        """The value of the first that is there; those that say the same count as used, what says something else will be told."""
+        """The value of the first name that is there. The other names are used too if they have that value; if not, a note tells of them."""
         found = [name for name in names if name in self._values]
         if not found:
             return None
@@ -68,12 +68,12 @@ class Settings:
         return value
 
     def take_if(self, name: str, values: Iterable[str]) -> None:
-        """Take it if it has one of these values (in any case), which say nothing new; another value stays, and is told."""
+        """Take a setting that has one of these values (in any case), which need no note; another value gets one."""
         if (self._values.get(name) or "").lower() in values:
             self._values.pop(name, None)
 
     def take_address(self, name: str) -> dict[str, str]:
-        """The team's key for its address, if it is one; a word such as `random` will be told."""
+        """The team's key for this hardware address, if it is one; a word such as `random` gets a note."""
         found = address_of(self._values.get(name))
         if found:
             del self._values[name]
@@ -118,7 +118,7 @@ class Reading:
         self._notes: list[str] = []
 
     def settings(self, place: str, values: Mapping[str, str]) -> Settings:
-        """A place of a file; what is not taken from it will be told."""
+        """Settings of a place in a file; those that no reader takes get a note."""
         made = Settings(place, values)
         self._settings.append(made)
         return made
@@ -128,7 +128,7 @@ class Reading:
         self._notes.append(text)
 
     def device(self, device: Bond | FoundTeam, place: str, *aliases: str | None) -> None:
-        """There is this device; ports may also call it by an alias. ConvertError when there is one already."""
+        """Add a device, which ports may also name by an alias. ConvertError when there is one of that name."""
         self._unique(device.name, place)
         self._devices[device.name] = device
         for alias in aliases:
@@ -144,11 +144,11 @@ class Reading:
         primary: bool = False,
         sure: bool = True,
     ) -> None:
-        """This link is a port of that device, whose name or alias is given; `sure`: it is an error when nobody has that name."""
+        """Make a link a port of the device with this name or alias; `sure`: it is an error when there is none."""
         self._claims.append(_Claim(port, device, place, tree or {}, primary, sure))
 
     def by_address(self, address: str, place: str) -> str:
-        """The name of the link with this address. ConvertError when nobody said it."""
+        """The name of the link with this address. ConvertError when it is unknown."""
         name = self.links.get(normal(address))
         if name is None:
             raise ConvertError(
@@ -175,12 +175,12 @@ class Reading:
         return list(self._devices.values())
 
     def notes(self) -> list[str]:
-        """The notes: those that readers made, then one for each setting that nobody took."""
+        """The notes of the readers, then one for each setting that none of them took."""
         told = [told_as(settings.place, name, value) for settings in self._settings for name, value in settings.rest()]
         return self._notes + told
 
     def _named(self, claim: _Claim) -> str:
-        """The name of the device that a port names; its own name goes before what another is called besides. ConvertError."""
+        """The device that a port means. A device's name goes before the alias of another one. ConvertError."""
         names = {claim.device} if claim.device in self._devices else self._aliases.get(claim.device, set())
         if not names:
             there = ", ".join(self._devices) or "none"
@@ -226,7 +226,7 @@ def told_as(place: str, name: str, value: str) -> str:
 
 
 def normal(address: str) -> str:
-    """An address in small letters and colons, whatever stands between its octets; what is none is left."""
+    """A hardware address in small letters with colons between its octets; any other text as it is."""
     text = address.strip()
     if _NUMBERS.fullmatch(f"{text.rstrip(';')};"):
         octets = [int(part) for part in text.rstrip(";").split(";")]
@@ -238,7 +238,7 @@ def normal(address: str) -> str:
 
 
 def address_of(value: str | None) -> dict[str, str]:
-    """The key of a team for an address of its own, if the text is one."""
+    """The team's key `hwaddr` if the text is a hardware address, else nothing."""
     found = normal(value or "")
     return {"hwaddr": found} if _OCTETS.fullmatch(found) else {}
 
@@ -329,7 +329,7 @@ def trees_of_yaml(reading: Reading, files: Mapping[str, str], only: Callable[[An
 
 
 def yaml_reason(error: Exception) -> str:
-    """Where it is and what is wrong, in one line."""
+    """Place and cause of a YAML error, in one line."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     return (
         f"line {mark.line + 1}: {problem}"

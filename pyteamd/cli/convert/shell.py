@@ -102,7 +102,7 @@ class Words:
         return "".join(word), replaced
 
     def _substitution(self, first: str) -> str:
-        """What a shell would replace, as it stands: `…`, $(…), ${…}, or the $ of a name. ConvertError."""
+        """The text that a shell would replace: `…`, $(…), ${…}, or the $ before a name. ConvertError."""
         opening = first if first == "`" else self._peek()
         closing = {"`": "`", "(": ")", "{": "}"}.get(opening)
         if closing is None:
@@ -133,7 +133,7 @@ class Words:
         return "".join(word)
 
     def _code(self) -> str:
-        """What stands for a backslash of $'…' and what follows it."""
+        """The character for an escape sequence of $'…'."""
         if code := _CODE.match(self._text, self._at):
             self._at = code.end()
             number = int(code[code.lastindex or 1], 8 if code[1] else 16)

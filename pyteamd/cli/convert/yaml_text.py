@@ -67,7 +67,7 @@ def documents(text: str) -> list[Any]:
 
 
 def bounded(trees: list[Any]) -> None:
-    """A few lines of aliases may stand for more values than any machine has room for, or for themselves. yaml.YAMLError."""
+    """Refuse aliases that stand for more values than a machine has room for, or for themselves. yaml.YAMLError."""
     open_: list[Any] = [trees]
     count = 0
     while open_:

@@ -145,7 +145,7 @@ def _tree(team: FoundTeam, name: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check(tree: dict[str, Any], said: list[str]) -> None:
-    """Add what the daemon would say of it to the notes. ConvertError when it would not start."""
+    """Add the daemon's warnings about the configuration to the notes. ConvertError when it would not start with it."""
     from pyteamd.config.config import Config
     from pyteamd.linkwatch import WATCHERS
     from pyteamd.runners import RUNNERS
@@ -206,7 +206,7 @@ def _team_files(options: argparse.Namespace, tree: dict[str, Any], name: str) ->
 
 
 def _names(device: str, ports: Iterable[str]) -> None:
-    """They become names of files, and words in them. ConvertError for what no link can be called, or no file can say."""
+    """Check names, which become names of files and words in them. ConvertError when no link can have one, or the format cannot write it."""
     from pyteamd.schema.values import interface_name
 
     for name in (device, *ports):
@@ -220,7 +220,7 @@ def _names(device: str, ports: Iterable[str]) -> None:
 
 
 def _write_all(directory: Path, files: Files, mode: int, force: bool) -> list[Path]:
-    """Write all of them, or none where one is there already; the directory is made. Returns what was written."""
+    """Write the files, or none where one exists already. The directory is made. Returns the paths."""
     there = [str(directory / name) for name in files if os.path.lexists(directory / name)]
     if there and not force:
         raise ConvertError(f"there already: {', '.join(there)}; nothing was written (--force replaces)")
@@ -245,6 +245,6 @@ def _read_all(names: Sequence[str]) -> dict[str, str]:
 
 
 def _read(name: str) -> str:
-    """Its text; the mark that editors of other systems put in front is no part of it."""
+    """Text of a file, without the byte order mark of other systems' editors."""
     text = sys.stdin.read() if name == "-" else text_of(name, "surrogateescape")
     return text.removeprefix("\ufeff")

@@ -20,14 +20,14 @@ class Parser(argparse.ArgumentParser):
     """Instead of parsing, hand the parser to a caller that wants to know what a command takes (see `parser_of`)."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse, whose other ways to parse go through here."""
+        """See argparse, whose other methods that parse call this one."""
         if Parser.capture:
             raise Captured(self)
         self._given = [str(word) for word in args or ()]
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """See argparse, which misses an argument before it minds an option that it does not know."""
+        """See argparse, which reports a missing argument and not the unknown option that may be its cause."""
         if message.startswith("the following arguments are required"):
             unknown = [
                 word for word in self._given if word.startswith("--") and not self._known(word.partition("=")[0])

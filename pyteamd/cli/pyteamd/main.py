@@ -132,7 +132,7 @@ def help_text(program: str) -> str:
 
 
 def where_the_rest_is() -> str:
-    """Where manual pages and units are, or how to get them: pip, pipx and uv install commands alone."""
+    """Tell where manual pages and units are, or how to get them: pip, pipx and uv install only the commands."""
     for place in (sys.prefix, "/usr/local", "/usr"):
         for page in (f"{place}/share/man/man8/pyteamd.8", f"{place}/share/man/man8/pyteamd.8.gz"):
             if os.path.exists(page):
@@ -276,7 +276,7 @@ def config_text(options: Options, log: logging.Logger) -> str | bytes:
 
 
 def say_what_is_wrong(problems: Sequence[Problem], file: str, log: logging.Logger) -> None:
-    """All of it, in the words of `pyteamd check`."""
+    """Every problem, in the words of `pyteamd check`."""
     from pyteamd.schema.problems import ERROR, verdict
 
     for problem in problems:
@@ -286,7 +286,7 @@ def say_what_is_wrong(problems: Sequence[Problem], file: str, log: logging.Logge
 
 
 def config_failed(error: Any, program: str, log: logging.Logger) -> int:
-    """Tell everything that is wrong with the configuration; what is no JSON as teamd, else with a hint. Returns the exit code."""
+    """Tell every problem of the configuration; of a text that is no JSON in teamd's words, else with a hint. Returns the exit code."""
     hints = [problem.hint for problem in error.problems if problem.hint and program != "teamd"]
     for line in [*error.teamd_lines, *hints] if error.teamd_lines else str(error).splitlines():
         log.error("%s", line)
@@ -295,7 +295,7 @@ def config_failed(error: Any, program: str, log: logging.Logger) -> int:
 
 
 def wrong_config(program: str, environ: Mapping[str, str]) -> int:
-    """The exit code for a configuration that no other start mends: teamd's under its name, unless its unit asks for ours."""
+    """The exit code for a wrong configuration: teamd's under its name, unless the unit asks for ours, after which it is not restarted."""
     return EXIT_START if program == "teamd" and environ.get("PYTEAMD_EXIT_STATUS") != "config" else EXIT_CONFIG
 
 

@@ -17,7 +17,7 @@ from pyteamd.views.timeline import Timeline, plain, timeline
 
 TEMPLATE = Path(__file__).with_name("timeline.html")
 IN_A_SCRIPT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
-"""What could end the element that the data stand in, as JSON may write it in strings, the only place where it has them."""
+"""What could end the HTML element with the data → the same in JSON. In JSON it stands in strings only, where escapes are allowed."""
 
 
 def main(arguments: Sequence[str], program: str) -> int:

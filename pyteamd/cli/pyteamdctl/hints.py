@@ -48,7 +48,7 @@ def instead(program: str, verbs: Sequence[Verb], operands: Sequence[str]) -> str
 
 
 def swapped(verbs: Sequence[Verb], operands: Sequence[str]) -> list[str]:
-    """The words with the team's name in its place, [] when it is not just that."""
+    """The words with the team's name moved to its place, [] when that alone does not make a command of them."""
     there = known()
     if not operands or operands[0] in there:
         return []
@@ -81,7 +81,7 @@ def complete(verbs: Sequence[Verb], words: Sequence[str]) -> bool:
 
 
 def what_may_follow(verbs: Sequence[Verb], words: Sequence[str], least: int) -> str:
-    """The rest of each verb that begins with these words, or with as many of them, `least` or more, as there is one for; "" for none."""
+    """How each verb goes on that begins with these words, else with the first of them, `least` at least; "" for none."""
     for count in range(len(words), max(least, 1) - 1, -1):
         begin = tuple(words[:count])
         if found := [verb for verb in verbs if verb.words[:count] == begin and len(verb.words) > count]:

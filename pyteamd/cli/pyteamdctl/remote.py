@@ -23,7 +23,7 @@ SSH = "ssh"
 HOST = re.compile(r"(?:[\w.][\w.+-]*@)?[\w.:\[][\w.:%\[\]-]*", re.ASCII)
 """[USER@]HOST: a name, an address or one of ssh's aliases. ssh hands it to a shell where a ProxyCommand says so."""
 AT_ONCE = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
-"""Several hosts cannot ask for a password or about a key on one terminal, and one that is dead must not hold the others up."""
+"""Options for ssh with several hosts: no questions, which would mix on one terminal, and no long wait for a dead host."""
 ENDLESS = ("monitor", "watch")
 
 

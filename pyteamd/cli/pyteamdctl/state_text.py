@@ -99,7 +99,7 @@ def _hex_in_words(value: Any) -> str:
 
 
 def _any(_: Any) -> str:
-    """The member must be there; other sections look inside."""
+    """No line of its own: the member must be there, and other sections show what is in it."""
     return ""
 
 

@@ -49,11 +49,11 @@ class Session:
         self.verbosity = verbosity
         self.out = out
         self.in_words = in_words
-        """Explain what teamdctl shows as a number; not under its name."""
+        """Say in words what teamdctl shows as a number; not under its name."""
         self.json = json
         """Answer with a document; see document.py."""
         self.remarks: list[str] = []
-        """What a person is told besides; not under teamdctl's name."""
+        """Tell a person more than teamdctl does; not under its name."""
 
     def print(self, line: str) -> None:
         self.out.write(f"{line}\n")

@@ -16,7 +16,7 @@ ON_ITS_WAY = frozenset(
         "partner_not_collecting",
     )
 )
-"""Causes (docs/watch.md) that time alone ends, or one step of the partner."""
+"""Causes (docs/watch.md) that end by themselves, or with the partner's next step."""
 
 
 class Health(Enum):

@@ -60,7 +60,7 @@ class Rates:
 
 
 def filled(cells: list[float | None]) -> list[float | None]:
-    """Where the stretches are shorter than the interval of the looks, a rate holds until the next one is known."""
+    """Fill cells in which there was no look with the next rate, which is the mean since the look before; the newest with the last one."""
     known = [place for place, rate in enumerate(cells) if rate is not None]
     for place, following in pairwise(known):
         cells[place + 1 : following] = [cells[following]] * (following - place - 1)

@@ -300,7 +300,7 @@ class View:
         return Line((padded(keys, columns - 1), Style.TITLE))
 
     def _scrolled(self, lines: list[Line], room: int) -> list[Line]:
-        """What fits of a long page, from `top` on, and how much there is besides."""
+        """The lines of a long page that fit, from `top` on, and a line that says how many are not shown."""
         if len(lines) <= room:
             self.top = 0
             return lines

@@ -93,7 +93,7 @@ def _team_message(
 
 
 def _with(known: list[_T], new: _T, key: Callable[[_T], object]) -> list[_T]:
-    """The list with the new one in the place of the old, or in front."""
+    """The list with a new value in the place of the old one, or in front."""
     if not any(key(one) == key(new) for one in known):
         return [new, *known]
     return [new if key(one) == key(new) else one for one in known]

@@ -142,7 +142,7 @@ def checked(pump: Pump, link: LinkSeen, tree: Mapping[str, Any]) -> PortSetup:
 
 
 def remarks(setup: PortSetup) -> list[str]:
-    """What is wrong with the settings of one port; what is wrong for all of them was told before."""
+    """What is wrong with the settings of this port; what is wrong elsewhere was told when the configuration was read."""
     return [problem.text("") for problem in setup.problems if problem.path[:1] == ("ports",)]
 
 
