@@ -43,15 +43,15 @@ LONG = bool(os.environ.get("PYTEAMD_LONG"))
 SETUP = ROOT / "tests/lab/setup.sh"
 LAB = [sys.executable, str(ROOT / "tests/lab/lab.py")]
 PART_LIMIT_S = 7200 if LONG else 1500
-"""Of a process that runs a part; a single test has a limit of its own (tests/conftest.py)."""
+"""Limit for the process that runs a part; a single test has one of its own (tests/conftest.py)."""
 SLOWER = 3
-"""Times that where everything is emulated, and there so many times as long as in the table."""
+"""In SLOW_WORLDS a test file takes so many times as long as the table says."""
 LINGER_S = 60.0
 STAYED = b"\n(its guest did not go away after the report and was ended)\n"
 QUICKEST = ("host", "uml-new", "uml", "kvm", "qemu")
 """The same tests were measured to take less of the processor in uml-new than in uml; the rest is in the order of worlds.AUTO."""
 SLOW_WORLDS = {"qemu": ("--counted",)}
-"""And what they are started with: with a clock that counts instructions, a test sees no time pass in which others computed."""
+"""Worlds that emulate everything → options for them. By a clock that counts instructions no time passes while other programs compute."""
 FOR_SLOW_WORLDS = r'\bboth_kernels\b|\bkernel_kind\("{kind}"'
 """What `make test` runs there is in files with these markers; the others need no guest to be skipped."""
 EXIT_NO_WORLD = 77
@@ -62,18 +62,18 @@ MOST_PROCESSES = 4
 PARTS_EACH = {"kernel": 2, "kernel-2": 2}
 """Parts of these lanes for each guest that runs at the same time."""
 BESIDE = ("nice", "-n", "4")
-"""What needs no guest runs beside them, and leaves the processors to them."""
+"""Put before the command of what needs no guest: it gets only the processor time that guests leave."""
 TABLES = ("tests/durations.json", "build/durations.json")
 """Seconds of each test file by lane: as kept with the tests, and as measured here. Large ones are enough: the others count as SMALL_S."""
 SMALL_S = 0.5
 MOST_LINES, LONGEST_LINE = 25, 400
 """Of a failure, told again at the end."""
 IN = ", in "
-"""Between a part that was lost and the test that ran then."""
+"""Text between the name of a part without a report and that of the test that ran at its end."""
 DOTS = re.compile(r"[.sxFE]+ *\[ *\d+%\]\n")
 PRINTING = threading.Lock()
 STOPPED = threading.Event()
-"""A user has had enough: what runs is ended, and nothing more is begun."""
+"""Set when a user stops the run: what runs is ended, and nothing more is begun."""
 REAL_TIME = ("kernel", "kernel-2", "lab")
 KERNELS = ("kernel", "kernel-2")
 OPTIONAL = ("kernel-2", "oldest", "newest")
@@ -87,7 +87,7 @@ RUNS_IN_A_ROW = 3
 MEMORY = ROOT / "build/repeated.json"
 REPEATS = 2
 MOST_REPEATS, MOST_LOST = 20, 2
-"""More failures than this, or parts without a report, are no accident."""
+"""Only so many failures, and so many parts without a report, are run again: more of them are no accident."""
 LANES = {
     "mypy": "",
     "fast": "not slow and not kernel and not lab",
@@ -124,9 +124,9 @@ class Outcome:
     status: int = 0
     """The exit status, of one part."""
     seconds: float = 0.0
-    """Of all parts together, also where they ran at the same time."""
+    """Seconds of all parts together, also where they ran at the same time."""
     cpu_s: float = 0.0
-    """Of processor, guests included: what counts where a machine has other work."""
+    """Seconds of processor, guests included: they count where the machine has other work."""
     passed: int = 0
     skipped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -134,11 +134,11 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     """Node ids of the tests that failed."""
     texts: dict[str, str] = field(default_factory=dict)
-    """What they said, in short; also of those that passed when they were run again."""
+    """What failed tests said, in short; also those that passed when they were run again."""
     files: Counter[str] = field(default_factory=Counter)
     """Milliseconds of each test file."""
     repeated: list[str] = field(default_factory=list)
-    """Those of tests that passed only when they were run again, alone."""
+    """Names of tests that passed only when they were run again, alone."""
     lost: list[Part] = field(default_factory=list)
     """Parts that failed and did not say which test: out of time, killed, not collected."""
     no_world: bool = False
@@ -252,7 +252,7 @@ def work(queues: tuple[deque[Part], ...], late: Future[None], beside: Words) -> 
 
 
 def next_of(parts: deque[Part]) -> Part | None:
-    """The next part, None when there are none left, which others may just have taken, or when a user stopped the run."""
+    """Take the next part; None when none is left, or a user stopped the run."""
     try:
         return None if STOPPED.is_set() else parts.popleft()
     except IndexError:
@@ -529,7 +529,7 @@ def count(outcome: Outcome, report: ElementTree.ElementTree[ElementTree.Element 
 
 
 def in_short(text: str) -> str:
-    """Of a failure: what pytest marks as its explanation, and where it was; of what says it otherwise, the end."""
+    """Of a failure, the lines that pytest marks as its explanation, and the place; where there are none, the end of its text."""
     lines = text.splitlines()
     marked = [line for line in lines if line.startswith("E  ")] or lines[-5:]
     if len(marked) > MOST_LINES:

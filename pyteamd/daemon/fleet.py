@@ -246,7 +246,7 @@ class Fleet:
         )
 
     async def _live(self, plan: TeamPlan) -> None:
-        """One team, until it ends or is to end; a fault of ours is followed by another life."""
+        """Run one team until it ends or is to end. After a fault of ours it is started again."""
         device = plan.device
         log = named(self._log, device)
         wanted = True

@@ -68,7 +68,7 @@ class Facts:
                 self.options.pop(key, None)
 
     def _follow(self, key: OptionKey) -> None:
-        """Of the three switches of a port only the one that was written is announced (Linux 7.1 and later, which has three)."""
+        """Linux 7.1 has three options that switch a port, and announces only the one that was written: change the others too."""
         both, receive, transmit = (OptionKey(name, key.port) for name in ("enabled", "rx_enabled", "tx_enabled"))
         if transmit not in self.options:
             return
@@ -85,7 +85,7 @@ class Facts:
                     self.hear(team, event)
 
     def agree(self) -> bool:
-        """Whether the events told the same as a dump does now."""
+        """Whether what the events told is what a dump tells now."""
         other = Facts(self.kernel, self.team)
         links = [{link.ifindex: _announced(link) for link in facts.links.values()} for facts in (self, other)]
         return links[0] == links[1] and self.ports == other.ports and self.options == other.options

@@ -39,7 +39,7 @@ class Oracle:
         self._lib.json_delete.argtypes = [ctypes.c_void_p]
 
     def answer(self, text: bytes) -> tuple[str, ...]:
-        """The text written again on several lines and on one, or the message of teamd."""
+        """What jansson makes of a text: the JSON on several lines and on one, or the message that teamd logs."""
         error = _Error()
         value = self._lib.json_loadb(text, len(text), REJECT_DUPLICATES, ctypes.byref(error))
         if not value:

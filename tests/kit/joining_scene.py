@@ -13,7 +13,7 @@ from lab_kit import PYTEAMD, RUN_DIR, Bench, Daemon, Result, Stream, must, run, 
 FREE = ("f1", "f2", "f3")
 LONG_NAME = "x" * 127
 LONGEST_S = 30.0
-"""What a machine may need that is busy with other things."""
+"""Limit for everything that a test waits for; a busy machine may need much of it."""
 HOST_LINKS = """
 link add br0 address 02:00:00:00:0b:00 type bridge
 link set p0 master br0
@@ -90,7 +90,7 @@ class Scene:
         return found
 
     def changed(self, but: Iterable[str] = ()) -> dict[str, Any]:
-        """What is not as it was, of all links that were there and may not change: name → before and now."""
+        """The links that may not change and did: name → before and now."""
         now = self.picture()
         others = {name: was for name, was in self.before.items() if name not in but}
         return {name: (was, now.get(name)) for name, was in others.items() if now.get(name) != was}

@@ -86,7 +86,7 @@ _nurseries: list[Nursery] = []
 
 @atexit.register
 def end_shells() -> None:
-    """Those that no name space ended, and the nursery: nothing is left behind."""
+    """End the nursery, and the shells whose name spaces were not removed."""
     while _shells:
         _shells.popitem()[1].close()
     while _nurseries:
@@ -388,7 +388,7 @@ def state(team: str = "team0") -> dict[str, Any]:
 
 
 STILL_S = 4.0
-"""Longer than between two of the imports that a daemon makes after its start."""
+"""Resident memory that is unchanged for so long has settled: a daemon's imports after its start follow each other sooner."""
 
 
 def resident_kib(pid: int) -> int:

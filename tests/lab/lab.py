@@ -151,7 +151,7 @@ def _guest(job: Job, world: str, streams: tuple[int, int]) -> Ended:
 
 
 def _keep_console(ended: Ended, world: str, out_dir: Path | None) -> Path:
-    """Where what the guest's kernel said can be read."""
+    """Keep the guest's console output. Returns where it can be read."""
     if out_dir:
         return out_dir / "console.log"
     for directory in (worlds.REPO / "build", Path(tempfile.gettempdir())):

@@ -12,7 +12,7 @@ import worlds
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 1400
-"""Of a boot with all its stories. The longest, of the packages, takes 320 s on a quiet machine, and a multiple of it beside other work."""
+"""For a boot with all its stories. The packages' takes longest: 320 s on a quiet machine, several times as much beside other work."""
 
 
 def only_in_long(world: str) -> None:

@@ -50,7 +50,7 @@ CAUSES = (
         "the repository and its parents must be readable by you",
     ),
 )
-"""What a console says, what that means, and what helps."""
+"""Patterns of console texts, what they mean, and what helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def cause(console: str, status: int | None) -> str:
 
 
 def has_amx() -> bool:
-    """The processor has the registers that Debian's user-mode Linux 6.1 knows nothing of."""
+    """Whether the processor has AMX, whose registers Debian's user-mode Linux 6.1 does not know."""
     return "amx_tile" in _cpuinfo("flags").split()
 
 

@@ -64,7 +64,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What starts a guest: the command, what its environment has more, and where it is started."""
+    """How a guest is started: the command, additional environment variables, and the directory."""
 
     argv: list[str]
     env: dict[str, str]
