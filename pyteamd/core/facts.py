@@ -109,6 +109,12 @@ class KernelFacts:
         ifindex = self._by_name.get(name)
         return None if ifindex is None else self.links.get(ifindex)
 
+    find_link = called
+
+    def get_link(self, ifindex: int) -> LinkSeen | None:
+        """The known link of this number."""
+        return self.links.get(ifindex)
+
     def standing_on(self, ifindex: int) -> Iterable[int]:
         """Known links that were made on top of this one."""
         return self._standing_on.get(ifindex, ())

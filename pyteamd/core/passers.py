@@ -62,21 +62,13 @@ class Passers:
             self._tied.clear()
             self._on.clear()
         elif not isinstance(event, COMMON) or writes or outputs.notes:
-            ended = self._ended(event)
+            unknown = isinstance(event, PortGone) and event.ifindex not in self._there | self._passing.keys()
             self._keep(
                 concerned(event, writes) | set(self._tied) if isinstance(event, OF_THE_KERNEL) else self._passing
             )
-            self._there.discard(ended)
+            if unknown or isinstance(event, LinkGone):
+                self._there -= concerned(event, ())
         return ()
-
-    def _ended(self, event: Event) -> int:
-        """The link that is gone with this event, or was already; 0 for none."""
-        match event:
-            case LinkGone(ifindex=ifindex):
-                return ifindex
-            case PortGone(ifindex=ifindex) if ifindex not in self._there and ifindex not in self._passing:
-                return ifindex
-        return 0
 
     def _keep(self, links: Iterable[int]) -> None:
         """A step may have to do with these links: what tells of them stays."""

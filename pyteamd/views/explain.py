@@ -26,25 +26,10 @@ from pyteamd.wire.lldp import Neighbour
 SHORT_PORTS = 12
 
 
-class Known:
-    """What a team knows of links without asking: all but most of those that belong to other devices."""
-
-    def __init__(self, team: Team) -> None:
-        self._team = team
-
-    def find_link(self, name: str) -> LinkSeen | None:
-        """See AllLinks."""
-        return self._team.facts.called(name)
-
-    def get_link(self, ifindex: int) -> LinkSeen | None:
-        """See AllLinks."""
-        return self._team.facts.links.get(ifindex)
-
-
 def explain(team: Team, now: float, links: AllLinks | None = None) -> dict[str, Reason]:
     """Reason by interface name: ports in ifindex order, then links that are to be ports and are not."""
     reasons = {port.name: with_counters(team, port, of_port(team, port, now), now) for port in team.ports.values()}
-    outsiders = of_outsiders(team, now, links or Known(team))
+    outsiders = of_outsiders(team, now, links or team.facts)
     return reasons | {name: reason for name, reason in outsiders if name not in reasons}
 
 

@@ -11,7 +11,7 @@ from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry
 from pyteamd.model.desired import OptionKey, OptionValue
 from pyteamd.model.words import in_words, shorten
-from pyteamd.views.explain import Known, cause, doubt, explain, sentence
+from pyteamd.views.explain import cause, doubt, explain, sentence
 
 HISTORY_ENTRIES = 200
 
@@ -44,7 +44,7 @@ def in_one_word(team: Team, name: str, now: float) -> dict[str, str]:
 
 def names_of(team: Team, name: str, links: AllLinks | None) -> tuple[str, ...]:
     """All names of a link, the shown one first."""
-    link = (links or Known(team)).find_link(name)
+    link = (links or team.facts).find_link(name)
     return (name,) if link is None else link.names
 
 
