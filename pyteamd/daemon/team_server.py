@@ -222,7 +222,7 @@ class TeamServer:
                 self._lock(link.ifindex)
             if link is not None and plan.take_over:
                 return link.ifindex, True
-            if link is not None and plan.recreate:
+            if link is not None and plan.recreate and link.name == plan.device:
                 kernel.delete_link(link.ifindex)
             ifindex = kernel.create_team(plan.device)
             self._lock(ifindex)

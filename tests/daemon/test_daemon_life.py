@@ -199,6 +199,16 @@ async def test_recreating_replaces_whatever_has_the_name(lab: Lab) -> None:
     assert lab.link("team0").ifindex != other
 
 
+async def test_recreating_spares_a_link_that_only_has_another_name_like_it(lab: Lab) -> None:
+    """teamd knows no alternative names; to take one for an order to delete that link would be new."""
+    other = lab.kernel.add_pair("uplink", "peer3")
+    lab.kernel.set_altnames(other.ifindex, "team0")
+    daemon = await lab.start(lab.plan(recreate=True))
+    assert daemon.failure is not None
+    assert daemon.failure.errno == errno.EEXIST, daemon.failure
+    assert lab.link("uplink").ifindex == other.ifindex
+
+
 async def test_take_over_beats_recreate(lab: Lab) -> None:
     there = lab.kernel.create_team("team0")
     daemon = await lab.start(lab.plan(recreate=True, take_over=True))
