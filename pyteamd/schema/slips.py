@@ -146,6 +146,8 @@ def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
         inner = tree.get("spec")
         held = isinstance(inner, dict) and "desiredState" in inner
         return f"this is {FOREIGN_KEYS['desiredState'] if held else 'a manifest of Kubernetes, which pyteamd does not read'}"
+    if isinstance(network := tree.get("network"), dict) and "config" in network:
+        return "this is a file of cloud-init (version 1), which pyteamd does not read"
     kinds = [kind for key, kind in FOREIGN_KEYS.items() if key in tree]
     if kinds:
         return f"this is {kinds[0]}"

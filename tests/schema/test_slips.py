@@ -59,7 +59,11 @@ QUOTES = "JSON strings stand in double quotes"
         ("---\n- hosts: all\n  tasks: []\n", "this looks like an Ansible playbook"),
         ("<interface><name>team0</name></interface>", "XML, of libvirt or wicked"),
         ("#!/bin/sh\nteamd -d\n", "this looks like a program"),
-        ("#cloud-config\nnetwork:\n  version: 1\n", "a netplan file"),
+        ("#cloud-config\nnetwork:\n  version: 2\n", "a netplan file"),
+        (
+            "network:\n  version: 1\n  config: []\n",
+            "this is a file of cloud-init (version 1), which pyteamd does not read",
+        ),
         ('{"DEVICE_METADATA": {}, "PORT": {}}', "this is a SONiC configuration"),
         ('{"team0": {"runner": {"name": "lacp"}}}', "the configuration stands one level too deep, below team0"),
         ('{"x": 1}', "this is no configuration of a team"),
