@@ -44,6 +44,8 @@ class Attempt:
     """When all writes so far would be over, had they been STEADY_S apart."""
     crowded: bool = False
     """There were more, so any value has to wait."""
+    port: int = 0
+    """Ifindex of the port that the place belongs to, 0 for the team."""
 
     def begin(self, write: Write) -> None:
         """Another value, or the same one after a while."""
@@ -88,7 +90,7 @@ class Backoff:
         """Count accepted writes; returns those that begin to be held back now, and why."""
         storms = []
         for write in writes:
-            attempt = self._attempts.setdefault(place_of(write), Attempt(write, now))
+            attempt = self._attempt(write, now)
             if attempt.refused or attempt.write != write or now - attempt.last_s > WINDOW_S + attempt.delay_s:
                 attempt.begin(write)
             attempt.last_s = now
@@ -103,7 +105,7 @@ class Backoff:
 
     def refused(self, write: Write, now: float, why: str = "") -> int:
         """Count a refusal and hold the write back; returns how often it was tried in a row."""
-        attempt = self._attempts.setdefault(place_of(write), Attempt(write, now))
+        attempt = self._attempt(write, now)
         if attempt.write != write:
             attempt.begin(write)
         attempt.last_s = now
@@ -116,14 +118,15 @@ class Backoff:
 
     def forget_port(self, ifindex: int) -> None:
         """The port left, came, or changed its link: what is remembered of it no longer counts, and the team may well have to switch."""
-        for place in [place for place, attempt in self._attempts.items() if port_of(attempt.write) == ifindex]:
-            del self._attempts[place]
-        for attempt in self._attempts.values():
-            attempt.forget_changes()
+        for place, attempt in list(self._attempts.items()):
+            if attempt.port == ifindex:
+                del self._attempts[place]
+            else:
+                attempt.forget_changes()
 
     def forgive_port(self, ifindex: int, now: float) -> None:
         """The port came, or was set down: it may be had now. If we were refused a moment ago, our own try has set it down again."""
-        attempts = [attempt for attempt in self._attempts.values() if port_of(attempt.write) == ifindex]
+        attempts = [attempt for attempt in self._attempts.values() if attempt.port == ifindex]
         if all(now - attempt.last_s > WINDOW_S for attempt in attempts):
             self.forget_port(ifindex)
 
@@ -142,6 +145,13 @@ class Backoff:
         moments = [moment for attempt in self._attempts.values() for moment in attempt.moments_s() if moment > now]
         self.holding = bool(moments)
         return min(moments, default=None)
+
+    def _attempt(self, write: Write, now: float) -> Attempt:
+        """The last one at the place that this write changes; where there is none, this is the first."""
+        place = place_of(write)
+        if (found := self._attempts.get(place)) is None:
+            found = self._attempts[place] = Attempt(write, now, port=port_of(write))
+        return found
 
     def _held(self, write: Write, now: float) -> bool:
         attempt = self._attempts.get(place_of(write))

@@ -147,6 +147,8 @@ def _find(thing: Any, copies: dict[int, Any]) -> Any:
     else:
         copier = copy.deepcopy
     COPIERS[cls] = copier
+    if copier is None:
+        SHARED.add(cls)
     return thing if copier is None else copier(thing, copies)
 
 
@@ -161,7 +163,7 @@ def _copy_dict(thing: Any, copies: dict[int, Any]) -> Any:
 def _copy_list(thing: Any, copies: dict[int, Any]) -> Any:
     if (made := copies.get(id(thing))) is None:
         made = copies[id(thing)] = thing.copy()
-        if made and not _all_shared(made):
+        if made and not SHARED.issuperset(map(type, made)):
             made[:] = [twin(element, copies) for element in made]
     return made
 
@@ -173,7 +175,7 @@ def _copy_set(thing: Any, copies: dict[int, Any]) -> Any:
 
 
 def _copy_tuple(thing: Any, copies: dict[int, Any]) -> Any:
-    if _all_shared(thing):
+    if SHARED.issuperset(map(type, thing)):
         return thing
     made = tuple([twin(element, copies) for element in thing])
     return thing if all(map(is_, made, thing)) else made
@@ -205,42 +207,39 @@ def _copier_of(cls: Any) -> Copier:
         if slots:
             values = values_of(thing)
             deque(map(setattr, repeat(made), slots, values), 0)
-            for at, copier in _plan(plans, (), values):
+            if (plan := plans.get(kinds := tuple(map(type, values)))) is None:
+                plan = _plan(plans, kinds, kinds)
+            for at, copier in plan:
                 setattr(made, slots[at], copier(values[at], copies))
         if has_dict:
             own = made.__dict__
             own.update(thing.__dict__)
-            names = tuple(own)
-            for at, copier in _plan(plans, names, own.values()):
+            names, kinds = tuple(own), tuple(map(type, own.values()))
+            if (plan := plans.get((names, kinds))) is None:
+                plan = _plan(plans, (names, kinds), kinds)
+            for at, copier in plan:
                 own[names[at]] = copier(own[names[at]], copies)
         return made
 
     return copy_ours
 
 
-def _plan(plans: dict[Any, Plan], names: tuple[str, ...], values: Iterable[Any]) -> Plan:
-    """Which of an object's attributes are copied, and how."""
-    kinds = tuple(map(type, values))
-    if (plan := plans.get((names, kinds))) is None:
-        copiers = [(at, COPIERS.get(kind, _find)) for at, kind in enumerate(kinds)]
-        plan = tuple([(at, copier) for at, copier in copiers if copier is not None])
-        if all(copier is not _find for _, copier in plan):
-            plans[names, kinds] = plan
+def _plan(plans: dict[Any, Plan], key: object, kinds: Iterable[Any]) -> Plan:
+    """Which of an object's attributes are copied, and how; remembered once all these classes are known."""
+    copiers = [(at, COPIERS.get(kind, _find)) for at, kind in enumerate(kinds)]
+    plan = tuple([(at, copier) for at, copier in copiers if copier is not None])
+    if all(copier is not _find for _, copier in plan):
+        plans[key] = plan
     return plan
 
 
 def _renew(owner: dict[Any, Any], copies: dict[int, Any]) -> None:
     """The values of a dictionary that was copied as a whole."""
-    if _all_shared(owner.values()):
+    if SHARED.issuperset(map(type, owner.values())):
         return
     for key, value in owner.items():
         if (copier := COPIERS.get(type(value), _find)) is not None:
             owner[key] = copier(value, copies)
-
-
-def _all_shared(things: Iterable[Any]) -> bool:
-    """Whether none of them is ever changed. Of most collections that is so, and their elements are of few classes."""
-    return {COPIERS.get(kind, _find) for kind in set(map(type, things))} <= {None}
 
 
 COPIERS: dict[Any, Copier | None] = {
@@ -253,3 +252,5 @@ COPIERS: dict[Any, Copier | None] = {
     MethodType: _copy_method,
 }
 """How objects of a class are copied; None: they are shared. Other classes are added when their first object comes."""
+SHARED = {cls for cls, copier in COPIERS.items() if copier is None}
+"""Classes whose objects are known to be shared: of most collections all elements are of such classes."""

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pyteamd.kernel import rtnl
-from pyteamd.kernel.framing import Message
-
 
 class ForeignLinks:
     """What was heard and has not been told, by link, in the order of the last word about each."""
@@ -19,16 +16,14 @@ class ForeignLinks:
     def __init__(self) -> None:
         self._told: set[int] = set()
         """Links whose existence was told."""
-        self._words: dict[int, tuple[bool, Message]] = {}
+        self._words: dict[int, tuple[bool, bytes | None]] = {}
         """Whether the link that was told is gone (there may be a new one of that number), and the last message."""
 
-    def hear(self, ifindex: int, message: Message) -> None:
-        """Keep a message."""
-        gone = message.type == rtnl.DELLINK
+    def hear(self, ifindex: int, message: bytes | None) -> None:
+        """Keep a message; None: the link is gone."""
         was_gone, _ = self._words.pop(ifindex, (False, None))
-        if gone and ifindex not in self._told:
-            return
-        self._words[ifindex] = (was_gone or gone, message)
+        if message is not None or ifindex in self._told:
+            self._words[ifindex] = (was_gone or message is None, message)
 
     def known(self, links: Iterable[int]) -> None:
         """The Teams know these links, and no others: they were told here, by a dump or by the other socket."""
@@ -39,13 +34,13 @@ class ForeignLinks:
         self._told.clear()
         self._words.clear()
 
-    def tell(self) -> Iterator[tuple[int, Message | None]]:
+    def tell(self) -> Iterator[tuple[int, bytes | None]]:
         """Everything kept, as (link, message); None for the end of a link."""
         words, self._words = self._words, {}
         for ifindex, (gone, message) in words.items():
             if gone:
                 self._told.discard(ifindex)
                 yield ifindex, None
-            if message.type == rtnl.NEWLINK:
+            if message is not None:
                 self._told.add(ifindex)
                 yield ifindex, message

@@ -21,7 +21,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -64,8 +64,11 @@ _FOREIGN_INTERVAL_S: Final = 0.1
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
 _MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
 _IFINDEX_AT: Final = 20
-_WHOLE: Final = Struct("=IH10xBxxxi8x")  # nlmsghdr and ifinfomsg: length, type, family, index
+_WHOLE: Final = Struct("=IH10xBxxxiI4x")  # nlmsghdr and ifinfomsg: length, type, family, index, flags
 _OF_LINKS: Final = (rtnl.NEWLINK, rtnl.DELLINK)
+
+LinkWord: TypeAlias = tuple[int, int, bytes | None]
+"""Number and flags of a link, and the message that describes it; None in place of that: it is gone."""
 
 
 class _Lost(Exception):
@@ -93,10 +96,26 @@ class EventSocket:
         """Hear a multicast group. Harmless when it is heard already."""
         self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
 
-    def receive(self) -> list[Message] | None:
-        """The messages of the next datagram from the kernel, None when there is none. _Lost on an overrun."""
-        datagram = self.next()
-        return None if datagram is None else self.split(datagram)
+    def words(self) -> list[LinkWord] | None:
+        """What the next datagram says of links, None when there is none. _Lost on an overrun."""
+        if (datagram := self.next()) is None:
+            return None
+        if len(datagram) >= _WHOLE.size:
+            length, kind, family, ifindex, flags = _WHOLE.unpack_from(datagram)
+            if length == len(datagram):  # as that of all that the kernel says of links
+                return [(ifindex, flags, _if_new(kind, datagram))] if not family and kind in _OF_LINKS else []
+        said: list[LinkWord] = []
+        for message in self.split(datagram):
+            try:
+                family, ifindex, flags = rtnl.peek(message.octets)
+            except Malformed:
+                self.malformed += 1
+                continue
+            if (
+                not family and message.type in _OF_LINKS
+            ):  # bridges tell of their ports in messages of a family of their own
+                said.append((ifindex, flags, _if_new(message.type, message.octets)))
+        return said
 
     def next(self) -> bytes | None:
         """The next datagram from the kernel; None when there is none, b"" in place of a stranger's. _Lost on an overrun."""
@@ -176,6 +195,10 @@ class EventSocket:
         self.socket.close()
 
 
+def _if_new(kind: int, octets: bytes) -> bytes | None:
+    return octets if kind == rtnl.NEWLINK else None
+
+
 def filter_of_links(links: Iterable[int], through: bool) -> bytes:
     """The program that lets through messages of these links and no others, or of all others."""
     lines: list[Op | str] = [Op(LD_WORD, _IFINDEX_AT)]
@@ -223,7 +246,7 @@ class NetlinkKernel(Requests):
         """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False
         """`events` has given all that it had, and waits for the sockets."""
-        self._peeked: list[tuple[int, Message]] = []
+        self._peeked: list[tuple[int, bytes | None]] = []
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
         self._told: dict[bytes, list[tuple[int, Sequence[TeamEvent]]]] = {}
@@ -382,26 +405,18 @@ class NetlinkKernel(Requests):
     def _peek(self, batch: Batch) -> bool:
         """Read link messages without decoding; stop behind a datagram that changed a port's carrier, and say so."""
         for _ in range(_LINKS_PER_ROUND):
-            heard = self._link_events.receive()
-            if heard is None:
+            if (said := self._link_events.words()) is None:
                 return False
             changed = False
-            for message in heard:
-                try:
-                    family, ifindex, flags = rtnl.peek(message.octets)
-                except Malformed:
-                    self._link_events.malformed += 1
-                    continue
-                if family or message.type not in _OF_LINKS:
-                    continue  # bridges tell of their ports in link messages of a family of their own
+            for ifindex, flags, octets in said:
                 running = bool(flags & rtnl.IFF_RUNNING)
-                if message.type == rtnl.NEWLINK and self._flips(ifindex, running) and ifindex in self._team_of:
+                if octets is not None and self._flips(ifindex, running) and ifindex in self._team_of:
                     if self._peeked and any(ifindex == earlier for earlier, _ in self._peeked):
                         batch += self._decode_peeked()  # what was said before must be heard before
                         self._running[ifindex] = running
                     batch.append((0, CarrierSeen(ifindex, running)))
                     changed = True
-                self._peeked.append((ifindex, message))
+                self._peeked.append((ifindex, octets))
             if changed:
                 return True
         return False
@@ -413,9 +428,8 @@ class NetlinkKernel(Requests):
             return
         try:
             self._other_links.keep_out(self._ours & ours)
-            while (heard := self._link_events.receive()) is not None:
-                for message in heard:
-                    self._keep(message)
+            while (said := self._link_events.words()) is not None:
+                self._peeked += [(ifindex, octets) for ifindex, _, octets in said]
             filtered = self._link_events.let_through(ours)
             self._listen_to_others()
         except _Lost:
@@ -430,16 +444,6 @@ class NetlinkKernel(Requests):
         self._ours = ours
         if self._waiting and self._at_hand:
             self._wake()  # another task has read what was to be read there
-
-    def _keep(self, message: Message) -> None:
-        """Keep a message of our links to be decoded."""
-        try:
-            family, ifindex, _ = rtnl.peek(message.octets)
-        except Malformed:
-            self._link_events.malformed += 1
-            return
-        if not family and message.type in _OF_LINKS:
-            self._peeked.append((ifindex, message))
 
     def _tell_owed(self) -> Batch:
         """What was said of links before they became ours, or ceased to be: to be told before anything newer."""
@@ -460,26 +464,12 @@ class NetlinkKernel(Requests):
     def _listen_to_others(self) -> bool:
         """Read what is said of links that are not ours. Returns whether there was anything."""
         for number in range(_FOREIGN_AT_ONCE):
-            if (datagram := self._other_links.next()) is None:
+            if (said := self._other_links.words()) is None:
                 return number > 0
-            if (size := len(datagram)) >= _WHOLE.size:
-                length, kind, family, ifindex = _WHOLE.unpack_from(datagram)
-                if length == size:  # as all of the kernel's are; this is most of what we do in a storm
-                    if not family and kind in _OF_LINKS and ifindex not in self._ours:
-                        self._foreign.hear(ifindex, Message(kind, 0, 0, datagram))
-                    continue
-            for message in self._other_links.split(datagram):
-                self._hear_other(message)
+            for ifindex, _, octets in said:
+                if ifindex not in self._ours:
+                    self._foreign.hear(ifindex, octets)
         return True
-
-    def _hear_other(self, message: Message) -> None:
-        try:
-            family, ifindex, _ = rtnl.peek(message.octets)
-        except Malformed:
-            self._other_links.malformed += 1
-            return
-        if not family and message.type in _OF_LINKS and ifindex not in self._ours:
-            self._foreign.hear(ifindex, message)
 
     def _list_ports(self, team: int, ports: Sequence[int]) -> None:
         """Replace what is known of a team's ports."""
@@ -504,19 +494,19 @@ class NetlinkKernel(Requests):
 
     def _decode_peeked(self) -> Batch:
         peeked, self._peeked = self._peeked, []
-        return self._decode((ifindex, message if message.type == rtnl.NEWLINK else None) for ifindex, message in peeked)
+        return self._decode(peeked)
 
-    def _decode(self, told: Iterable[tuple[int, Message | None]]) -> Batch:
+    def _decode(self, told: Iterable[tuple[int, bytes | None]]) -> Batch:
         """Events of links; None for the end of one."""
         batch: Batch = []
-        for ifindex, message in told:
-            if message is None:
+        for ifindex, octets in told:
+            if octets is None:
                 self._running.pop(ifindex, None)
                 self._said.pop(ifindex, None)
                 batch.append((0, LinkGone(ifindex)))
                 continue
             try:
-                link = rtnl.decode(message.octets)
+                link = rtnl.decode(octets)
             except Malformed:
                 self._link_events.malformed += 1
                 continue
