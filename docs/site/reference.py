@@ -167,7 +167,7 @@ def printed(run: Any) -> str:
 
 
 def metrics() -> str:
-    """Families of metrics, of two teams that have something to tell."""
+    """The metrics of two teams that have something to tell."""
     from explain_kit import backup, lacp, told, two_partners  # type: ignore[import-not-found]
 
     from pyteamd.core.trace import Trace
@@ -183,7 +183,7 @@ def metrics() -> str:
                 row[what == "HELP"] = rest
     lines = [f"| `{name}` | {kind} | {cell(help_text)} |" for name, (kind, help_text) in sorted(found.items())]
     head = "# Metrics\n\nA counter's samples end with `_total`. [Monitoring](../monitoring.md) says where they are served.\n"
-    return "\n".join([head, "| family | kind | |", "|---|---|---|", *lines, ""])
+    return "\n".join([head, "| metric | kind | |", "|---|---|---|", *lines, ""])
 
 
 def log_lines() -> str:

@@ -85,6 +85,7 @@ class Tlv:
             raise ValueError(f"TLV type {self.type}, {len(self.value)} octets (allowed: 1..255, at most 253)")
 
     def build(self) -> bytes:
+        """Its octets."""
         return bytes((self.type, len(self.value) + _TLV_HEADER_LENGTH)) + self.value
 
 

@@ -82,6 +82,7 @@ class Fallback:
 
 
 def preference(port: LacpPort) -> tuple[int, ...]:
+    """Sort key for the individual fallback, which uses the smallest."""
     return -port.view.priority, port.view.config.lacp_prio, port.ifindex
 
 
