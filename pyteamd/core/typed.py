@@ -13,20 +13,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 """What a whole number of the kernel can be."""
 
-_known: dict[Any, dict[str, Any]] = {}
 
-
+@cache
 def hints(cls: Any) -> dict[str, Any]:
     """Names of the fields of a dataclass and what they are declared as."""
-    if cls not in _known:
-        found = get_type_hints(cls)
-        _known[cls] = {item.name: found[item.name] for item in fields(cls)}
-    return _known[cls]
+    found = get_type_hints(cls)
+    return {item.name: found[item.name] for item in fields(cls)}
 
 
 def wrong_field(value: Any) -> str:
     """The first field of a dataclass that does not hold what it is declared to hold, "" when all do."""
-    named = hints(type(value))
+    named = hints(value.__class__)
     return next((name for name, hint in named.items() if not fits(getattr(value, name), hint)), "")
 
 

@@ -192,7 +192,7 @@ class Pump:
             # A deadline in the past would be a fault of the core; it must not cost a whole processor.
             moment = await self._bell.moment(max(self.wake_at(), self._time_s() + SHORTEST_SLEEP_S))
             now = self._time_s()
-            self.gauges.woke(now - moment)
+            self.gauges.late.add(now - moment)
             self.wake(now)
 
     def wake_at(self) -> float:

@@ -75,7 +75,7 @@ class Writing:
     def returned(self, now: float) -> None:
         """The kernel has answered."""
         if self._began:
-            self._gauges.wrote(now - self._began)
+            self._gauges.writes.add(now - self._began)
             self._began = 0.0
 
     def end(self, writes: Sequence[Write], result: Result) -> list[Event]:

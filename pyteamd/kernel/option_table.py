@@ -28,6 +28,12 @@ class OptionKind(IntEnum):
     S32 = 14
 
 
+WORDS: Final[dict[int, str]] = {
+    **{OptionKind.U32: "a number", OptionKind.S32: "a number", OptionKind.STRING: "text"},
+    **{OptionKind.FLAG: "true or false", OptionKind.BINARY: "octets"},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class TeamOption:
     """An option of the team driver."""
@@ -114,15 +120,7 @@ def problem_of(kind: int, value: OptionValue) -> str:
             return "" if fits else f"{value!r} (allowed: {MAX_STRING} octets)"
         case OptionKind.BINARY, bytes():
             return "" if len(value) <= MAX_BINARY else f"{len(value)} octets (allowed: {MAX_BINARY})"
-    words = {
-        OptionKind.FLAG: "true or false",
-        OptionKind.U32: "a number",
-        OptionKind.S32: "a number",
-        OptionKind.STRING: "text",
-    }
-    allowed = (
-        "octets" if kind == OptionKind.BINARY else words.get(OptionKind(kind)) if kind in set(OptionKind) else None
-    )
+    allowed = WORDS.get(kind)
     return f"{value!r} (allowed: {allowed})" if allowed else f"its type {kind} cannot be written"
 
 

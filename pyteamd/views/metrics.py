@@ -39,7 +39,8 @@ class Histogram:
         self.counts = [0] * (len(self.bounds) + 1)
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """One more; less than none counts as none."""
+        seconds = max(0.0, seconds)
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum_s += seconds
 
@@ -56,14 +57,6 @@ class Gauges:
     """Time from a batch of events to the kernel's answer."""
     late: Histogram = field(default_factory=lambda: Histogram(LATE_BOUNDS_S))
     """How much too late the clock woke up."""
-
-    def wrote(self, seconds: float) -> None:
-        """The kernel answered."""
-        self.writes.add(seconds)
-
-    def woke(self, late_s: float) -> None:
-        """The clock woke up so much too late."""
-        self.late.add(max(0.0, late_s))
 
 
 @dataclass(slots=True)

@@ -118,8 +118,8 @@ def test_what_is_counted() -> None:
     trace.record(0.0, Overrun(), (), Outputs())
     trace.record(0.0, Overrun(), (), Outputs())
     for seconds in (0.25, 0.001):
-        gauges.wrote(seconds)
-        gauges.woke(seconds)
+        gauges.writes.add(seconds)
+        gauges.late.add(seconds)
     found = read(text([(made.team, trace, gauges)], made.world.clock))
     assert found['pyteamd_switches_total{team="team0"}'] == 1
     assert found['pyteamd_events_total{team="team0",kind="Overrun"}'] == 2
