@@ -13,8 +13,7 @@ from pathlib import Path
 
 import bpf_machine
 import pytest
-from daemon_process import alive
-from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, state, wait_for
+from lab_kit import PYTEAMD, Bench, bench, chosen, daemon, runs, state, wait_for
 from test_balanced import GATEWAY, Wires, flows, plain, runner, wires
 
 from pyteamd.runners.spread.hash_program import fold, reference_hash
@@ -112,7 +111,7 @@ def test_a_port_of_less_weight_gets_less() -> None:
 def kill(pid: int) -> None:
     """End a process as a crash does, and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not runs(pid))
 
 
 @pytest.mark.parametrize("more", ["", SLOW])

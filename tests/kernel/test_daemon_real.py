@@ -12,12 +12,10 @@ import pytest
 from daemon_process import (
     DAEMON,
     PID_FILE,
-    RUN_DIR,
     SOCKET,
     TEXT,
     Events,
     Foreground,
-    alive,
     ip,
     item,
     link,
@@ -26,8 +24,8 @@ from daemon_process import (
     pyteamd,
     start,
     teamdctl,
-    wait_for,
 )
+from lab_kit import RUN_DIR, runs, wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="signals, pid file, exit")]
 autouse = pytest.fixture(autouse=True)(links)
@@ -86,7 +84,7 @@ def test_check_and_kill() -> None:
     assert again.stderr == f"Daemon already running on PID {pid}.\nFailed: File exists\n"
     killed = pyteamd("-k", "-t", "team0")
     assert (killed.returncode, killed.stderr) == (0, "")
-    assert not alive(pid)
+    assert not runs(pid)
     assert link("team0") is None
     assert list(RUN_DIR.iterdir()) == []
 
@@ -94,7 +92,7 @@ def test_check_and_kill() -> None:
 def test_the_original_kills_it() -> None:
     pid = start("-c", TEXT)
     assert subprocess.run(["teamd", "-k", "-t", "team0"], check=False).returncode == 0
-    assert not alive(pid)
+    assert not runs(pid)
     assert list(RUN_DIR.iterdir()) == []
 
 
@@ -152,7 +150,7 @@ def test_a_killed_daemon_is_taken_over_without_a_write() -> None:
     pid = start("-c", text)
     wait_for(lambda: item("runner.active_port") == "eth1")
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not runs(pid))
     assert SOCKET.exists()
     before = options()
     with Events() as events:

@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 from daemon_process import (
-    RUN_DIR,
     TEXT,
     Foreground,
     ip,
@@ -17,6 +16,7 @@ from daemon_process import (
     pyteamd,
     start,
 )
+from lab_kit import RUN_DIR
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="start, arguments, syslog")]
 autouse = pytest.fixture(autouse=True)(links)

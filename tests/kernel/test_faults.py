@@ -24,20 +24,17 @@ import pytest
 from daemon_process import (
     ACTIVE_BACKUP,
     PID_FILE,
-    RUN_DIR,
     SOCKET,
     TEXT,
     Foreground,
-    alive,
     ip,
     item,
     links,
     pyteamd,
     start,
     teamdctl,
-    wait_for,
 )
-from lab_kit import settled_kib
+from lab_kit import RUN_DIR, runs, settled_kib, wait_for
 
 from pyteamd.client import Client, ClientError
 from pyteamd.daemon.late_imports import AFTER_S, PAUSE_S, late
@@ -88,7 +85,7 @@ def test_a_second_daemon_under_another_pid_file_is_refused(tmp_path: Path) -> No
         assert done.returncode == 1
         assert f"team0: the daemon with PID {pid} serves it." in done.stderr
         assert not (tmp_path / "pid").exists()
-    assert alive(pid)
+    assert runs(pid)
     fails_over()
 
 
@@ -115,7 +112,7 @@ def test_names_that_are_removed_are_made_again() -> None:
     assert PID_FILE.read_text() == f"{pid}\n"
     fails_over()
     assert pyteamd("-k", "-t", "team0").returncode == 0
-    assert not alive(pid)
+    assert not runs(pid)
 
 
 # -- privileges --------------------------------------------------------------------------------------------------------
@@ -173,7 +170,7 @@ def test_messages_that_are_lost_while_it_is_stopped(tmp_path: Path) -> None:
     ip("link set p1 down")
     os.kill(pid, signal.SIGCONT)
     wait_for(lambda: item("runner.active_port") == "eth2")
-    assert alive(pid)
+    assert runs(pid)
     assert links_that_are_known() == {"eth1", "eth2"}
 
 
@@ -210,7 +207,7 @@ def test_ports_moved_renamed_and_made_again() -> None:
     ip("link set eth2 up")
     wait_for(lambda: links_that_are_known() == {"eth1", "eth2"})
     fails_over()
-    assert alive(pid)
+    assert runs(pid)
 
 
 @not_quick
@@ -228,7 +225,7 @@ def test_a_partner_that_floods() -> None:
             if number % (FLOOD // 4) == 0:
                 assert links_that_are_known() == {"eth1", "eth2"}
     wait_for(lambda: links_that_are_known() == {"eth1", "eth2"})
-    assert alive(pid)
+    assert runs(pid)
     assert settled_kib(pid) - before < 4096
 
 
@@ -284,7 +281,7 @@ def test_little_memory_for_a_big_request() -> None:
             with suppress(ClientError):  # an error reply, or one that comes too late
                 client.fetch("ConfigApply", big, how)
     resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-    assert alive(pid)
+    assert runs(pid)
     fails_over()
 
 
@@ -357,7 +354,7 @@ def test_killed_for_its_memory() -> None:
     wait_for(lambda: item("runner.active_port") == "eth1")
     Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
     trigger.write_text("f")
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not runs(pid))
     assert links_in_the_team() == {"eth1", "eth2"}
     assert pyteamd("-d", "-o", "-t", "team0", "-c", TEXT).returncode == 0
     fails_over()
@@ -418,7 +415,7 @@ def test_what_a_newer_version_left() -> None:
     snapshot = RUN_DIR / "team0.lacp.json"
     wait_for(snapshot.exists)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not runs(pid))
     left = json.loads(snapshot.read_text())
     for newer in (
         {**left, "version": 99, "new": [1]},
@@ -430,7 +427,7 @@ def test_what_a_newer_version_left() -> None:
         pid = int(PID_FILE.read_text())
         wait_for(lambda: links_that_are_known() == {"eth1", "eth2"})
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not alive(pid))
+        wait_for(lambda pid=pid: not runs(pid))
 
 
 def newer_inside(tree: Any) -> Any:
@@ -480,5 +477,5 @@ def test_an_upgrade_of_the_files_under_a_running_daemon(tmp_path: Path) -> None:
             with suppress(ClientError):
                 client.fetch(method, *words)
     time.sleep(AFTER_S + 1 + len(late()) * PAUSE_S)  # what may be needed one day is imported then
-    assert alive(pid)
+    assert runs(pid)
     fails_over()

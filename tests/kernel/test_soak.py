@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from daemon_process import ACTIVE_BACKUP, TEXT, alive, ip, links, pyteamd, start
+from daemon_process import ACTIVE_BACKUP, TEXT, ip, links, pyteamd, start
+from lab_kit import runs
 
 from pyteamd.client import Client
 from pyteamd.core.trace import RING_ENTRIES
@@ -78,7 +79,7 @@ def test_nothing_grows() -> None:
         warm = warm or (round_ % LOOK_ROUNDS == 0 and fell_out_of_the_trace() > RING_ENTRIES)
         if warm and gone > SECONDS * WARM:
             samples.append(sample(pid, operations))
-    assert alive(pid)
+    assert runs(pid)
     assert samples, f"the trace did not turn around in {operations} operations"
     report(samples)
     first, last = samples[0], samples[-1]

@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-RUN_DIR = Path("/run/teamd")
+from lab_kit import RUN_DIR, runs, wait_for
+
 PID_FILE = RUN_DIR / "team0.pid"
 SOCKET = RUN_DIR / "team0.sock"
 DAEMON = [sys.executable, "-m", "pyteamd"]
 ACTIVE_BACKUP = {"device": "team0", "runner": {"name": "activebackup"}, "ports": {"eth1": {}, "eth2": {}}}
 TEXT = json.dumps(ACTIVE_BACKUP)
-TIMEOUT_S = 10.0
 END_S = 120.0
 """A program that ends takes a second or two; where three guests share a processor, half a minute was seen."""
 
@@ -33,7 +33,7 @@ def links() -> Iterator[None]:
         pid = int(path.read_text() or 0)
         if pid and Path(f"/proc/{pid}").exists():
             os.kill(pid, signal.SIGKILL)
-            wait_for(lambda pid=pid: not alive(pid))
+            wait_for(lambda pid=pid: not runs(pid))
     for path in RUN_DIR.glob("*"):
         path.unlink()
     for name in ("team0", "team1", "eth1", "eth2"):
@@ -64,22 +64,6 @@ def teamdctl(*arguments: str) -> subprocess.CompletedProcess[str]:
 def item(path: str) -> str:
     """An item of the state."""
     return teamdctl("state", "item", "get", path).stdout.strip()
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Until it holds, at most TIMEOUT_S."""
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.02)
 
 
 def start(*arguments: str) -> int:

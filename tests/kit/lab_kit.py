@@ -345,7 +345,7 @@ class Daemon:
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process, and it is not only waiting for its parent to hear that it has ended."""
+    """Whether this process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from lab_kit import runs
 
 sys.path.insert(0, str(Path(__file__).parent))
 import lab
@@ -182,14 +183,6 @@ def test_a_signal_to_the_launcher_ends_the_guest(number: signal.Signals, tmp_pat
     while any(map(runs, guests)) and time.monotonic() < until_s:
         time.sleep(0.05)
     assert not any(map(runs, guests))
-
-
-def runs(pid: int) -> bool:
-    """True for a process that exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def children_of(pid: int) -> list[int]:
