@@ -107,7 +107,7 @@ SENTENCES: Mapping[Obstacle, Callable[[LacpPort, Particulars], tuple[str, str]]]
         "check the other end, and that nothing between filters slow protocols",
     ),
     Obstacle.LOOPBACK: lambda port, facts: (
-        f"loop-back: LACPDUs we send through {facts.port} come back here",
+        f"loopback: LACPDUs we send through {facts.port} come back here",
         "a cable or a bridge connects two ports of this team",
     ),
     Obstacle.SAME_SYSTEM: lambda port, facts: (

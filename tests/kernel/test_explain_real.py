@@ -112,7 +112,7 @@ def test_lacp_without_a_partner_and_in_a_loop() -> None:
         )
         if looped.strip() != "ok":
             pytest.skip("this kernel has no mirred action")
-        says(on, "em2", "loop-back: LACPDUs we send through em1 come back here", 12.0)
+        says(on, "em2", "loopback: LACPDUs we send through em1 come back here", 12.0)
 
 
 def test_lacp_partners() -> None:

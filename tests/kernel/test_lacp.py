@@ -306,7 +306,7 @@ def test_t18_our_own_lacpdus_that_come_back_never_bring_a_port_into_service(a: W
         one.ear.say(two.frames[-1])
     assert serving() == set()
     assert [port_state(number)["details"]["blocked_by"] for number in (1, 2)] == ["loopback", "loopback"]
-    assert "loop-back: LACPDUs we send through em2 come back here" in explained(1)
+    assert "loopback: LACPDUs we send through em2 come back here" in explained(1)
     ours = one.heard[-1][1].actor_system
     one.system = two.system = ours
     one.every_s = two.every_s = 1.0
