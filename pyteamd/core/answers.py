@@ -14,7 +14,7 @@ from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe, in_words, refusal
 
 UNSEEN = (
-    "nothing in its way is known here; a macvlan or the like in another network name space may stand on it: "
+    "nothing in its way is known here; a macvlan or the like in another network namespace may stand on it: "
     "ip -all netns exec ip -d link"
 )
 

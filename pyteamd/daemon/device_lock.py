@@ -1,6 +1,6 @@
 """One daemon for a device, whatever its pid file is called and wherever its control socket is.
 
-The lock is a listening socket with an abstract name made of the device's number: the kernel keeps such names for each network name space,
+The lock is a listening socket with an abstract name made of the device's number: the kernel keeps such names for each network namespace,
 as it does the numbers, and frees one with the process that has it, however that ends. Anybody may take a name; only a lock that root
 holds is believed, for nobody else can serve a device.
 """
@@ -27,7 +27,7 @@ CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Served(Exception):
-    """Another daemon serves the device; `pid` is its number, 0 when that is not known here (another name space)."""
+    """Another daemon serves the device; `pid` is its number, 0 when that is not known here (another namespace)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"the daemon with PID {pid} serves it" if pid else "another daemon serves it")

@@ -1,6 +1,6 @@
 """What the drivers of links count, read now and then and shown to each team (core/silence.py).
 
-/proc/self/net/dev has the counters of all links of our network name space in one read, and the kernel takes no lock for it that
+/proc/self/net/dev has the counters of all links of our network namespace in one read, and the kernel takes no lock for it that
 a driver could hold.
 """
 

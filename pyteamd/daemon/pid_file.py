@@ -4,7 +4,7 @@ The file holds the decimal process number and a newline. A process number is use
 behind may name a stranger; teamd then refuses to start, and `-k` kills the stranger. Here a daemon holds a lock (flock) on its file for
 life: a file that nobody holds is stale, no matter whose the number is. teamd holds none, and its library's own lock (fcntl) does not meet
 ours; so a file that nobody holds is also believed when the process is called teamd and is not, by its command line, another team's.
-A number means nothing in another process name space; a file that is held from there names a daemon, which only a process there can end.
+A number means nothing in another process namespace; a file that is held from there names a daemon, which only a process there can end.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
 linked (where that can be done). Before a process removes a file it locks it (fcntl, as in teamd, which needs the right to write the file)
@@ -37,7 +37,7 @@ ATTEMPTS = 10
 def running(path: str, log: logging.Logger) -> int:
     """Process number of the daemon whose file this is, 0 when there is none. A stale file is removed, with a log line.
 
-    It is negative when that is its number in another process name space.
+    It is negative when that is its number in another process namespace.
     """
     for _ in range(ATTEMPTS):
         text = read(path)
@@ -124,7 +124,7 @@ def is_dying(pid: int) -> bool:
 
 
 def entry(pid: int) -> str:
-    """Directory in /proc of a process of our name space; /proc may show another name space (unshare without --mount-proc)."""
+    """Directory in /proc of a process of our namespace; /proc may show another namespace (unshare without --mount-proc)."""
     with suppress(OSError):
         if os.readlink("/proc/self") != str(os.getpid()):
             ours = os.stat("/proc/self/ns/pid")
@@ -138,14 +138,14 @@ def processes() -> list[str]:
 
 
 def number_of(process: str) -> int:
-    """Number of a process in its own process name space, 0 when it is gone."""
+    """Number of a process in its own process namespace, 0 when it is gone."""
     with suppress(OSError, LookupError, ValueError):
         return int(status_of(process)["NSpid"].split()[-1])
     return 0
 
 
 def is_of(process: str, space: os.stat_result) -> bool:
-    """Whether a process is of this process name space."""
+    """Whether a process is of this process namespace."""
     with suppress(OSError):
         return os.path.samestat(os.stat(f"{process}/ns/pid"), space)
     return False
@@ -182,7 +182,7 @@ def holds(pid: int, path: str) -> bool:
 
 
 def is_held_elsewhere(pid: int, path: str) -> bool:
-    """Whether the holder of the pid file is in another process name space: it is not in our /proc, or has this number there."""
+    """Whether the holder of the pid file is in another process namespace: it is not in our /proc, or has this number there."""
     if not is_held(path):
         return False
     holders = []

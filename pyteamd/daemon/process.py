@@ -173,7 +173,7 @@ def check(pid_path: str, log: logging.Logger) -> int:
     """`-e`: exit code 0 when the daemon of this pid file runs, else 1."""
     pid = pidfile.running(pid_path, log)
     if pid < 0:
-        log.warning("Daemon runs in another process name space, with PID %d there.", -pid)
+        log.warning("Daemon runs in another process namespace, with PID %d there.", -pid)
     return EXIT_OK if pid else EXIT_START
 
 
@@ -184,7 +184,7 @@ def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) 
         log.warning("Daemon not running")
         return EXIT_START
     if pid < 0:
-        log.warning("Failed to kill daemon: it runs in another process name space, with PID %d there", -pid)
+        log.warning("Failed to kill daemon: it runs in another process namespace, with PID %d there", -pid)
         return EXIT_START
     try:
         with open(os.pidfd_open(pid), "rb", buffering=0) as process:

@@ -1,6 +1,6 @@
 """Talk to the service manager: sd_notify without libsystemd. It never waits and never fails.
 
-NOTIFY_SOCKET names a datagram socket ("@" stands for the abstract name space's NUL); WATCHDOG_USEC, if WATCHDOG_PID is absent or us, asks
+NOTIFY_SOCKET names a datagram socket ("@" stands for the abstract namespace's NUL); WATCHDOG_USEC, if WATCHDOG_PID is absent or us, asks
 for a sign of life at least that often. See sd_notify(3) and sd_watchdog_enabled(3).
 """
 

@@ -22,7 +22,7 @@ _NAME, _USER = 0, 7  # UNIX_DIAG_NAME, UNIX_DIAG_UID
 
 
 def listening(name: bytes, users: Collection[int]) -> set[int]:
-    """Inodes of the sockets of this network name space that listen under this name and were made by one of these users.
+    """Inodes of the sockets of this network namespace that listen under this name and were made by one of these users.
 
     OSError when the kernel does not say. Before Linux 5.3 it does not tell whose they are: then all count.
     """

@@ -41,7 +41,7 @@ class LinkSeen:
     altnames: tuple[str, ...] = ()
     """Further names of the link (IFLA_PROP_LIST), of up to 127 octets."""
     lower: int = 0
-    """Ifindex of the link of this name space that it stands on (IFLA_LINK of a VLAN, a macvlan, …), 0 for none."""
+    """Ifindex of the link of this namespace that it stands on (IFLA_LINK of a VLAN, a macvlan, …), 0 for none."""
     hardware: int = ETHERNET
     """Device type (ARPHRD_…)."""
     mtu: int = 0

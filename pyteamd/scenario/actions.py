@@ -137,7 +137,7 @@ def remake(session: ScenarioSession, rest: str) -> None:
 
 
 def move(session: ScenarioSession, rest: str) -> None:
-    """move NAME: the link goes to another network name space."""
+    """move NAME: the link goes to another network namespace."""
     session.world.move_away(*words(rest, 1, 1, "move NAME"))
 
 

@@ -76,7 +76,7 @@ class Links(ABC):
 
     @abstractmethod
     def move_away(self, name: str) -> None:
-        """`ip link set … netns …`: the link goes to another name space."""
+        """`ip link set … netns …`: the link goes to another namespace."""
 
     @abstractmethod
     def set_master(self, name: str, team: str) -> None:

@@ -50,7 +50,7 @@ class Inbox:
 
 
 class SimKernel:
-    """Links and team devices of one name space. `wake` is called whenever something becomes readable."""
+    """Links and team devices of one namespace. `wake` is called whenever something becomes readable."""
 
     may_stall = False
     socket_class: ClassVar[type[SimSocket]] = SimSocket
@@ -390,7 +390,7 @@ class SimKernel:
                 raise Refusal(fault.number)
 
     def _take_out(self, link: SimLink) -> None:
-        """The link leaves the name space: out of its team, or its ports out of it, then the announcement."""
+        """The link leaves the namespace: out of its team, or its ports out of it, then the announcement."""
         self._leave_master(link)
         for port in [
             port for port in self.links.values() if port.master == link.ifindex and link.ifindex not in self.teams

@@ -22,7 +22,7 @@ class SimLink:
     speed_mbps: int = 10000
     duplex: int = 1
     here: bool = True
-    """In the name space of the daemon; otherwise it exists but nobody hears of it."""
+    """In the namespace of the daemon; otherwise it exists but nobody hears of it."""
     live_mac: bool = True
     """The driver changes the address while the link is up."""
     loopback: bool = False

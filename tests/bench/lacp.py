@@ -1,6 +1,6 @@
 """Scenario: lacp at fast rate on 64 ports of one process, the partner a kernel bond: what it costs, how regular the LACPDUs are.
 
-The far ends of all ports are slaves of one bond in the same name space, so the partner costs no process. One packet socket keeps what
+The far ends of all ports are slaves of one bond in the same namespace, so the partner costs no process. One packet socket keeps what
 arrives at the far ends with the kernel's time stamps, and is read when the measurement is over. It listens for everything, for the
 bond takes frames of slow protocols from sockets that want only those.
 

@@ -1,6 +1,6 @@
 """Scenario: loadbalance over 64 ports, each pinged by ARP every 100 ms and answered at once: what it costs, how punctual the probes are.
 
-The far ends of all ports are in the same name space, where one address on the loopback device answers the probes of every port.
+The far ends of all ports are in the same namespace, where one address on the loopback device answers the probes of every port.
 One packet socket on all far ends keeps the probes with the kernel's time stamps; it is read when the measurement is over, so that
 reading does not compete with the daemon. A daemon that does not send half of its probes has failed.
 """

@@ -1,4 +1,4 @@
-"""`pyteamdctl -H HOST` through a real sshd: Debian's openssh-server with a configuration and keys of its own, in name spaces of its own.
+"""`pyteamdctl -H HOST` through a real sshd: Debian's openssh-server with a configuration and keys of its own, in namespaces of its own.
 
 The hosts of this test are addresses of the loopback device: `one` has the daemon (on the simulated kernel), `two` has none.
 """
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("ssh"), reason="no ssh (openssh-client): tests/lab/setup.sh lab"),
     pytest.mark.skipif(not RUNS, reason="no sshd that runs (openssh-server, libwrap0): tests/lab/setup.sh lab"),
-    pytest.mark.skipif(not ALLOWED, reason="no root, or no name spaces"),
+    pytest.mark.skipif(not ALLOWED, reason="no root, or no namespaces"),
 ]
 
 SERVER = """\

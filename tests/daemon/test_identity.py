@@ -194,7 +194,7 @@ def test_kill_ends_the_process_that_holds_the_file(tmp_path: Path) -> None:
     assert check(f"{tmp_path}/pid", LOG) == 1
 
 
-# -- process name spaces -----------------------------------------------------------------------------------------------
+# -- process namespaces -----------------------------------------------------------------------------------------------
 
 
 def in_process_namespaces() -> bool:
@@ -220,7 +220,7 @@ APART = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not in_process_namespaces(), reason="no process name space can be made here")
+@pytest.mark.skipif(not in_process_namespaces(), reason="no process namespace can be made here")
 @pytest.mark.parametrize("way", APART)
 def test_a_daemon_of_another_process_namespace_runs_and_keeps_its_file(tmp_path: Path, way: str) -> None:
     """Its number means nothing here, or a stranger; that the file is held says that it runs."""
@@ -232,14 +232,14 @@ def test_a_daemon_of_another_process_namespace_runs_and_keeps_its_file(tmp_path:
         asked = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert asked.stdout == f"-{number} 0 1\n", asked
         assert asked.stderr.splitlines() == [
-            f"Daemon runs in another process name space, with PID {number} there.",
-            f"Failed to kill daemon: it runs in another process name space, with PID {number} there",
+            f"Daemon runs in another process namespace, with PID {number} there.",
+            f"Failed to kill daemon: it runs in another process namespace, with PID {number} there",
         ], asked
         assert path.read_text() == f"{number}\n"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not in_process_namespaces(), reason="no process name space can be made here")
+@pytest.mark.skipif(not in_process_namespaces(), reason="no process namespace can be made here")
 def test_a_daemon_beside_us_is_found_in_a_proc_that_is_not_ours(tmp_path: Path) -> None:
     """There our numbers are others', whom nobody may end."""
     program = '"$0" -c "$2" "$1" & until [ -s "$1" ]; do sleep 0.1; done; "$0" -c "$3" "$1"'

@@ -57,7 +57,7 @@ PEER = """
 
 
 class Frr:
-    """zebra and bfdd in the name space of the switch, and what bfdd says of the session."""
+    """zebra and bfdd in the namespace of the switch, and what bfdd says of the session."""
 
     def __init__(self, on: Bench, place: Path, links: Sequence[str]) -> None:
         self.on, self.place, self.links = on, place, links
@@ -90,7 +90,7 @@ class Frr:
 
 @contextmanager
 def frr(on: Bench, interval: int = 50, links: Sequence[str] = ("p1",)) -> Iterator[Frr]:
-    """The other end of em1, and of others. `links`: where, in the name space of the switch."""
+    """The other end of em1, and of others. `links`: where, in the namespace of the switch."""
     place = Path(tempfile.mkdtemp(prefix="pyteamd-frr-"))
     shutil.chown(place, "frr", "frr")
     on.on_switch("modprobe -a sch_ingress cls_u32 act_pedit act_csum sch_netem")

@@ -1,6 +1,6 @@
 """pyteamdctl and C teamdctl, asked the same of the same daemons: C teamd on the real driver, and mock ones.
 
-Each client drives a C teamd of its own through one script, in fresh name spaces, so that interface indexes and addresses
+Each client drives a C teamd of its own through one script, in fresh namespaces, so that interface indexes and addresses
 agree; only process ids may differ.
 """
 

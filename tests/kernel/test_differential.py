@@ -1,6 +1,6 @@
 """C teamd and pyteamd side by side: the same configuration, the same events, the same questions; the same answers.
 
-Each daemon gets a fresh name space, so interface indexes and addresses agree by themselves. What may differ is listed in ALLOWED, and
+Each daemon gets a fresh namespace, so interface indexes and addresses agree by themselves. What may differ is listed in ALLOWED, and
 each entry is a row of docs/differences.md.
 """
 

@@ -403,7 +403,7 @@ def test_a_name_that_is_taken_and_what_is_typed_then(scene: Scene) -> None:
 
 
 def test_ports_that_go_and_come(scene: Scene) -> None:
-    """J15: deleted and made again; J4: of another type; moved to another name space and back; renamed while the daemon starts."""
+    """J15: deleted and made again; J4: of another type; moved to another namespace and back; renamed while the daemon starts."""
     on = scene.on
     batch(
         on.host,
@@ -439,7 +439,7 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
         run("for n in 1 2 3 4; do ip link del z$n; done", namespace=on.host)
 
 
-UNSEEN = "device or resource busy (nothing in its way is known here; a macvlan or the like in another network name space may stand on it"
+UNSEEN = "device or resource busy (nothing in its way is known here; a macvlan or the like in another network namespace may stand on it"
 ODD_LINKS = """
 link add link f1 name far1 type macvlan
 link set far1 netns {switch}

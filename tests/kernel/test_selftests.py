@@ -75,7 +75,7 @@ def hosts_that_need_not_ask() -> Iterator[None]:
     try:
         before = {place: place.read_text() for place in places}
     except FileNotFoundError as error:
-        pytest.skip(f"{error.filename} is not there, as in a network name space of its own")
+        pytest.skip(f"{error.filename} is not there, as in a network namespace of its own")
     for place, value in places.items():
         place.write_text(value)
     yield

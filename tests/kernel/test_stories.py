@@ -114,7 +114,7 @@ def test_leaving_with_n_keeps_everything() -> None:
 
 
 def moved_and_replaced(on: Bench) -> None:
-    """em1 goes to another name space and returns with the number it had; then it is replaced, in one go, by one of the same number."""
+    """em1 goes to another namespace and returns with the number it had; then it is replaced, in one go, by one of the same number."""
     number = on.on_host("cat /sys/class/net/em1/ifindex").out.strip()
     on.on_host(f"ip link set em1 netns {on.switch}")
     wait_for(lambda: on.on_host("teamdctl team0 port present em1").status == 1)

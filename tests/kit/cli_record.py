@@ -17,7 +17,7 @@ RUN_DIR = Path("/run/teamd")
 
 
 def main() -> int:
-    """Record every case, in a mount and network name space of our own."""
+    """Record every case, in a mount and network namespace of our own."""
     if "--inside" not in sys.argv:
         inside = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, __file__, "--inside"]
         return subprocess.run(inside, check=False).returncode

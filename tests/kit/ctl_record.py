@@ -3,7 +3,7 @@
     unshare -nm python3 tests/kit/ctl_record.py write|check|sample|ours|devices
 
 `sample` compares one in eight; `ours` compares pyteamdctl's answers, `devices` only those for which it asks the kernel
-about interfaces. All need root, dbus-daemon, and name spaces of their own, in which they make an interface named like
+about interfaces. All need root, dbus-daemon, and namespaces of their own, in which they make an interface named like
 the team and an empty /run; the first three need teamdctl 1.31. The kernel lane runs `sample`, so that what the unit
 tests rely on stays what teamdctl really says, and `devices`, which those tests leave out.
 """

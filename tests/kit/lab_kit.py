@@ -1,4 +1,4 @@
-"""For tests inside the lab: commands, name spaces with cables, and daemons, C teamd's and ours, driven the same way."""
+"""For tests inside the lab: commands, namespaces with cables, and daemons, C teamd's and ours, driven the same way."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 class Shell:
-    """A shell that stays in one network name space: starting a process is what costs most in user-mode Linux."""
+    """A shell that stays in one network namespace: starting a process is what costs most in user-mode Linux."""
 
     def __init__(self, namespace: str) -> None:
         words = ["ip", "netns", "exec", namespace, "sh"] if namespace else ["sh"]
@@ -86,7 +86,7 @@ _nurseries: list[Nursery] = []
 
 @atexit.register
 def end_shells() -> None:
-    """End the nursery, and the shells whose name spaces were not removed."""
+    """End the nursery, and the shells whose namespaces were not removed."""
     while _shells:
         _shells.popitem()[1].close()
     while _nurseries:
@@ -94,7 +94,7 @@ def end_shells() -> None:
 
 
 def run(command: str, *, namespace: str = "") -> Result:
-    """Run a shell command, inside a network name space if one is named."""
+    """Run a shell command, inside a network namespace if one is named."""
     return _shell(namespace).run(command)
 
 
@@ -114,7 +114,7 @@ def run_ours(program: str, arguments: Sequence[str], *, namespace: str = "") -> 
 
 
 def forget(namespace: str) -> None:
-    """End the shell of a name space and remove it."""
+    """End the shell of a namespace and remove it."""
     shell = _shells.pop(namespace, None)
     if shell is not None:
         shell.close()
@@ -181,7 +181,7 @@ def told_by_daemons() -> str:
 
 @dataclass
 class Bench:
-    """A host with ports em1, em2, …, each a cable whose other end pN is in the name space of a switch.
+    """A host with ports em1, em2, …, each a cable whose other end pN is in the namespace of a switch.
 
     host: em1 ──── p1 :switch
           em2 ──── p2
@@ -309,7 +309,7 @@ def bench(ports: int = 2) -> Iterator[Bench]:
 
 
 def taken_out_of_sight(on: Bench, name: str) -> None:
-    """A new link of the host whose frames a macvlan takes in another network name space: only the kernel can say that it is no port."""
+    """A new link of the host whose frames a macvlan takes in another network namespace: only the kernel can say that it is no port."""
     must(f"ip link add {name} type veth && ip link add link {name} name mv-{name} type macvlan", namespace=on.host)
     must(f"ip link set mv-{name} netns {on.switch}", namespace=on.host)
 

@@ -1,7 +1,7 @@
 """A process that has imported what a daemon needs and waits: each daemon a test asks for is a fork of it.
 
 In user-mode Linux the imports of `python -m pyteamd` take seconds, more than what most tests do afterwards. From the first look at the
-arguments on it is the program itself, in the name spaces of the shell of the bench; that the real command starts, and what it imports,
+arguments on it is the program itself, in the namespaces of the shell of the bench; that the real command starts, and what it imports,
 is the matter of test_daemon_starts.py and test_daemon_real.py.
 
     python nursery.py pyteamd      one request and one answer a line, JSON

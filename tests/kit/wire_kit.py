@@ -1,6 +1,6 @@
-"""Eyes and hands in other name spaces, inside the test's own process: starting a program takes too long to measure with.
+"""Eyes and hands in other namespaces, inside the test's own process: starting a program takes too long to measure with.
 
-A socket belongs to the name space it was made in, so `inside` enters one for as long as it takes to make sockets. An Ear is a packet socket
+A socket belongs to the namespace it was made in, so `inside` enters one for as long as it takes to make sockets. An Ear is a packet socket
 on the switch's side of a cable: what it hears has been on the wire (a queueing discipline such as netem drops and delays before that
 point), stamped by the kernel when it passed. ActivePort and Announcements listen to the driver's events on the host, and Writes to what
 anybody asks the kernel to change. All times are on the clock CLOCK_MONOTONIC.
@@ -63,7 +63,7 @@ _taps = itertools.count()
 
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
-    """This thread is in the name space while the block runs."""
+    """This thread is in the namespace while the block runs."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
@@ -88,7 +88,7 @@ class Heard:
 
 
 class Ear:
-    """Hears, and says, whatever is on one link of a name space."""
+    """Hears, and says, whatever is on one link of a namespace."""
 
     def __init__(self, namespace: str, link: str, protocol: int = ETH_P_ALL, *, outgoing: bool = True) -> None:
         with inside(namespace):
@@ -152,7 +152,7 @@ def with_tag(octets: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> byte
 
 
 class Tap:
-    """A link of a name space whose cable ends in this process: an Ear, on its other end, that can have any speed."""
+    """A link of a namespace whose cable ends in this process: an Ear, on its other end, that can have any speed."""
 
     def __init__(self, namespace: str, link: str, speed_mbps: int, kind: int = IFF_TAP) -> None:
         with inside(namespace), tempfile.TemporaryDirectory() as name:
@@ -190,7 +190,7 @@ class Tap:
 
 
 class Links:
-    """Changes of links of one name space, each done when the call returns, in a fraction of a millisecond."""
+    """Changes of links of one namespace, each done when the call returns, in a fraction of a millisecond."""
 
     def __init__(self, namespace: str) -> None:
         with inside(namespace):
@@ -220,7 +220,7 @@ class Links:
 
 
 def netlink_tap(namespace: str, link: str) -> tuple[int, socket.socket]:
-    """The team family's number, and a packet socket on a new nlmon device: all netlink messages of the name space, each with its time."""
+    """The team family's number, and a packet socket on a new nlmon device: all netlink messages of the namespace, each with its time."""
     with inside(namespace):
         team = rawnl.Team()
         team.socket.close()
@@ -237,7 +237,7 @@ def netlink_tap(namespace: str, link: str) -> tuple[int, socket.socket]:
 
 
 class Announcements:
-    """What the kernel announced in a name space about carriers, and whether ports transmit: "enabled", or "tx_enabled" where there is one.
+    """What the kernel announced in a namespace about carriers, and whether ports transmit: "enabled", or "tx_enabled" where there is one.
 
     The moments are the kernel's own stamps, on CLOCK_MONOTONIC: they are right however late they are read.
     """
@@ -282,7 +282,7 @@ class Announcements:
                 yield from enabled_in(body)
 
     def close(self) -> None:
-        """No more; the device goes with its name space."""
+        """No more; the device goes with its namespace."""
         self._socket.close()
 
     def __enter__(self) -> Announcements:
@@ -313,7 +313,7 @@ def enabled_in(body: bytes) -> Iterator[tuple[int, bool]]:
 
 
 class Writes:
-    """All that user space asks the kernel to change through netlink in a name space, every program's: taken from an nlmon device.
+    """All that user space asks the kernel to change through netlink in a namespace, every program's: taken from an nlmon device.
 
     `names` holds a word for each: "option" for a write of team options, else the type of the rtnetlink request. What only asks is left out.
     """
@@ -340,7 +340,7 @@ class Writes:
                 yield "option"
 
     def close(self) -> None:
-        """No more; the device goes with its name space."""
+        """No more; the device goes with its namespace."""
         self._socket.close()
 
 

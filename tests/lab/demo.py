@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The main job, seen: a team of two ports on the real driver fails over under a steady stream of datagrams.
 
-    192.0.2.2                      name space "peer"
+    192.0.2.2                      namespace "peer"
     team0 ─┬─ em1 ───────── p1 ─┐
            └─ em2 ───────── p2 ─┴─ br0 192.0.2.1
 
@@ -48,7 +48,7 @@ def path() -> str:
 
 
 def build_network() -> None:
-    """Two cables into a bridge in a name space of its own."""
+    """Two cables into a bridge in a namespace of its own."""
     shell("ip netns add peer")
     shell(
         "ip -n peer link add br0 type bridge && ip -n peer link set br0 up && ip -n peer addr add 192.0.2.1/24 dev br0"
@@ -102,7 +102,7 @@ class Stream:
 
 
 def receive() -> None:
-    """In the peer's name space: note number and time of each datagram until a line comes in."""
+    """In the peer's namespace: note number and time of each datagram until a line comes in."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("192.0.2.1", PORT))
     receiver.settimeout(0.1)
@@ -123,7 +123,7 @@ def main() -> int:
     if "--receive" in sys.argv:
         receive()
         return 0
-    print("Two cables, em1 and em2, lead into a bridge in another network name space.")
+    print("Two cables, em1 and em2, lead into a bridge in another network namespace.")
     build_network()
     shell(f"pyteamd -d -c '{CONFIG}'", show=True)
     shell("ip addr add 192.0.2.2/24 dev team0 && ip link set team0 up", show=True)

@@ -127,7 +127,7 @@ def test_a_repository_below_tmp_is_still_seen(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_the_hosts_own_kernel_is_used_when_it_has_the_driver() -> None:
-    """A guest is a host with the driver: the launcher, run inside it, takes name spaces and nothing else."""
+    """A guest is a host with the driver: the launcher, run inside it, takes namespaces and nothing else."""
     inner = """
         [ $LAB_WORLD = host ] || exit 9
         ip link add team0 type team || exit 8

@@ -1,7 +1,7 @@
 """The worlds a lab job can run in, and what each needs.
 
 `host`  this machine's own kernel, when it has the team driver and we are root: fresh network, mount and
-        process name spaces, so nothing of the machine is touched and every daemon left behind dies with the job.
+        process namespaces, so nothing of the machine is touched and every daemon left behind dies with the job.
 `uml`   user-mode Linux: a kernel that is an ordinary program and uses the machine's files read-only (hostfs). Debian's own.
 `uml-new`  the same of the newest Debian there is, beside the system with a C library of its own.
 `kvm`   QEMU's PC with the processor's help. Correctness only, never figures.
@@ -191,7 +191,7 @@ def _missing_host() -> str:
         return "not root"
     if absent := _absent(("unshare", "ip")):
         return f"not found: {', '.join(absent)}"
-    # The kernel loads the driver by itself when it can; the device goes away with the name space.
+    # The kernel loads the driver by itself when it can; the device goes away with the namespace.
     ask = ["unshare", "-n", "ip", "link", "add", "name", "lab0", "type", "team"]
     answer = subprocess.run(ask, capture_output=True, text=True, check=False)
     return "" if answer.returncode == 0 else f"no team driver ({' '.join(answer.stderr.split())})"

@@ -29,7 +29,7 @@ async def spread(pump: Pump) -> str:
 
 
 def sent_by(name: str) -> int | None:
-    """Octets the link sent since it exists; None when /sys does not show this link (it shows one name space)."""
+    """Octets the link sent since it exists; None when /sys does not show this link (it shows one namespace)."""
     for octets in spellings(name):
         with contextlib.suppress(OSError, ValueError):
             return int(Path(COUNTER.format(os.fsdecode(octets))).read_text())

@@ -1,4 +1,4 @@
-"""For stories inside the systemd world: commands, waiting, nmcli, and a peer name space; Debian's own Python, no packages."""
+"""For stories inside the systemd world: commands, waiting, nmcli, and a peer namespace; Debian's own Python, no packages."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def say(text: str) -> None:
 
 
 def cables(count: int = 2, managed: bool = True) -> None:
-    """em1, em2, … here, their other ends in a bridge with 192.0.2.1 in a name space of its own. `managed` by NetworkManager."""
+    """em1, em2, … here, their other ends in a bridge with 192.0.2.1 in a namespace of its own. `managed` by NetworkManager."""
     if Path("/run/netns", PEER).exists():  # the story before this one had its own
         must(f"ip netns del {PEER}")
         wait_for(lambda: "em" not in must("ip -br link show type veth"), "the old cables are gone")
