@@ -11,7 +11,7 @@ from collections.abc import Callable
 import trio
 
 WORTH_S = 0.05
-"""To move the alarm after each feed costs more than to wake in vain now and then: put off by more than this, it rings all the same."""
+"""An alarm that is put off by this much or more is not moved: waking in vain now and then costs less than moving it after each feed."""
 
 
 class Bell:
@@ -22,7 +22,7 @@ class Bell:
         self._alarm: trio.CancelScope | None = None
 
     def ring(self, wake_at: float) -> None:
-        """Something has been fed, and the clock is to wake at this moment now; if that is much later than before, it also wakes before."""
+        """Something has been fed, and the clock is to wake at this moment now. It also wakes at the moment before if that was not moved."""
         if self._alarm is not None and wake_at != (at := self._alarm.deadline) and wake_at < at + WORTH_S:
             self._alarm.deadline = wake_at
         for event, condition in self._waiting.items():

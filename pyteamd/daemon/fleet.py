@@ -217,7 +217,7 @@ class Fleet:
         """The files there are, each with its plan. OSError: one of them takes too long, or all together."""
         with trio.move_on_after(ALL_FILES_S):
             paths = await read_file.off_loop(partial(self._files, known))
-            # Each file has its own time: a slow machine with many teams is no file system that does not answer.
+            # A limit for each file: a slow machine with many teams needs longer, and its file system answers all the same.
             return [(path, await read_file.off_loop(partial(self._plan, path))) for path in paths]
         raise OSError(errno.ETIMEDOUT, f"takes longer than {ALL_FILES_S:.0f} s")
 

@@ -61,7 +61,7 @@ def read(path: str = TABLE) -> dict[str, LinkCounters]:
     except OSError:
         return {}
     found = {}
-    for line in text.split("\n"):  # a name may have in it what else ends a line, or is a blank, for Python
+    for line in text.split("\n"):  # not splitlines and strip: names may have other ends of lines, and other blanks
         name, colon, numbers = line.lstrip(" ").partition(":")
         columns = numbers.split()
         if colon and len(columns) > SEND_DETAILS and all(column.isdecimal() for column in columns):

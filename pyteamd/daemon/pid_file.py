@@ -229,10 +229,10 @@ def is_teamd(pid: int, path: str) -> bool:
         process = entry(pid)
         name = Path(f"{process}/comm").read_bytes().strip()
         words = Path(f"{process}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
-        # A program that becomes root by itself has its user's as the first.
+        # The first is the user who started it, also of a set-user-ID program.
         users = status_of(process)["Uid"].split()[:2]
     except (OSError, KeyError):
-        return not os.path.isdir("/proc/self")  # without /proc the number is all there is, as for teamd
+        return not os.path.isdir("/proc/self")  # without /proc only the number counts, as for teamd
     if name != b"teamd" or os.path.basename(words[0]) != b"teamd" or not {*users} <= {"0", str(os.geteuid())}:
         return False
     team = Path(path).name.removesuffix(".pid").encode()

@@ -144,12 +144,11 @@ class Pump:
         pending = self._pending
         pending.extend(events)
         if (ahead := self._forecast.event) is not None and ahead not in pending:
-            pending.appendleft(
-                ahead
-            )  # what was written for is true, even if its message is lost, late, or in other words
+            # The kernel said so: it is digested even if its message was lost, or is late, or differs.
+            pending.appendleft(ahead)
         begun = self._writing.begun
         self._feeding = True
-        digested = not pending  # without an event those who wait only look again
+        digested = not pending  # without an event, tasks that wait only check their conditions
         try:
             while pending:
                 event = pending.popleft()

@@ -130,7 +130,7 @@ async def signals(
         nursery.start_soon(reloads, heard, serving, reloading, notifier)
         async for number in received:
             if number == signal.SIGHUP:
-                with suppress(trio.WouldBlock):  # the next reload, which is still to come, will see what is there then
+                with suppress(trio.WouldBlock):  # one waits already, and reads what is there then
                     wanted.send_nowait(None)
                 continue
             log.info("Got SIGINT, SIGQUIT or SIGTERM.", extra=fields_of(Incident.STOPPING))

@@ -205,7 +205,7 @@ class TeamServer:
             wanted = facts.called(name)
             owner = facts.links.get(wanted.master) if wanted is not None else None
             if wanted is None or (owner is not None and (not wanted.up or owner.kind in CLOSE_THEIR_PORTS)):
-                continue  # teamd starts; that it takes a port from another device then is another matter
+                continue  # teamd starts as well, though it takes a port of another device
             setup = self.plan.config.port(self.plan.config.key(wanted.names)).config
             found = hindrance(wanted, Liberties(setup.steal, setup.set_down), facts)
             if found is not None:
@@ -391,7 +391,7 @@ class TeamServer:
         while names:
             await trio.sleep(NAMES_INTERVAL_S)
             for name in names:
-                with suppress(OSError):  # a rival's, or no room: the next time will tell
+                with suppress(OSError):  # a rival has it, or there is no room: tried again next time
                     os.makedirs(os.path.dirname(name.path), exist_ok=True)
                     if name.restore():
                         self._log.warning("%s was removed or replaced; it is there again.", name.path)

@@ -130,7 +130,7 @@ class Retelling:
         self._now = 0.0
         self._held: tuple[Sequence[Write], Done] | None = None
         """Writes that the kernel has not answered yet."""
-        log = Faults(lambda kind, text: None)  # what the pump complains of it complained of then, too
+        log = Faults(lambda kind, text: None)  # what the pump logs now it logged then, too
         self._pump = Pump(team, cast(Kernel, self), self, ComparingTrace(self._digested), log, lambda: self._now)
         self._pump.perform = self._perform
 

@@ -123,7 +123,7 @@ def _masters(file: str, text: str) -> set[str]:
     try:
         values = assignments(file, text, NEEDED)
     except ConvertError:
-        # It may be of another device altogether. One of ours is told what is wrong with it when it is read.
+        # It may be of another device. What is wrong with a file of ours is told when it is read.
         return set(re.findall(r"""(?m)^\s*MASTER=["']?([^\s"']+)""", text))
     return {values[name] for name in MASTERS if name in values}
 

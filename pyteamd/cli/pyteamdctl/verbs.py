@@ -205,7 +205,7 @@ def _index_of(name: str) -> int:
             return socket.if_nametoindex(name)
     except OSError:
         return -1
-    from pyteamd.kernel.requests import Requests  # the long ones only: it takes long to import
+    from pyteamd.kernel.requests import Requests  # only for long names: importing it takes long
     from pyteamd.model.errors import KernelRefused
 
     kernel = Requests()

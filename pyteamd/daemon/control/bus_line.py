@@ -151,7 +151,7 @@ class BusLine:
 
     async def receive(self) -> Call:
         """The next message. BusError when there will be none."""
-        # Messages may be here already: the task that is busy with the last one has its turn first.
+        # Messages may be here already: the task that answers the last one has its turn first.
         await trio.lowlevel.checkpoint()
         if self._waiting:
             return self._waiting.popleft()
