@@ -17,7 +17,7 @@ from pyteamd.model.printable import in_shell
 from pyteamd.values import dataclass
 
 UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "vrf"))
-"""Kinds whose frames nobody else may take, which a team would have to do."""
+"""Kinds that let no device above them take their frames, which a team has to do."""
 NARROW = frozenset(("macsec", "macvlan", "vlan"))
 """Kinds whose MTU is limited by that of the link they stand on."""
 VLAN_TAG = 4
@@ -28,7 +28,7 @@ DEEPEST = 8
 
 
 class AllLinks(Protocol):
-    """All links there are now, those of others too: the kernel, when people ask."""
+    """All links there are now, those of other devices too: asked of the kernel where people ask."""
 
     def find_link(self, name: str) -> LinkSeen | None:
         """The link that has this name now."""
@@ -51,7 +51,7 @@ class Liberties:
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """Why a link cannot be had as it is now."""
+    """Why a link cannot become a port as it is now."""
 
     why: str
     """Continues a sentence that begins with the link."""
@@ -111,7 +111,7 @@ def hindrance(
 
 
 def and_up(link: LinkSeen, other: Hindrance | None) -> Hindrance:
-    """A link that is up. To set it down is the advice only if that is enough, and cuts off nobody who belongs to it."""
+    """For a link that is up. To set it down is the advice only if that is enough, and cuts off no link that belongs to it."""
     if other is not None:
         until = other.until and f"{other.until}, and it is down"
         return replace(other, why=f"is up, and {other.why}", until=until, hint="", errno=errno.EBUSY)
@@ -142,7 +142,7 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
 
 
 def port_above(ifindex: int, facts: KernelFacts, among: Container[int] = (), depth: int = DEEPEST) -> int:
-    """The port, or the one of those that are to be ports, that was made on top of this link, or on what is on top of it; 0 for none."""
+    """The port, or the one `among` links that are to be ports, that is made on this link, directly or over others; 0 for none."""
     for upper in facts.standing_on(ifindex) if depth else ():
         if upper in among or facts.observed.members.get(upper):
             return upper
@@ -178,7 +178,7 @@ def owners_of(team: LinkSeen, known: Callable[[int], LinkSeen | None]) -> list[i
 
 
 def stands_on(link: LinkSeen, those: Container[int], known: Callable[[int], LinkSeen | None]) -> int:
-    """The one of those that a link is made on top of, or on what is on top of that; 0 for none."""
+    """Which of `those` a link is made on, directly or over others; 0 for none."""
     lower: LinkSeen | None = link
     for _ in range(DEEPEST):
         if lower is None or not lower.lower:

@@ -33,10 +33,10 @@ ROUTINE: Final = frozenset((FrameSeen, Tick, OptionSeen, Applied))
 """Those of them that tell Passers nothing when they led to no write and no note."""
 OF_A_LINK: Final = (LinkSeen, LinkGone)
 OF_THE_KERNEL: Final = (*OF_A_LINK, *COMMON, CarrierSeen, PortSeen, PortGone, Refused)
-"""What these have to do with other links than those they name, follows from how links stand on each other."""
+"""Events that concern links which they do not name only where links stand on each other."""
 NOTHING: Final = Outputs()
 MOST_STEPS: Final = 16
-"""A link of which there are more is not one that passes by."""
+"""A link with more steps than this does not pass by."""
 
 
 class Passers:
@@ -44,9 +44,9 @@ class Passers:
 
     def __init__(self) -> None:
         self._passing: dict[int, list[int]] = {}
-        """Steps of links that appeared, while nothing came of it that might have to do with one of them."""
+        """Numbers of the steps that tell of each passing link."""
         self._tied: dict[int, int] = {}
-        """Those of them that others may be judged by: what stands on a link (on which one), or has ports (0)."""
+        """Passing links by which other links may be judged: the link each stands on, 0 for one that may have ports."""
         self._on: dict[int, set[int]] = {}
         """The same by the link they stand on: with thousands of them, a search for each event would take long."""
         self._there: set[int] = set()
@@ -104,7 +104,7 @@ class Passers:
             del self._on[lower]
 
     def _judges(self, link: LinkSeen) -> list[int]:
-        """Passing links because of which nothing may have come of this one: it would join, were they not there."""
+        """Passing links that may keep this one from joining."""
         found = self._tied if link.ifindex in self._there else self._on.get(link.ifindex, ())
         return [*found, link.lower] if link.lower in self._passing else list(found)
 

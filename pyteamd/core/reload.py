@@ -120,7 +120,7 @@ def incompatible(team: Running, new: Config) -> Iterator[str]:
 
 
 def queues_beyond(team: Running, new: Config) -> Iterator[str]:
-    """Transmit queues that the team does not have; such a port stays one without."""
+    """Ports whose transmit queue the team does not have. (At a start such a port stays one, without the queue.)"""
     for name in new.written:
         if wrong := beyond(new.port(name), team.facts.team.tx_queues):
             yield f"ports.{name}.{wrong}"
@@ -166,7 +166,7 @@ def addition(
     future: TeamView,
     coming: int,
 ) -> Change:
-    """A link that is configured from now on, one of so many that come, and what becomes of it. The rest as for `of_port`."""
+    """The change for a link that is configured from now on; `coming` ports come at once. The rest as for `of_port`."""
     if other := also_called(team, name, team.config.written):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
     if hindered := obstacle(team, new, name, links):

@@ -111,9 +111,8 @@ class EventSocket:
             except Malformed:
                 self.malformed += 1
                 continue
-            if (
-                not family and message.type in _OF_LINKS
-            ):  # bridges tell of their ports in messages of a family of their own
+            # Bridges tell of their ports in messages of a family of their own.
+            if not family and message.type in _OF_LINKS:
                 said.append((ifindex, flags, _if_new(message.type, message.octets)))
         return said
 
@@ -138,7 +137,7 @@ class EventSocket:
         return self._view[:size].tobytes()
 
     def split(self, datagram: bytes) -> list[Message]:
-        """Its messages, up to one that cannot be understood."""
+        """The messages of a datagram, up to the first that cannot be read, which is counted."""
         heard: list[Message] = []
         try:
             heard.extend(messages(datagram))
@@ -250,7 +249,7 @@ class NetlinkKernel(Requests):
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
         self._told: dict[bytes, list[tuple[int, Sequence[TeamEvent]]]] = {}
-        """By short datagrams of the family."""
+        """What short datagrams of the team family say, by their octets."""
         self._drained = True
         self._unread_then = 0
         """How much could not be read up to the last dump; more than that puts all we know in doubt."""
@@ -272,7 +271,7 @@ class NetlinkKernel(Requests):
         if link.kind != "team":
             raise KernelRefused(errno.EINVAL, f"watch {link.name}", "this link is not a team device")
         self._team_events.join(self.family(fresh=True).group)
-        self._told.clear()  # which was understood under the number that the family had
+        self._told.clear()  # the family may have another number than when it was read
         self._watched.add(ifindex)
         self._choose_links()
 
@@ -389,7 +388,7 @@ class NetlinkKernel(Requests):
         return batch
 
     def _understand(self, datagram: bytes) -> list[tuple[int, Sequence[TeamEvent]]]:
-        """Of each message of the family the team and its events. What is short is remembered: nearly all comes again and again."""
+        """The team and the events of each message. Short datagrams are remembered: nearly all of them come again and again."""
         before = self._unread()
         told = [
             self._decoder.decode(message.octets)
