@@ -211,9 +211,7 @@ def perform(config: str, beginning: Sequence[str], happenings: Sequence[str]) ->
             look(world)
         if not world.serves():
             for name in {line.split()[1] for line in beginning if line.startswith("port ")}:
-                attempt(
-                    session, f"admin {name} down"
-                )  # a configured port that is up would keep the daemon from starting
+                attempt(session, f"admin {name} down")  # up, a configured port would fail the start
             attempt(session, "start -o")
             attempt(session, f"at +{LONG_S}")
         look(world)

@@ -20,9 +20,8 @@ from daemon_kit import Lab, quiet
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / "build/openssh"
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:{UNPACKED}/usr/sbin")
-RUNS = (
-    SSHD and subprocess.run([SSHD, "-?"], capture_output=True, check=False).returncode != 127
-)  # a library it needs is not there
+# 127: a library that it needs is not there.
+RUNS = SSHD and subprocess.run([SSHD, "-?"], capture_output=True, check=False).returncode != 127
 ALLOWED = (
     os.geteuid() == 0 and subprocess.run(["unshare", "-mn", "true"], capture_output=True, check=False).returncode == 0
 )
