@@ -38,8 +38,8 @@ class WantedPorts:
         """Interface names in the order in which to add them."""
         self.released: set[int] = set()
         """Links that are our ports in the kernel and are to leave."""
-        self._taken: dict[int, str] = {}
-        """Links that cannot be ports or that another program took out, with the name under which they were wanted."""
+        self._taken: dict[int, dict[str, None]] = {}
+        """Links that cannot be ports or that another program took out, with the names under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
         self._new: set[int] = set()
@@ -54,7 +54,7 @@ class WantedPorts:
     def want(self, name: str, link: LinkSeen) -> None:
         """A user wants the link in. `name`: the one it is known by from now on."""
         ifindex = link.ifindex
-        if not self.wants(link) and self._taken.get(ifindex) not in link.names:
+        if not self.wants(link) and self._taken.get(ifindex, {}).keys().isdisjoint(link.names):
             self._new.add(ifindex)
         self._taken.pop(ifindex, None)
         self.wanted[name] = None
@@ -90,7 +90,8 @@ class WantedPorts:
     def unwant(self, name: str) -> None:
         """No link of this name is to be a port from now on, whatever becomes of the present one."""
         self.wanted.pop(name, None)
-        self._taken = {ifindex: taken for ifindex, taken in self._taken.items() if taken != name}
+        for taken in self._taken.values():
+            taken.pop(name, None)
 
     def forget(self, names: Iterable[str], ifindex: int, why: str) -> None:
         """The link cannot be a port, or another program took it out. A new link of that name is tried."""
@@ -98,7 +99,7 @@ class WantedPorts:
             if name in self.wanted:
                 del self.wanted[name]
                 if ifindex not in self._new:
-                    self._taken[ifindex] = name
+                    self._taken.setdefault(ifindex, {})[name] = None
         self.out[ifindex] = why
         self._answered(ifindex)
 
@@ -107,9 +108,7 @@ class WantedPorts:
         self.released.discard(ifindex)
         self._answered(ifindex)
         self.out.pop(ifindex, None)
-        name = self._taken.pop(ifindex, None)
-        if name is not None:
-            self.wanted[name] = None
+        self.wanted.update(self._taken.pop(ifindex, {}))
 
     def unfit(self) -> set[int]:
         """Links that could not become ports."""
@@ -117,12 +116,12 @@ class WantedPorts:
 
     def in_question(self, ifindex: int) -> bool:
         """This link could not be had, and is wanted again when its settings are others."""
-        return ifindex in self._taken and ifindex in self.unfit()
+        return bool(self._taken.get(ifindex)) and ifindex in self.unfit()
 
     def try_again(self, ifindex: int) -> bool:
         """What was in the way of a link may not be there with the settings there are now. Returns whether it may be tried."""
         if self.in_question(ifindex):
-            self.wanted[self._taken.pop(ifindex)] = None
+            self.wanted.update(self._taken.pop(ifindex))
             del self.out[ifindex]
         return ifindex not in self.out
 

@@ -258,7 +258,9 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
         rest = "; it is tried again with other settings" if team.members.in_question(link.ifindex) else ""
         return Reason(False, f"is no port: {why}", "" if tried and not link.up else add, rest=rest)
     if not team.members.wants(link):
-        return Reason(False, "is no port: nobody asked for it", add)
+        named = team.enslave and any(name in team.config.written for name in link.names)
+        why = "one of this name was removed by command" if named else "nobody asked for it"
+        return Reason(False, f"is no port: {why}", add)
     if found := team.joining.hindrance(link, links.get_link):
         up = f"{found.why}, and a port must be down when it is added"
         return Reason(False, up if found.hint == down else found.why, found.advice)

@@ -180,6 +180,28 @@ def test_a_port_that_was_removed_and_added_again_is_wanted_by_its_configured_nam
     assert made.team.ports.named("uplink") is not None, made.lines()
 
 
+@pytest.mark.parametrize("again", ["eth1", "uplink"])
+def test_both_configured_names_of_a_link_that_was_taken_out_are_wanted_when_it_is_gone(again: str) -> None:
+    made = told(backup(eth1={}, uplink={}, eth2={}), start=False)
+    made.world.kernel.set_altnames(made.world.ifindex_of("eth1"), "uplink")
+    begin(made, backup(eth1={}, uplink={}, eth2={}))
+    made.world.set_master("eth1", "")
+    assert "another program took it out" in made.line("eth1")
+    made.world.delete("eth1")
+    made.world.make_port(again, 1000, 1)
+    assert made.team.ports.named(again) is not None, made.lines()
+
+
+def test_a_new_link_of_a_name_that_was_removed_by_command_is_no_port_and_says_so() -> None:
+    made = told(backup())
+    made.world.remove_port("eth2")
+    made.world.remake("eth2", 1)
+    assert (
+        made.line("eth2")
+        == "eth2: is no port: one of this name was removed by command (pyteamdctl team0 port add eth2)"
+    )
+
+
 def test_hints_name_the_team_as_its_daemon_is_asked_for() -> None:
     """Its socket has the name that it was started with."""
     made = told(backup(), "eth1", "eth2", "eth3")
