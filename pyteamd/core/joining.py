@@ -246,7 +246,7 @@ class JoiningPorts:
 
     def try_again(self, ifindex: int) -> None:
         """What the kernel had against the link is no answer to the settings there are now."""
-        if self.members.try_again(ifindex):
+        if self.members.try_again(self._facts.links[ifindex]):
             self.refusals.pop(ifindex, None)
 
     def reject(self, ifindex: int, why: str) -> None:

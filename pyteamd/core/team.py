@@ -415,7 +415,7 @@ class Team:
             return False
         if wrong := self.joining.liberties(link).unusable:
             raise UserError(*ADD_FAILED, wrong)
-        self.members.want(self.config.key(link.names), link)
+        self.members.want([name for name in link.names if name in self.config.written] or [link.name], link)
         if event.ifindex not in self.facts.links:  # another device's port: kept in mind from now on
             self._link_seen(link, now)
         self.backoff.forget_port(event.ifindex)

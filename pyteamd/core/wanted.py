@@ -38,8 +38,6 @@ class WantedPorts:
         """Interface names in the order in which to add them."""
         self.released: set[int] = set()
         """Links that are our ports in the kernel and are to leave."""
-        self._taken: dict[int, dict[str, None]] = {}
-        """Links that cannot be ports or that another program took out, with the names under which they were wanted."""
         self.asked: set[int] = set()
         """Links a user just asked for: tried as they are, so that the kernel's answer is the user's."""
         self._new: set[int] = set()
@@ -51,13 +49,12 @@ class WantedPorts:
         """Whether a link of one of these names is to be a port."""
         return any(name in self.wanted for name in link.names)
 
-    def want(self, name: str, link: LinkSeen) -> None:
-        """A user wants the link in. `name`: the one it is known by from now on."""
+    def want(self, names: Iterable[str], link: LinkSeen) -> None:
+        """A user wants the link in. `names`: those it is known by from now on."""
         ifindex = link.ifindex
-        if not self.wants(link) and self._taken.get(ifindex, {}).keys().isdisjoint(link.names):
+        if not self.wants(link):
             self._new.add(ifindex)
-        self._taken.pop(ifindex, None)
-        self.wanted[name] = None
+        self.wanted.update(dict.fromkeys(names))
         self.released.discard(ifindex)
         self.out.pop(ifindex, None)
         self.asked.add(ifindex)
@@ -75,9 +72,8 @@ class WantedPorts:
 
     def release(self, names: Iterable[str], ifindex: int, why: str) -> None:
         """The link has to leave."""
-        self._taken.pop(ifindex, None)
         for name in names:
-            self.wanted.pop(name, None)
+            self.unwant(name)
         self._answered(ifindex)
         self.out[ifindex] = why
         self.released.add(ifindex)
@@ -90,16 +86,11 @@ class WantedPorts:
     def unwant(self, name: str) -> None:
         """No link of this name is to be a port from now on, whatever becomes of the present one."""
         self.wanted.pop(name, None)
-        for taken in self._taken.values():
-            taken.pop(name, None)
 
     def forget(self, names: Iterable[str], ifindex: int, why: str) -> None:
         """The link cannot be a port, or another program took it out. A new link of that name is tried."""
-        for name in names:
-            if name in self.wanted:
-                del self.wanted[name]
-                if ifindex not in self._new:
-                    self._taken.setdefault(ifindex, {})[name] = None
+        for name in names if ifindex in self._new else ():
+            self.unwant(name)
         self.out[ifindex] = why
         self._answered(ifindex)
 
@@ -108,22 +99,20 @@ class WantedPorts:
         self.released.discard(ifindex)
         self._answered(ifindex)
         self.out.pop(ifindex, None)
-        self.wanted.update(self._taken.pop(ifindex, {}))
 
     def unfit(self) -> set[int]:
         """Links that could not become ports."""
         return {ifindex for ifindex, why in self.out.items() if why not in (TAKEN, REMOVED, UNNAMED)}
 
-    def in_question(self, ifindex: int) -> bool:
-        """This link could not be had, and is wanted again when its settings are others."""
-        return bool(self._taken.get(ifindex)) and ifindex in self.unfit()
+    def in_question(self, link: LinkSeen) -> bool:
+        """This link could not be had, and is tried again when its settings are others."""
+        return link.ifindex in self.unfit() and self.wants(link)
 
-    def try_again(self, ifindex: int) -> bool:
+    def try_again(self, link: LinkSeen) -> bool:
         """What was in the way of a link may not be there with the settings there are now. Returns whether it may be tried."""
-        if self.in_question(ifindex):
-            self.wanted.update(self._taken.pop(ifindex))
-            del self.out[ifindex]
-        return ifindex not in self.out
+        if self.in_question(link):
+            del self.out[link.ifindex]
+        return link.ifindex not in self.out
 
     def is_new(self, ifindex: int) -> bool:
         """A user asked for this link, which nobody had named before, and has not been answered."""

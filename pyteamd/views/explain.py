@@ -255,7 +255,7 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
         if found is not None and found.refusal:  # to add it would be refused for them
             return Reason(False, found.why, found.advice)
         tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice
-        rest = "; it is tried again with other settings" if team.members.in_question(link.ifindex) else ""
+        rest = "; it is tried again with other settings" if team.members.in_question(link) else ""
         return Reason(False, f"is no port: {why}", "" if tried and not link.up else add, rest=rest)
     if not team.members.wants(link):
         named = team.enslave and any(name in team.config.written for name in link.names)

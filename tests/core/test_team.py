@@ -192,6 +192,15 @@ def test_both_configured_names_of_a_link_that_was_taken_out_are_wanted_when_it_i
     assert made.team.ports.named(again) is not None, made.lines()
 
 
+def test_a_new_link_of_the_name_is_a_port_though_the_one_that_was_taken_out_has_another_name_now() -> None:
+    made = told(backup())
+    made.world.set_master("eth2", "")
+    rename(made, "eth2", "lan2")
+    made.world.make_port("eth2", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2"], made.lines()
+    assert made.line("lan2").startswith("lan2: is no port: another program took it out")
+
+
 def test_a_new_link_of_a_name_that_was_removed_by_command_is_no_port_and_says_so() -> None:
     made = told(backup())
     made.world.remove_port("eth2")
