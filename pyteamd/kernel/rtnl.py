@@ -1,10 +1,11 @@
 """rtnetlink's link messages: requests, and RTM_NEWLINK → LinkSeen.
 
-Requests are encoded by pyroute2 from a description of just the attributes we send; those that repeat are kept. A received
-link has some forty attributes, of which we want twelve: decoding all of them costs 300 µs, so the wanted ones are
-picked out of the octets. Where they stand is the same in message after message about a link: it is remembered with all headers of
-attributes, which one `unpack` reads, and whose octets made which link is remembered too. Before even that, `peek` reads interface and
-flags from the fixed part, which is all a fail-over needs. Layouts: include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
+Requests are encoded by pyroute2 from a description of just the attributes we send; octets of those that repeat are kept. A received
+link has some forty attributes, of which we want twelve: decoding all of them costs 300 µs, so the wanted ones are picked out of the
+octets. Their places are the same in message after message about a link: a Layout, kept by the length of the message, reads them
+with one `unpack`, after another one has shown that all headers of attributes are as before. Decoded links are kept by what was
+read. Before even that, netlink.py reads interface and flags from the fixed part, which is all a fail-over needs. Layouts:
+include/uapi/linux/if_link.h, struct ifinfomsg in rtnetlink.h.
 """
 
 from __future__ import annotations
