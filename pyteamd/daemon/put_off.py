@@ -2,15 +2,19 @@
 
 trio imports TLS, its hashes and the tables of international names of hosts; with OpenSSL these are a fifth of a daemon's memory. They
 are run when something of them is asked for, if that ever comes. To give its threads names it asks Python where a library is, which
-starts `ldconfig`: an ordinary process, for which a start with real-time scheduling would have to wait on a busy machine.
+starts `ldconfig`: an ordinary process, for which a start with real-time scheduling would have to wait on a busy machine. The module that is
+asked imports compression and temporary files.
 """
 
 from __future__ import annotations
 
-import ctypes.util
+import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
+from types import ModuleType
 from typing import Any, Final
 
 UNUSED: Final = ("ssl", "hmac", "idna")
@@ -20,12 +24,24 @@ def import_trio() -> None:
     """The first import of trio in a daemon."""
     for name in UNUSED:
         put_off(name)
-    search = ctypes.util.find_library
-    ctypes.util.find_library = "lib{}.so.0".format
-    try:
+    search = ModuleType("ctypes.util")
+    search.find_library = "lib{}.so.0".format  # type: ignore[attr-defined]
+    with patched(sys.modules, "ctypes.util", search), patched(vars(ctypes), "util", search):
         import trio  # noqa: F401 for others
+
+
+@contextmanager
+def patched(names: dict[str, Any], name: str, value: object) -> Iterator[None]:
+    """The name means this for a while."""
+    before = names.get(name)
+    names[name] = value
+    try:
+        yield
     finally:
-        ctypes.util.find_library = search
+        if before is None:
+            del names[name]
+        else:
+            names[name] = before
 
 
 def put_off(name: str) -> None:

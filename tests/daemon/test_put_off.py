@@ -14,8 +14,10 @@ def forbid(event, arguments):
 sys.addaudithook(forbid)
 from pyteamd.daemon.put_off import import_trio
 import_trio()
-import trio, ctypes.util
-assert not {"_ssl", "_hashlib", "idna.core"} & sys.modules.keys(), "imported"
+import trio
+assert not {"_ssl", "_hashlib", "idna.core", "ctypes.util", "bz2", "tempfile"} & sys.modules.keys(), "imported"
+import ctypes, ctypes.util
+assert ctypes.util.find_library.__module__ == "ctypes.util"
 assert ctypes.util.find_library.__name__ == "find_library"
 assert trio.run(trio.to_thread.run_sync, lambda: 1) == 1
 import hmac, idna, ssl
