@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
@@ -26,22 +24,14 @@ def import_trio() -> None:
         put_off(name)
     search = ModuleType("ctypes.util")
     search.find_library = "lib{}.so.0".format  # type: ignore[attr-defined]
-    with patched(sys.modules, "ctypes.util", search), patched(vars(ctypes), "util", search):
-        import trio  # noqa: F401 for others
-
-
-@contextmanager
-def patched(names: dict[str, Any], name: str, value: object) -> Iterator[None]:
-    """The name means this for a while."""
-    before = names.get(name)
-    names[name] = value
+    known = sys.modules.get("ctypes.util")
+    sys.modules["ctypes.util"] = ctypes.util = search
     try:
-        yield
+        import trio  # noqa: F401 for others
     finally:
-        if before is None:
-            del names[name]
-        else:
-            names[name] = before
+        del sys.modules["ctypes.util"], ctypes.util  # whoever wants it imports it
+        if known is not None:
+            sys.modules["ctypes.util"] = ctypes.util = known
 
 
 def put_off(name: str) -> None:
