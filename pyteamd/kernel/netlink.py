@@ -64,7 +64,7 @@ _FOREIGN_INTERVAL_S: Final = 0.1
 _FOREIGN_AT_ONCE: Final = 4096  # more than that in one interval waits for the next
 _MOST_IN_FILTER: Final = 2000  # links; a program has at most 4,096 instructions
 _IFINDEX_AT: Final = 20
-_WHOLE: Final = Struct("=IH10xBxxxiI4x")  # nlmsghdr and ifinfomsg: length, type, family, index, flags
+_HEAD: Final = Struct("=IH10xBxxxiI4x")  # nlmsghdr and ifinfomsg: length, type, family, index, flags
 _OF_LINKS: Final = (rtnl.NEWLINK, rtnl.DELLINK)
 
 LinkWord: TypeAlias = tuple[int, int, bytes | None]
@@ -100,20 +100,17 @@ class EventSocket:
         """What the next datagram says of links, None when there is none. _Lost on an overrun."""
         if (datagram := self.next()) is None:
             return None
-        if len(datagram) >= _WHOLE.size:
-            length, kind, family, ifindex, flags = _WHOLE.unpack_from(datagram)
-            if length == len(datagram):  # as that of all that the kernel says of links
-                return [(ifindex, flags, _if_new(kind, datagram))] if not family and kind in _OF_LINKS else []
+        size, parts = len(datagram), [datagram]
+        if size < _HEAD.size or _HEAD.unpack_from(datagram)[0] != size:  # of links the kernel says one thing at a time
+            parts = [message.octets for message in self.split(datagram)]
         said: list[LinkWord] = []
-        for message in self.split(datagram):
-            try:
-                family, ifindex, flags = rtnl.peek(message.octets)
-            except Malformed:
+        for octets in parts:
+            if len(octets) < _HEAD.size:
                 self.malformed += 1
                 continue
-            # Bridges tell of their ports in messages of a family of their own.
-            if not family and message.type in _OF_LINKS:
-                said.append((ifindex, flags, _if_new(message.type, message.octets)))
+            _, kind, family, ifindex, flags = _HEAD.unpack_from(octets)
+            if not family and kind in _OF_LINKS:  # bridges tell of their ports in messages of a family of their own
+                said.append((ifindex, flags, octets if kind == rtnl.NEWLINK else None))
         return said
 
     def next(self) -> bytes | None:
@@ -192,10 +189,6 @@ class EventSocket:
         """Close the socket."""
         self._view.release()
         self.socket.close()
-
-
-def _if_new(kind: int, octets: bytes) -> bytes | None:
-    return octets if kind == rtnl.NEWLINK else None
 
 
 def filter_of_links(links: Iterable[int], through: bool) -> bytes:

@@ -45,8 +45,7 @@ PAIRED: Final = ("netkit", "veth")
 IFF_UP: Final = 0x01
 IFF_RUNNING: Final = 0x40
 
-_PEEK: Final = Struct("=16xBxHiI")  # nlmsghdr, then ifinfomsg: family, hardware type, index, flags
-_GLANCE: Final = Struct("=4xH10xBxHiI4x")  # the same with the type of the message before it
+_GLANCE: Final = Struct("=4xH10xBxHiI4x")  # of nlmsghdr the type, then ifinfomsg: family, hardware type, index, flags
 _BODY: Final = 32
 _ADDRESS, _IFNAME, _MASTER, _LINKINFO, _CARRIER, _PROP_LIST, _ALT_IFNAME, _PERM_ADDRESS = 1, 3, 10, 18, 33, 52, 53, 54
 _MTU, _LINK, _TX_QUEUES, _LINK_NETNSID, _MAX_MTU = 4, 5, 31, 37, 51
@@ -159,17 +158,6 @@ def _encode(kind: int, flags: int, ifindex: int, *attrs: tuple[str, Any]) -> byt
 
 _layouts: dict[int, Layout] = {}
 """The last layout seen for each length of a message."""
-
-
-def peek(octets: bytes) -> tuple[int, int, int]:
-    """(address family, ifindex, flags) of a link message. Only AF_UNSPEC is about the link as such.
-
-    Bridges send NEWLINK and DELLINK of family AF_BRIDGE when a port joins or leaves them.
-    """
-    if len(octets) < _BODY:
-        raise Malformed(f"a link message of {len(octets)} octets")
-    family, _, ifindex, flags = _PEEK.unpack_from(octets)
-    return family, ifindex, flags
 
 
 def loss_in(beginning: bytes) -> int:

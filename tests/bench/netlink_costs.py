@@ -58,8 +58,9 @@ def costs() -> dict[str, float]:
             lambda: team_family.set_options(25, 2, [team_family.encode_option(*write) for write in FAILOVER])
         ),
         "one option, first time": best_us(lambda: team_family.encode_option.__wrapped__(*item), 100),
-        "link datagram: frame and peek": best_us(lambda: [rtnl.peek(message.octets) for message in messages(link)]),
-        "peek alone": best_us(lambda: rtnl.peek(link)),
+        "link datagram: frame and glance": best_us(
+            lambda: [rtnl.loss_in(message.octets[: rtnl.GLANCE]) for message in messages(link)]
+        ),
         "link: decode": best_us(lambda: rtnl.decode(link), 200),
         "echo of the fail-over, three messages, warm": best_us(lambda: [warm.decode(octets) for octets in echoes]),
         "echo of the fail-over, first time": best_us(

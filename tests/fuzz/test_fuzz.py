@@ -15,7 +15,7 @@ import pytest
 import targets
 
 from pyteamd.kernel import rtnl
-from pyteamd.model.events import FrameSeen
+from pyteamd.model.events import FrameSeen, LinkSeen
 from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.views import state as statetree
 
@@ -57,14 +57,13 @@ def test_the_corpus(name: str) -> None:
 
 
 def planted_in_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link's message whose flags are those of a loopback."""
-    peek = rtnl.peek
+    """A link's message with a number of which one bit is set."""
+    link = rtnl._link
 
-    def wrong(octets: bytes) -> tuple[int, int, int]:
-        found = peek(octets)
-        return found if found[1] & 0x40 == 0 else (found[0], octets[500_000], found[2])
+    def wrong(hardware: int, ifindex: int, *rest: Any) -> LinkSeen:
+        return link(hardware, b""[ifindex] if ifindex & 0x40 else ifindex, *rest)
 
-    monkeypatch.setattr(rtnl, "peek", wrong)
+    monkeypatch.setattr(rtnl, "_link", wrong)
 
 
 def planted_in_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
