@@ -29,7 +29,7 @@ def import_trio() -> None:
     try:
         import trio  # noqa: F401 for others
     finally:
-        del sys.modules["ctypes.util"], ctypes.util  # whoever wants it imports it
+        del sys.modules["ctypes.util"], ctypes.util  # another import gets the real one
         if known is not None:
             sys.modules["ctypes.util"] = ctypes.util = known
 
