@@ -71,6 +71,7 @@ bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
 	@$(PYTHON) -m compileall -q pyteamd runners linkwatch  # as an installation does; the lab sees the tree read-only
 	@$(PYTHON) tests/bench/bench.py
 	@$(PYTHON) -B tests/bench/start.py
+	@$(PYTHON) -B tests/bench/opcodes.py
 
 install:  ## the commands, units, manual pages: PREFIX=/usr/local DESTDIR= PYTHON=/usr/bin/python3
 	@packaging/install.sh install
