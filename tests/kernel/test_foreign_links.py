@@ -108,4 +108,3 @@ async def test_in_the_end_what_was_told_is_what_there_is(links: Links) -> None:
     while shown(links.heard) != links.there() and trio.current_time() < give_up:
         await links.listen(0.2)
     assert shown(links.heard) == links.there()
-    assert links.kernel._foreign._told <= links.heard.keys(), "what is gone is forgotten"
