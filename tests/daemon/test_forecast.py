@@ -125,7 +125,7 @@ def test_what_ends_a_forecast() -> None:
     frame = FrameSeen(port.ifindex, b"", b"", 0, None, b"")
     assert [leaves_valid(event, world.team) for event in (Tick(), frame, foreign)] == [True, True, True]
     wanted = LinkSeen(98, "eth8", b"\0" * 6)
-    world.team.members.want("eth8", wanted)
+    world.team.members.want(["eth8"], wanted)
     for event in (
         wanted,
         port,
