@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -197,6 +198,7 @@ def test_kill_ends_the_process_that_holds_the_file(tmp_path: Path) -> None:
 # -- process namespaces -----------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def in_process_namespaces() -> bool:
     """Whether some can be made here."""
     words = ["unshare", "-pf", "--mount-proc", "true"]

@@ -51,13 +51,15 @@ def test_one_version_everywhere() -> None:
     assert f" - {packaged}-1\n" in spec
 
 
-def test_a_purge_takes_all_that_daemons_leave_in_the_run_directory() -> None:
-    """And the manual names it."""
+def test_a_purge_takes_what_daemons_keep_in_the_run_directory_and_nothing_else() -> None:
+    """And the manual names it. What others may have written there, and what a running daemon has, is not ours to take."""
     purged = re.findall(r"/run/teamd/(\S+)", (ROOT / "debian/pyteamd.postrm").read_text())
     manual = (ROOT / "packaging/pages.py").read_text()
     kept = [f"{runner.name}.json" for runner in RUNNERS.values() if runner.has_partners] + ["unconfirmed.json"]
     for name in (*kept, *(f"fault{number}.jsonl" for number in range(1, MOST + 1))):
         assert any(fnmatch(f"team0.{name}", pattern) for pattern in purged), name
+    for name in ("team0.conf", "team0.sock", "team0.pid", "notes.json"):
+        assert not any(fnmatch(name, pattern) for pattern in purged), name
     assert all(f"/run/teamd/DEVICE.{name}" in manual for name in (*kept, "fault1.jsonl"))
 
 

@@ -96,6 +96,8 @@ def purged() -> None:
     """Nothing stays but the device, which the unit keeps, and what the administrator wrote."""
     pid = daemon_pid()
     assert pid
+    for left_over in ("lacp.json", "unconfirmed.json", "fault1.jsonl"):
+        Path(f"/run/teamd/team1.{left_over}").write_text("{}")
     must(f"{APT} purge pyteamd pyteamd-teamd", timeout_s=400)
     assert not Path(f"/proc/{pid}").exists(), "the daemon goes on"
     places = "/usr /etc /var/lib /lib /run/systemd /run/teamd"
