@@ -93,7 +93,7 @@ def listening_at(name: str) -> int | None:
 def trusted(pid: str, files: Collection[str]) -> bool:
     """Whether the process is root's or ours, and one of these files is open in it."""
     with suppress(OSError, ValueError, IndexError, KeyError):
-        user = int(status_of(f"/proc/{pid}")["Uid"].split()[1])
+        user = int(status_of(pid)["Uid"].split()[1])
         return user in (0, os.geteuid()) and any(
             opened(pid, number) in files for number in os.listdir(f"/proc/{pid}/fd")
         )

@@ -4,7 +4,6 @@ The file holds the decimal process number and a newline. A process number is use
 behind may name a stranger; teamd then refuses to start, and `-k` kills the stranger. Here a daemon holds a lock (flock) on its file for
 life: a file that nobody holds is stale, no matter whose the number is. teamd holds none, and its library's own lock (fcntl) does not meet
 ours; so a file that nobody holds is also believed when the process is called teamd and is not, by its command line, another team's.
-A number means nothing in another process namespace; a file that is held from there names a daemon, which only a process there can end.
 
 Of daemons that start at the same moment one gets the file. It appears with its number in it, for it is written under another name and
 linked (where that can be done). Before a process removes a file it locks it (fcntl, as in teamd, which needs the right to write the file)
@@ -35,16 +34,13 @@ ATTEMPTS = 10
 
 
 def running(path: str, log: logging.Logger) -> int:
-    """Process number of the daemon whose file this is, 0 when there is none. A stale file is removed, with a log line.
-
-    It is negative when that is its number in another process namespace.
-    """
+    """Process number of the daemon whose file this is, 0 when there is none. A stale file is removed, with a log line."""
     for _ in range(ATTEMPTS):
         text = read(path)
         if text.strip() in (b"", b"0"):
             return 0
         if not (reason := stale(text, path)):
-            return -int(text) if why_not(int(text), path) else int(text)
+            return int(text)
         log.warning("%s (%s)", reason, path)
         if not remove(path, text):
             return 0
@@ -58,7 +54,7 @@ def stale(text: bytes, path: str) -> str:
         return "This is no PID file; it stays."
     if number and (not number.isdigit() or int(number) > MAXIMUM_PID):
         return "PID file corrupt, removing."
-    if (pid := int(number or b"0")) and (reason := why_not(pid, path)) and not is_held_elsewhere(pid, path):
+    if (pid := int(number or b"0")) and (reason := why_not(pid, path)):
         return f"Process {pid} died: {reason}; trying to remove PID file."
     return ""
 
@@ -116,44 +112,16 @@ def is_dying(pid: int) -> bool:
     SIGKILL is on its way, or its memory is gone already.
     """
     try:
-        fields = status_of(entry(pid))
+        fields = status_of(pid)
         killed = any(int(fields[name], 16) & SIGKILL_BIT for name in ("SigPnd", "ShdPnd"))
         return killed or "VmSize" not in fields
     except (OSError, ValueError, KeyError):
         return False
 
 
-def entry(pid: int) -> str:
-    """Directory in /proc of a process of our namespace; /proc may show another namespace (unshare without --mount-proc)."""
-    with suppress(OSError):
-        if os.readlink("/proc/self") != str(os.getpid()):
-            ours = os.stat("/proc/self/ns/pid")
-            return next((one for one in processes() if number_of(one) == pid and is_of(one, ours)), "/proc/self/none")
-    return f"/proc/{pid}"
-
-
-def processes() -> list[str]:
-    """Directories of all processes in /proc. OSError."""
-    return [f"/proc/{number}" for number in os.listdir("/proc") if number.isdigit()]
-
-
-def number_of(process: str) -> int:
-    """Number of a process in its own process namespace, 0 when it is gone."""
-    with suppress(OSError, LookupError, ValueError):
-        return int(status_of(process)["NSpid"].split()[-1])
-    return 0
-
-
-def is_of(process: str, space: os.stat_result) -> bool:
-    """Whether a process is of this process namespace."""
-    with suppress(OSError):
-        return os.path.samestat(os.stat(f"{process}/ns/pid"), space)
-    return False
-
-
-def status_of(process: str) -> dict[str, str]:
+def status_of(pid: int | str) -> dict[str, str]:
     """What the kernel tells of a process, by name. A process chooses its own name, in which only newlines are escaped. OSError."""
-    text = Path(f"{process}/status").read_bytes().decode("utf-8", "surrogateescape")
+    text = Path(f"/proc/{pid}/status").read_bytes().decode("utf-8", "surrogateescape")
     return dict(line.split(":\t", 1) for line in text.split("\n") if ":\t" in line)
 
 
@@ -174,42 +142,21 @@ def holds(pid: int, path: str) -> bool:
     if not is_held(path):
         return False
     try:
-        return has_locked(entry(pid), os.stat(path), os.O_WRONLY)
+        there = os.stat(path)
+        return any(locks(f"/proc/{pid}", number, there) for number in os.listdir(f"/proc/{pid}/fdinfo"))
     except PermissionError:
         return could_be_ours(pid)
     except (OSError, ValueError, IndexError):
         return not os.path.isdir("/proc/self")
 
 
-def is_held_elsewhere(pid: int, path: str) -> bool:
-    """Whether the holder of the pid file is in another process namespace: it is not in our /proc, or has this number there."""
-    if not is_held(path):
-        return False
-    holders = []
-    with suppress(OSError):
-        there = os.stat(path)
-        for process in processes():
-            with suppress(OSError, ValueError, IndexError):
-                if has_locked(process, there):
-                    holders.append(process)
-                    if process != entry(pid) and number_of(process) == pid and has_locked(process, there, os.O_WRONLY):
-                        return True
-    return not holders and is_held(path)
-
-
-def has_locked(process: str, file: os.stat_result, how: int = 0) -> bool:
-    """Whether a process has locked the file, opened like this. OSError, ValueError, IndexError."""
-    return any(locks(process, number, file, how) for number in os.listdir(f"{process}/fdinfo"))
-
-
-def locks(process: str, number: str, file: os.stat_result, how: int) -> bool:
-    """Whether this descriptor of a process, which may be closed by now, is the file, opened like this and locked."""
+def locks(process: str, number: str, file: os.stat_result) -> bool:
+    """Whether this descriptor of a process, which may be closed by now, is the file, open for writing and locked."""
     try:
-        if not os.path.samestat(os.stat(f"{process}/fd/{number}"), file):
-            return False
         lines = Path(f"{process}/fdinfo/{number}").read_text().splitlines()
-        opened = any(line.startswith("flags:") and int(line.split()[1], 8) & how == how for line in lines)
-        return opened and any(line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines)
+        writing = any(line.startswith("flags:") and int(line.split()[1], 8) & os.O_WRONLY for line in lines)
+        locked = any(line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines)
+        return writing and locked and os.path.samestat(os.stat(f"{process}/fd/{number}"), file)
     except FileNotFoundError:
         return False
 
@@ -217,7 +164,7 @@ def locks(process: str, number: str, file: os.stat_result, how: int) -> bool:
 def could_be_ours(pid: int) -> bool:
     """Whether the process may be our daemon, by its name alone: its open files are hidden from us."""
     try:
-        name = Path(f"{entry(pid)}/comm").read_bytes()
+        name = Path(f"/proc/{pid}/comm").read_bytes()
     except OSError:
         return True
     return b"teamd" in name or name.startswith(b"python")
@@ -226,11 +173,9 @@ def could_be_ours(pid: int) -> bool:
 def is_teamd(pid: int, path: str) -> bool:
     """Whether the process is teamd itself, which holds no lock, and not another team's, nor a user's that calls itself so."""
     try:
-        process = entry(pid)
-        name = Path(f"{process}/comm").read_bytes().strip()
-        words = Path(f"{process}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
-        # The first is the user who started it, also of a set-user-ID program.
-        users = status_of(process)["Uid"].split()[:2]
+        name = Path(f"/proc/{pid}/comm").read_bytes().strip()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
+        users = status_of(pid)["Uid"].split()[:2]  # a program that becomes root by itself has its user's as the first
     except (OSError, KeyError):
         return not os.path.isdir("/proc/self")  # without /proc only the number counts, as for teamd
     if name != b"teamd" or os.path.basename(words[0]) != b"teamd" or not {*users} <= {"0", str(os.geteuid())}:

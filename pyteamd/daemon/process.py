@@ -171,10 +171,7 @@ def close_inherited(keep_fd: int | None) -> None:
 
 def check(pid_path: str, log: logging.Logger) -> int:
     """`-e`: exit code 0 when the daemon of this pid file runs, else 1."""
-    pid = pidfile.running(pid_path, log)
-    if pid < 0:
-        log.warning("Daemon runs in another process namespace, with PID %d there.", -pid)
-    return EXIT_OK if pid else EXIT_START
+    return EXIT_OK if pidfile.running(pid_path, log) else EXIT_START
 
 
 def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) -> int:
@@ -182,9 +179,6 @@ def kill(pid_path: str, log: logging.Logger, timeout_s: float = KILL_TIMEOUT_S) 
     pid = pidfile.running(pid_path, log)
     if not pid:
         log.warning("Daemon not running")
-        return EXIT_START
-    if pid < 0:
-        log.warning("Failed to kill daemon: it runs in another process namespace, with PID %d there", -pid)
         return EXIT_START
     try:
         with open(os.pidfd_open(pid), "rb", buffering=0) as process:

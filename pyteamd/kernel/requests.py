@@ -83,7 +83,7 @@ class Requests:
             self._links.request(rtnl.create(octets, "team"))
         except NetlinkError as refusal:
             if refusal.errno == errno.EEXIST and (there := self.find_link(name)) is not None:
-                raise KernelRefused(refusal.errno, what, whose_name(there)) from refusal
+                raise KernelRefused(refusal.errno, what, whose_name(there, name)) from refusal
             raise _refused(refusal, what, "create") from refusal
         made = self.find_link(name)
         if made is None:
@@ -347,10 +347,10 @@ def _verdict(write: Write, problem: Exception) -> list[Refused]:
     return [Refused(write, errno.EINVAL, str(problem))]
 
 
-def whose_name(there: LinkSeen) -> str:
+def whose_name(there: LinkSeen, name: str) -> str:
     """What helps where a link already has the name of a device to be made. A link that is no team device is left alone."""
     if there.kind == "team":
-        return "a link of that name exists: -o takes it over, -r replaces it"
+        return "a link of that name exists: -o takes it over" + (", -r replaces it" if there.name == name else "")
     return f"a link of that name exists, {there.kind or 'hardware'} and no team device: -t chooses another name"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import functools
 import json
 import logging
 import os
@@ -193,62 +192,6 @@ def test_kill_ends_the_process_that_holds_the_file(tmp_path: Path) -> None:
         assert kill(f"{tmp_path}/pid", LOG, timeout_s=10) == 0
         assert daemon.wait(60) == -signal.SIGTERM
     assert check(f"{tmp_path}/pid", LOG) == 1
-
-
-# -- process namespaces -----------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def in_process_namespaces() -> bool:
-    """Whether some can be made here."""
-    words = ["unshare", "-pf", "--mount-proc", "true"]
-    return bool(shutil.which("unshare")) and subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-HOLDS = "import sys, time; from pyteamd.daemon.pid_file import PidFile; PidFile(sys.argv[1]).create(); " + SLEEP
-ASKS = """
-import logging, sys
-from pyteamd.daemon.pid_file import running
-from pyteamd.daemon.process import check, kill
-log, path = logging.getLogger(), sys.argv[1]
-print(running(path, log), check(path, log), kill(path, log, timeout_s=10))
-"""
-APART = {
-    "from below": ([], ["unshare", "-pf", "--mount-proc"]),
-    "from below, with the /proc of above": ([], ["unshare", "-pf"]),
-    "from above": (["unshare", "-pf", "--kill-child"], []),
-    "from beside, under the same number": (["unshare", "-pf", "--kill-child"], ["unshare", "-pf", "--mount-proc"]),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not in_process_namespaces(), reason="no process namespace can be made here")
-@pytest.mark.parametrize("way", APART)
-def test_a_daemon_of_another_process_namespace_runs_and_keeps_its_file(tmp_path: Path, way: str) -> None:
-    """Its number means nothing here, or a stranger; that the file is held says that it runs."""
-    path = tmp_path / "team0.pid"
-    there, here = APART[way]
-    with process(*there, sys.executable, "-c", HOLDS, str(path)):
-        number = int(path.read_text())
-        words = [*here, sys.executable, "-c", ASKS, str(path)]
-        asked = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert asked.stdout == f"-{number} 0 1\n", asked
-        assert asked.stderr.splitlines() == [
-            f"Daemon runs in another process namespace, with PID {number} there.",
-            f"Failed to kill daemon: it runs in another process namespace, with PID {number} there",
-        ], asked
-        assert path.read_text() == f"{number}\n"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not in_process_namespaces(), reason="no process namespace can be made here")
-def test_a_daemon_beside_us_is_found_in_a_proc_that_is_not_ours(tmp_path: Path) -> None:
-    """There our numbers are others', whom nobody may end."""
-    program = '"$0" -c "$2" "$1" & until [ -s "$1" ]; do sleep 0.1; done; "$0" -c "$3" "$1"'
-    words = ["unshare", "-pf", "--kill-child", "sh", "-c", program, sys.executable, f"{tmp_path}/pid", HOLDS, ASKS]
-    asked = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    *_, told = asked.stdout.splitlines()
-    assert re.fullmatch("[0-9]+ 0 0", told), asked
 
 
 # -- the device --------------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def run(options: Options) -> int:
     say_what_is_wrong(config.problems, options.config_file or "configuration", log)
     process.reset_signals()
     if pid := pidfile.running(pid_path, log):
-        log.error("Daemon already running on PID %d%s.", abs(pid), "" if pid > 0 else " of another process namespace")
+        log.error("Daemon already running on PID %d.", pid)
         log.error("Failed: File exists")
         return EXIT_START
     if options.config_file is not None:
