@@ -2,7 +2,7 @@
 
 A daemon defines a hundred of these classes at its start, and makes objects of them for each event. The standard decorator writes and
 compiles the source of six functions for each class, and an object of a frozen one is made by as many calls as it has fields. Here only
-`__init__` is written; comparing, hashing and showing are closures. The rest is the standard's work: fields, defaults, `replace`, `match`.
+`__init__` is written; comparing, hashing and showing are closures. The rest is the standard's work: fields, defaults, `match`.
 
 That nothing changes a frozen object is the type checker's to see, not the interpreter's.
 """

@@ -156,8 +156,8 @@ def _encode(kind: int, flags: int, ifindex: int, *attrs: tuple[str, Any]) -> byt
 
 # What arrives.
 
-_layouts: dict[int, Layout] = {}
-"""The last layout seen for each length of a message."""
+_layouts: dict[tuple[int, bytes], Layout] = {}
+"""The last layout seen for each length of a message and of the name, which stands first: eth9 and eth10 are padded to one length."""
 
 
 def loss_in(beginning: bytes) -> int:
@@ -172,11 +172,12 @@ def decode(octets: bytes) -> LinkSeen:
     """The link that an RTM_NEWLINK describes. Malformed."""
     if len(octets) < _BODY:
         raise Malformed(f"a link message of {len(octets)} octets")
-    layout = _layouts.get(len(octets))
+    shape = len(octets), octets[_BODY : _BODY + 2]
+    layout = _layouts.get(shape)
     if layout is None or layout.headers.unpack_from(octets, _BODY) != layout.known:
         if len(_layouts) >= _KEPT:
             _layouts.clear()
-        layout = _layouts[len(octets)] = _layout(octets)
+        layout = _layouts[shape] = _layout(octets)
     return _link(*layout.sorted((*layout.values.unpack_from(octets), None)))
 
 

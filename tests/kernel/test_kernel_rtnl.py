@@ -175,3 +175,18 @@ def test_addresses_of_any_length() -> None:
     octets = rtnl.set_mac(5, bytes(range(20)))
     assert octets[32:36] == struct.pack("=HH", 24, 1)
     assert octets[36:] == bytes(range(20))
+
+
+def test_ports_whose_names_are_padded_to_one_length_do_not_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As eth9 and eth10: where the attributes stand is found out once for each."""
+    body, made = next(octets for octets in RECORDED if len(rtnl.decode(octets).name) == 4), []
+    at = body.index(struct.pack("=HH", 4 + 5, 3))  # IFLA_IFNAME of four letters
+    links = [
+        body[:at] + struct.pack("=HH", 5 + len(name), 3) + name.ljust(8, b"\0") + body[at + 12 :]
+        for name in (b"eth9", b"eth10")
+    ]
+    found_out = rtnl._layout
+    monkeypatch.setattr(rtnl, "_layout", lambda octets: made.append(octets) or found_out(octets))
+    monkeypatch.setattr(rtnl, "_layouts", {})
+    assert [rtnl.decode(octets).name for octets in links * 3] == ["eth9", "eth10"] * 3
+    assert made == links
