@@ -20,7 +20,14 @@ from pyteamd.schema.option import INT_MAX, INT_MIN, OnBad, option
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
 from pyteamd.schema.slips import bonding_mode, foreign, ports_as_list
 from pyteamd.schema.text import read, read_object
-from pyteamd.schema.values import MAC_PATTERN, hardware_address, interface_name, listen_text, name_of_link
+from pyteamd.schema.values import (
+    MAC_PATTERN,
+    hardware_address,
+    interface_name,
+    listen_text,
+    listening_doubt,
+    name_of_link,
+)
 from pyteamd.values import dataclass
 
 if TYPE_CHECKING:
@@ -307,6 +314,8 @@ class Config:
         runner_class = self._choose_runner(problems)
         refused = self._insert_defaults(runner_class, problems) if runner_class else set()
         self.team = read_options(TeamConfig, self.tree, (), problems)
+        if self.team.metrics_listen and (doubt := listening_doubt(self.team.metrics_listen)):
+            problems.append(Problem(Severity.DOUBTFUL, ("metrics_listen",), doubt))
         others = {key: value for key, value in self.tree.items() if key not in refused}
         check_keys(others, ROOT_KEYS, (), problems)
         shared = self._watched(self.tree.get("link_watch", ABSENT), ("link_watch",), problems)

@@ -26,6 +26,7 @@ class Severity(Enum):
     """What a problem leads to, the least first."""
 
     UNREAD = "nothing: nobody reads the key"
+    DOUBTFUL = "nothing: the value is used, but it may not work on this machine"
     TOLERATED = "the value is not used, the daemon starts"
     PORT = "the port is refused"
     START = "the daemon does not start"
@@ -63,7 +64,7 @@ class Problem:
     @property
     def weight(self) -> str:
         """error: a reload refuses it; warning: nothing is lost."""
-        return WARNING if self.severity is Severity.UNREAD else ERROR
+        return WARNING if self.severity in (Severity.UNREAD, Severity.DOUBTFUL) else ERROR
 
     def _consequence(self) -> str:
         if self.severity is not Severity.PORT:
@@ -101,7 +102,7 @@ def verdict(problems: Sequence[Problem]) -> str:
         return f"{told}: start leaves the refused ports out, reload is refused"
     if errors:
         return f"{told}: start goes on without these values, as teamd does; reload is refused"
-    return f"{told}: start and reload take it without these keys"
+    return f"{told}: start and reload take it" + " without these keys" * (Severity.UNREAD in severities)
 
 
 def counted(number: int, word: str) -> str:

@@ -122,10 +122,6 @@ def listen_address(text: str) -> tuple[int, str | tuple[str, int]]:
         raise ValueError("has no numeric address before the port") from None
     if not address.is_loopback:
         raise ValueError("is not a loopback address; from elsewhere anybody could read them")
-    if int(port) < 1024:
-        raise ValueError(
-            "has a port below 1024, which needs a right that the daemon gives up; 1024 to 65535 are allowed"
-        )
     return (2 if address.version == 4 else 10), (str(address), int(port))
 
 
@@ -133,3 +129,12 @@ def listen_text(text: str) -> str:
     """The text itself, when it is an address for `listen_address`. ValueError."""
     listen_address(text)
     return text
+
+
+def listening_doubt(text: str) -> str:
+    """Why the kernel may refuse to bind to an address that `listen_address` takes, because of its port; "" where that is not so."""
+    where = listen_address(text)[1]
+    if isinstance(where, str) or where[1] >= 1024:
+        return ""
+    allowed = f"works only where net.ipv4.ip_unprivileged_port_start is at most {where[1]}"
+    return f"port {where[1]} {allowed}: the daemon gives up the right to lower ports"

@@ -33,6 +33,7 @@ GOOD_VERDICT = "good: start and reload take it"
 VERDICTS = [
     ("{}", 0, GOOD_VERDICT),
     (WARNED, 0, "1 warning: start and reload take it without these keys"),
+    ('{"metrics_listen": "127.0.0.1:80"}', 0, "1 warning: start and reload take it"),
     (
         '{"ports": {"eth1": {"prio": "high"}}}',
         1,

@@ -300,3 +300,19 @@ def test_what_stands_where_we_keep_something(tmp_path: Path, kind: str, caplog: 
     assert kept.handed_over is None
     assert [name for name in os.listdir(tmp_path) if name.startswith("else")] == []
     assert any("team0.fault3.jsonl: " in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "told"),
+    [
+        ("127.0.0.1:80", errno.EACCES, "port_start is at most 80"),
+        ("127.0.0.1:80", errno.EADDRINUSE, ""),
+        ("127.0.0.1:9700", errno.EACCES, ""),
+        ("/run/team0.metrics", errno.EACCES, ""),
+    ],
+)
+def test_a_port_that_the_kernel_reserves_is_told_with_what_would_let_it_be_had(
+    address: str, code: int, told: str
+) -> None:
+    assert told in http.why(OSError(code, ""), address)
+    assert bool(http.why(OSError(code, ""), address)) is bool(told)

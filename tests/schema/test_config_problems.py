@@ -57,6 +57,15 @@ def test_a_tolerated_problem_does_not_stop_the_daemon() -> None:
     assert [problem.severity for problem in config.problems] == [Severity.UNREAD, Severity.PORT]
 
 
+@pytest.mark.parametrize(("port", "warned"), [(1023, True), (1024, False)])
+def test_metrics_at_a_port_that_the_kernel_may_reserve_are_used_with_a_warning(port: int, warned: bool) -> None:
+    """An update must not leave a team without its daemon, and where net.ipv4.ip_unprivileged_port_start is lower it works."""
+    config = load(f'{{"metrics_listen": "127.0.0.1:{port}"}}')
+    assert config.team.metrics_listen == f"127.0.0.1:{port}"
+    assert [problem.weight for problem in config.problems] == ["warning"] * warned, config.problems
+    assert all("net.ipv4.ip_unprivileged_port_start" in problem.message for problem in config.problems)
+
+
 def test_problems_in_yaml_have_their_places_too() -> None:
     text = "# a comment\nlink_watch:\n  - name: arp_ping\n    target_hots: a\n    vlanid: 5000\n"
     assert told(text) == [

@@ -9,6 +9,7 @@ keep the others out by doing nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -24,7 +25,7 @@ from pyteamd.daemon.control.desk import guarded, take_turn
 from pyteamd.daemon.control.usock import PAUSE_S, has_listener
 from pyteamd.daemon.read_file import identity_of
 from pyteamd.model.errors import UserError
-from pyteamd.schema.values import listen_address
+from pyteamd.schema.values import listen_address, listening_doubt
 from pyteamd.views.metrics import CONTENT_TYPE
 
 MAXIMUM_OCTETS = 8192
@@ -86,6 +87,11 @@ class ListeningSocket:
         return False
 
 
+def why(error: OSError, address: str) -> str:
+    """What a refusal to bind means, where its number is the cause; else ""."""
+    return f" ({doubt})" if error.errno == errno.EACCES and (doubt := listening_doubt(address)) else ""
+
+
 async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -> None:
     """Answer until cancelled. An address that cannot be had, or is lost, is tried again; the same reason is not logged twice in a row."""
     place, told, was_there = ListeningSocket(address), "", False
@@ -95,7 +101,7 @@ async def listen(address: str, answer: Callable[[], str], log: logging.Logger) -
             opened = place.open()
         except OSError as error:
             if (reason := os.strerror(error.errno or 0)) != told:
-                log.error("metrics_listen %s: %s", address, reason)
+                log.error("metrics_listen %s: %s", address, reason + why(error, address))
             told = reason
             await trio.sleep(LOOK_S)
             continue
