@@ -107,8 +107,15 @@ class JoiningPorts:
         for ifindex, name in self.former.items():
             if name in link.names:
                 other = self._facts.name_of(ifindex)
-                text = f"{other}: stays a port, though {name}, as which it is configured, is {link.name} now"
+                text = f"{other}: {self.moved(ifindex)}; {other} stays a port"
                 self.notes.append(Note(Level.WARNING, text, other))
+
+    def moved(self, ifindex: int) -> str:
+        """Which other link has the configured name of a port, in words; "" for none."""
+        name = self.former.get(ifindex, "")
+        if (owner := self._facts.called(name)) is None:
+            return ""
+        return f"was configured as {name}, which is {'another link' if owner.name == name else owner.name} now"
 
     def renamed(self, before: LinkSeen, link: LinkSeen) -> None:
         """A port has other names."""

@@ -64,9 +64,8 @@ def of_port(team: Team, port: Port, now: float) -> Reason:
 
 def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
     """The reason, and what its name and the driver's counters say beside it; they keep no port from traffic."""
-    former = team.joining.former.get(port.ifindex, "")
-    if (owner := team.facts.called(former)) is not None:
-        rest = f"{reason.rest}; {former}, as which it is configured, is {owner.name} now, and it stays all the same"
+    if moved := team.joining.moved(port.ifindex):
+        rest = f"{reason.rest}; it {moved}, and stays a port"
         leave = f"to let it go: pyteamdctl {in_shell(team.view.name)} port remove {in_shell(port.name)}"
         reason = replace(reason, rest=rest, hint=reason.hint or leave)
     since = team.facts.silence.silent_since(port.ifindex, now) if reason.carrying else None

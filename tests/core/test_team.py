@@ -157,13 +157,23 @@ def test_a_port_whose_configured_name_another_link_gets_stays_and_says_so() -> N
     call(made, eth3=("uplink",))
     assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2", "eth3"]
     warnings = [happened.text for happened in made.world.happened() if happened.kind == "warning"]
-    assert warnings == ["eth1: stays a port, though uplink, as which it is configured, is eth3 now"]
-    said = "; uplink, as which it is configured, is eth3 now, and it stays all the same (to let it go: pyteamdctl team0 port remove eth1)"
+    assert warnings == ["eth1: was configured as uplink, which is eth3 now; eth1 stays a port"]
+    said = "; it was configured as uplink, which is eth3 now, and stays a port (to let it go: pyteamdctl team0 port remove eth1)"
     assert made.line("eth1").endswith(said), made.line("eth1")
     assert "uplink" not in made.line("eth3")
     made.world.remove_port("eth1")
     made.world.add_port("eth1")
     assert "uplink" not in made.line("eth1"), "now it was asked for"
+
+
+def test_a_port_whose_own_name_another_link_gets_is_not_confused_with_it() -> None:
+    made = told(backup(), "eth1", "eth2", "eth3")
+    made.world.happened()
+    rename(made, "eth2", "lan2")
+    rename(made, "eth3", "eth2")
+    warnings = [happened.text for happened in made.world.happened() if happened.kind == "warning"]
+    assert "lan2: was configured as eth2, which is another link now; lan2 stays a port" in warnings
+    assert "; it was configured as eth2, which is another link now, and stays a port" in made.line("lan2")
 
 
 def test_a_port_that_was_removed_and_added_again_is_wanted_by_its_configured_name() -> None:
@@ -231,9 +241,9 @@ def test_names_that_two_ports_exchange_are_nothing_to_tell(back: bool) -> None:
     begin(made, backup(a={}, b={}))
     made.world.happened()
     call(made, eth1=(), eth2=("a",))
-    assert "a, as which" in made.line("eth1"), made.line("eth1")
+    assert "configured as a, which is eth2 now" in made.line("eth1"), made.line("eth1")
     call(made, **({"eth2": ("b",), "eth1": ("a",)} if back else {"eth1": ("b",)}))
-    assert not [line for line in made.lines() if "as which" in line]
+    assert not [line for line in made.lines() if "configured as" in line]
     assert not [happened.text for happened in made.world.happened() if happened.kind == "warning"]
 
 
