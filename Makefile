@@ -66,7 +66,7 @@ pictures: lab  ## make the pictures in docs: a timeline in a real browser (chrom
 	@$(PYTHON) docs/pictures.py
 	@$(PYTHON) docs/captures.py
 
-bench:  ## pyteamd beside C teamd in the same QEMU boot; writes build/bench.json
+bench:  ## pyteamd beside C teamd in the same QEMU boot (writes build/bench.json), and its instructions of Python
 	@tests/lab/setup.sh
 	@$(PYTHON) -m compileall -q pyteamd runners linkwatch  # as an installation does; the lab sees the tree read-only
 	@$(PYTHON) tests/bench/bench.py

@@ -27,9 +27,14 @@ class DampingConfig:
     max: int
 
     @property
+    def decayed_in_max(self) -> float:
+        """The penalty that decays to `reuse` in `max`."""
+        return float(self.reuse * 2.0 ** (self.max / self.half_life))
+
+    @property
     def ceiling(self) -> float:
         """The highest penalty: what decays to `reuse` in `max`, but at least `suppress`, or no port would ever be held out."""
-        return float(max(self.suppress, self.reuse * 2.0 ** (self.max / self.half_life)))
+        return max(float(self.suppress), self.decayed_in_max)
 
 
 class Damping(Watcher):
@@ -96,6 +101,8 @@ class Damping(Watcher):
         if self.up:
             return Verdict(True, f"damping: penalty below {self.config.suppress}")
         rest = f", until its penalty ({self._penalty:.0f} at the last flap) is down to {self.config.reuse}"
+        if self._penalty > self.config.decayed_in_max:
+            rest = f", held out for at most {self.config.max} s after the last flap"
         return Verdict(False, "damping: the port flapped", rest, self.deadline())
 
     def state(self) -> dict[str, Any]:

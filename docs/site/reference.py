@@ -183,7 +183,7 @@ def metrics() -> str:
                 row[what == "HELP"] = rest
     lines = [f"| `{name}` | {kind} | {cell(help_text)} |" for name, (kind, help_text) in sorted(found.items())]
     head = "# Metrics\n\nA counter's samples end with `_total`. [Monitoring](../monitoring.md) says where they are served.\n"
-    return "\n".join([head, "| metric | kind | |", "|---|---|---|", *lines, ""])
+    return "\n".join([head, "| metric | kind | meaning |", "|---|---|---|", *lines, ""])
 
 
 def log_lines() -> str:

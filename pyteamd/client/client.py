@@ -8,8 +8,9 @@
         team.set("runner.active_port", "eth1")
 
 Everything raises ClientError: NoDaemon when nothing answers, DaemonError with the daemon's code (NoSuchDev, say) when it refuses,
-CallFailed when no usable answer comes. libteam's teamd answers the methods that it has; the others raise CallFailed, on the unix socket
-only when the time-out is over, because teamd says nothing to them.
+CallFailed when no usable answer comes. libteam's teamd answers the methods that it has. To others it says nothing on the unix socket, so
+CallFailed comes when the time-out is over; on D-Bus it says that they succeeded, without an answer: CallFailed only where one is needed. A
+daemon that says that it has no such method raises DaemonError.
 """
 
 from __future__ import annotations

@@ -97,9 +97,7 @@ def timeline(lines: Iterable[str], retell: Retell) -> Timeline:
     link = decode(beginning.get("link"))
     config = beginning.get("config")
     if not isinstance(link, LinkSeen) or not isinstance(config, dict) or not isinstance(saved, dict):
-        raise ValueError(
-            "line 1: must have the link and the configuration of the team, and what was saved as an object"
-        )
+        raise ValueError("line 1: must have `link` and `config`, and may have `saved`, each an object")
     runner = config.get("runner")
     name = runner.get("name", "") if isinstance(runner, dict) else ""
     made = Timeline(link.name, str(name), entries[0].at, max(end, entries[-1].at))

@@ -269,7 +269,7 @@ def test_into_a_pipe_it_writes_one_picture(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_rates_are_drawn_from_the_kernels_counters(tmp_path: Path) -> None:
-    """The loop-back device is the one link that every machine has."""
+    """The loopback device is the one link that every machine has."""
     with (
         daemon(tmp_path, [reason("lo")]),
         pyteamdctl(FAST, tmp_path, 120) as terminal,

@@ -58,7 +58,7 @@ class Ovs(Partner):
 
 @contextmanager
 def bond(on: Bench, rate: str = "fast", links: Sequence[str] = ("p1", "p2")) -> Iterator[Partner]:
-    """Kernel bonding; every test removes the name space it is in."""
+    """Kernel bonding; every test removes the namespace it is in."""
     on.on_switch(f"ip link add bond0 type bond mode 802.3ad lacp_rate {rate} miimon 50")
     for link in links:
         on.on_switch(f"ip link set {link} down; ip link set {link} master bond0")

@@ -40,8 +40,14 @@ def test_how_long_a_port_is_held_out(times: int, until_s: float | None) -> None:
 def test_the_longest_time_holds_where_the_penalty_decays_more_slowly() -> None:
     slow = flapped(2, DampingConfig(penalty=1000, half_life=60, suppress=2000, reuse=1000, max=1))
     assert slow.deadline() == 1.0
+    assert slow.verdict().rest == ", held out for at most 1 s after the last flap"
     slow.tick(PORT, 1.0)
     assert slow.up
+
+
+@pytest.mark.parametrize(("times", "penalty"), [(2, 2000), (1000, 16000)])
+def test_what_ends_the_hold_is_told(times: int, penalty: int) -> None:
+    assert flapped(times).verdict().rest == f", until its penalty ({penalty} at the last flap) is down to 1000"
 
 
 def test_a_flap_in_the_meantime_takes_longer_and_a_quiet_time_forgives() -> None:

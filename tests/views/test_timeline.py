@@ -176,5 +176,7 @@ def test_a_damaged_first_line_is_no_more_than_a_damaged_line(saved: str) -> None
     trace = traces_of("activebackup-failover")[0][0]
     first, *rest = trace.lines()
     beginning = {**json.loads(first), "dropped": 3, "saved": json.loads(saved)}
-    with pytest.raises(ValueError, match=r"must (be|have) |not a number"):
+    with pytest.raises(
+        ValueError, match=r"must (be|have `link` and `config`, and may have `saved`, each an) |not a number"
+    ):
         timeline([json.dumps(beginning), *rest], retell)
