@@ -118,11 +118,11 @@ def check(seed: int) -> int:
     heard: dict[str, list[float]] = defaultdict(list)
     handle = team.handle
 
-    def listen(event: Event, now: float) -> None:
+    def listen(event: Event, now: float) -> bool:
         if is_answer(event):
             assert isinstance(event, FrameSeen)
             heard[world.name_of(event.ifindex)].append(now)
-        handle(event, now)
+        return handle(event, now)
 
     team.handle = listen  # type: ignore[method-assign]
     for _ in range(25):
