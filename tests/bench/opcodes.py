@@ -3,7 +3,7 @@
 
 The count is the same on a busy machine and on an idle one, so that one percent can be seen. It is that of the pump of
 tests/daemon/test_pump_alone.py: no event loop, no netlink, and what the simulated kernel does is left out. An instruction of Python takes
-some 80 of the processor, all that it calls included.
+some 80 to 100 of the processor, all that it calls included.
 """
 
 from __future__ import annotations
