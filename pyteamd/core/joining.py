@@ -105,15 +105,16 @@ class JoiningPorts:
     def _tell_former(self, link: LinkSeen) -> None:
         """The configuration means one port, and this link is another than the one that had the name."""
         for ifindex, name in self.former.items():
-            if name in link.names:
+            if name in link.names and (moved := self.moved(ifindex)):
                 other = self._facts.name_of(ifindex)
-                text = f"{other}: {self.moved(ifindex)}; {other} stays a port"
+                text = f"{other}: {moved}; {other} stays a port"
                 self.notes.append(Note(Level.WARNING, text, other))
 
     def moved(self, ifindex: int) -> str:
-        """Which other link has the configured name of a port, in words; "" for none."""
-        name = self.former.get(ifindex, "")
-        if (owner := self._facts.called(name)) is None:
+        """Which other link has the configured name of a port, in words; "" for none, and where the configuration is another one now."""
+        name, port = self.former.get(ifindex, ""), self.ports.get(ifindex)
+        owner, written = self._facts.called(name), self._config.written
+        if owner is None or port is None or name not in written or any(own in written for own in port.link.names):
             return ""
         return f"was configured as {name}, which is {'another link' if owner.name == name else owner.name} now"
 

@@ -161,6 +161,10 @@ def test_a_port_whose_configured_name_another_link_gets_stays_and_says_so() -> N
     said = "; it was configured as uplink, which is eth3 now, and stays a port (to let it go: pyteamdctl team0 port remove eth1)"
     assert made.line("eth1").endswith(said), made.line("eth1")
     assert "uplink" not in made.line("eth3")
+    for ports in ({"eth2": {}, "eth3": {}, "eth1": {}}, {"uplink": {}, "eth2": {}, "eth1": {}}):
+        apply(made, {**backup(), "ports": ports})
+        assert "uplink" not in made.line("eth1"), "it is configured by its own name now, or nothing by the other"
+    apply(made, backup(uplink={}, eth2={}))
     made.world.remove_port("eth1")
     made.world.add_port("eth1")
     assert "uplink" not in made.line("eth1"), "now it was asked for"
