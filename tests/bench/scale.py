@@ -85,6 +85,7 @@ def _measure(candidate: Candidate, size: int) -> dict[str, list[float]]:
             Path(directory, f"team{number}.conf").write_text(json.dumps(config))
         began_s = time.monotonic()
         process = subprocess.Popen([*candidate.command, "serve", directory], stderr=subprocess.DEVNULL)
+        _set_up(size, began_s)
         serving = _settle(listener, size, began_s)
         start_s, start_cpu_ms = time.monotonic() - began_s, cpu_ms(process.pid)
         before_ms, began_s = cpu_ms(process.pid), time.monotonic()
@@ -109,6 +110,16 @@ def _measure(candidate: Candidate, size: int) -> dict[str, list[float]]:
         "scale_start_s": [start_s],
         "scale_start_cpu_ms": [start_cpu_ms],
     }
+
+
+def _set_up(size: int, began_s: float) -> None:
+    """The daemon makes the devices and leaves them down, as teamd does."""
+    for number in range(size):
+        while not Path(f"/sys/class/net/team{number}").exists():
+            if time.monotonic() - began_s > PATIENCE_S:
+                raise BenchError(f"team{number} was not made within {PATIENCE_S:g} s")
+            time.sleep(0.01)
+        ip(f"link set team{number} up")
 
 
 def _settle(listener: Listener, size: int, began_s: float) -> int:
