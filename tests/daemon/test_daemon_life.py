@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
 from pyteamd.daemon.control.bus_line import ANSWER_TIMEOUT_S
 from pyteamd.daemon.control.dbus import Bus
-from pyteamd.daemon.service import settle_memory
+from pyteamd.daemon.service import collect_at_rest, settle_memory
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.events import Refused, Resync
@@ -349,8 +350,33 @@ async def test_a_dump_that_fails_is_tried_again(lab: Lab, monkeypatch: pytest.Mo
     assert (await daemon.state())["runner"] == {"active_port": "eth2"}
 
 
+@pytest.fixture
+def thresholds() -> Iterator[None]:
+    """The usual ones; the other tests have theirs."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("thresholds")
 def test_what_is_there_at_the_start_is_left_alone_by_later_collections() -> None:
     before = gc.get_freeze_count()
     kept: list[list[int]] = [[] for _ in range(1000)]
     settle_memory()
     assert gc.get_freeze_count() >= before + len(kept)
+
+
+@pytest.mark.usefixtures("thresholds")
+async def test_all_garbage_is_collected_at_rest_and_not_among_events(autojump_clock: trio.testing.MockClock) -> None:
+    whole: list[int] = []
+    settle_memory()
+    gc.callbacks.append(lambda phase, about: whole.append(1) if phase == "start" and about["generation"] == 2 else None)
+    try:
+        kept: list[list[int]] = [[] for _ in range(200_000)]
+        assert not whole, len(kept)
+        with trio.move_on_after(25):
+            await collect_at_rest()
+        assert whole == [1], "the second time there was little to collect"
+    finally:
+        gc.callbacks.pop()
