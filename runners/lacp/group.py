@@ -150,6 +150,12 @@ class Group:
         stay = other._usable if other.chosen == self.chosen else ()
         return {ifindex for ifindex in ports if self.ports[ifindex].mux.distributing and ifindex not in stay}
 
+    def used_at_last(self, config: LacpConfig, settings: Mapping[int, LacpPortConfig], now: float) -> frozenset[int]:
+        """Ports that will carry traffic when none has to wait any longer, and every partner is in sync as soon as we are."""
+        other = self.supposed(config.agg_select_policy, config.max_ports, self.set_up_as(settings, waited=True))
+        other._select(other.look(now), other.ports)
+        return other._usable - self.gated
+
     def supposed(self, policy_name: str, max_ports: int | None, ports: dict[int, LacpPort]) -> Group:
         """This group with another policy, limit and ports."""
         other = copy(self)

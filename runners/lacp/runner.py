@@ -442,7 +442,9 @@ class Lacp(Runner):
 
     def disruption(self, name: str, config: LacpConfig, ports: Mapping[int, LacpPortConfig], team: TeamView) -> str:
         if name == "min_ports":
-            return "team" if self._too_few(config, ports) else "none"
+            at_last = len(self._group.used_at_last(config, ports, self._now))  # of another aggregate, perhaps
+            too_few = self._too_few(config, ports) or self.config.min_ports <= at_last < config.min_ports
+            return "team" if too_few else "none"
         return disruption(name, self._consequences(config, ports, team), team)
 
     def port_disruption(
