@@ -17,15 +17,16 @@ from pyteamd.sim.net import SimNet, SimSocket
 
 
 class Wake:
-    """Calls a function in the event loop in which this was made, if in one, from any thread."""
+    """Calls a function in the event loop that waits for it, from any thread."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
-        self._thread = get_ident()
-        try:
-            self._loop: trio.lowlevel.TrioToken | None = trio.lowlevel.current_trio_token()
-        except RuntimeError:  # no loop here; newer versions of trio can be asked
-            self._loop = None
+        self._thread = 0
+        self._loop: trio.lowlevel.TrioToken | None = None
+
+    def awaited(self) -> None:
+        """It is this event loop that is going to wait: the kernel may have been made before there was one."""
+        self._thread, self._loop = get_ident(), trio.lowlevel.current_trio_token()
 
     def __call__(self) -> None:
         if self._loop is None or get_ident() == self._thread:
@@ -40,9 +41,10 @@ class WaitingSocket(SimSocket):
     def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
         super().__init__(net, link, tap)
         self._readable = trio.Event()
-        self.wake = Wake(lambda: self._readable.set())
+        self.wake = self._wake = Wake(lambda: self._readable.set())
 
     async def receive(self) -> list[FrameSeen]:
+        self._wake.awaited()
         await trio.lowlevel.checkpoint()
         while not (frames := self.take()):
             if not self.open:
@@ -61,7 +63,7 @@ class WaitingSimKernel(SimKernel):
         self._readable = trio.Event()
         self._waiting = False
         super().__init__(net)
-        self.wake = Wake(lambda: self._readable.set())
+        self.wake = self._wake = Wake(lambda: self._readable.set())
 
     def glance(self) -> Batch:
         match self.next_event() if self._waiting else None:
@@ -70,6 +72,7 @@ class WaitingSimKernel(SimKernel):
         return []
 
     async def events(self) -> Batch:
+        self._wake.awaited()
         await trio.lowlevel.checkpoint()
         while not (found := self.take_events()):
             self._readable = trio.Event()
