@@ -21,6 +21,7 @@ from pyteamd.runners.lacp.machines import (
     INDEPENDENT,
     Current,
     Defaulted,
+    Expired,
     Mux,
     MuxInput,
     Selection,
@@ -170,12 +171,16 @@ class Group:
     ) -> dict[int, LacpPort]:
         """The ports that have settings, as they would be with these; to look at, and no more.
 
-        `heard`: the partner has heard of them. `waited`: no port has to wait any longer, for others or to restore.
+        `heard`: the partner has heard of them. `waited`: no port has to wait any longer, for others, to restore, or until its partner,
+        which is not given up yet, speaks again.
         """
         ports = {i: self._set_up(port, settings[i], heard) for i, port in self.ports.items() if i in settings}
         for port in ports.values() if waited else ():
             port.well_since = None
-            if isinstance(port.standing, Waiting):
+            lag = port.lag_id(self.local)
+            if isinstance(port.receive, Expired) and port.partner_known() and lag is not None and not port.mux.in_sync:
+                port.receive, port.standing = Current(port.receive.until), Waiting(lag, LONG_AGO, LONG_AGO)
+            elif isinstance(port.standing, Waiting):
                 port.standing = Waiting(port.lag, LONG_AGO, LONG_AGO)
         return ports
 
