@@ -24,13 +24,13 @@ class Fallback:
         """Ports that carry traffic now without LACP."""
         self.begun = False
         """The silence has lasted long enough, here or with a predecessor."""
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         self._silent_since: float | None = None
 
     def configure(self, kind: str, delay_s: float) -> None:
         """Go on with other settings."""
         self.kind = kind
-        self._delay_s = delay_s
+        self.delay_s = delay_s
 
     def would_end(
         self, kind: str, delay_s: float, ports: Iterable[LacpPort], gated: Container[int], now: float
@@ -56,7 +56,7 @@ class Fallback:
             return
         if self._silent_since is None:
             self._silent_since = now
-        self.begun = now >= self._silent_since + self._delay_s
+        self.begun = now >= self._silent_since + self.delay_s
         if not self.begun:
             self.ports = frozenset()
         elif self.kind == "static":
@@ -68,13 +68,13 @@ class Fallback:
     def resume(self, begun: bool, now: float) -> None:
         """Go on from a predecessor: it had begun, and is not to be waited for again while the silence lasts."""
         if begun:
-            self._silent_since, self.begun = now - self._delay_s, True
+            self._silent_since, self.begun = now - self.delay_s, True
 
     def begins_at(self) -> float | None:
         """When it will begin if the silence lasts; None when it has begun or there is no silence."""
         if self._silent_since is None or self.begun:
             return None
-        return self._silent_since + self._delay_s
+        return self._silent_since + self.delay_s
 
     def needed(self, min_ports: int) -> int:
         """How many ports give the team carrier: an individual port is alone by intent."""

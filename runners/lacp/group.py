@@ -171,15 +171,17 @@ class Group:
     ) -> dict[int, LacpPort]:
         """The ports that have settings, as they would be with these; to look at, and no more.
 
-        `heard`: the partner has heard of them. `waited`: no port has to wait any longer, for others, to restore, or until its partner,
-        which is not given up yet, speaks again.
+        `heard`: the partner has heard of them. `waited`: no port has to wait any longer, for others, to restore, or until its partner
+        speaks again; one whose link has just come, and which knows none, has given up.
         """
         ports = {i: self._set_up(port, settings[i], heard) for i, port in self.ports.items() if i in settings}
         for port in ports.values() if waited else ():
             port.well_since = None
             lag = port.lag_id(self.local)
-            if isinstance(port.receive, Expired) and port.partner_known() and lag is not None and not port.mux.in_sync:
-                port.receive, port.standing = Current(port.receive.until), Waiting(lag, LONG_AGO, LONG_AGO)
+            if isinstance(port.receive, Expired):
+                port.receive = Defaulted() if lag is None or not port.partner_known() else Current(port.receive.until)
+                if lag is not None and not port.mux.in_sync:
+                    port.standing = Waiting(lag, LONG_AGO, LONG_AGO)
             elif isinstance(port.standing, Waiting):
                 port.standing = Waiting(port.lag, LONG_AGO, LONG_AGO)
         return ports

@@ -51,9 +51,15 @@ class Consequences:
 
     @cached_property
     def falls_back_otherwise(self) -> bool:
-        """A port that carries traffic without a partner would not."""
-        config, ports = self.config, self.group.set_up_as(self.settings).values()
-        return self.fallback.would_end(config.fallback, config.fallback_delay / 1000, ports, self.group.gated, self.now)
+        """A port that carries traffic without a partner would not, now or when the partners of ports that have just come are given up."""
+        config, group, fallback = self.config, self.group, self.fallback
+        asked, rest = (config.fallback, config.fallback_delay / 1000), (group.gated, self.now)
+        if fallback.would_end(*asked, group.set_up_as(self.settings).values(), *rest):
+            return True
+        at_last = group.set_up_as(self.settings, waited=True).values()
+        as_it_is = group.set_up_as({i: port.view.config for i, port in group.ports.items()}, waited=True).values()
+        anyway = fallback.would_end(fallback.kind, fallback.delay_s, as_it_is, *rest)
+        return fallback.would_end(*asked, at_last, *rest) and not anyway
 
     @cached_property
     def becomes(self) -> Group:

@@ -218,7 +218,8 @@ SOME = [
 @pytest.mark.parametrize("some", SOME)
 def test_no_change_of_anything_interrupts_more_than_is_said(some: Iterable[int]) -> None:
     """356: what takes the place of the aggregate in use a moment later has fewer ports than `min_ports` asks for then.
-    1671: a port whose link has just come back makes another aggregate the better one as soon as its partner speaks again."""
+    1671: a port whose link has just come back makes another aggregate the better one as soon as its partner speaks again, or
+    has its place back in the one in use (2389), or is given up and falls back (2346)."""
     for seed in some:
         promised(seed)
 
