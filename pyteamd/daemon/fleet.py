@@ -25,7 +25,7 @@ from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.service import collect_at_rest, read_again, receive_signals, settle_memory, signals, watchdog
+from pyteamd.daemon.service import collect_now_and_then, read_again, receive_signals, settle_memory, signals, watchdog
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
@@ -400,7 +400,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         notifier.send(READY="1", STATUS=f"{len(fleet.members)} teams")
         nursery.start_soon(watchdog, notifier)
         nursery.start_soon(import_late, log)
-        nursery.start_soon(collect_at_rest)
+        nursery.start_soon(collect_now_and_then)
         settle_memory()
 
     code = EXIT_RUNTIME

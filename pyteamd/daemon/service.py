@@ -38,7 +38,7 @@ from pyteamd.views.explain import in_short
 STATUS_PAUSE_S = 0.2
 COLLECT_INTERVAL_S = 10.0
 USUALLY, SELDOM = 10, 1000
-"""How many collections of what is not quite new make a whole one due: by the interpreter's usual rule, and where it is to come at rest."""
+"""How many collections of what is not quite new make a whole one due: by the interpreter's usual rule, and in a daemon, which looks first."""
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -80,7 +80,7 @@ async def serve(
         notifier.send(READY="1")
         nursery.start_soon(watchdog, notifier)
         nursery.start_soon(import_late, log)
-        nursery.start_soon(collect_at_rest)
+        nursery.start_soon(collect_now_and_then)
         nursery.start_soon(tell_status, one.server, notifier, log)
         if plan.config.team.metrics_listen is not None:
             nursery.start_soon(serve_metrics, plan.config.team.metrics_listen, one.server, log)
@@ -188,14 +188,14 @@ def imported() -> None:
 
 
 def settle_memory() -> None:
-    """What is there now stays: later collections need not look at it. Whole ones, which take up to 3 ms with a full trace, come at rest."""
+    """What is there now stays: later collections need not look at it. Whole ones (3 ms, with a full trace) come by the clock."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*gc.get_threshold()[:2], SELDOM)
 
 
-async def collect_at_rest() -> None:
-    """A task of the process: collect all garbage now and then, before the interpreter does it among the events of a fail-over."""
+async def collect_now_and_then() -> None:
+    """A task of the process: collect all garbage by the clock, before the interpreter does it among the events of a fail-over."""
     while True:
         await trio.sleep(COLLECT_INTERVAL_S)
         if gc.get_count()[2] >= USUALLY:

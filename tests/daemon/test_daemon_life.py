@@ -17,7 +17,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
 from pyteamd.daemon.control.bus_line import ANSWER_TIMEOUT_S
 from pyteamd.daemon.control.dbus import Bus
-from pyteamd.daemon.service import collect_at_rest, settle_memory
+from pyteamd.daemon.service import collect_now_and_then, settle_memory
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.events import Refused, Resync
@@ -368,7 +368,9 @@ def test_what_is_there_at_the_start_is_left_alone_by_later_collections() -> None
 
 
 @pytest.mark.usefixtures("thresholds")
-async def test_all_garbage_is_collected_at_rest_and_not_among_events(autojump_clock: trio.testing.MockClock) -> None:
+async def test_all_garbage_is_collected_by_the_clock_and_not_among_events(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     whole: list[int] = []
     settle_memory()
     gc.callbacks.append(lambda phase, about: whole.append(1) if phase == "start" and about["generation"] == 2 else None)
@@ -376,7 +378,7 @@ async def test_all_garbage_is_collected_at_rest_and_not_among_events(autojump_cl
         kept: list[list[int]] = [[] for _ in range(200_000)]
         assert not whole, len(kept)
         with trio.move_on_after(25):
-            await collect_at_rest()
+            await collect_now_and_then()
         assert whole == [1], "the second time there was little to collect"
     finally:
         gc.callbacks.pop()
