@@ -38,7 +38,7 @@ from pyteamd.views.explain import in_short
 STATUS_PAUSE_S = 0.2
 COLLECT_INTERVAL_S = 10.0
 USUALLY, SELDOM = 10, 1000
-"""How many collections of what is not quite new make a whole one due: by the interpreter's usual rule, and in a daemon, which looks first."""
+"""How many collections of what is older make a whole one due: by the interpreter's usual rule, and in a daemon, which looks first."""
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
