@@ -10,6 +10,7 @@ The raw link is followed, not the link watchers' verdict, as teamd does. While t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -108,7 +109,7 @@ class Lacp(Runner):
                 if self.faults_are_fatal or not well:
                     raise
                 suspected = suspects(fault, event, well, self._wakes, now)
-                self._make_safe(suspected, fault)
+                self._make_safe(suspected, fault, now)
                 safe.update(suspected)
                 event = Tick()
 
@@ -118,12 +119,16 @@ class Lacp(Runner):
             return True
         return any(port.hold_until is not None for port in self._group.ports.values())
 
-    def _make_safe(self, ifindexes: Iterable[int], fault: Exception) -> None:
+    def _make_safe(self, ifindexes: Iterable[int], fault: Exception, now: float) -> None:
         """A fault of ours: these ports are out of service until their links have been down. The others go on."""
         names = []
         for ifindex in ifindexes:
             port = self._group.ports[ifindex]
+            spoke = port.transmitter.said is not None
             port.begin_again(Link.FAULT)
+            if spoke and port.view.running:
+                with suppress(Exception):  # the fault may be in speaking
+                    self._take_leave(port, now)
             names.append(port.name)
         self._unsettled = True
         kind = f"{type(fault).__name__}: {fault}"
@@ -216,9 +221,13 @@ class Lacp(Runner):
         speaks = running and port.pace(local) is not Pace.NONE and not port.transmitter.took_leave
         port.set_link(link, local, now)
         if link is not Link.UP and speaks:
-            self.send(port.ifindex, port.transmit(local, now))
-            port.transmitter.forget()
-            port.transmitter.took_leave = True
+            self._take_leave(port, now)
+
+    def _take_leave(self, port: LacpPort, now: float) -> None:
+        """A last word, so that the partner does not count on a port that falls silent."""
+        self.send(port.ifindex, port.transmit(self._group.local, now))
+        port.transmitter.forget()
+        port.transmitter.took_leave = True
 
     def _note_state(self, port: LacpPort, before: Receive) -> None:
         if before.name != port.receive.name:

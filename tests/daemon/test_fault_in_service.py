@@ -15,6 +15,7 @@ from pyteamd.runners.lacp.group import Group, PortFault
 from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.scenario.replay import Divergence, replay
 from pyteamd.sim.lacp_partner import LacpPartner
+from pyteamd.wire.lacpdu import SYNCHRONIZATION
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
 
@@ -85,6 +86,7 @@ async def test_it_costs_one_port_and_the_log_names_the_file_of_the_trace(
     partners[1].state ^= 0x02  # news, so that all machines look
     await trio.sleep(2)
     assert enabled(lab) == (False, True)
+    assert not partners[1].heard[-1][1].actor.state & SYNCHRONIZATION, "the partner does not count on it any more"
     assert lab.kernel.find_link("team0").carrier is True  # type: ignore[union-attr]
     (line,) = [line for line in daemon.lines if "bug" in line]
     path = f"{lab.directory}/team0.fault1.jsonl"

@@ -236,6 +236,7 @@ FAULTS = (
     Fault("a successor waits for the fallback once more", "runner",
           "        self._fallback.resume(in_fallback_before(snapshot), now)\n", ""),
     Fault("takes leave as often as the team goes down", "runner", " and not port.transmitter.took_leave", ""),
+    Fault("a port in its safe state says no last word", "runner", "if spoke and port.view.running:", "if False:"),
     Fault("one number for two ports", "selection", "if number and number not in used:", "if number:"),
     # the rest
     Fault("churn after ten minutes", "machines", "CHURN_DETECTION_S = 60.0", "CHURN_DETECTION_S = 600.0"),

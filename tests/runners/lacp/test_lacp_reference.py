@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mutate
 import pytest
 import reference
 import shadow
@@ -93,11 +92,3 @@ def test_two_links_with_one_partner_port_and_one_of_them_goes_and_comes() -> Non
 def test_what_long_runs_found(seed: int) -> None:
     """An aggregate that was given way to because it was able was left in the same moment for one that was not."""
     shadow.run(seed)
-
-
-def test_every_fault_to_be_put_in_has_its_line() -> None:
-    """The count of faults takes half an hour; that a line was rewritten, or its file renamed, is seen at once."""
-    folder = Path(__file__).resolve().parents[3] / "runners/lacp"
-    texts = {path.stem: path.read_text() for path in folder.glob("*.py")}
-    found = {fault.what: texts.get(fault.file, "").count(fault.right) for fault in mutate.FAULTS}
-    assert {what: count for what, count in found.items() if count != 1} == {}

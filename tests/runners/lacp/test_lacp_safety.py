@@ -15,6 +15,8 @@ from pyteamd.model.events import Tick
 from pyteamd.runners.base import Runner
 from pyteamd.runners.lacp.group import Group
 from pyteamd.runners.lacp.machines import Attached, Link, Mux
+from pyteamd.runners.lacp.membership import IN_SERVICE
+from pyteamd.runners.lacp.port import LacpPort
 from pyteamd.wire.lacpdu import LacpInfo
 
 
@@ -47,15 +49,49 @@ def test_a_fault_in_one_port_leaves_the_others_in_service() -> None:
     bench.serve()
     bench.runner._group.ports[3].partner = Broken()  # type: ignore[assignment]
     told = LacpInfo(65535, TEAM_MAC, 0, 255, 3, 0x3F)
+    bench.said(3)
     bench.hear_about(3, told)
     assert bench.enabled() == {4}
+    (last,) = bench.said(3)
+    assert not last.actor.state & IN_SERVICE, "it falls silent with a last word"
     for _ in range(4):
         bench.wait(1.0)
         bench.hear(4)
         assert bench.enabled() == {4}
     assert len(faults(bench)) == 1
+    assert bench.said(3) == []
     flap(bench, 3)
     bench.serve()
+
+
+@pytest.mark.usefixtures("in_production")
+def test_a_fault_in_speaking_costs_the_port_its_last_word_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(FakePort(3), FakePort(4))
+    bench.serve()
+    transmit = LacpPort.transmit
+
+    def fails(port: LacpPort, *told: Any) -> bytes:
+        if port.ifindex == 3:
+            raise ZeroDivisionError("mute")
+        return transmit(port, *told)
+
+    monkeypatch.setattr(LacpPort, "transmit", fails)
+    bench.wait(1.0)
+    for _ in range(3):
+        bench.hear(4)
+        bench.wait(1.0)
+        assert bench.enabled() == {4}
+    assert len(faults(bench)) == 1
+
+
+@pytest.mark.usefixtures("in_production")
+def test_a_port_that_never_spoke_has_no_last_word() -> None:
+    """Both ends passive: the partner is not told of a port that it has not heard of."""
+    bench = Bench(FakePort(3), FakePort(4), active=False)
+    bench.runner._group.ports[3].partner = Broken()  # type: ignore[assignment]
+    bench.hear_about(3, LacpInfo(65535, TEAM_MAC, 0, 255, 3, 0x3E), state=0x3E)
+    assert len(faults(bench)) == 1
+    assert bench.said(3) == []
 
 
 @pytest.mark.usefixtures("in_production")
