@@ -277,6 +277,12 @@ class Config:
         self.tree["ports"][name] = dict(tree)
         self._setups.clear()
 
+    def forget_port(self, name: str) -> None:
+        """Drop what is stored for a link."""
+        if name in self.port_names():
+            del self.tree["ports"][name]
+            self._setups.clear()
+
     # -- the team ------------------------------------------------------------------------------------------------
 
     def set_device(self, name: str) -> None:

@@ -14,8 +14,8 @@ from pyteamd.model.incidents import Incident
 from pyteamd.model.words import VANISHED, describe, in_words, refusal
 
 UNSEEN = (
-    "nothing in its way is known here; a macvlan or the like in another network namespace may stand on it: "
-    "ip -all netns exec ip -d link"
+    "nothing in its way was known here then; a macvlan or the like may stand on it, just made or in another network namespace: "
+    "ip -d link; ip -all netns exec ip -d link"
 )
 
 

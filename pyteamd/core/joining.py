@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
@@ -18,6 +18,9 @@ from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
+
+REMEMBERED = 16
+"""Links without a place in the configuration that are gone: so many names, and what is stored for them, are kept."""
 
 
 class JoiningPorts:
@@ -125,6 +128,13 @@ class JoiningPorts:
             self.former.pop(link.ifindex, None)
         elif had:
             self.former[link.ifindex] = had[0]
+        elif any(name in self.members.wanted and name not in link.names for name in before.names):
+            self.members.rename(before.names, link.name)  # who asked for it by command meant this link
+
+    def configured_as(self, port: Port, names: Container[str]) -> str:
+        """The first of these configured names that the port has, or had when it joined; "" for none."""
+        own = (*port.link.names, self.former.get(port.ifindex, ""))
+        return next((name for name in own if name in names), "")
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""
@@ -187,10 +197,15 @@ class JoiningPorts:
             self.hosts.forget_failures(hosts_in(self.settings(self._facts.links[ifindex])))
         return port
 
-    def link_gone(self, ifindex: int) -> None:
-        """The link of this port, or of what was to be one, was deleted."""
+    def link_gone(self, ifindex: int, names: Collection[str] = ()) -> None:
+        """The link of this port, or of what was to be one, was deleted. `names`: what it was called, if people may ask about it."""
         self.members.link_gone(ifindex)
         self.refusals.pop(ifindex, None)
+        known = dict.fromkeys((*self._config.port_names(), *self.members.wanted)) if names else ()
+        lost = [name for name in known if name not in self._config.written and self._facts.called(name) is None]
+        for name in sorted(lost, key=names.__contains__)[:-REMEMBERED]:
+            self.members.unwant(name)
+            self._config.forget_port(name)
 
     def release(self, ifindex: int, why: str = REMOVED) -> None:
         """The link has to leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
@@ -307,17 +322,17 @@ class JoiningPorts:
             port.config = replace(port.config, prio=prio)
             self._once.options[OptionKey("priority", port.ifindex)] = prio
 
-    def rename(self, before: Iterable[str]) -> list[Port]:
+    def rename(self, before: Collection[str]) -> list[Port]:
         """The configuration names other links than `before`. Returns the ports that it names no more: they are to leave."""
         named = self._config.written
-        leaving = []
         for name in before:
-            if name in named:
-                continue
-            port = self.ports.named(name)
-            if port is not None and not any(other in named for other in port.link.names):
-                leaving.append(port)
-            self.members.unwant(name)
+            if name not in named:
+                self.members.unwant(name)
+        leaving = [
+            port
+            for port in self.ports.values()
+            if self.configured_as(port, before) and not self.configured_as(port, named)
+        ]
         for name in named:
             if name not in before:
                 self.members.name(name, self._facts.called(name))

@@ -10,7 +10,7 @@ warnings, at the start and later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
@@ -145,16 +145,16 @@ def differences(team: Running, new: Config, links: AllLinks | None) -> Iterator[
     for name in added:
         yield addition(team, new, name, links, settings, future, coming)
     for name in old.written:
-        if name not in new.written and not also_called(team, name, new.written):
-            yield removal(team, new, name, settings, future)
+        if name not in new.written:
+            yield from removal(team, new, name, settings, future)
     for port, setup in setups:
         yield from of_port(team, new, port, setup, settings, future)
 
 
-def also_called(team: Running, name: str, written: Iterable[str]) -> str:
+def also_called(team: Running, name: str, written: Container[str]) -> str:
     """The name under which a configuration has this port too, "" for none."""
     port = team.ports.named(name)
-    return "" if port is None else next((other for other in written if other in port.link.names), "")
+    return "" if port is None else team.joining.configured_as(port, written)
 
 
 def addition(
@@ -167,6 +167,8 @@ def addition(
     coming: int,
 ) -> Change:
     """The change for a link that is configured from now on; `coming` ports come at once. The rest as for `of_port`."""
+    if not team.enslave:
+        return Change(f"ports.{name}", None, "added", effect="added, and is no port until it is added by command (-n)")
     if other := also_called(team, name, team.config.written):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
     if hindered := obstacle(team, new, name, links):
@@ -179,11 +181,18 @@ def addition(
     return Change(f"ports.{name}", None, "added", Disruption(told), name, effect, depends=bool(more))
 
 
-def removal(team: Running, new: Config, name: str, settings: Mapping[int, Any], future: TeamView) -> Change:
-    """A link that is no longer configured. The rest as for `of_port`."""
-    port = team.ports.named(name)
-    told = "none" if port is None else team.runner.departure(port.ifindex, new.runner, settings, future)
-    return Change(f"ports.{name}", "a port", None, Disruption(told), name, "removed")
+def removal(team: Running, new: Config, name: str, settings: Mapping[int, Any], future: TeamView) -> Iterator[Change]:
+    """A name that is no longer configured: for each port that has it, or had it, and leaves. The rest as for `of_port`."""
+    path, configured_as = f"ports.{name}", team.joining.configured_as
+    ports = [port for port in team.ports.values() if team.enslave and configured_as(port, (name,))]
+    if not ports:
+        yield Change(path, "a port", None, effect="removed")
+    for port in ports:
+        if configured_as(port, new.written):
+            continue
+        told = team.runner.departure(port.ifindex, new.runner, settings, future)
+        had = "" if name in port.link.names else f", and with it {port.name}, which had this name"
+        yield Change(path, "a port", None, Disruption(told), port.name if had else name, f"removed{had}")
 
 
 def obstacle(team: Running, new: Config, name: str, links: AllLinks | None) -> str:
@@ -255,10 +264,11 @@ def of_port(
 
 def staying(team: Running, new: Config) -> Iterator[tuple[Port, PortSetup]]:
     """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it."""
+    configured_as = team.joining.configured_as
     for port in team.ports.values():
         names = port.link.names
         named = any(name in new.written for name in names)
-        if not named and team.enslave and any(name in team.config.written for name in names):
+        if team.enslave and configured_as(port, team.config.written) and not configured_as(port, new.written):
             continue
         key = team.config.key(names)
         if not named and (stored := team.config.dump_port(key)):

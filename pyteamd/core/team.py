@@ -313,8 +313,8 @@ class Team:
         matters = self._leave(event.ifindex) or (
             link is not None and (self._named(link) or self.joining.hindered_by(event.ifindex, link.lower))
         )
-        self.joining.link_gone(event.ifindex)
         self.facts.link_gone(event.ifindex)
+        self.joining.link_gone(event.ifindex, link.names if link is not None and self._named(link) else ())
         return matters
 
     def _port_seen(self, event: PortSeen, now: float) -> bool:

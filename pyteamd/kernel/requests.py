@@ -9,7 +9,6 @@ stay applied; ESRCH and ENOBUFS mean that the option was applied and its event h
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,6 +20,7 @@ from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Writ
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Refused, Resync
 from pyteamd.model.limits import ALTNAME_MAX, NAME_MAX
+from pyteamd.model.printable import spellings
 
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
@@ -34,7 +34,6 @@ _HINTS: Final = {
     ("create", errno.EINVAL): f"a name has 1 to {NAME_MAX} octets, without blanks, slashes and colons",
     ("delete", errno.EOPNOTSUPP): "hardware cannot be deleted",
 }
-ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 class Requests:
@@ -324,13 +323,6 @@ def _batches(writes: Sequence[Write]) -> Iterator[list[SetOption] | SetMac | Set
         yield write
     if options:
         yield options
-
-
-def spellings(name: str) -> list[bytes]:
-    """The octets that a name may stand for: those it is, and those that escapes in it mean, as names are shown that are no UTF-8."""
-    octets = name.encode("utf-8", "surrogateescape")
-    meant = ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), octets)
-    return [octets] if meant == octets else [octets, meant]
 
 
 def _unanswered(problem: Exception) -> bool:

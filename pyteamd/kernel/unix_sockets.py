@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from collections.abc import Collection
 from struct import Struct
 from typing import Final
 
-from pyteamd.kernel.framing import F_DUMP, F_REQUEST, Message, attributes
+from pyteamd.kernel.framing import F_DUMP, F_REQUEST, Malformed, Message, attributes
 from pyteamd.kernel.sockets import NetlinkError, RequestSocket
 
 _SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
@@ -30,11 +31,13 @@ def listening(name: bytes, users: Collection[int]) -> set[int]:
     asked = RequestSocket(_SOCK_DIAG)
     try:
         answers = asked.dump(_REQUEST.pack(_REQUEST.size, _BY_FAMILY, F_REQUEST | F_DUMP, 0, 0, *about))
+        return {inode for inode, told, user in map(_read, answers) if told == name and user in (None, *users)}
     except NetlinkError as refusal:
         raise OSError(refusal.errno, str(refusal)) from refusal
+    except Malformed as problem:
+        raise OSError(errno.EBADMSG, str(problem)) from problem
     finally:
         asked.close()
-    return {inode for inode, told, user in map(_read, answers) if told == name and user in (None, *users)}
 
 
 def _read(message: Message) -> tuple[int, bytes | None, int | None]:

@@ -31,6 +31,17 @@ def spelled(name: str) -> str:
     return "".join(_escaped(char) if _FIRST_OCTET <= char <= _LAST_OCTET else char for char in name)
 
 
+def spellings(name: str) -> list[bytes]:
+    """The octets that a name may stand for: those it is, and those that escapes in it mean, as names are shown that are no UTF-8."""
+    octets = name.encode("utf-8", "surrogateescape")
+    if b"\\x" not in octets:
+        return [octets]
+    import re  # the client hardly ever needs it
+
+    meant = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), octets)
+    return [octets] if meant == octets else [octets, meant]
+
+
 def in_shell(name: str) -> str:
     r"""A name as a word of a command that people are told to type: quoted where a shell would not take it as it is."""
     if all(char.isalnum() or char in _PLAIN for char in name):

@@ -142,16 +142,23 @@ def no_such_key(parent: Any, way: list[str], key: str) -> str:
 
 
 def split_path(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
-    """Keys of a path; UserError. A port name stands in double quotes when it has dots, or as it is when it is a port's whole name."""
+    """Keys of a path, the kernel's name for that of a port; UserError."""
     if not path.startswith("ports."):
         return path.split(".")
+    ports, name, *rest = split_ports(team, path, malformed)
+    port = team.ports.named(name)
+    return [ports, port.name if port is not None else name, *rest]
+
+
+def split_ports(team: Team, path: str, malformed: tuple[str, str]) -> list[str]:
+    """Keys of a path below `ports`. A name stands in double quotes when it has dots, or as it is when it is a whole name of a port."""
     rest = path.removeprefix("ports.")
     if rest.startswith('"'):
         name, quote, rest = rest[1:].rpartition('"')
         if not quote or not rest.startswith("."):
             raise UserError(*malformed, MALFORMED_PATH)
         return ["ports", name, *rest[1:].split(".")]
-    names = [port.name for port in team.ports.values() if rest.startswith(port.name + ".")]
+    names = [name for port in team.ports.values() for name in port.link.names if rest.startswith(name + ".")]
     if names:
         name = max(names, key=len)  # eth0.100 is not eth0
         return ["ports", name, *rest[len(name) + 1 :].split(".")]

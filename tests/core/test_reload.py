@@ -257,6 +257,10 @@ def test_without_enslaving_ports_are_other_peoples_business() -> None:
     made.world.make_port("eth1", 1000, 1)
     made.world.start(json.dumps(backup(eth1={})), adopt=False, enslave=False, keep=False)
     made.world.set_master("eth1", "team0")
+    assert changes(made, backup(eth2={})) == [
+        "ports.eth2: added, and is no port until it is added by command (-n) (no interruption)",
+        "ports.eth1: removed (no interruption)",
+    ]
     apply(made, backup(eth2={}))
     assert "eth1" in made.world.state()["ports"]
 

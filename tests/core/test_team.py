@@ -11,7 +11,7 @@ from explain_kit import Told, again, apply, backup, begin, told
 
 from pyteamd.core.hosts import LONGEST_RETRY_S, Hosts
 from pyteamd.core.port import Port
-from pyteamd.core.reload import unknown_hosts
+from pyteamd.core.reload import plan, unknown_hosts
 from pyteamd.core.team import Team
 from pyteamd.model.desired import OptionKey, SetOption
 from pyteamd.model.errors import UserError
@@ -206,6 +206,64 @@ def test_both_configured_names_of_a_link_that_was_taken_out_are_wanted_when_it_i
     assert made.team.ports.named(again) is not None, made.lines()
 
 
+def test_a_port_that_had_lost_its_configured_name_leaves_when_that_is_configured_no_more() -> None:
+    made = told(backup(), "eth1", "eth2", "eth3")
+    rename(made, "eth2", "lan2")
+    rename(made, "eth3", "eth2")
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "lan2", "eth2"], made.lines()
+    ready = plan(made.team, json.dumps(backup(eth1={})))
+    assert [change.text() for change in ready.changes] == [
+        "ports.eth2: removed, and with it lan2, which had this name (lan2 is interrupted)",
+        "ports.eth2: removed (eth2 is interrupted)",
+    ]
+    apply(made, backup(eth1={}, lan2={}))
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "lan2"], "it is configured by its own name"
+    rename(made, "lan2", "x2")
+    apply(made, backup(eth1={}))
+    assert [port.name for port in made.team.ports.values()] == ["eth1"], made.lines()
+    assert made.line("x2").startswith("x2: is no port: the configuration does not name it any more"), made.lines()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_links_that_were_added_by_command_and_are_gone_are_remembered_up_to_a_number(stored: bool) -> None:
+    made = told(backup())
+    for number in range(40):
+        name = f"tmp{number}"
+        made.world.make_port(name, 1000, 1)
+        if stored:
+            made.world.port_config(name, {"prio": 1})
+        made.world.add_port(name)
+        assert made.team.ports.named(name) is not None, made.lines()
+        made.world.delete(name)
+    last = [f"tmp{number}" for number in range(24, 40)]
+    assert [name for name in made.team.members.wanted if name.startswith("tmp")] == last
+    assert [name for name in made.team.config.port_names() if name.startswith("tmp")] == last
+    made.world.make_port("tmp24", 1000, 1)
+    assert made.team.ports.named("tmp24") is not None, "it was made again"
+
+
+def test_who_adds_a_port_by_command_means_this_link_whatever_it_is_called_later() -> None:
+    made = told(backup(), "eth1", "eth2", "eth3")
+    made.world.add_port("eth3")
+    rename(made, "eth3", "lan3")
+    made.world.make_port("eth3", 1000, 1)
+    assert [port.name for port in made.team.ports.values()] == ["eth1", "eth2", "lan3"], made.lines()
+    made.world.delete("lan3")
+    made.world.make_port("lan3", 1000, 1)
+    assert made.team.ports.named("lan3") is not None, made.lines()
+
+
+def test_a_refusal_without_a_word_is_told_with_what_was_known_and_explained_with_what_is_known() -> None:
+    """The message about a macvlan on the link comes a moment later."""
+    made = told(backup(), start=False)
+    made.world.refuse("enslave", "eth2", 1, "EBUSY")
+    begin(made, backup())
+    assert any("nothing in its way was known here then" in happened.text for happened in made.world.happened())
+    ifindex = made.world.ifindex_of("eth2")
+    hear(made, LinkSeen(90, "mv0", b"\2\0\0\0\3\1", kind="macvlan", lower=ifindex))
+    assert made.line("eth2") == "eth2: has macvlan mv0 standing on it (it joins when that is gone)"
+
+
 def test_a_new_link_of_the_name_is_a_port_though_the_one_that_was_taken_out_has_another_name_now() -> None:
     made = told(backup())
     made.world.set_master("eth2", "")
@@ -291,6 +349,13 @@ def test_a_name_with_a_dot_is_not_the_name_before_the_dot() -> None:
     made = told({"runner": {"name": "activebackup"}, "ports": {"eth0": {}, "eth0.100": {}}}, "eth0", "eth0.100")
     for name in ("eth0", "eth0.100"):
         assert statetree.get_item(made.team, f"ports.{name}.ifinfo.ifname") == name
+
+
+@pytest.mark.parametrize("path", ["ports.up.link.ifinfo.ifname", 'ports."up.link".ifinfo.ifname'])
+def test_an_item_is_found_by_each_name_of_its_port(path: str) -> None:
+    made = told(backup())
+    call(made, eth2=("up.link",))
+    assert statetree.get_item(made.team, path) == "eth2"
 
 
 def test_an_item_costs_the_state_of_one_port_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,13 @@ from daemon_kit import Lab, Running, quiet
 
 from pyteamd.cli.pyteamdctl import main as ctl
 from pyteamd.cli.pyteamdctl import watch as ctl_watch
+from pyteamd.cli.pyteamdctl import watch_source
 from pyteamd.cli.pyteamdctl.verbs import VERBS
+from pyteamd.client.client import Client
 from pyteamd.daemon.log import LevelFormatter, StreamHandler, SyslogHandler
 from pyteamd.model.desired import SetMember
 from pyteamd.model.events import FrameSeen
+from pyteamd.model.printable import printable, spelled
 from pyteamd.wire import lldp
 
 TITLE, TURNED, OCTETS = "\x1b]0;pwn\x07", "a\u202eb\x1c<0>x", "\udcff\x9b31m"
@@ -138,6 +141,29 @@ async def test_programs_get_the_name_that_is_there(lab: Lab, tmp_path: Path, mon
     join(lab, OCTETS)
     await quiet()
     assert await say("team0", "state", "item", "get", "runner.active_port", out=io.StringIO()) == f"{OCTETS}\n"
+
+
+async def test_who_names_such_a_link_is_told_of_it(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs read the exact name, people a printable one; the kernel's files go by its octets."""
+    monkeypatch.setenv("PYTEAMD_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(watch_source, "SYSFS", tmp_path)
+    for number, name in enumerate(HOSTILE):
+        lab.kernel.add_pair(spelled(name), f"far{number}")
+        place = tmp_path / name / "statistics"
+        place.mkdir(parents=True)
+        for file in ("rx_bytes", "tx_bytes"):
+            (place / file).write_text(f"{1000 + number}\n")
+    await lab.start(lab.plan({"runner": {"name": "activebackup"}}))
+    for name in HOSTILE:
+        join(lab, spelled(name))
+    await quiet()
+    with await trio.to_thread.run_sync(Client.connect, "team0", "usock") as client:
+        look = await trio.to_thread.run_sync(watch_source.look, client)
+    assert look.counters == {printable(name): (1000 + at, 1000 + at) for at, name in enumerate(HOSTILE)}
+    for name in HOSTILE:
+        assert printable(name) in await say("team0", "explain", name, out=io.StringIO())
+        (row,) = json.loads(await say("--json", "team0", "explain", name, out=io.StringIO()))["ports"]
+        assert row["port"] == spelled(name)
 
 
 def test_a_name_makes_no_line_of_the_log_and_tells_no_terminal_anything(tmp_path: Path) -> None:

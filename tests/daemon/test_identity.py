@@ -28,6 +28,8 @@ from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder, listeni
 from pyteamd.daemon.pid_file import PidFile, holds, running
 from pyteamd.daemon.process import check, kill
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
+from pyteamd.kernel.framing import Message
+from pyteamd.kernel.sockets import RequestSocket
 from pyteamd.kernel.unix_sockets import listening
 
 LOG = logging.getLogger("test_identity")
@@ -243,6 +245,14 @@ def test_what_others_call_their_sockets_is_not_believed(own: bytes) -> None:
         odd.listen(1)
         assert listening(ours, (0, os.geteuid())) == {inode}
         assert listening_at(NAME.format(IFINDEX)) == os.getpid()
+
+
+@pytest.mark.parametrize("octets", [bytes(16), bytes(32) + b"\xff\xff\0\0", bytes(32) + b"\2\0\0\0"])
+def test_a_kernel_that_answers_nonsense_tells_of_nobody(octets: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestSocket, "dump", lambda asked, request: [Message(20, 0, 1, octets)])
+    with pytest.raises(OSError, match="attribute"):
+        listening(b"any", (0,))
+    assert listening_at("any") is None
 
 
 FULL = f"""s.listen(0)

@@ -439,7 +439,7 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
         run("for n in 1 2 3 4; do ip link del z$n; done", namespace=on.host)
 
 
-UNSEEN = "device or resource busy (nothing in its way is known here; a macvlan or the like in another network namespace may stand on it"
+UNSEEN = "device or resource busy (nothing in its way was known here then; a macvlan or the like may stand on it, "
 ODD_LINKS = """
 link add link f1 name far1 type macvlan
 link set far1 netns {switch}

@@ -9,7 +9,7 @@ import sys
 import time
 
 from pyteamd.cli.pyteamdctl.verbs import Session, VerbError
-from pyteamd.model.printable import printable, printable_tree
+from pyteamd.model.printable import printable, printable_tree, spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def explain(session: Session) -> None:
     """One sentence per port, or for the port named."""
     rows = _fetch(session, "Explain")
     if session.args:
-        wanted = (session.args[0], printable(session.args[0]))
+        wanted = (spelled(session.args[0]), printable(session.args[0]))
         rows = [row for row in rows if any(name in wanted for name in (row["port"], *row.get("names", ())))]
         if not rows:
             raise VerbError(errno.ENODEV, f"{session.args[0]} is neither a port nor to be one.")

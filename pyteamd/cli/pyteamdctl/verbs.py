@@ -174,7 +174,7 @@ def _explanation(session: Session, port: str) -> str:
         rows = session.client.explain()
     except ClientError:
         return ""
-    return next((row["text"] for row in rows if port in (row["port"], *row.get("names", ()))), "")
+    return next((row["text"] for row in rows if spelled(port) in (row["port"], *row.get("names", ()))), "")
 
 
 def _port_remove(session: Session) -> None:

@@ -7,6 +7,7 @@ learned is put into a queue, and `wake` tells the reader that there is something
 from __future__ import annotations
 
 import json
+import os
 import queue
 import threading
 import time
@@ -18,7 +19,7 @@ from pyteamd.cli.pyteamdctl.watch_look import TeamLook
 from pyteamd.client.client import Client
 from pyteamd.client.connection import teams
 from pyteamd.client.transport import ClientError
-from pyteamd.model.printable import printable, printable_tree
+from pyteamd.model.printable import printable, printable_tree, spellings
 from pyteamd.values import dataclass
 
 TYPE_CHECKING = False
@@ -133,10 +134,9 @@ def told_of(team: str) -> tuple[str, str]:
 
 def look(client: Client) -> TeamLook:
     """All there is to know of a team now. Raises ClientError."""
-    state, reasons, history = (
-        printable_tree(json.loads(client.fetch(method))) for method in ("StateDump", "Explain", "History")
-    )
-    names = [client.team, *(row["port"] for row in reasons)]
+    exact = [json.loads(client.fetch(method)) for method in ("StateDump", "Explain", "History")]
+    names = [client.team, *(row["port"] for row in exact[1])]
+    state, reasons, history = map(printable_tree, exact)
     return TeamLook(
         client.team,
         time.monotonic(),
@@ -150,12 +150,14 @@ def look(client: Client) -> TeamLook:
 
 
 def counted(names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Octets received and sent, from the kernel's counters, of the links that are here."""
+    """Octets received and sent, from the kernel's counters, of the links that are here, by their names as they are shown."""
     found = {}
     for name in names:
-        with suppress(OSError, ValueError):
-            place = SYSFS / name / "statistics"
-            found[name] = (int((place / "rx_bytes").read_text()), int((place / "tx_bytes").read_text()))
+        for octets in spellings(name):
+            with suppress(OSError, ValueError):
+                place = SYSFS / os.fsdecode(octets) / "statistics"
+                counters = int((place / "rx_bytes").read_text()), int((place / "tx_bytes").read_text())
+                found[printable(name)] = counters
     return found
 
 

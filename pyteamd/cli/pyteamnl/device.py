@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+from pyteamd.model.printable import spelled
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyteamd.kernel.requests import Requests
@@ -92,7 +94,7 @@ class Device:
 
     def _selectors(self, port: str, index_text: str | None) -> None:
         if port:
-            self.port = next((ifindex for ifindex, name in self.names.items() if name == port), 0)
+            self.port = next((ifindex for ifindex, name in self.names.items() if name == spelled(port)), 0)
             if not self.port:
                 raise Failed(errno.ENODEV, f'Netdevice "{port}" not found.')
             if all(listed.ifindex != self.port for listed in self.ports):

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pyteamd.daemon.pump import Pump
-from pyteamd.kernel.requests import spellings
+from pyteamd.model.printable import spellings
 from pyteamd.schema import json_text
 
 COUNTER = "/sys/class/net/{}/statistics/tx_bytes"
