@@ -22,7 +22,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pressed
 import rawnl
+import traced
 from cables import PEERS, BenchError, ip, make_cables, peer_of
 from probe import Candidate, Cutter, Observer, Running, Watch
 from traffic import Prober
@@ -69,6 +71,7 @@ class Setting:
     only_daemons: bool = False
     spreads: bool = False
     bridged: bool = False
+    pressed: bool = False
 
 
 SETTINGS = {
@@ -77,6 +80,7 @@ SETTINGS = {
         {"runner": {"name": "lacp", "active": True, "fast_rate": True, "tx_hash": ["eth"]}}, share=4, spreads=True
     ),
     "pinged": Setting({"link_watch": PING}, share=12, only_daemons=True, bridged=True),
+    "pressed": Setting(share=12, pressed=True),
     "storm": Setting(share=4, beside=((sys.executable, "-c", STORM),), only_daemons=True),
     "busy": Setting(
         share=4, beside=(("nice", "-n", "-20", sys.executable, "-c", BUSY),) * BUSY_LOOPS, only_daemons=True
@@ -89,6 +93,8 @@ class Bed:
 
     def __init__(self, quiet_s: float, setting: Setting) -> None:
         make_cables(PORTS)
+        if setting.pressed:
+            pressed.prepare()
         self.cutter = Cutter(PEERS)  # first: its process should not inherit the sockets
         self.route = rawnl.Route()
         self.watch = Watch(rawnl.Team())
@@ -159,9 +165,13 @@ class Bed:
         ways = prober.ways()
         wanted = PORTS[number % 2] if self.setting.spreads and not bare(candidate) else None
         flow, victim = next((flow, port) for flow, port in ways.items() if wanted in (None, port))
+        if self.setting.pressed:
+            pressed.squeeze()
         out_ms, into_ms = prober.cut(victim, flow)
         self._mend(candidate, prober, victim)
-        return {"out_ms": out_ms} | ({"in_ms": into_ms} if into_ms is not None and not self.setting.spreads else {})
+        return {"out_ms": out_ms, "cut_at_ms": self.cutter.began_ns() / 1e6} | (
+            {"in_ms": into_ms} if into_ms is not None and not self.setting.spreads else {}
+        )
 
     def event(self, candidate: Candidate, prober: Prober, observer: Observer) -> float:
         """The same without frames: ms until the driver's event."""
@@ -209,6 +219,8 @@ def run(name: str, candidates: Sequence[Candidate], plan: Plan) -> Samples:
     """Measure every candidate in one setting; the answer is candidate → quantity → samples."""
     setting = SETTINGS[name]
     bed = Bed(plan.quiet_s, setting)
+    if setting.pressed:
+        candidates = [Candidate(name, tuple(command)) for name, command in pressed.CANDIDATES.items()]
     wanted = [one for one in candidates if not (setting.only_daemons and bare(one))]
     if setting.spreads:
         wanted = [one for one in wanted if "--miimon" not in one.command]
@@ -233,14 +245,21 @@ def run(name: str, candidates: Sequence[Candidate], plan: Plan) -> Samples:
 def _block(bed: Bed, candidate: Candidate, cuts: int, idle_s: float) -> dict[str, list[float]]:
     daemon, prober, started = bed.start(candidate)
     found: dict[str, list[float]] = defaultdict(list, {quantity: [value] for quantity, value in started.items()})
-    events = not (bed.setting.spreads or bed.setting.beside or bed.setting.bridged or "--miimon" in candidate.command)
+    events = not (
+        bed.setting.pressed
+        or bed.setting.spreads
+        or bed.setting.beside
+        or bed.setting.bridged
+        or "--miimon" in candidate.command
+    )
     for number in range(WARM_UP_CUTS):
         bed.probe(candidate, prober, number)
     with _beside(bed.setting.beside):
-        began_s, before_ms = time.monotonic(), daemon.cpu_ms()
+        began_s, before_ms, faults = time.monotonic(), daemon.cpu_ms(), daemon.major_faults()
         for number in range(cuts):
             for quantity, took_ms in bed.probe(candidate, prober, number).items():
                 found[quantity].append(took_ms)
+        found["faults_per_cut"] = [(daemon.major_faults() - faults) / cuts]
         if bed.setting.beside:
             found["cpu_ms_per_s"] = [(daemon.cpu_ms() - before_ms) / (time.monotonic() - began_s)]
         elif events:
@@ -257,6 +276,7 @@ def _block(bed: Bed, candidate: Candidate, cuts: int, idle_s: float) -> dict[str
         found["idle_cpu_ms_per_min"] = [(daemon.cpu_ms() - spent_ms) * 60 / idle_s]
     prober.close()
     daemon.stop(bed.route)
+    traced.tell(zip(found["cut_at_ms"], found["out_ms"], strict=True))
     return found
 
 

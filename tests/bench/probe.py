@@ -206,6 +206,10 @@ class Running:
     def rss_kb(self) -> int:
         return rss_kb(self.pid)
 
+    def major_faults(self) -> int:
+        """How often it waited for a page to be read so far, all threads."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[9])
+
     def stop(self, route: rawnl.Route) -> None:
         """End it as systemd would, and wait until it and its device are gone."""
         with contextlib.suppress(ProcessLookupError):

@@ -60,6 +60,11 @@ ROWS = {
         Row("out_ms", "median", "arp_ping every 100 ms, 3 missed: out, median (ms)"),
         Row("out_ms", "max", "arp_ping every 100 ms, 3 missed: out, maximum (ms)"),
     ),
+    "pressed": (
+        Row("out_ms", "median", "memory taken before the cut: out, median (ms)"),
+        Row("out_ms", "max", "memory taken before the cut: out, maximum (ms)"),
+        Row("faults_per_cut", "mean", "pages read for a cut and its mending"),
+    ),
     "storm": (
         Row("out_ms", "median", "in a storm: out, median (ms)"),
         Row("out_ms", "p95", "in a storm: out, 95th percentile (ms)", ratio_limit=1.0),

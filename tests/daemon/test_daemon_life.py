@@ -17,7 +17,14 @@ from daemon_kit import ACTIVE_BACKUP, Lab, RecordingKernel, quiet
 
 from pyteamd.daemon.control.bus_line import ANSWER_TIMEOUT_S
 from pyteamd.daemon.control.dbus import Bus
-from pyteamd.daemon.service import collect_now_and_then, settle_memory
+from pyteamd.daemon.service import (
+    BUSY_INTERVAL_S,
+    COLLECT_INTERVAL_S,
+    WHOLE_EVERY,
+    WORTH,
+    collect_now_and_then,
+    settle_memory,
+)
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.events import Refused, Resync
@@ -368,17 +375,23 @@ def test_what_is_there_at_the_start_is_left_alone_by_later_collections() -> None
 
 
 @pytest.mark.usefixtures("thresholds")
-async def test_all_garbage_is_collected_by_the_clock_and_not_among_events(
+async def test_garbage_is_collected_by_the_clock_little_at_a_time_and_not_among_events(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    whole: list[int] = []
+    seen: list[int] = []
     settle_memory()
-    gc.callbacks.append(lambda phase, about: whole.append(1) if phase == "start" and about["generation"] == 2 else None)
+    gc.callbacks.append(lambda phase, about: seen.append(about["generation"]) if phase == "start" else None)
+    kept: list[list[int]] = []
     try:
-        kept: list[list[int]] = [[] for _ in range(200_000)]
-        assert not whole, len(kept)
-        with trio.move_on_after(25):
-            await collect_now_and_then()
-        assert whole == [1], "the second time there was little to collect"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect_now_and_then)
+            for number in range(WHOLE_EVERY):  # what a second of much traffic leaves
+                kept += [[] for _ in range(10 * WORTH)]
+                assert len(seen) == number, f"{seen} among the events"
+                await trio.sleep(BUSY_INTERVAL_S if number else COLLECT_INTERVAL_S + 0.5)
+            assert seen == [1] * (WHOLE_EVERY - 1) + [2]
+            await trio.sleep(10 * COLLECT_INTERVAL_S)
+            assert len(seen) == WHOLE_EVERY, f"{seen}: nothing was new"
+            nursery.cancel_scope.cancel()
     finally:
         gc.callbacks.pop()
