@@ -16,7 +16,7 @@ from pyteamd.daemon import privileges
 
 UNITS = sorted((Path(__file__).parents[1] / "systemd").glob("*.service.in"))
 SANDBOX = re.compile(
-    r"(Capability|NoNew|Lock|Memory|Private|Proc|Protect|Restrict(?!art)|SystemCall|UMask|OOM|RestartSec|StartLimit)\w*="
+    r"(Capability|NoNew|Limit|Lock|Memory|Private|Proc|Protect|Restrict(?!art)|SystemCall|UMask|OOM|RestartSec|StartLimit)\w*="
 )
 EXPOSURE = 2.5
 
@@ -38,6 +38,7 @@ def test_what_the_program_keeps_is_what_the_unit_gives(unit: Path) -> None:
     (given,) = [line for line in lines(unit) if line.startswith("CapabilityBoundingSet=")]
     numbers = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_NICE": 23}
     assert sum(1 << numbers[name] for name in given.partition("=")[2].split()) == privileges.KEPT
+    assert "LimitMEMLOCK=infinity" in lines(unit)  # which it may not lift by itself then
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze (Debian: systemd)")

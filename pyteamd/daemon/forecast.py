@@ -4,8 +4,6 @@ The core is pure: a copy of a Team that is given an event says what the Team its
 to rest, the loss of each port that carries traffic is tried on a copy, and the writes it leads to are remembered. When the event comes
 and nothing else has changed in between, they are performed at once; the Team itself digests the event after that. Should it want something
 else after all, that is one more difference between desired and observed, and reconciled like any other.
-
-What this gains and what it costs is in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSe
 
 MAXIMUM_PORTS = 8
 """A copy of a team with this many ports takes 0.2 ms with activebackup, 0.5 ms with lacp, on a quick machine."""
-MAXIMUM_COPIES = 8
 ABOUT_A_LINK = (LinkSeen, CarrierSeen, LinkGone, PortSeen)
 
 Copier: TypeAlias = Callable[[Any, dict[int, Any]], Any]
@@ -101,7 +98,7 @@ def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
         return {}
     carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
     found: dict[Event, tuple[Write, ...]] = {}
-    for ifindex in carrying[:MAXIMUM_COPIES]:
+    for ifindex in carrying:
         event = CarrierSeen(ifindex, False)
         other = twin(team, {})
         other.handle(event, now)
@@ -168,21 +165,11 @@ def _copy_list(thing: Any, copies: dict[int, Any]) -> Any:
     return made
 
 
-def _copy_set(thing: Any, copies: dict[int, Any]) -> Any:
-    if (made := copies.get(id(thing))) is None:
-        made = copies[id(thing)] = thing.copy()  # what is hashable is never changed
-    return made
-
-
 def _copy_tuple(thing: Any, copies: dict[int, Any]) -> Any:
     if SHARED.issuperset(map(type, thing)):
         return thing
     made = tuple([twin(element, copies) for element in thing])
     return thing if all(map(is_, made, thing)) else made
-
-
-def _copy_method(thing: Any, copies: dict[int, Any]) -> Any:
-    return MethodType(thing.__func__, twin(thing.__self__, copies))
 
 
 def _copier_of(cls: Any) -> Copier:
@@ -247,9 +234,9 @@ COPIERS: dict[Any, Copier | None] = {
     dict: _copy_dict,
     Counter: _copy_dict,
     list: _copy_list,
-    set: _copy_set,
+    set: lambda thing, copies: copies.setdefault(id(thing), thing.copy()),  # what is hashable is never changed
     tuple: _copy_tuple,
-    MethodType: _copy_method,
+    MethodType: lambda thing, copies: MethodType(thing.__func__, twin(thing.__self__, copies)),
 }
 """How objects of a class are copied; None: they are shared. Other classes are added when their first object comes."""
 SHARED = {cls for cls, copier in COPIERS.items() if copier is None}

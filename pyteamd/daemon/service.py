@@ -37,10 +37,8 @@ from pyteamd.views.explain import in_short
 
 STATUS_PAUSE_S = 0.2
 COLLECT_INTERVAL_S, BUSY_INTERVAL_S = 10.0, 1.0
-"""How often we look whether there is garbage to collect, and while there is."""
-WORTH, MUCH, SELDOM = 700, 20_000, 1000
-"""New objects, less those that went, that make us collect, and the interpreter; collections of its that make a wider one."""
-WHOLE_EVERY = 100
+WORTH, WHOLE_EVERY = 700, 100
+"""New objects, less those that went, that are worth a collection; of these one in so many looks at all that is there."""
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -193,7 +191,7 @@ def settle_memory() -> None:
     """What is there now stays: later collections need not look at it. They come by the clock."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(MUCH, SELDOM, SELDOM)
+    gc.set_threshold(20_000, 1000, 1000)
 
 
 async def collect_now_and_then() -> None:
@@ -201,13 +199,12 @@ async def collect_now_and_then() -> None:
 
     What a trace keeps is new, too: 50 cuts of it took 0.6 ms, and a whole collection with a full trace takes 3 ms.
     """
-    number, pause_s = 0, COLLECT_INTERVAL_S
+    number = 0
     while True:
-        await trio.sleep(pause_s)
-        pause_s = COLLECT_INTERVAL_S
-        if gc.get_count()[0] >= WORTH:
-            number, pause_s = number + 1, BUSY_INTERVAL_S
+        if worth := gc.get_count()[0] >= WORTH:
+            number += 1
             gc.collect(1 if number % WHOLE_EVERY else 2)
+        await trio.sleep(BUSY_INTERVAL_S if worth else COLLECT_INTERVAL_S)
 
 
 async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:

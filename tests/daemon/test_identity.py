@@ -435,3 +435,29 @@ def test_who_has_no_privileges_has_none_to_drop() -> None:
     )
     assert done.stdout.split()[0] == f"{0:016x}"
     assert done.stderr == ""
+
+
+LOCKED = """
+import mmap, resource
+from pathlib import Path
+def kib(name):
+    return int(Path("/proc/self/status").read_text().partition(name + ":")[2].split()[0])
+before = kib("VmRSS")
+mapped = mmap.mmap(-1, 64 << 20)
+print(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY, kib("VmLck") > 0, kib("VmRSS") - before)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+@pytest.mark.parametrize(
+    "bounded", ["", "import os, resource; resource.setrlimit(8, (1 << 23,) * 2); os.setuid(65534)\n"]
+)
+def test_memory_is_locked_where_nothing_bounds_it_and_what_is_not_used_takes_none(bounded: str) -> None:
+    """A bound that cannot be lifted stays one: behind it every further allocation would be refused."""
+    script = f"from pyteamd.daemon import privileges; import ctypes\n{bounded}{DROPPED}{LOCKED}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    free, locked, grown_kib = done.stdout.split()[-3:]
+    assert locked == free, done.stdout
+    assert not bounded or locked == "False", done.stdout
+    assert int(grown_kib) < 4096, done.stdout

@@ -87,6 +87,11 @@ def is_real_time(pid: int) -> bool:
     return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
 
 
+def is_locked(pid: int) -> bool:
+    """Whether the memory of a process stays, whatever else needs some."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmLck:")[2].split()[0]) > 0
+
+
 def say(text: str) -> None:
     """A line for the host, with the seconds since the guest was booted."""
     print(f"[{time.monotonic():6.1f}] {text}", flush=True)

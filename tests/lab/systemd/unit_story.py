@@ -18,6 +18,7 @@ from guest import (
     cables,
     command_line,
     daemon_pid,
+    is_locked,
     is_ours,
     is_real_time,
     item,
@@ -66,6 +67,7 @@ def compat() -> None:
     assert owner == f"u {daemon_pid()}", (owner, daemon_pid())
     assert is_ours(daemon_pid())
     assert is_real_time(daemon_pid())
+    assert is_locked(daemon_pid())
     say(f"teamd@team0: name owned {took_s:.2f} s after systemctl start (user-mode Linux)")
     carry()
     run("systemctl restart " + unit)
@@ -129,6 +131,7 @@ def native() -> None:
     say(f"pyteamd@team0: ready {took_s:.2f} s after systemctl start (user-mode Linux)")
     assert show(unit, "MainPID") == str(daemon_pid())
     assert is_real_time(daemon_pid())
+    assert is_locked(daemon_pid())
     carry()
     ping = Ping()
     time.sleep(1)
