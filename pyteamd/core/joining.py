@@ -12,7 +12,7 @@ from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import REMOVED, TAKEN, Members, WantedPorts
+from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED, Members, WantedPorts
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
@@ -133,12 +133,15 @@ class JoiningPorts:
 
     def configured_as(self, port: Port, names: Container[str]) -> str:
         """The first of these configured names that the port has, or had when it joined; "" for none."""
-        own = (*port.link.names, self.former.get(port.ifindex, ""))
-        return next((name for name in own if name in names), "")
+        return next((name for name in self.names(port.link) if name in names), "")
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""
-        return self._config.port(self._config.key(link.names))
+        return self._config.port(self._config.key(self.names(link)))
+
+    def names(self, link: LinkSeen) -> tuple[str, ...]:
+        """Those it has, and behind them the configured one that it had, whose settings it keeps while it is a port."""
+        return (*link.names, *filter(None, (self.former.get(link.ifindex),)))
 
     def _in_part(self, settings: PortSetup) -> PortSetup:
         """What of them counts for a link that is a port, whatever is wrong with them; the watchers are good (see `Config.port`)."""
@@ -322,21 +325,27 @@ class JoiningPorts:
             port.config = replace(port.config, prio=prio)
             self._once.options[OptionKey("priority", port.ifindex)] = prio
 
-    def rename(self, before: Collection[str]) -> list[Port]:
-        """The configuration names other links than `before`. Returns the ports that it names no more: they are to leave."""
+    def rename(self, before: Collection[str], kept: Collection[str] | None = None) -> list[Port]:
+        """The configuration names other links than `before`. Returns the ports that it names no more: they are to leave.
+
+        `kept`: it is taken back, and these names were wanted, or ports, when it was in force: no others come, and none of these leaves.
+        """
         named = self._config.written
+        staying = named if kept is None else kept
         for name in before:
-            if name not in named:
+            if name not in staying:
                 self.members.unwant(name)
-        leaving = [
-            port
-            for port in self.ports.values()
-            if self.configured_as(port, before) and not self.configured_as(port, named)
-        ]
-        for name in named:
-            if name not in before:
-                self.members.name(name, self._facts.called(name))
-        return leaving
+        for name in staying:
+            link = self._facts.called(name)
+            left = link is not None and self.members.out.get(link.ifindex) == UNNAMED
+            if name not in before and (left or name in named):
+                self.members.name(name, link if left or kept is None else None)
+        ports = (port for port in self.ports.values() if self.configured_as(port, before))
+        return [port for port in ports if not self.configured_as(port, staying)]
+
+    def to_keep(self) -> tuple[str, ...]:
+        """See `rename`."""
+        return (*self.members.wanted, *(port.name for port in self.ports.values()))
 
     def reconfigure(self, port: Port, setup: PortSetup, now: float) -> None:
         """New settings of a port that stays. What people changed by hand since stays unless it is written differently now."""
@@ -348,7 +357,7 @@ class JoiningPorts:
             port.kernel_priority = setup.config.prio  # at once, as the other settings: a runner chooses by all of them
         if setup.config.queue_id != old.queue_id:
             once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
-        self._config.ensure_watcher(self._config.key(port.link.names))
+        self._config.ensure_watcher(self._config.key(self.names(port.link)))
         policy_all = self._config.team.link_watch_policy == "all"
         if tuple((watcher.kind, watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
             self.watch(port, setup, now)

@@ -10,7 +10,7 @@ warnings, at the start and later.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
@@ -262,16 +262,20 @@ def of_port(
     yield Change(f"{at}.link_watch", in_words(before), in_words(after.watchers), disruption, port.name)
 
 
-def staying(team: Running, new: Config) -> Iterator[tuple[Port, PortSetup]]:
-    """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it."""
+def staying(team: Running, new: Config, kept: Collection[str] | None = None) -> Iterator[tuple[Port, PortSetup]]:
+    """Ports that stay, with their settings under the new configuration; one that people added keeps those they gave it.
+
+    `kept`: see JoiningPorts.rename.
+    """
     configured_as = team.joining.configured_as
     for port in team.ports.values():
-        names = port.link.names
+        names = team.joining.names(port.link)
         named = any(name in new.written for name in names)
-        if team.enslave and configured_as(port, team.config.written) and not configured_as(port, new.written):
+        stays = configured_as(port, new.written if kept is None else kept)
+        if team.enslave and configured_as(port, team.config.written) and not stays:
             continue
         key = team.config.key(names)
-        if not named and (stored := team.config.dump_port(key)):
+        if not named and key not in new.port_names() and (stored := team.config.dump_port(key)):
             new.set_port(key, stored)
         yield port, new.port(new.key(names))
 

@@ -30,11 +30,11 @@ class SetOnce:
         self.set_up(runner)
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
-        self.reconfigure({name: getattr(config, name) for name in COUNTS})
+        self.reconfigure({name: count for name in COUNTS if (count := getattr(config, name)) is not None})
 
     def reconfigure(self, changed: Mapping[str, Any]) -> None:
-        """Keys of the team that are configured now, or differently; None is no wish."""
-        self.options |= {OptionKey(name): changed[name] for name in COUNTS if changed.get(name) is not None}
+        """Keys of the team that are configured now, or differently, or no more: then a count is what it is for a new device."""
+        self.options |= {OptionKey(name): changed[name] or 0 for name in COUNTS if name in changed}
         self.mac = changed.get("hwaddr") or self.mac
 
     def set_up(self, runner: Runner) -> None:

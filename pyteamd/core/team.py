@@ -441,13 +441,13 @@ class Team:
         new = reload.accepted(self, event.text, lenient=event.written is not None)
         if event.written is not None:
             new.written = event.written
-        staying = list(reload.staying(self, new))
+        staying = list(reload.staying(self, new, event.kept))
         once, team, named = dict(self.once.options), self.config.team, self.config.written
         refused = self.joining.settings_of_refused()
         another_runner = new.runner_class is not self.config.runner_class
         for_all = (new.runner, new.team) != (self.config.runner, team)
         self.config.become(new)
-        for port in self.joining.rename(named) if self.enslave else ():
+        for port in self.joining.rename(named, event.kept) if self.enslave else ():
             self.runner.leave_port(port.ifindex, self.view, now)
             self.joining.release(port.ifindex, UNNAMED)
         for port, setup in staying:
@@ -461,6 +461,8 @@ class Team:
         changed = {name: after for _, name, _, after in reload.values(team, new.team)}
         self._try_again(refused, new.written, for_all, for_any=another_runner)
         self.once.reconfigure(changed)
+        if event.mac and "hwaddr" in changed:
+            self.once.mac = bytes.fromhex(event.mac)
         self.setup.debug_level = max(0, changed.get("debug_level", self.setup.debug_level))
         for key, _ in self.once.options.items() - once.items():
             self.backoff.forget(key)

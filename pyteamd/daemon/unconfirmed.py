@@ -18,6 +18,7 @@ import trio
 
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.read_file import read_file, replace
+from pyteamd.model.events import ConfigApply
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.standstill import Silence
 from pyteamd.values import dataclass
@@ -34,6 +35,12 @@ class Before:
     text: str
     written: tuple[str, ...]
     choice: str
+    kept: tuple[str, ...] | None = None
+    mac: str = ""
+
+    def event(self) -> ConfigApply:
+        """What brings it back."""
+        return ConfigApply(self.text, self.written, self.choice, self.kept, self.mac)
 
 
 class Unconfirmed:
@@ -88,7 +95,9 @@ class Unconfirmed:
         try:
             octets = read_file(self.path, MAXIMUM_OCTETS)
             tree = json.loads(octets)
-            before = Before(str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"]))
+            text, written, choice = str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"])
+            kept, mac = tree.get("kept"), bytes.fromhex(tree.get("mac", "")).hex()  # not of an earlier version
+            before = Before(text, written, choice, None if kept is None else tuple(map(str, kept)), mac)
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
             return

@@ -202,11 +202,14 @@ class ConfigApply:
     """Go over to another configuration; see reload.py.
 
     `written`: an earlier configuration is taken back, which named these ports. `choice`: what the runner had chosen then (Runner.choice).
+    `kept`: see JoiningPorts.rename. `mac`: address of the team then, in hex.
     """
 
     text: str
     written: tuple[str, ...] | None = None
     choice: str = ""
+    kept: tuple[str, ...] | None = None
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)

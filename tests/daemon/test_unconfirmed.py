@@ -191,6 +191,8 @@ class Clock:
         ("", 0.0, False),
         ("[]", 0.0, False),
         ("{}", 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "kept": 1, "until_s": 1, "boot": ""}', 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "mac": "x", "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": 3, "choice": "", "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": [], "choice": "", "until_s": NaN, "boot": ""}', 0.0, False),
         ("[" * 100000, 0.0, False),

@@ -112,7 +112,7 @@ async def take_back(pump: Pump, before: Before) -> bool:
     await _look_up(pump, plan)
     if pump.unconfirmed.before is not before:
         return False
-    refused = meant(await pump.request(ConfigApply(before.text, before.written, before.choice)))
+    refused = meant(await pump.request(before.event()))
     pump.unconfirmed.end()
     facts = pump.team.facts
     words = [describe(each, facts.name_of, facts.links.get) for each in refused]
@@ -149,7 +149,8 @@ async def change(
         report["problems"] = [f"another configuration waits for `config confirm`, for {trial.left_s():.0f} s yet"]
         return report
     team = pump.team
-    before = Before(json_text.dumps_oneline(team.config.dump()), team.config.written, team.runner.choice())
+    in_force, kept = json_text.dumps_oneline(team.config.dump()), team.joining.to_keep()
+    before = Before(in_force, team.config.written, team.runner.choice(), kept, team.view.mac.hex())
     begins = confirm_s is not None and trial.before is None and bool(plan.changes)
     report["problems"] = _begin(trial, before, confirm_s) if confirm_s is not None and plan.changes else []
     if not report["problems"]:
@@ -177,7 +178,7 @@ async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
     except UserError as error:
         return [error.text]
     if refused:
-        await pump.request(ConfigApply(before.text, before.written, before.choice))
+        await pump.request(before.event())
     facts = pump.team.facts
     return [f"the kernel refuses: {describe(each, facts.name_of, facts.links.get)}" for each in refused]
 
