@@ -12,8 +12,9 @@ change in order, so until our own is announced (an echo), what contradicts it is
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import field
+from itertools import chain
 
 from pyteamd.core.silence import SilentPorts
 from pyteamd.model.desired import (
@@ -84,7 +85,7 @@ class KernelFacts:
                 known = ifindex in self.links or ifindex == self.team.ifindex
                 return known or master in (0, self.team.ifindex) or kind in KEPT
             case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
-                return ifindex in self.observed.members or ifindex == self.team.ifindex
+                return ifindex == self.team.ifindex or any(ifindex in known for known in self._known())
         return True
 
     def repeats(self, link: LinkSeen) -> bool:
@@ -170,6 +171,8 @@ class KernelFacts:
         if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac
         mine = link.master == self.team.ifindex
+        if not mine and link.ifindex not in self.observed.members:
+            return before  # with many teams, most links are another one's: of those only what may matter is kept
         if self._news(("member", link.ifindex), mine, now):
             self.observed.members[link.ifindex] = mine
         if self._news(("mac", link.ifindex), link.mac, now):
@@ -251,7 +254,11 @@ class KernelFacts:
     def links_missing_from(self, dump: Resync) -> list[int]:
         """Links known so far that a complete dump does not have."""
         present = {link.ifindex for link in dump.links}
-        return [ifindex for ifindex in self.observed.members if ifindex not in present]
+        return [ifindex for ifindex in dict.fromkeys(chain(*self._known())) if ifindex not in present]
+
+    def _known(self) -> tuple[Mapping[int, object], ...]:
+        """All that is kept by the number of a link: every link there was something to remember of is in one of them."""
+        return self.links, self.observed.members, self._unenslaved_macs, self.port_list
 
     def ports_missing_from(self, dump: Resync) -> list[int]:
         """Ports known so far that a complete dump does not have."""

@@ -20,7 +20,7 @@ import pyteamd.model.events
 from pyteamd.core.passers import COMMON, OF_A_LINK, ROUTINE, Passers
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import ConfigApply, Event
+from pyteamd.model.events import ConfigApply, Event, FrameSeen, Tick
 from pyteamd.model.printable import printable
 from pyteamd.schema import json_text
 from pyteamd.values import dataclass
@@ -30,6 +30,9 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
 KEPT_ENTRIES = 512
+REPEATED = frozenset((FrameSeen, ConfigApply, Tick))
+"""Events that are often equal to the last one: a partner says the same each second, and an automaton applies the same every minute."""
+MOST_PLACES = 128
 PARTS = {"at": "seconds", "event": "an event", "writes": "a list of writes", "outputs": "frames and notes"}
 TYPES: dict[str, Any] = {
     name: cls
@@ -68,8 +71,8 @@ class Trace:
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """The last of those that fell out of the ring and tell something: a minute of probes pushes a day of events out."""
         self._passers = Passers()
-        self._applied: Event | None = None
-        """The last configuration that was applied; one that is equal is kept only once."""
+        self._last: dict[object, Any] = {}
+        """The last configuration that was applied, the last frames of each port and what was sent then: what is equal is kept only once."""
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
         """Remember one step."""
@@ -78,8 +81,10 @@ class Trace:
             if oldest is not None and tells(oldest):
                 self._kept.append((self.dropped, oldest))
             self.dropped += 1
-        if isinstance(event, ConfigApply):  # an automaton applies the same every minute, and it may be long
-            event = self._applied = self._applied if event == self._applied else event
+        if type(event) in REPEATED:
+            event = self._same((type(event), getattr(event, "ifindex", 0)), event)
+        if outputs.frames:
+            outputs = self._same(outputs.frames[0].port, outputs)
         self._ring.append(Entry(at, event, writes, outputs))
         # Most steps have nothing to do with links that pass by.
         if writes or outputs.notes or type(event) not in ROUTINE:
@@ -92,6 +97,15 @@ class Trace:
                 self.switches += 1
         if outputs.notes:
             self.noted = self.dropped + len(self._ring)
+
+    def _same(self, place: object, value: Any) -> Any:
+        """What was there before if it is equal."""
+        if (known := self._last.get(place)) == value:
+            return known
+        if len(self._last) >= MOST_PLACES:
+            self._last.clear()
+        self._last[place] = value
+        return value
 
     def since(self, start: int) -> Iterator[tuple[int, Entry]]:
         """Steps from this number on that are still there, with their numbers."""

@@ -25,7 +25,15 @@ from pyteamd.daemon.process import EXIT_OK, EXIT_RUNTIME, EXIT_START
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.sd_notify import Notifier
-from pyteamd.daemon.service import collect_now_and_then, read_again, receive_signals, settle_memory, signals, watchdog
+from pyteamd.daemon.service import (
+    collect_now_and_then,
+    read_again,
+    receive_signals,
+    settle_memory,
+    signals,
+    thaw,
+    watchdog,
+)
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
@@ -270,6 +278,7 @@ class Fleet:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
+            thaw()
             self._withdraw_metrics(device)
             member.reload.cancel()
             self._started(device)

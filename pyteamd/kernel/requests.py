@@ -49,6 +49,8 @@ class Requests:
         self._family: team_family.Family | None = None
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
+        self._listed: tuple[LinkSeen, ...] = ()
+        """The last list of all links: each team of a process asks for one and keeps it, and most of them are as they were."""
         self._foreseen: dict[int, list[tuple[Sequence[Write], bytes]]] = {}
         """For each team: writes that are options alone, and the whole message for them."""
 
@@ -196,15 +198,18 @@ class Requests:
             answers = self._links.dump(rtnl.dump_links())
         except NetlinkError as refusal:
             raise _refused(refusal, "list links", "list") from refusal
-        links: dict[int, LinkSeen] = {}
+        before, links = {link.ifindex: link for link in self._listed}, dict[int, LinkSeen]()
         for answer in answers:
             try:
                 link = rtnl.decode(answer.octets)
             except Malformed:
                 self._malformed_links += 1
             else:
-                links[link.ifindex] = link
-        return tuple(links[ifindex] for ifindex in sorted(links))
+                known = before.get(link.ifindex)
+                links[link.ifindex] = known if known is not None and known == link else link
+        listed = tuple([links[ifindex] for ifindex in sorted(links)])
+        self._listed = self._listed if listed == self._listed else listed
+        return self._listed
 
     def _read(self, team: int, question: Callable[[int, int], bytes]) -> list[team_family.TeamEvent]:
         """All events of a multi-part answer of the team family."""

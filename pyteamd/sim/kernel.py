@@ -84,7 +84,9 @@ class SimKernel:
         return link_seen(link) if link and link.here else None
 
     def all_links(self) -> tuple[LinkSeen, ...]:
-        return tuple(link_seen(link) for link in self.links.values() if link.here)
+        links = (link_seen(link) for link in self.links.values() if link.here)
+        # As the real one: what is as it was is the same object.
+        return tuple([self._told[link.ifindex] if self._told.get(link.ifindex) == link else link for link in links])
 
     def create_team(self, name: str) -> int:
         if self._by_name(name):

@@ -99,8 +99,8 @@ def test_what_is_gone_has_no_echo(gone: str) -> None:
             facts.port_gone(3)
         case _:
             facts.link_gone(3)
-            facts.link_seen(LinkSeen(3, "eth1", MAC_A), keep=False, now=NOW)
-            assert facts.observed.macs[3] == MAC_A
+            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+            assert facts.observed.macs.get(3) == MAC_A
     facts.option_seen(OptionSeen(ENABLED, False), NOW)
     assert facts.observed.options[ENABLED] is False
 

@@ -20,10 +20,13 @@ from pyteamd.daemon.control.dbus import Bus
 from pyteamd.daemon.service import (
     BUSY_INTERVAL_S,
     COLLECT_INTERVAL_S,
+    LONG_S,
     WHOLE_EVERY,
     WORTH,
+    collect,
     collect_now_and_then,
     settle_memory,
+    thaw,
 )
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
@@ -395,3 +398,16 @@ async def test_garbage_is_collected_by_the_clock_little_at_a_time_and_not_among_
             nursery.cancel_scope.cancel()
     finally:
         gc.callbacks.pop()
+
+
+def test_what_took_long_to_collect_is_not_walked_again() -> None:
+    """With 256 teams it takes as long as LACPDUs may be late; until a team ends."""
+    settle_memory()
+    kept: list[list[int]] = [[] for _ in range(1000)]
+    before = gc.get_freeze_count()
+    collect(True, iter((0.0, LONG_S / 2)).__next__)
+    assert gc.get_freeze_count() <= before, "it was quick"
+    collect(True, iter((0.0, 2 * LONG_S)).__next__)
+    assert gc.get_freeze_count() >= before + len(kept)
+    thaw()
+    assert not gc.get_freeze_count()

@@ -39,6 +39,17 @@ async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
     assert not made.lab.has("team1")
 
 
+async def test_a_team_keeps_little_of_the_links_of_others(many: Any) -> None:
+    """What it is told of them is told to all teams, and the same objects."""
+    for number in range(50):
+        many.made.lab.kernel.add_pair(f"free{number}", f"f{number}")
+    made = await many()
+    first, second = [made.fleet.members[name].server.pump.team.facts for name in ("team0", "team1")]
+    assert first.called("free7") is second.called("free7") is not None
+    assert {first.name_of(ifindex) for ifindex in first.observed.members} == {"eth1"}
+    assert {second.name_of(ifindex) for ifindex in second.observed.macs} == {"eth2", "team1"}
+
+
 async def test_teams_come_and_go_with_their_files(many: Any) -> None:
     made = await many()
     made.lab.kernel.add_pair("eth3", "peer3")

@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.framing import Malformed, messages
+from pyteamd.kernel.requests import Requests
 from pyteamd.model.events import ETHERNET, LinkSeen
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
@@ -190,3 +191,19 @@ def test_ports_whose_names_are_padded_to_one_length_do_not_push_each_other_out(m
     monkeypatch.setattr(rtnl, "_layouts", {})
     assert [rtnl.decode(octets).name for octets in links * 3] == ["eth9", "eth10"] * 3
     assert made == links
+
+
+def test_many_lists_of_links_cost_as_much_as_one() -> None:
+    """Each team of a process asks for one, and keeps it: what is as it was is the same object."""
+    requests, changed = Requests(), b"\x41"
+    heard = [message for octets in RECORDED for message in messages(octets)]
+    name = heard[0].octets.index(rtnl.decode(heard[0].octets).name.encode() + b"\0")
+    another = heard[0]._replace(octets=heard[0].octets[:name] + changed + heard[0].octets[name + 1 :])
+    lists = iter([heard, heard, [another, *heard[1:]]])
+    requests._links.dump = lambda _: next(lists)  # type: ignore[method-assign, assignment]
+    try:
+        first, second, third = (requests.all_links() for _ in range(3))
+    finally:
+        requests.close()
+    assert first is second
+    assert sum(before is not after for before, after in zip(first, third, strict=True)) == 1, third
