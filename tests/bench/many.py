@@ -23,7 +23,7 @@ from pathlib import Path
 
 import failover
 import rawnl
-from cables import BenchError, peer_of
+from cables import BenchError, ip, peer_of
 from pings import SO_RCVBUFFORCE
 from probe import Candidate, Cutter, Observer, Running, Watch, make_ports, rss_kb
 
@@ -126,6 +126,8 @@ def run(candidates: Sequence[Candidate], plan: failover.Plan) -> Samples:
 def _block(bed: Bed, candidate: Candidate, count: int, cuts: int) -> dict[str, list[float]]:
     with _running(candidate, count, bed) as pids:
         bed.set_idle_links(count, True)
+        for number in range(count):
+            ip(f"link set team{number} up")
         bed.watch.settle(SETTLE_S)
         Observer.ORDINARY.become()
         took_ms = [bed.cut(number % count) for number in range(cuts)]
