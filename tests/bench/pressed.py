@@ -1,7 +1,7 @@
 """Memory pressure, and what protects a daemon from it: each in a memory cgroup of its own, from which the kernel takes what it can.
 
-    pressed.py plain|unit|slice|locked COMMAND…    runs the command in that group, unprotected, with memory.min there, with memory.min there
-                                                   and above, or with mlockall(MCL_ONFAULT)
+    pressed.py HOW COMMAND…    runs the command in that group: as it is, or unlocked (it may not lock its memory), or that with memory.min
+                               there (unit), or that with memory.min there and above (slice)
 
 The group's pages, the program's own and the files' that it was the first to use, are taken just before each cut (`squeeze`). Where they
 go to is zram: this needs its module, which the kernels of user-mode Linux have, and the measuring kernel of QEMU has not.
@@ -10,10 +10,8 @@ go to is zram: this needs its module, which the kernels of user-mode Linux have,
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,15 +26,16 @@ GROUP = SLICE / "daemon"
 PROTECTED = "32M"
 """What both units say (MemoryMin)."""
 TAKEN = "128M"
-MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+UNLOCKED = ["setpriv", "--bounding-set", "-sys_resource,-ipc_lock"]
+BOUND = 1 << 23
 CANDIDATES = {
     name: ["python3", "tests/bench/pressed.py", how, *command]
     for name, how, command in (
-        ("teamd", "plain", ["teamd"]),
-        ("pyteamd", "plain", [".venv/bin/pyteamd"]),
+        ("teamd", "as it is", ["teamd"]),
+        ("pyteamd", "as it is", [".venv/bin/pyteamd"]),
+        ("not locked", "unlocked", [".venv/bin/pyteamd"]),
         ("MemoryMin", "unit", [".venv/bin/pyteamd"]),
         ("MemoryMin of slice, too", "slice", [".venv/bin/pyteamd"]),
-        ("mlockall", "locked", [".venv/bin/pyteamd"]),
     )
 }
 
@@ -69,18 +68,10 @@ def main(how: str, command: list[str]) -> None:
     (GROUP / "memory.min").write_text(PROTECTED if how in ("unit", "slice") else "0")
     (SLICE / "memory.min").write_text(PROTECTED if how == "slice" else "0")
     (GROUP / "cgroup.procs").write_text(str(os.getpid()))
-    if how != "locked":
-        os.execvp(command[0], command)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
-    os.register_at_fork(after_in_child=_lock)  # a child inherits no lock
-    sys.argv = command
-    runpy.run_path(command[0], run_name="__main__")
-
-
-def _lock() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
-        raise OSError(ctypes.get_errno(), "mlockall")
+    if how != "as it is":
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (BOUND, BOUND))
+        command = [*UNLOCKED, *command]
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
