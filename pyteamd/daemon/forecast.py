@@ -41,7 +41,7 @@ class Forecast:
     """
 
     def __init__(self) -> None:
-        self._known: Mapping[Event, tuple[Write, ...]] = {}
+        self._known: Mapping[int, tuple[Write, ...]] = {}
         self.event: Event | None = None
         """The event whose writes are under way or done, and that the Team has still to digest."""
         self._writes: tuple[Write, ...] = ()
@@ -65,15 +65,14 @@ class Forecast:
 
         Only the first event that concerns the Team counts: what was foreseen holds for a team at rest.
         """
-        if not self._known:
-            return ()
-        for event in events:
-            if type(event) is CarrierSeen and (writes := self._known.get(event, ())):
+        known = self._known
+        for event in events if known else ():
+            if type(event) is CarrierSeen and not event.running and (writes := known.get(event.ifindex, ())):
                 self._known = {}
                 self.event, self._writes, self._result = event, writes, None
                 return writes
             if not leaves_valid(event, team):
-                return ()
+                break
         return ()
 
     def done(self, result: Result) -> None:
@@ -92,18 +91,17 @@ class Forecast:
         return writes, result
 
 
-def foresee(team: Team, now: float) -> Mapping[Event, tuple[Write, ...]]:
-    """Link losses that would lead to writes at once → those writes, in order."""
+def foresee(team: Team, now: float) -> Mapping[int, tuple[Write, ...]]:
+    """Ports whose loss of the link would lead to writes at once → those writes, in order."""
     if not may_foresee(team):
         return {}
     carrying = [i for i, port in team.ports.items() if port.running and team.facts.observed.serves(i)]
-    found: dict[Event, tuple[Write, ...]] = {}
+    found: dict[int, tuple[Write, ...]] = {}
     for ifindex in carrying:
-        event = CarrierSeen(ifindex, False)
         other = twin(team, {})
-        other.handle(event, now)
+        other.handle(CarrierSeen(ifindex, False), now)
         if writes := other.writes(now):
-            found[event] = writes
+            found[ifindex] = writes
     return found
 
 

@@ -166,11 +166,11 @@ class Pump:
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
         """If it is known what the Team will want because of these events, write that. The events have to be fed then."""
-        if self._writing.busy or self._pending:
+        writing = self._writing
+        if writing.busy or self._pending or not (writes := self._forecast.match(events, self.team)):
             return False
-        self._writing.fresh()
-        writes = self._forecast.match(events, self.team)
-        return bool(writes) and self._writing.begin(writes, self._time_s(), self._done)
+        writing.fresh()
+        return writing.begin(writes, self._time_s(), self._done)
 
     async def request(self, event: Event) -> tuple[Refused, ...]:
         """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""

@@ -70,8 +70,9 @@ class Reader:
     def glance(self) -> None:
         """Something has come: if it is a fail-over, write at once. The events are read, and digested, in our turn."""
         try:
-            if batch := self.kernel.glance():
-                self._wrote_early = self.write_ahead(batch)
+            for _, event in self.kernel.glance():  # one, if any, which is the loss of a link
+                pump = self.owners.get(event.ifindex) if type(event) is CarrierSeen else None
+                self._wrote_early = pump is not None and self.ahead(pump, (event,))
         except Exception as fault:
             self._fault = fault  # the reader raises it in this very turn of the loop: it wakes for what was looked at
 

@@ -38,6 +38,9 @@ Outcome: TypeAlias = Sequence[Refused] | BaseException
 class WriteBatch:
     """Writes that were given to the thread. It finishes first, or the event loop stops waiting first; who is second sees that."""
 
+    _outcome: Outcome | None = None
+    _left = False
+
     def __init__(self, ifindex: int, writes: Sequence[Write], done: Done, late: Callable[[WriteBatch], None]) -> None:
         """`late` is called in the thread with this batch when the loop has gone on."""
         self.ifindex = ifindex
@@ -47,8 +50,6 @@ class WriteBatch:
         self._finished = Lock()
         self._finished.acquire()
         self._turn = Lock()
-        self._outcome: Outcome | None = None
-        self._left = False
 
     def finish(self, outcome: Outcome) -> None:
         """The thread is done."""

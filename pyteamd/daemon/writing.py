@@ -65,7 +65,7 @@ class Writing:
     def begin(self, writes: Sequence[Write], now: float, done: Done) -> bool:
         """Perform a batch; `done` is given the outcome, which goes to `end`. False when there were too many for this event."""
         self.begun += 1
-        if self.rounds > MAXIMUM_ROUNDS:
+        if self.begun - self._fresh_at > MAXIMUM_ROUNDS:
             return False
         self._under_way = True
         self._began = now

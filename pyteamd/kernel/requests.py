@@ -165,11 +165,11 @@ class Requests:
 
     def _at_once(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
         """Send the message prepared for these very writes. None: there is none, or the kernel refused, and does not say which one."""
-        message = next((octets for known, octets in self._foreseen.get(team, ()) if known is writes), None)
-        if message is None:
+        message = [octets for known, octets in self._foreseen.get(team, ()) if known is writes]
+        if not message:
             return None
         try:
-            self._team_writes.request(message)
+            self._team_writes.request(message[0])
         except NetlinkError as problem:
             if _unanswered(problem):
                 return tuple(refused for write in writes for refused in _verdict(write, problem))
