@@ -123,12 +123,7 @@ class Connection:
 
     @classmethod
     def connect(
-        cls,
-        team: str,
-        transport: str | None = None,
-        *,
-        run_dir: str | None = None,
-        timeout_s: float | None = None,
+        cls, team: str, transport: str | None = None, *, run_dir: str | None = None, timeout_s: float | None = None
     ) -> Self:
         """Connect by `transport` ("usock" or "dbus"), or by the first that works. Raises NoDaemon.
 

@@ -139,10 +139,7 @@ class Config:
     """Ports that are named in the text; others may be stored later."""
 
     def __init__(
-        self,
-        tree: dict[str, Any],
-        runners: Mapping[str, type[Runner]],
-        watchers: Mapping[str, type[Watcher]],
+        self, tree: dict[str, Any], runners: Mapping[str, type[Runner]], watchers: Mapping[str, type[Watcher]]
     ) -> None:
         self.tree = tree
         self._runners = runners

@@ -140,11 +140,7 @@ def _value(spec: OptionSpec) -> dict[str, Any]:
 
 
 def example(
-    runner: type[Runner],
-    watcher: type[Watcher],
-    *,
-    device: str = "team0",
-    ports: Iterable[str] = ("eth0", "eth1"),
+    runner: type[Runner], watcher: type[Watcher], *, device: str = "team0", ports: Iterable[str] = ("eth0", "eth1")
 ) -> str:
     """A configuration in YAML that can be used as it is. Optional keys are there, commented out.
 

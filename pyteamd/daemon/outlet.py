@@ -15,6 +15,7 @@ from pyteamd.daemon.log import fields_of
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Frame, Level, Note, Outputs, Tap
 from pyteamd.model.events import HostName, HostsResolved
+from pyteamd.model.printable import printable
 
 LEVELS: Final = {
     Level.DEBUG: logging.DEBUG,
@@ -119,7 +120,7 @@ class Outlet:
             if note.fault:
                 self._around.fault(note.text)
             else:
-                self._log.log(LEVELS[note.level], "%s", note.text, extra=self._fields(note))
+                self._log.log(LEVELS[note.level], "%s", printable(note.text), extra=self._fields(note))
 
     def _fields(self, note: Note) -> dict[str, object]:
         """What the journal gets beside the text."""

@@ -43,7 +43,7 @@ from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import FrameSeen, HostName, HostsResolved, LinkSeen, Resync, Stop
 from pyteamd.model.setup import Setup
-from pyteamd.values import dataclass
+from pyteamd.values import dataclass, replace
 
 if TYPE_CHECKING:  # D-Bus costs time and memory: only with -D
     from pyteamd.daemon.control.dbus import Bus
@@ -63,7 +63,9 @@ LOOK_UP_PATIENCE_S = 3.0
 """How long ports wait for the address of a host; then they join, and their watcher is down until there is one."""
 
 NAMES_INTERVAL_S = 5.0
-"""How often our files in the run directory are checked."""
+"""How often our files in the run directory are checked, and the links that wait."""
+UNANNOUNCED = ("altnames", "loose_binding", "max_mtu", "overhead")
+"""What may change of a link that is down without a word of the kernel."""
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -173,6 +175,7 @@ class TeamServer:
             self._nursery.start_soon(usock.serve, desk)
         if bus is not None:
             self._nursery.start_soon(bus.serve, desk)
+        self._nursery.start_soon(self._look_again, pump)
         self._nursery.start_soon(self._keep_names, self.plan.pid_file, usock, pump.unconfirmed)
 
     def stop(self) -> bool:
@@ -396,6 +399,20 @@ class TeamServer:
                     if name.restore():
                         self._log.warning("%s was removed or replaced; it is there again.", name.path)
 
+    async def _look_again(self, pump: Pump) -> None:
+        """Ask for the links that are wanted and are no ports: of one that is down, the kernel announces only part of what may change.
+
+        So udev gives a card its alternative names just when it was plugged in.
+        """
+        team, find = pump.team, self._kernel.find_link
+        while True:
+            await trio.sleep(NAMES_INTERVAL_S)
+            for name in [name for name in team.members.wanted if team.ports.named(name) is None]:
+                with suppress(KernelRefused, NoThread):
+                    link = await in_thread(find, name) if self._kernel.may_stall else find(name)
+                    if link is not None and news_of(link, team.facts.links.get(link.ifindex)):
+                        pump.feed((link,), trio.current_time())
+
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it is to be kept. Returns the exit code."""
         self._reader.pumps.pop(ifindex, None)
@@ -482,6 +499,11 @@ class TeamServer:
     def _frames(self, frames: list[FrameSeen]) -> None:
         assert self.pump is not None
         self.pump.feed(frames, trio.current_time())
+
+
+def news_of(link: LinkSeen, known: LinkSeen | None) -> bool:
+    """Whether it differs from what is known in nothing but what is not announced: of all else an announcement may be newer."""
+    return known not in (None, link) and replace(known, **{name: getattr(link, name) for name in UNANNOUNCED}) == link
 
 
 def settled(team: Team) -> bool:

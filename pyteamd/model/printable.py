@@ -61,7 +61,7 @@ def printable_tree(value: Any) -> Any:
     """Plain JSON values with every string in them made printable, the keys of objects included."""
     match value:
         case str():
-            return printable_lines(value)
+            return printable(value)
         case list():
             return [printable_tree(element) for element in value]
         case dict():

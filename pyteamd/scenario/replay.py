@@ -19,15 +19,7 @@ from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, Outputs, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused, UserError
-from pyteamd.model.events import (
-    Applied,
-    Event,
-    HostName,
-    LinkGone,
-    LinkSeen,
-    Refused,
-    Resync,
-)
+from pyteamd.model.events import Applied, Event, HostName, LinkGone, LinkSeen, Refused, Resync
 from pyteamd.model.words import in_words
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.shell import Faults

@@ -264,9 +264,10 @@ class SimKernel:
             self.link_changed(link)
 
     def set_altnames(self, ifindex: int, *names: str) -> None:
-        """`ip link property add … altname`."""
+        """`ip link property add … altname`, which is not announced of a link that is down."""
         self.links[ifindex].altnames = names
-        self.link_changed(self.links[ifindex])
+        if self.links[ifindex].up:
+            self.link_changed(self.links[ifindex])
 
     def refuse(self, matches: Callable[[Write], bool], number: int, times: int | None = 1) -> None:
         """From now on refuse writes that match, `times` times (None: always)."""

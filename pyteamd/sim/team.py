@@ -37,10 +37,7 @@ class Refusal(Exception):
         self.explanation = explanation
 
 
-TABLES = {
-    False: {name: option for name, option in OPTIONS.items() if not option.recent},
-    True: OPTIONS,
-}
+TABLES = {False: {name: option for name, option in OPTIONS.items() if not option.recent}, True: OPTIONS}
 """By whether the kernel is independent, in the driver's order of registration; those of a mode are registered when the mode is chosen."""
 
 TYPES = {

@@ -56,12 +56,7 @@ def setup_state(team: Team) -> Tree:
 
 def ifinfo(link: LinkSeen) -> Tree:
     """What rtnetlink says of a link."""
-    return {
-        "ifindex": link.ifindex,
-        "ifname": link.name,
-        "dev_addr": link.mac.hex(":"),
-        "dev_addr_len": len(link.mac),
-    }
+    return {"ifindex": link.ifindex, "ifname": link.name, "dev_addr": link.mac.hex(":"), "dev_addr_len": len(link.mac)}
 
 
 def port_state(team: Team, port: Port) -> Tree:

@@ -144,6 +144,10 @@ def call(made: Told, **names: tuple[str, ...]) -> None:
     for link, others in names.items():
         made.world.kernel.set_altnames(made.world.ifindex_of(link), *others)
         made.world.settle()
+        seen = made.world.kernel.find_link(link)
+        if seen is not None and not seen.up:
+            made.world.running().feed(seen, made.world.clock)  # the kernel announces nothing; the daemon asks
+            made.world.settle()
 
 
 def test_a_port_whose_configured_name_another_link_gets_stays_and_says_so() -> None:

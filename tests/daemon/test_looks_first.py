@@ -14,11 +14,12 @@ from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 from test_ctl_extra import say
 
 from pyteamd.daemon import team_server
-from pyteamd.daemon.team_server import StartFailed
+from pyteamd.daemon.team_server import NAMES_INTERVAL_S, StartFailed
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import SetMember, Write
 from pyteamd.model.errors import KernelRefused
+from pyteamd.model.printable import printable
 from pyteamd.sim.link import SimLink, link_seen
 
 OWNERS = ("br0", "bond7", "team1")
@@ -227,13 +228,15 @@ async def test_a_link_is_known_by_all_its_names(lab: Lab) -> None:
     assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
 
 
-async def test_a_link_that_is_configured_under_two_names_is_told(lab: Lab) -> None:
-    lab.kernel.set_altnames(lab.link("eth1").ifindex, "enp3s0")
-    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"enp3s0": {"prio": 1}, "eth1": {"prio": 9}}}))
+@pytest.mark.parametrize("name", ["enp3s0", "x\ny"])
+async def test_a_link_that_is_configured_under_two_names_is_told(lab: Lab, name: str) -> None:
+    """The kernel lets an alternative name have every octet but zero."""
+    lab.kernel.set_altnames(lab.link("eth1").ifindex, name)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {name: {"prio": 1}, "eth1": {"prio": 9}}}))
     assert list((await daemon.state())["ports"]) == ["eth1"]
     assert lab.option("priority", "eth1") == 9
-    line = "eth1: is enp3s0 too: the settings of eth1 count, and those of enp3s0 do not"
-    assert [told for told in daemon.lines if "enp3s0" in told] == [line]
+    line = f"eth1: is {printable(name)} too: the settings of eth1 count, and those of {printable(name)} do not"
+    assert [told for told in daemon.lines if "eth1: is" in told] == [line]
 
 
 async def test_a_link_joins_when_it_gets_the_name_that_is_wanted(lab: Lab) -> None:
@@ -241,7 +244,7 @@ async def test_a_link_joins_when_it_gets_the_name_that_is_wanted(lab: Lab) -> No
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "wan": {}}}))
     assert (await explained(lab))["wan"].startswith("wan: there is no such interface")
     lab.kernel.set_altnames(lab.link("eth7").ifindex, "wan")
-    await quiet()
+    await trio.sleep(2 * NAMES_INTERVAL_S)
     assert list((await daemon.state())["ports"]) == ["eth1", "eth7"]
 
 
@@ -354,8 +357,12 @@ async def test_a_team_of_another_type_than_ethernet_starts_as_with_teamd(lab: La
 async def test_a_vlan_that_is_bound_loosely_joins_over_a_link_that_is_down(lab: Lab) -> None:
     odd_links(lab)
     lab.kernel.add_other("vlan9", "vlan", lab.link("eth5").ifindex).loose_binding = True
-    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"vlan9": {}, "vlan5": {}}}))
+    later = lab.kernel.add_other("vlan8", "vlan", lab.link("eth5").ifindex)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"vlan9": {}, "vlan5": {}, "vlan8": {}}}))
     assert list((await daemon.state())["ports"]) == ["vlan9"]
+    later.loose_binding = True  # which is not announced of a link that is down
+    await trio.sleep(2 * NAMES_INTERVAL_S)
+    assert sorted((await daemon.state())["ports"]) == ["vlan8", "vlan9"]
 
 
 async def test_what_stands_on_the_owner_of_the_team_cannot_be_its_port(lab: Lab) -> None:

@@ -8,7 +8,7 @@ looks, then acts: test_a_start J1, J2; test_every_door; test_serve; what_others_
 a refusal is local: test_a_start J3, J5, J10; test_mtu; what_was_asked_for; links_of_other_kinds; the_kernels_own_words.
 the kernel's own words: the_kernels_own_words (five); the contract (up, type, loopback, itself, MACsec, macvlan); test_explain_real.py.
 explained as it is now: test_every_door; links_of_other_kinds; what_others_took (bridge, bond, VRF); ports_that_go_and_come (three).
-all names: test_a_start J7; links_of_other_kinds (x1); a_name_that_is_taken (the team's); ports_that_go_and_come (renamed as it starts).
+all names: test_a_start J7; links_of_other_kinds; a_name_that_is_taken (the team's); ports_that_go_and_come (renamed, or named while down)
 every door: test_every_door (seven and a pipe); test_serve; what_is_typed (a directory); a_name_that_is_taken (port config update).
 advice that works: the_advice_of_explain (three commands); test_mtu; what_is_typed_and_read (check, netplan, commas, comments).
 links that come and go: ports_that_go_and_come (z1, z2, z3); the_kernels_own_words (k1); test_short_lived_real.py; test_foreign_links.py.
@@ -407,17 +407,20 @@ def test_ports_that_go_and_come(scene: Scene) -> None:
     on = scene.on
     batch(
         on.host,
-        "link add z1 type veth peer name z1q\nlink add z2 type veth peer name z2q\nlink add z3 type veth peer name z3q",
+        "".join(f"link add z{n} type veth peer name z{n}q\n" for n in (1, 2, 3, 5)),
     )
     try:
         rename = "for n in 1 2 3 4 5 6; do ip link set z3 name z4; ip link set z4 name z3; done"
         run(f"({rename}; touch /run/renamed) 2>/dev/null &", namespace=on.host)
-        assert scene.ours("pyteamd", "-d", "-c", backup("z1", "z2", "z3", "tun0")).status == 0
+        assert scene.ours("pyteamd", "-d", "-c", backup("z1", "z2", "z3", "tun0", "wan9")).status == 0
         wait_for(lambda: Path("/run/renamed").exists(), LONGEST_S)
         run(
             "ip link set z4 down && ip link set z4 name z3", namespace=on.host
         )  # this kernel does not rename what a team set up
         scene.await_members({"z1", "z2", "z3"})
+        batch(on.host, "link property add dev z5 altname wan9")  # which is not announced of a link that is down
+        scene.await_members({"z1", "z2", "z3", "z5"})
+        batch(on.host, "link del z5")
         scene.await_told({"tun0": "is of another type than the ports there are"})
         batch(on.host, "link del z1\nlink add z1 type veth peer name z1q\n" * 40)
         scene.await_members({"z1", "z2", "z3"})

@@ -45,7 +45,7 @@ def test_lines_end_at_newlines_only() -> None:
 
 
 def test_trees_with_their_keys() -> None:
-    assert printable_tree({"\x1b": ["\x07", 1, None, {"a": True}]}) == {r"\x1b": [r"\x07", 1, None, {"a": True}]}
+    assert printable_tree({"\x1b": ["a\nb", 1, None, {"a": True}]}) == {r"\x1b": [r"a\nb", 1, None, {"a": True}]}
 
 
 def test_programs_get_what_is_there() -> None:

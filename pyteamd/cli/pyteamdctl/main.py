@@ -164,13 +164,7 @@ def run(program: str, argv: Sequence[str], out: TextIO, err: TextIO) -> int:
 
 
 def _misunderstood(
-    program: str,
-    verbs: Sequence[Verb],
-    error: UsageError,
-    operands: Sequence[str],
-    own: bool,
-    out: TextIO,
-    err: TextIO,
+    program: str, verbs: Sequence[Verb], error: UsageError, operands: Sequence[str], own: bool, out: TextIO, err: TextIO
 ) -> int:
     """Say what is wrong with the command line; teamdctl adds its whole help, we what to type instead. Returns the exit code."""
     if not own:

@@ -186,13 +186,7 @@ _WATCHERS = {
     ),
     "nsna_ping": Section(
         "Failed to parse JSON nsna_ping link watch dump.",
-        {
-            "target_host": _text,
-            "interval": _number,
-            "init_wait": _number,
-            "missed_max": _number,
-            "missed": _number,
-        },
+        {"target_host": _text, "interval": _number, "init_wait": _number, "missed_max": _number, "missed": _number},
         (
             "-v target host: {target_host}",
             "-v interval: {interval}",
@@ -201,9 +195,7 @@ _WATCHERS = {
         ),
     ),
     "tipc": Section(
-        "Failed to parse JSON tipc_bearer link watch dump",
-        {"tipc_bearer": _text},
-        ("-v tipc bearer: {tipc_bearer}",),
+        "Failed to parse JSON tipc_bearer link watch dump", {"tipc_bearer": _text}, ("-v tipc bearer: {tipc_bearer}",)
     ),
 }
 _UNKNOWN_WATCHER = "Failed to parse JSON unknown link watch info dump."
@@ -253,18 +245,12 @@ _LACPDU_IN_WORDS = Section(_LACPDU.complaint, {**_LACPDU.members, "state": _hex_
 
 _RUNNERS = {
     "activebackup": Section(
-        "Failed to parse JSON runner dump.",
-        {"runner.active_port": _text},
-        ("active port: {runner_active_port}",),
+        "Failed to parse JSON runner dump.", {"runner.active_port": _text}, ("active port: {runner_active_port}",)
     ),
     "lacp": Section(
         "Failed to parse JSON runner dump.",
         {"runner.active": _yes_no, "runner.sys_prio": _number, "runner.fast_rate": _yes_no},
-        (
-            "active: {runner_active}",
-            "fast rate: {runner_fast_rate}",
-            "-v system priority: {runner_sys_prio}",
-        ),
+        ("active: {runner_active}", "fast rate: {runner_fast_rate}", "-v system priority: {runner_sys_prio}"),
     ),
 }
 

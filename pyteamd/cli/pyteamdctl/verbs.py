@@ -12,7 +12,7 @@ import errno
 from pyteamd.client.client import Client
 from pyteamd.client.connection import to_bytes
 from pyteamd.model.limits import NAME_MAX
-from pyteamd.model.printable import printable_tree, shown, spelled
+from pyteamd.model.printable import printable, printable_tree, shown, spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _explanation(session: Session, port: str) -> str:
         rows = session.client.explain()
     except ClientError:
         return ""
-    return next((row["text"] for row in rows if spelled(port) in (row["port"], *row.get("names", ()))), "")
+    return next((printable(row["text"]) for row in rows if spelled(port) in (row["port"], *row.get("names", ()))), "")
 
 
 def _port_remove(session: Session) -> None:

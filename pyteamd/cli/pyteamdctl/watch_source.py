@@ -138,14 +138,7 @@ def look(client: Client) -> TeamLook:
     names = [client.team, *(row["port"] for row in exact[1])]
     state, reasons, history = map(printable_tree, exact)
     return TeamLook(
-        client.team,
-        time.monotonic(),
-        time.time(),
-        state,
-        reasons,
-        history,
-        counted(names),
-        carrier(client.team),
+        client.team, time.monotonic(), time.time(), state, reasons, history, counted(names), carrier(client.team)
     )
 
 
