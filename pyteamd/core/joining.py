@@ -129,7 +129,9 @@ class JoiningPorts:
         elif had:
             self.former[link.ifindex] = had[0]
         elif any(name in self.members.wanted and name not in link.names for name in before.names):
-            self.members.rename(before.names, link.name)  # who asked for it by command meant this link
+            for name in before.names:
+                self.members.unwant(name)
+            self.members.wanted[link.name] = None  # who asked for it by command meant this link
 
     def configured_as(self, port: Port, names: Container[str]) -> str:
         """The first of these configured names that the port has, or had when it joined; "" for none."""

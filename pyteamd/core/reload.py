@@ -10,7 +10,7 @@ warnings, at the start and later.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
@@ -151,12 +151,6 @@ def differences(team: Running, new: Config, links: AllLinks | None) -> Iterator[
         yield from of_port(team, new, port, setup, settings, future)
 
 
-def also_called(team: Running, name: str, written: Container[str]) -> str:
-    """The name under which a configuration has this port too, "" for none."""
-    port = team.ports.named(name)
-    return "" if port is None else team.joining.configured_as(port, written)
-
-
 def addition(
     team: Running,
     new: Config,
@@ -169,12 +163,13 @@ def addition(
     """The change for a link that is configured from now on; `coming` ports come at once. The rest as for `of_port`."""
     if not team.enslave:
         return Change(f"ports.{name}", None, "added", effect="added, and is no port until it is added by command (-n)")
-    if other := also_called(team, name, team.config.written):
+    present = team.ports.named(name)
+    if present is not None and (other := team.joining.configured_as(present, team.config.written)):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
     if hindered := obstacle(team, new, name, links):
         return Change(f"ports.{name}", None, "added", effect=f"added, but it {hindered}")
     told, more = "none", ""
-    if new.runner_class is team.config.runner_class and team.ports.named(name) is None:
+    if new.runner_class is team.config.runner_class and present is None:
         port = new.port(new.key((name,))).config
         told, more = team.runner.arrival(port, new.runner, settings, future, coming)
     effect = f"added, joins when it is there and down{more and f'; {more}'}"

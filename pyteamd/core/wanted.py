@@ -83,12 +83,6 @@ class WantedPorts:
         self.forget(names, ifindex, why)
         self.released.add(ifindex)
 
-    def rename(self, before: Iterable[str], name: str) -> None:
-        """The link is known by another name."""
-        for old in before:
-            self.unwant(old)
-        self.wanted[name] = None
-
     def unwant(self, name: str) -> None:
         """No link of this name is to be a port from now on, whatever becomes of the present one."""
         self.wanted.pop(name, None)

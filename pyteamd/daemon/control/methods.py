@@ -167,17 +167,10 @@ async def port_config_dump(pump: Pump, name: str) -> str:
     return json_text.dumps(pump.team.config.dump_port(pump.team.config.key(link.names)))
 
 
+PORT_CONFIG = "port_devname", "port_config"
 METHODS = (
-    Method(
-        "PortConfigUpdate", ("port_devname", "port_config"), "", port_config_update, "Replace a port's configuration"
-    ),
-    Method(
-        "PortConfigCheck",
-        ("port_devname", "port_config"),
-        "report",
-        port_config_check,
-        "What a port's configuration would bring",
-    ),
+    Method("PortConfigUpdate", PORT_CONFIG, "", port_config_update, "Replace a port's configuration"),
+    Method("PortConfigCheck", PORT_CONFIG, "report", port_config_check, "What a port's configuration would bring"),
     Method("PortConfigDump", ("port_devname",), "port_config", port_config_dump, "A port's configuration"),
     Method("PortAdd", ("port_devname",), "", port_add, "Add a port"),
     Method("PortRemove", ("port_devname",), "", port_remove, "Remove a port"),
