@@ -29,7 +29,7 @@ FORMAT = 1
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
-KEPT_ENTRIES = 512
+KEPT_ENTRIES, PACKED_ENTRIES = 512, 64
 REPEATED = frozenset((FrameSeen, ConfigApply, Tick))
 """Events that are often equal to the last one: a partner says the same each second, and an automaton applies the same every minute."""
 MOST_PLACES = 128
@@ -70,6 +70,8 @@ class Trace:
         """None: a step about a link that came and went without effect."""
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """The last of those that fell out of the ring and tell something: a minute of probes pushes a day of events out."""
+        self._packed: deque[bytes] = deque()
+        """Those before them, PACKED_ENTRIES in each."""
         self._passers = Passers()
         self._last: dict[object, Any] = {}
         """The last configuration that was applied, the last frames of each port and what was sent then: what is equal is kept only once."""
@@ -121,7 +123,25 @@ class Trace:
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Entry]]:
         """All that is left from a number on, what was kept included."""
-        return chain((row for row in self._kept if row[0] >= start), self.since(start))
+        return chain((row for row in self._older() if row[0] >= start), self.since(start))
+
+    def _older(self) -> list[tuple[int, Entry]]:
+        rows = list(self._kept)
+        if self._packed:
+            from pyteamd.core.packed import unpack
+
+            rows = [*chain.from_iterable(map(unpack, self._packed)), *rows]
+        return rows[-(self._kept.maxlen or 0) :]
+
+    def pack(self) -> None:
+        """At a quiet moment: some of what was kept takes less room from now on. About a millisecond, and seldom anything to do."""
+        if len(self._kept) < PACKED_ENTRIES:
+            return
+        from pyteamd.core.packed import pack
+
+        self._packed.append(pack([self._kept.popleft() for _ in range(PACKED_ENTRIES)]))
+        if len(self._packed) > KEPT_ENTRIES // PACKED_ENTRIES:
+            self._packed.popleft()
 
     def first_line(self, saved: Mapping[str, Any] | None = None) -> str:
         """How the team began, as JSON. `saved`: how it was when this was asked, for a trace whose beginning is lost."""

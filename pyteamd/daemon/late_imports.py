@@ -24,6 +24,7 @@ from pyteamd.daemon.in_thread import NoThread, in_thread
 AFTER_S: Final = 2.0
 PAUSE_S: Final = 0.05
 OTHERS: Final = (
+    "pyteamd.core.packed",
     "pyteamd.daemon.control.http",
     "pyteamd.daemon.control.inspection",
     "pyteamd.daemon.fault_file",

@@ -209,6 +209,7 @@ class Pump:
         if now >= self._agenda.check_at and not self._writing.busy:
             self._agenda.check_at = math.inf
             self._outlet.accuse(invariants.check(self.team, now))
+            self.trace.pack()
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""

@@ -265,7 +265,13 @@ class Decoder:
         if len(self._seen) >= _KEPT:
             self._seen.clear()
         self._seen[raw] = event
+        if type(event) is PortGone:
+            self._forget(event.ifindex)
         return event
+
+    def _forget(self, port: int) -> None:
+        """Of a port that is gone nothing comes again."""
+        self._seen = {raw: event for raw, event in self._seen.items() if port_of(event) != port}
 
     def _option(self, raw: bytes) -> TeamEvent:
         key, kind, value, removed = _option(raw)
@@ -280,6 +286,11 @@ class Decoder:
             self._counters[raw[:-8]] = key
             return OptionSeen(key, value)
         return self._keep(raw, OptionSeen(key, value))
+
+
+def port_of(event: TeamEvent) -> int:
+    """The port that an event is about, 0 for none."""
+    return event.key.port if isinstance(event, (OptionSeen, OptionGone)) else event.ifindex
 
 
 def _option(raw: bytes) -> tuple[OptionKey, int, OptionValue, bool]:

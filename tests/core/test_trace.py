@@ -281,3 +281,29 @@ def test_a_trace_full_of_what_partners_repeat_is_small() -> None:
     fill(told)
     assert took_kb < 80, took_kb
     assert list(kept) == list(told)[-512:]
+
+
+def test_older_steps_are_packed_and_told_as_before() -> None:
+    """What 512 steps with writes and notes took was the largest part of what short-lived links left."""
+
+    def step(number: int) -> tuple[Event, tuple[SetMac, ...], Outputs]:
+        link = LinkSeen(3 + number % 40, f"eth{number}", number.to_bytes(6, "big"), master=4, altnames=("port",))
+        note = Note(Level.INFO, f"eth{number}: link up", f"eth{number}")
+        return link, (SetMac(link.ifindex, link.mac),), Outputs((), (note,))
+
+    plain, packed = Trace({}, 512), Trace({}, 512)
+    for number in range(2000):
+        plain.record(float(number), *step(number))
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            packed.record(float(number), *step(number))
+            if number == 511:
+                ring_kb = tracemalloc.get_traced_memory()[0] / 1024
+            packed.pack()
+        kept_kb = tracemalloc.get_traced_memory()[0] / 1024 - ring_kb
+    finally:
+        tracemalloc.stop()
+    assert list(packed) == list(plain)
+    assert [packed.piece(start, 5000) for start in (0, 1100)] == [plain.piece(start, 5000) for start in (0, 1100)]
+    assert kept_kb < ring_kb / 4, (ring_kb, kept_kb)

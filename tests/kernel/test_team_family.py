@@ -323,3 +323,15 @@ def test_noise(caplog: pytest.LogCaptureFixture) -> None:
                     assert isinstance(found.key.port, int)
     assert decoder.malformed > 100
     assert not caplog.records
+
+
+def test_what_was_read_of_a_port_is_forgotten_with_it() -> None:
+    """Ports that come and go all day would fill what is kept, with what is never said again."""
+    decoder = team_family.Decoder()
+    for port in range(3, 53):
+        decoder.decode(event(item(OptionKey("enabled", port), OptionKind.FLAG, None)))
+        decoder.decode(event(item(OptionKey("mcast_rejoin_count"), OptionKind.U32, struct.pack("=I", 1))))
+        gone = attribute(1 | 0x8000, attribute(1, struct.pack("=I", port)) + attribute(6, b""))
+        _, events = decoder.decode(event(gone, command=3))
+        assert events == [PortGone(port)]
+    assert len(decoder._seen) == 1
