@@ -65,9 +65,8 @@ class Forecast:
 
         Only the first event that concerns the Team counts: what was foreseen holds for a team at rest.
         """
-        known = self._known
-        for event in events if known else ():
-            if type(event) is CarrierSeen and not event.running and (writes := known.get(event.ifindex, ())):
+        for event in events if self._known else ():
+            if type(event) is CarrierSeen and not event.running and (writes := self._known.get(event.ifindex, ())):
                 self._known = {}
                 self.event, self._writes, self._result = event, writes, None
                 return writes
