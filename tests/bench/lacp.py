@@ -154,6 +154,7 @@ def _measure(candidate: Candidate, route: rawnl.Route, watched_s: float) -> dict
     daemon = Running(candidate, CONFIG)
     _ip(f"link set {failover.DEVICE} up")
     serving = _settle(listener)
+    time.sleep(failover.AFTER_START_S)
     listener.heard()
     before_ms, woken, began_s = daemon.cpu_ms(), daemon.wakeups(), time.monotonic()
     time.sleep(watched_s)
