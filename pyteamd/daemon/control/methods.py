@@ -148,14 +148,12 @@ def remarks(setup: PortSetup) -> list[str]:
 
 def waiting(pump: Pump, link: LinkSeen, setup: PortSetup) -> list[str]:
     """Which of the new settings of a port are not in force at once."""
-    team = pump.team
-    changes = reload.of_port(
-        team, team.config, team.ports[link.ifindex], setup, {link.ifindex: setup.config}, team.view
-    )
-    late = [change for change in changes if change.path.rpartition(".")[2] not in AT_ONCE]
+    team, settings = pump.team, {link.ifindex: setup.config}
+    changes = reload.of_port(team, team.config, team.ports[link.ifindex], setup, settings, team.view)
     return [
         f"{change.path}: from {reload.shown(change.before)} to {reload.shown(change.after)} when {link.name} joins again"
-        for change in late
+        for change in changes
+        if change.path.rpartition(".")[2] not in AT_ONCE
     ]
 
 
