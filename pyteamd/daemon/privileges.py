@@ -1,8 +1,8 @@
-"""Give up what a team does not need of root's power, however the daemon was started: by a unit, by NetworkManager, by hand.
+"""Lock memory, then give up what a team does not need of root's power, however the daemon was started: by a unit, NetworkManager, by hand.
 
 Capabilities belong to threads, so this comes before the first one is started. What is left: NET_ADMIN for links and options, NET_RAW
-for frames, SYS_NICE to be on time on a busy machine. Nothing that the process may ever execute gets more. A unit that has bounded all
-this already is left alone, for its list of system calls may forbid to ask.
+for frames, SYS_NICE to be on time on a busy machine. Nothing that the process may ever execute gets more. Where a unit has bounded the
+capabilities already, they are left alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, Final
 NET_ADMIN, NET_RAW, SYS_NICE = 12, 13, 23
 KEPT: Final = 1 << NET_ADMIN | 1 << NET_RAW | 1 << SYS_NICE
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 38, 47, 4
+_OTHER_FLAGS: Final = 13
+"""Bits by which MCL_CURRENT (1 elsewhere) and the others are further left on some machines (asm/mman.h)."""
 _VERSION_3: Final = 0x20080522
 _DATA: Final = struct.Struct("=6I")
 """Effective, permitted and inheritable capabilities: 0 to 31, then 32 to 63."""
@@ -25,16 +27,17 @@ _DATA: Final = struct.Struct("=6I")
 def drop(log: logging.Logger) -> None:
     """Keep the three capabilities, as far as they are there; one warning when that is refused."""
     try:
-        _drop()
+        _drop(log)
     except (OSError, ImportError, AttributeError, MemoryError) as error:
         log.warning("Privileges of root that are not needed cannot be given up: %s", error)
 
 
-def _drop() -> None:
+def _drop(log: logging.Logger) -> None:
     import ctypes  # takes 3 ms, and only a daemon needs it
 
     library = ctypes.CDLL(None, use_errno=True)
-    _lock_memory(library)
+    if not lock_memory(library, os.uname().machine):
+        log.debug("Memory cannot be locked here: pages of ours may have to be read again when memory is short.")
 
     def call(name: str, *arguments: object) -> None:
         if getattr(library, name)(*arguments) != 0:
@@ -57,11 +60,15 @@ def _drop() -> None:
     call("capset", header, _DATA.pack(kept, kept, 0, 0, 0, 0))
 
 
-def _lock_memory(library: Any) -> None:
-    """What was used once stays: under pressure a fail-over waited 0.1 s for 1,600 pages. MemoryMin in a slice without it is void."""
+def lock_memory(library: Any, machine: str) -> bool:
+    """What was used once stays: under pressure a fail-over waited 0.1 s for 1,600 pages. MemoryMin in a slice without it is void.
+
+    Returns whether it is locked. It is not where a limit stays: nothing beyond that could be allocated.
+    """
+    shift = _OTHER_FLAGS if machine.startswith(("ppc", "sparc", "alpha")) else 0
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
-    if (
-        resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
-    ):  # else nothing beyond it could be allocated
-        library.mlockall(0b111)  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
+    with suppress(OSError):
+        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+            return bool(library.mlockall(0b111 << shift) == 0)  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
+    return False

@@ -197,12 +197,12 @@ def settle_memory() -> None:
 
 
 async def collect_now_and_then() -> None:
-    """A task of the process: collect garbage by the clock, in small pieces, before the interpreter does it among a fail-over's events."""
+    """A task of the process: collect garbage by the clock before the interpreter does it among a fail-over's events; mostly what is new."""
     number = 0
     while True:
         if worth := gc.get_count()[0] >= WORTH:
             number += 1
-            collect(number % WHOLE_EVERY == 0, time.perf_counter)
+            collect(number % WHOLE_EVERY == 0, time.thread_time)
         await trio.sleep(BUSY_INTERVAL_S if worth else COLLECT_INTERVAL_S)
 
 

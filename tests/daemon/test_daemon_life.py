@@ -389,7 +389,7 @@ async def test_garbage_is_collected_by_the_clock_little_at_a_time_and_not_among_
         async with trio.open_nursery() as nursery:
             nursery.start_soon(collect_now_and_then)
             for number in range(WHOLE_EVERY):  # what a second of much traffic leaves
-                kept += [[] for _ in range(10 * WORTH)]
+                kept += [[] for _ in range(3 * WORTH)]
                 assert len(seen) == number, f"{seen}: among the events"
                 await trio.sleep(BUSY_INTERVAL_S if number else COLLECT_INTERVAL_S + 0.5)
             assert seen == [1] * (WHOLE_EVERY - 1) + [2]

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from pyteamd.daemon import pid_file
 from pyteamd.daemon.control.usock import Usock
 from pyteamd.daemon.device_lock import NAME, DeviceLock, Served, holder, listening_at
 from pyteamd.daemon.pid_file import PidFile, holds, running
+from pyteamd.daemon.privileges import lock_memory
 from pyteamd.daemon.process import check, kill
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S
 from pyteamd.kernel.framing import Message
@@ -450,14 +452,41 @@ print(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 @pytest.mark.parametrize(
-    "bounded", ["", "import os, resource; resource.setrlimit(8, (1 << 23,) * 2); os.setuid(65534)\n"]
+    "bounded", ["", "resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 23,) * 2); os.setuid(65534)\n"]
 )
 def test_memory_is_locked_where_nothing_bounds_it_and_what_is_not_used_takes_none(bounded: str) -> None:
     """A bound that cannot be lifted stays one: behind it every further allocation would be refused."""
-    script = f"from pyteamd.daemon import privileges; import ctypes\n{bounded}{DROPPED}{LOCKED}"
+    imports = "import ctypes, mmap, os, pathlib, resource\nfrom pyteamd.daemon import privileges\n"
+    script = f"{imports}{bounded}{DROPPED}{LOCKED}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0, done.stderr
     free, locked, grown_kib = done.stdout.split()[-3:]
     assert locked == free, done.stdout
     assert not bounded or locked == "False", done.stdout
     assert int(grown_kib) < 4096, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer", "locked", "asked"),
+    [
+        (resource.RLIM_INFINITY, 0, True, ["0x7"]),
+        (resource.RLIM_INFINITY, -1, False, ["0x7"]),
+        (1 << 23, 0, False, []),
+    ],
+)
+def test_memory_is_locked_only_where_there_is_no_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: int, answer: int, locked: bool, asked: list[str]
+) -> None:
+    calls: list[str] = []
+
+    class Library:
+        def mlockall(self, flags: int) -> int:
+            calls.append(hex(flags))
+            return answer
+
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: None)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    assert lock_memory(Library(), "x86_64") is locked
+    assert calls == asked
+    lock_memory(Library(), "ppc64le")
+    assert calls == asked + (["0xe000"] if asked else [])
