@@ -70,6 +70,11 @@ class KernelFacts:
         self._echoes: dict[Hashable, Echo] = {}
         """What we wrote and the kernel has not announced yet, by the place that was written to."""
 
+    def compact(self) -> None:
+        """Links that joined other teams have left room: with many teams most of what these take."""
+        self.links, self._by_name = dict(self.links), dict(self._by_name)
+        self._unenslaved_macs = dict(self._unenslaved_macs)
+
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
         link = self.links.get(ifindex)

@@ -8,6 +8,7 @@ team that fails, by its configuration, its device or a fault in our code, ends a
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,6 @@ from pyteamd.daemon.service import (
     receive_signals,
     settle_memory,
     signals,
-    thaw,
     watchdog,
 )
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
@@ -278,7 +278,7 @@ class Fleet:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
-            thaw()
+            gc.unfreeze()  # what was settled may be garbage now
             self._withdraw_metrics(device)
             member.reload.cancel()
             self._started(device)
@@ -410,6 +410,8 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         nursery.start_soon(watchdog, notifier)
         nursery.start_soon(import_late, log)
         nursery.start_soon(collect_now_and_then)
+        for pump in fleet.reader.pumps.values():
+            pump.team.facts.compact()
         settle_memory()
 
     code = EXIT_RUNTIME

@@ -207,16 +207,11 @@ async def collect_now_and_then() -> None:
 
 
 def collect(whole: bool, clock: Callable[[], float]) -> None:
-    """Collect what is new, or all. Where all takes long, for the teams are many, what stays is not looked at again (see `thaw`)."""
+    """Collect what is new, or all. Where all takes long, for the teams are many, what stays is not looked at again until a team ends."""
     began = clock()
     gc.collect(2 if whole else 1)
     if whole and clock() - began > LONG_S:
         gc.freeze()
-
-
-def thaw() -> None:
-    """What was settled may be garbage now: a team of many has ended. The next whole collection looks at all of it."""
-    gc.unfreeze()
 
 
 async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:

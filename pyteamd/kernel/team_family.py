@@ -280,7 +280,9 @@ class Decoder:
             self.kinds[key.name] = kind
         if removed:
             return self._keep(raw, OptionGone(key))
-        if known and known.read_only and raw[-12:-8] == _COUNTER:
+        if (
+            known and known.read_only and raw[-12:-8] == _COUNTER and any(raw[-8:])
+        ):  # what counts nothing is the same for all teams
             if len(self._counters) >= _KEPT:
                 self._counters.clear()
             self._counters[raw[:-8]] = key

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from daemon_kit import quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
+from pyteamd.core.facts import KernelFacts
 from pyteamd.daemon import read_file
 from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, FleetSettings
+from pyteamd.model.events import LinkSeen
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -48,6 +51,19 @@ async def test_a_team_keeps_little_of_the_links_of_others(many: Any) -> None:
     assert first.called("free7") is second.called("free7") is not None
     assert {first.name_of(ifindex) for ifindex in first.observed.members} == {"eth1"}
     assert {second.name_of(ifindex) for ifindex in second.observed.macs} == {"eth2", "team1"}
+
+
+def test_links_that_left_leave_no_room() -> None:
+    """With 256 teams, 512 links are free before they are ports of others."""
+    facts = KernelFacts(LinkSeen(9, "team0", bytes(6)))
+    for ifindex in range(10, 800):
+        facts.link_seen(LinkSeen(ifindex, f"eth{ifindex}", bytes(6)), keep=False, now=0.0)
+    for ifindex in range(10, 780):
+        facts.link_seen(LinkSeen(ifindex, f"eth{ifindex}", bytes(6), master=7), keep=False, now=0.0)
+    before = sys.getsizeof(facts.links)
+    facts.compact()
+    assert sys.getsizeof(facts.links) < before / 10
+    assert facts.called("eth790") is facts.links[790]
 
 
 async def test_teams_come_and_go_with_their_files(many: Any) -> None:
