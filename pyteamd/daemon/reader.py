@@ -16,6 +16,8 @@ from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
 
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
+BATCH_FOR_EACH = 32
+"""Of many teams each would read all links and all its options: so for them it is this many for each, where that is more."""
 STAND_BACK_S = 0.0005
 STAND_BACK_INTERVAL_S = 0.05
 
@@ -56,7 +58,7 @@ class Reader:
         trio.lowlevel.add_instrument(first_look)
         try:
             while True:
-                batch = bounded(await self.kernel.events())
+                batch = self._bounded(await self.kernel.events())
                 if self._fault is not None:
                     raise self._fault
                 if self.write_ahead(batch) or self._wrote_early:
@@ -78,7 +80,7 @@ class Reader:
 
     def hear(self, batch: Batch, now: float) -> None:
         """Take events that were not read by `read`: fail-overs first, then all of them."""
-        batch = bounded(batch)
+        batch = self._bounded(batch)
         self.write_ahead(batch)
         self.deliver(batch, now)
 
@@ -120,6 +122,11 @@ class Reader:
             if events[ifindex]:
                 self.hand(pump, events[ifindex], now)
 
+    def _bounded(self, batch: Batch) -> Batch:
+        """The batch, or the order to read everything again."""
+        most = max(MAXIMUM_BATCH, BATCH_FOR_EACH * len(self.pumps))
+        return batch if len(batch) <= most else [(0, Overrun())]
+
     def own(self, pump: Pump, ports: Iterable[int]) -> None:
         """These are the ports of a team now."""
         for ifindex in [ifindex for ifindex, owner in self.owners.items() if owner is pump]:
@@ -133,8 +140,3 @@ class Reader:
     def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
         """One pump's part of a batch."""
         pump.feed(events, now)
-
-
-def bounded(batch: Batch) -> Batch:
-    """The batch, or the order to read everything again."""
-    return batch if len(batch) <= MAXIMUM_BATCH else [(0, Overrun())]

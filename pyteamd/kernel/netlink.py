@@ -241,6 +241,8 @@ class NetlinkKernel(Requests):
         self._peeked: list[tuple[int, bytes | None]] = []
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
+        self._for_all: tuple[LinkSeen, ...] | None = None
+        """Between an overrun and the next reading: the links, once a dump has read them, for the dumps of all other teams; else None."""
         self._told: dict[bytes, list[tuple[int, Sequence[TeamEvent]]]] = {}
         """What short datagrams of the team family say, by their octets."""
         self._drained = True
@@ -285,6 +287,15 @@ class NetlinkKernel(Requests):
         self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
+    def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
+        """After an overrun all teams ask, one behind the other. The buffers were empty before that: what changes later is still told."""
+        known = self._for_all
+        if known and any(link.ifindex == team for link in known):
+            return known
+        links = self.all_links()
+        self._for_all = None if known is None else links
+        return links
+
     async def events(self) -> Batch:
         """See Kernel."""
         batch: Batch = []
@@ -315,6 +326,7 @@ class NetlinkKernel(Requests):
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""
+        self._for_all = None
         try:
             return self._round() if self._drained else self._overrun()
         except _Lost:
@@ -530,6 +542,7 @@ class NetlinkKernel(Requests):
         sockets = (self._link_events, self._other_links, self._team_events)
         links, others, teams = [one.drain() for one in sockets]
         self._drained = links and others and teams
+        self._for_all = () if self._drained else None
         return [(0, Overrun())]
 
 

@@ -112,7 +112,7 @@ class Requests:
 
     def dump(self, team: int) -> Resync:
         """See Kernel."""
-        links = self.all_links()
+        links = self._links_for(team)
         if not any(link.ifindex == team and link.kind == "team" for link in links):
             raise KernelGone(f"team device {team} does not exist")
         ports = self._read(team, team_family.get_ports)
@@ -210,6 +210,10 @@ class Requests:
         listed = tuple([links[ifindex] for ifindex in sorted(links)])
         self._listed = self._listed if listed == self._listed else listed
         return self._listed
+
+    def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
+        """The links that a dump of this team names."""
+        return self.all_links()
 
     def _read(self, team: int, question: Callable[[int, int], bytes]) -> list[team_family.TeamEvent]:
         """All events of a multi-part answer of the team family."""

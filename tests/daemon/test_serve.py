@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 import trio
-from daemon_kit import quiet
+from daemon_kit import Lab, quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
 from pyteamd.core.facts import KernelFacts
 from pyteamd.daemon import read_file
 from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, FleetSettings
-from pyteamd.model.events import LinkSeen
+from pyteamd.daemon.reader import Reader
+from pyteamd.model.events import LinkGone, LinkSeen, Overrun
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -64,6 +65,17 @@ def test_links_that_left_leave_no_room() -> None:
     facts.compact()
     assert sys.getsizeof(facts.links) < before / 10
     assert facts.called("eth790") is facts.links[790]
+
+
+@pytest.mark.parametrize(
+    ("teams", "events", "again"), [(1, 1024, False), (1, 1025, True), (256, 8000, False), (256, 8200, True)]
+)
+async def test_many_teams_read_all_again_only_when_that_is_quicker(
+    teams: int, events: int, again: bool, lab: Lab
+) -> None:
+    reader = Reader(lab.kernel)
+    reader.pumps = dict.fromkeys(range(teams))  # type: ignore[assignment]
+    assert (reader._bounded([(0, LinkGone(3))] * events) == [(0, Overrun())]) is again
 
 
 async def test_teams_come_and_go_with_their_files(many: Any) -> None:

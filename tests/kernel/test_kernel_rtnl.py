@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.framing import Malformed, messages
+from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
 from pyteamd.model.events import ETHERNET, LinkSeen
 
@@ -207,3 +208,23 @@ def test_many_lists_of_links_cost_as_much_as_one() -> None:
         requests.close()
     assert first is second
     assert sum(before is not after for before, after in zip(first, third, strict=True)) == 1, third
+
+
+def test_after_an_overrun_the_links_are_read_once_for_all_teams() -> None:
+    """With 256 teams it took so long that the next overrun came meanwhile."""
+    kernel, read = NetlinkKernel(), []
+    links = tuple(rtnl.decode(message.octets) for octets in RECORDED for message in messages(octets))
+    kernel.all_links = lambda: read.append(1) or links  # type: ignore[method-assign, func-returns-value]
+    try:
+        there, gone = links[0].ifindex, 999_999
+        assert [kernel._links_for(team) for team in (there, there)] == [links] * 2
+        assert len(read) == 2, "without an overrun each reads what there is now"
+        read.clear()
+        kernel._read_again()
+        assert [kernel._links_for(team) for team in (there, there, gone, there)] == [links] * 4
+        assert len(read) == 2, "once for all, and once more for a team that was not there"
+        kernel.read()
+        assert kernel._links_for(there) == links
+        assert len(read) == 3, "what was read meanwhile is newer"
+    finally:
+        kernel.close()
