@@ -166,10 +166,12 @@ def addition(
     present = team.ports.named(name)
     if present is not None and (other := team.joining.configured_as(present, team.config.written)):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
+    if present is not None:
+        return Change(f"ports.{name}", None, "added", effect="is a port already, and is configured from now on")
     if hindered := obstacle(team, new, name, links):
         return Change(f"ports.{name}", None, "added", effect=f"added, but it {hindered}")
     told, more = "none", ""
-    if new.runner_class is team.config.runner_class and present is None:
+    if new.runner_class is team.config.runner_class:
         port = new.port(new.key((name,))).config
         told, more = team.runner.arrival(port, new.runner, settings, future, coming)
     effect = f"added, joins when it is there and down{more and f'; {more}'}"

@@ -250,6 +250,8 @@ def test_a_port_that_people_added_stays_with_its_settings() -> None:
     assert "eth3" in made.world.state()["ports"]
     assert made.team.config.dump_port("eth3")["prio"] == -5
     assert changes(made, backup(eth1={})) == ["ports.eth1.prio: 1 -> 0 (no interruption)"]
+    said = "ports.eth3: is a port already, and is configured from now on (no interruption)"
+    assert changes(made, backup(eth1={"prio": 1}, eth3=made.team.config.dump_port("eth3"))) == [said]
 
 
 def test_without_enslaving_ports_are_other_peoples_business() -> None:
