@@ -11,7 +11,7 @@ PROTOCOL: Final = 5
 
 
 def pack(rows: Iterable[Any]) -> bytes:
-    """Values of ours and plain ones, in a hundredth to a tenth of the memory."""
+    """Values of ours and plain ones, in a twentieth of the memory where they are much alike."""
     return zlib.compress(dumps(tuple(rows), PROTOCOL), 1)
 
 
