@@ -46,7 +46,7 @@ UNSUPPORTED_WATCHERS = {"tipc": "is known to teamd, but not supported here"}
 
 @dataclass(frozen=True, slots=True)
 class TeamConfig:
-    """Keys of the team itself. None: not written, so the kernel's value stays."""
+    """Keys of the team itself. None: not written, so the kernel's value stays; but a count that a reload leaves out is 0 again."""
 
     device: str | None = option(None, help="Name of the team device.", convert=interface_name, strict_type=True)
     debug_level: int = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pyteamd.config.config import Config, PortSetup
@@ -12,15 +12,12 @@ from pyteamd.core.hosts import Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
 from pyteamd.core.set_once import SetOnce
-from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED, Members, WantedPorts
+from pyteamd.core.wanted import REMEMBERED, REMOVED, TAKEN, UNNAMED, Members, WantedPorts
 from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
 from pyteamd.model.incidents import Incident
 from pyteamd.schema.problems import Severity
-
-REMEMBERED = 16
-"""Links without a place in the configuration that are gone: so many names, and what is stored for them, are kept."""
 
 
 class JoiningPorts:
@@ -38,7 +35,10 @@ class JoiningPorts:
         self.refusals: dict[int, str] = {}
         """What the kernel had against a link when it was last tried, until it joins."""
         self.former: dict[int, str] = {}
-        """Ports without a configured name any more, and the one that they had. They stay: that another link gets it ends nothing."""
+        """Ports without a configured name any more, and the one that they had. They stay: that another link gets it ends nothing.
+
+        Also links that are to be such ports again, after a configuration was taken back.
+        """
         self._found: set[int] = set()
         """Links that were ports before the daemon started, and are still to join."""
         self._config = config
@@ -72,7 +72,8 @@ class JoiningPorts:
             settings = self._in_part(settings)
         self._tell_names(link)
         self._tell_former(link)
-        self._config.ensure_watcher(self._config.key(link.names))
+        self._config.ensure_watcher(self.key(link))
+        self._unwant_former(link)
         port = Port(link, self._facts.port_list[ifindex], self._facts.original_mac(ifindex), settings.config)
         self.ports.add(port)
         self.members.joined(ifindex)
@@ -128,10 +129,27 @@ class JoiningPorts:
             self.former.pop(link.ifindex, None)
         elif had:
             self.former[link.ifindex] = had[0]
-        elif any(name in self.members.wanted and name not in link.names for name in before.names):
-            for name in before.names:
+        else:
+            self._follow(before.names, link)
+
+    def _follow(self, names: Sequence[str], link: LinkSeen) -> None:
+        """Who asked for a port by command, or gave it settings, meant this link, which had these names."""
+        lost = [name for name in names if name not in link.names]
+        if any(name in self.members.wanted for name in lost):
+            for name in names:
                 self.members.unwant(name)
-            self.members.wanted[link.name] = None  # who asked for it by command meant this link
+            self.members.wanted[link.name] = None
+        key = self._config.key(names)
+        if key in lost and key in self._config.port_names():
+            stored = self._config.dump_port(key)
+            self._config.forget_port(key)
+            self._config.set_port(link.name, stored)
+
+    def _unwant_former(self, link: LinkSeen) -> None:
+        """A port that lost its configured name is wanted by that alone; by its own it was for as long as it was to come back."""
+        if link.ifindex in self.former and not any(name in self._config.written for name in link.names):
+            for name in link.names:
+                self.members.unwant(name)
 
     def configured_as(self, port: Port, names: Container[str]) -> str:
         """The first of these configured names that the port has, or had when it joined; "" for none."""
@@ -139,7 +157,11 @@ class JoiningPorts:
 
     def settings(self, link: LinkSeen) -> PortSetup:
         """What is configured for a link, under whichever of its names."""
-        return self._config.port(self._config.key(self.names(link)))
+        return self._config.port(self.key(link))
+
+    def key(self, link: LinkSeen) -> str:
+        """The name under which the settings of a link stand, or are to stand."""
+        return self._config.key(self.names(link))
 
     def names(self, link: LinkSeen) -> tuple[str, ...]:
         """Those it has, and behind them the configured one that it had, whose settings it keeps while it is a port."""
@@ -206,15 +228,20 @@ class JoiningPorts:
         """The link of this port, or of what was to be one, was deleted. `names`: what it was called, if people may ask about it."""
         self.members.link_gone(ifindex)
         self.refusals.pop(ifindex, None)
-        known = dict.fromkeys((*self._config.port_names(), *self.members.wanted)) if names else ()
-        lost = [name for name in known if name not in self._config.written and self._facts.called(name) is None]
-        for name in sorted(lost, key=names.__contains__)[:-REMEMBERED]:
+        self.former.pop(ifindex, None)
+        if not names:
+            return
+        written, known = set(self._config.written), dict.fromkeys((*self._config.port_names(), *self.members.wanted))
+        lost = [name for name in known if name not in written and self._facts.called(name) is None]
+        for name in self.members.too_many(lost, names):
             self.members.unwant(name)
             self._config.forget_port(name)
+            text = f"{name}: went before {REMEMBERED} others that the configuration does not name, and is forgotten"
+            self.notes.append(Note(Level.INFO, text, name))
 
     def release(self, ifindex: int, why: str = REMOVED) -> None:
         """The link has to leave. It counts no more as a port, so that another one takes over before the kernel lets it go."""
-        self.members.release(self._names(ifindex), ifindex, why)
+        self.members.release(self._names(ifindex) if why in (REMOVED, UNNAMED) else (), ifindex, why)
         self._pop(ifindex)
 
     def _names(self, ifindex: int) -> tuple[str, ...]:
@@ -226,9 +253,9 @@ class JoiningPorts:
         port = self.ports.remove(ifindex)
         self.awaited.discard(ifindex)
         self._found.discard(ifindex)
-        self.former.pop(ifindex, None)
         self._once.forget_port(ifindex)
         if port is not None:
+            self.former.pop(ifindex, None)
             self.notes += port.notes
         return port
 
@@ -311,9 +338,11 @@ class JoiningPorts:
                 self.watch(port, self.settings(port.link), now)
 
     def _adopt_mac(self, port: Port) -> None:
-        """The first port gives the team its address, unless one was configured."""
+        """The first port gives the team its address, unless one was configured, or brought back."""
+        stays, self._once.mac_stays = self._once.mac_stays, False
         if (
             len(self.ports) == 1
+            and not stays
             and self._config.team.hwaddr is None
             and len(port.original_mac) == len(self._facts.team.mac)
         ):
@@ -321,29 +350,47 @@ class JoiningPorts:
 
     def reprioritise(self, name: str) -> None:
         """The stored settings of a link were replaced: if it is a port, its priority counts at once, the rest when it joins again."""
-        if (port := self.ports.named(name)) is not None:
+        for port in [port for port in self.ports.values() if self.key(port.link) == name]:
             prio = self.settings(port.link).config.prio
             port.kernel_priority = port.priority  # which counts until the new one is written
             port.config = replace(port.config, prio=prio)
             self._once.options[OptionKey("priority", port.ifindex)] = prio
 
-    def rename(self, before: Collection[str], kept: Collection[str] | None = None) -> list[Port]:
-        """The configuration names other links than `before`. Returns the ports that it names no more: they are to leave.
+    def rename(
+        self, before: Collection[str], kept: Collection[str] | None = None, out: Iterable[tuple[int, str]] = ()
+    ) -> dict[int, str]:
+        """The configuration names other links than `before`. Returns the ports that are to leave, and why: it names them no more.
 
         `kept`: it is taken back, and these names were wanted, or ports, when it was in force: no others come, and none of these leaves.
+        `out`: links that were out then, and why. They are again, unless it was a user who brought one in.
         """
         named = self._config.written
-        staying = named if kept is None else kept
+        meant = named if kept is None else kept
         for name in before:
-            if name not in staying:
+            if name not in meant:
                 self.members.unwant(name)
-        for name in staying:
+        for name in meant:
             link = self._facts.called(name)
             left = link is not None and self.members.out.get(link.ifindex) == UNNAMED
             if name not in before and (left or name in named):
                 self.members.name(name, link if left or kept is None else None)
-        ports = (port for port in self.ports.values() if self.configured_as(port, before))
-        return [port for port in ports if not self.configured_as(port, staying)]
+        for port in self.ports.values():
+            self._unwant_former(port.link)
+        ports = [port for port in self.ports.values() if self.configured_as(port, before)]
+        leaving = {port.ifindex: UNNAMED for port in ports if not self.configured_as(port, meant)}
+        return leaving | self._put_out(dict(out), {port.ifindex for port in ports})
+
+    def _put_out(self, out: Mapping[int, str], named: Container[int]) -> dict[int, str]:
+        """Links that are to be out again. Returns those that are ports, and the configuration `named` until now."""
+        leaving: dict[int, str] = {}
+        for ifindex, why in out.items():
+            if ifindex in self.ports:
+                leaving |= {ifindex: why} if ifindex in named else {}
+            elif ifindex in self._facts.links and self.members.out.get(ifindex, UNNAMED) == UNNAMED:
+                self.members.out[ifindex] = why
+                if self._facts.observed.members.get(ifindex):  # it was to become one
+                    self.members.released.add(ifindex)
+        return leaving
 
     def to_keep(self) -> tuple[str, ...]:
         """See `rename`."""
@@ -359,7 +406,7 @@ class JoiningPorts:
             port.kernel_priority = setup.config.prio  # at once, as the other settings: a runner chooses by all of them
         if setup.config.queue_id != old.queue_id:
             once[OptionKey("queue_id", port.ifindex)] = setup.config.queue_id or 0
-        self._config.ensure_watcher(self._config.key(self.names(port.link)))
+        self._config.ensure_watcher(self.key(port.link))
         policy_all = self._config.team.link_watch_policy == "all"
         if tuple((watcher.kind, watcher.config) for watcher in port.watchers) != setup.watchers + setup.unnamed:
             self.watch(port, setup, now)

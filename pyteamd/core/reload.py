@@ -20,6 +20,7 @@ from pyteamd.core.hindrance import AllLinks, hindrance
 from pyteamd.core.joining import JoiningPorts, beyond, hosts_in, liberties
 from pyteamd.core.port import Port
 from pyteamd.core.ports import Ports
+from pyteamd.core.set_once import COUNTS
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import HostName
 from pyteamd.runners.base import PortView, Runner, Supposed, TeamView
@@ -238,7 +239,7 @@ def of_team(
         moved = {i: port.name for i, port in team.ports.items() if port.combined(after == "all") != port.up}
         disruption = Disruption(team.runner.verdict_disruption(moved, settings, future))
         return Change(path, before, after, disruption, ", ".join(moved.values()))
-    return Change(path, before, after)
+    return Change(path, before, after or 0 if name in COUNTS else after)  # see TeamConfig
 
 
 def of_port(

@@ -30,6 +30,8 @@ class SetOnce:
         self.set_up(runner)
         self.mac: bytes | None = config.hwaddr
         """Address for the team device."""
+        self.mac_stays = False
+        """The team has its address back: the next port to join gives it none, though it is the first."""
         self.reconfigure({name: count for name in COUNTS if (count := getattr(config, name)) is not None})
 
     def reconfigure(self, changed: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from pyteamd.core.ports import Ports
 from pyteamd.core.reconcile import reconcile
 from pyteamd.core.set_once import SetOnce
 from pyteamd.core.team_now import TeamNow
-from pyteamd.core.wanted import UNNAMED, WantedPorts
+from pyteamd.core.wanted import WantedPorts
 from pyteamd.model.desired import Desired, Level, Note, OptionKey, Outputs, Tap, Write
 from pyteamd.model.errors import ADD_FAILED, NO_DEVICE, SET_FAILED, UserError
 from pyteamd.model.events import (
@@ -441,17 +441,19 @@ class Team:
         new = reload.accepted(self, event.text, lenient=event.written is not None)
         if event.written is not None:
             new.written = event.written
-        staying = list(reload.staying(self, new, event.kept))
+        self.joining.former |= {ifindex: name for ifindex, name in event.former if ifindex in self.facts.links}
+        setups = list(reload.staying(self, new, event.kept))
         once, team, named = dict(self.once.options), self.config.team, self.config.written
         refused = self.joining.settings_of_refused()
         another_runner = new.runner_class is not self.config.runner_class
         for_all = (new.runner, new.team) != (self.config.runner, team)
         self.config.become(new)
-        for port in self.joining.rename(named, event.kept) if self.enslave else ():
-            self.runner.leave_port(port.ifindex, self.view, now)
-            self.joining.release(port.ifindex, UNNAMED)
-        for port, setup in staying:
-            self.joining.reconfigure(port, setup, now)
+        for ifindex, why in self.joining.rename(named, event.kept, event.out).items() if self.enslave else ():
+            self.runner.leave_port(ifindex, self.view, now)
+            self.joining.release(ifindex, why)
+        for port, setup in setups:
+            if port.ifindex in self.ports:
+                self.joining.reconfigure(port, setup, now)
         if another_runner:
             self.replace_runner()
         else:
@@ -461,13 +463,15 @@ class Team:
         changed = {name: after for _, name, _, after in reload.values(team, new.team)}
         self._try_again(refused, new.written, for_all, for_any=another_runner)
         self.once.reconfigure(changed)
-        if event.mac and "hwaddr" in changed:
+        known = len(event.mac) == 2 * len(self.facts.team.mac) > 0  # of another length once the team has another type
+        if known:
             self.once.mac = bytes.fromhex(event.mac)
+        self.once.mac_stays = known and not self.ports
         self.setup.debug_level = max(0, changed.get("debug_level", self.setup.debug_level))
         for key, _ in self.once.options.items() - once.items():
             self.backoff.forget(key)
         if event.choice:
-            self._choose_again(event.choice, staying, now)
+            self._choose_again(event.choice, setups, now)
         self._join_all(now)
         return True
 
@@ -482,9 +486,9 @@ class Team:
                 self.joining.try_again(ifindex)
                 self.backoff.forget_port(ifindex)
 
-    def _choose_again(self, choice: str, staying: list[tuple[Port, PortSetup]], now: float) -> None:
+    def _choose_again(self, choice: str, setups: list[tuple[Port, PortSetup]], now: float) -> None:
         """A configuration is taken back, and with it what was chosen under it."""
-        for port, setup in staying:
+        for port, setup in setups:
             if OptionKey("priority", port.ifindex) in self.once.options:
                 port.kernel_priority = setup.config.prio  # the old one again, for a runner that chooses by it
         self.runner.choose_again(choice, self.view, now)

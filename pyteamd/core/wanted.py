@@ -19,6 +19,8 @@ from pyteamd.values import dataclass
 TAKEN = "another program took it out"
 REMOVED = "it was removed by command"
 UNNAMED = "the configuration does not name it any more"
+REMEMBERED = 256
+"""Links without a place in the configuration that are gone: so many names, and what is stored for them, are kept."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class WantedPorts:
         """Those of them that nobody had named before: a refusal, which the user is told, ends the wish."""
         self.out: dict[int, str] = {}
         """Links that were taken out, and why. One that had another name then does not come back when it gets the wanted one again."""
+        self._gone: list[str] = []
+        """The names of REMEMBERED, in the order in which their links went."""
 
     def wants(self, link: LinkSeen) -> bool:
         """Whether a link of one of these names is to be a port."""
@@ -99,6 +103,13 @@ class WantedPorts:
         self.released.discard(ifindex)
         self._answered(ifindex)
         self.out.pop(ifindex, None)
+
+    def too_many(self, lost: Iterable[str], names: Iterable[str]) -> list[str]:
+        """Which of all names that are `lost` to forget: those whose links went first. `names`: what went just now was called."""
+        order = {name: place for place, name in enumerate((*self._gone, *names))}
+        found = sorted(lost, key=lambda name: order.get(name, -1))
+        self._gone = found[-REMEMBERED:]
+        return found[:-REMEMBERED]
 
     def unfit(self) -> set[int]:
         """Links that could not become ports."""

@@ -30,17 +30,19 @@ MAXIMUM_OCTETS = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a ConfigApply needs to bring the former configuration back."""
+    """What a ConfigApply, which explains these, needs to bring the former configuration back. An earlier version wrote the first three."""
 
     text: str
     written: tuple[str, ...]
     choice: str
     kept: tuple[str, ...] | None = None
     mac: str = ""
+    out: tuple[tuple[int, str], ...] = ()
+    former: tuple[tuple[int, str], ...] = ()
 
     def event(self) -> ConfigApply:
         """What brings it back."""
-        return ConfigApply(self.text, self.written, self.choice, self.kept, self.mac)
+        return ConfigApply(self.text, self.written, self.choice, self.kept, self.mac, self.out, self.former)
 
 
 class Unconfirmed:
@@ -96,8 +98,9 @@ class Unconfirmed:
             octets = read_file(self.path, MAXIMUM_OCTETS)
             tree = json.loads(octets)
             text, written, choice = str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"])
-            kept, mac = tree.get("kept"), bytes.fromhex(tree.get("mac", "")).hex()  # not of an earlier version
-            before = Before(text, written, choice, None if kept is None else tuple(map(str, kept)), mac)
+            kept, mac = tree.get("kept"), bytes.fromhex(tree.get("mac", "")).hex()
+            out, former = (tuple((int(i), str(what)) for i, what in tree.get(key, ())) for key in ("out", "former"))
+            before = Before(text, written, choice, None if kept is None else tuple(map(str, kept)), mac, out, former)
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
             return

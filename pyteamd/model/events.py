@@ -202,7 +202,7 @@ class ConfigApply:
     """Go over to another configuration; see reload.py.
 
     `written`: an earlier configuration is taken back, which named these ports. `choice`: what the runner had chosen then (Runner.choice).
-    `kept`: see JoiningPorts.rename. `mac`: address of the team then, in hex.
+    `kept`, `out`: see JoiningPorts.rename. `former`: see JoiningPorts. `mac`: address of the team then, in hex, or "".
     """
 
     text: str
@@ -210,6 +210,8 @@ class ConfigApply:
     choice: str = ""
     kept: tuple[str, ...] | None = None
     mac: str = ""
+    out: tuple[tuple[int, str], ...] = ()
+    former: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

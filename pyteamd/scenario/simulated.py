@@ -388,7 +388,7 @@ class SimulatedWorld(World):
 
     def port_config(self, name: str, tree: Mapping[str, Any]) -> None:
         pump = self.running().pump
-        self._request(lambda: PortConfigUpdate(pump.team.config.key(find(pump, name).names), tree))
+        self._request(lambda: PortConfigUpdate(pump.team.joining.key(find(pump, name)), tree))
 
     def apply_config(self, config: str) -> None:
         self._request(lambda: ConfigApply(config))

@@ -103,6 +103,12 @@ ROWS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
     ),
     (backup(), "link_watch_policy", "all", ["link_watch_policy: any -> all (no interruption)"]),
     (backup(), "notify_peers", {"count": 5}, ["notify_peers.count: 1 -> 5 (no interruption)"]),
+    (
+        {**backup(), "notify_peers": {"interval": 50}},
+        "notify_peers",
+        {},
+        ["notify_peers.interval: 50 -> 0 (no interruption)"],
+    ),
     (backup(), "hwaddr", "02:00:00:00:00:99", ["hwaddr: not set -> 02:00:00:00:00:99 (the team is interrupted)"]),
     (
         backup(),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from explain_kit import Told, apply, backup, told
 
-from pyteamd.daemon.unconfirmed import Before
+from pyteamd.core.wanted import UNNAMED
+from pyteamd.daemon.control.reconfigure import in_force
 
 HWADDR = "02:00:00:00:09:01"
 Doing = Callable[[Told], None]
@@ -26,16 +26,52 @@ def rename(made: Told) -> None:
     made.world.set_admin("lan2", True)
 
 
-CASES: dict[str, tuple[Doing, dict[str, Any]]] = {
-    "a port that was added by command is configured": (lambda made: made.world.add_port("eth3"), backup(eth2={}, eth3={"prio": 3})),
-    "a port that was removed by command is configured no more": (lambda made: made.world.remove_port("eth2"), backup(eth1={})),
-    "a port that was taken out by hand is configured no more": (lambda made: made.world.set_master("eth2", ""), backup(eth1={})),
-    "a port that had lost its name is configured no more": (rename, backup(eth1={})),
-    "a port that had lost its name is configured by its own": (rename, backup(eth1={}, lan2={"sticky": True})),
-    "all ports are others": (nothing, backup(eth3={})),
-    "announcements": (nothing, {**backup(), "mcast_rejoin": {"interval": 50}, "notify_peers": {"count": 7}}),
-    "the address of the team": (nothing, {**backup(), "hwaddr": HWADDR}),
-    "the address of the team, and its ports": (nothing, {**backup(eth3={}), "hwaddr": HWADDR}),
+def rename_again(made: Told) -> None:
+    """And again."""
+    rename(made)
+    made.world.set_admin("lan2", False)
+    made.world.rename("lan2", "lan9")
+    made.world.set_admin("lan9", True)
+
+
+def take_out(name: str) -> Doing:
+    """Another program does, and adds the link by command before if it is none of the configured ones."""
+
+    def did(made: Told) -> None:
+        made.world.add_port(name)
+        made.world.set_master(name, "")
+
+    return did
+
+
+def add_again(made: Told) -> None:
+    """The first port was another for a while, and its address is the team's."""
+    made.world.remove_port("eth1")
+    made.world.add_port("eth1")
+
+
+CASES: dict[str, tuple[Doing, list[dict[str, Any]]]] = {
+    "a port that was added by command is configured": (lambda made: made.world.add_port("eth3"), [backup(eth2={}, eth3={"prio": 3})]),
+    "a port that was removed by command is configured no more": (lambda made: made.world.remove_port("eth2"), [backup(eth1={})]),
+    "and is configured again": (lambda made: made.world.remove_port("eth2"), [backup(eth1={}), backup(eth1={}, eth2={})]),
+    "and again no more": (lambda made: made.world.remove_port("eth2"), [backup(eth1={}), backup(eth1={}, eth2={}), backup(eth1={})]),
+    "a port that was taken out by hand is configured no more": (take_out("eth2"), [backup(eth1={})]),
+    "a port that was taken out by hand is configured again": (take_out("eth2"), [backup(eth1={}), backup(eth1={}, eth2={})]),
+    "a port that was taken out by hand is configured again, and no more": (
+        take_out("eth2"),
+        [backup(eth1={}), backup(eth1={}, eth2={}), backup(eth1={})],
+    ),
+    "what was added by command and taken out by hand is configured": (take_out("eth3"), [backup(eth1={}, eth2={}, eth3={})]),
+    "a port that had lost its name is configured no more": (rename, [backup(eth1={})]),
+    "a port that had lost its name twice is configured no more": (rename_again, [backup(eth1={})]),
+    "a port that had lost its name is configured by its own": (rename, [backup(eth1={}, lan2={"sticky": True})]),
+    "a port that had lost its name is configured by its own, and no more": (rename, [backup(lan2={}), backup(eth1={})]),
+    "all ports are others": (nothing, [backup(eth3={})]),
+    "all ports are others, and the second was the first": (add_again, [backup(eth3={})]),
+    "announcements": (nothing, [{**backup(), "mcast_rejoin": {"interval": 50}, "notify_peers": {"count": 7}}]),
+    "the address of the team": (nothing, [{**backup(), "hwaddr": HWADDR}]),
+    "the address of the team, and its ports": (nothing, [{**backup(eth3={}), "hwaddr": HWADDR}]),
+    "the address of the team, and its ports, and the second was the first": (add_again, [{**backup(eth3={}), "hwaddr": HWADDR}]),
 }  # fmt: skip
 
 
@@ -48,31 +84,28 @@ def picture(made: Told) -> dict[str, Any]:
         for port in team.ports.values()
         for name in [port.name]
     }
+    outside = {name: reason.clause for name, reason in made.reasons().items() if name not in ports}
     return {
         "options": options,
         "ports": ports,
         "written": team.config.written,
         "address": team.view.mac,
-        "outside": {name: reason.clause for name, reason in made.reasons().items() if name not in ports and name != "eth3"},
-    }  # fmt: skip
+        "wanted": set(team.members.wanted),
+        "outside": {name: clause for name, clause in outside.items() if UNNAMED not in clause},
+    }
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_all_is_as_before(case: str) -> None:
-    did, other = CASES[case]
-    made = told(backup(eth1={"prio": 1}, eth2={}), "eth1", "eth2", "eth3")
+def test_all_is_as_before(case: str, at_once: bool) -> None:
+    did, others = CASES[case]
+    made = told(backup(eth1={"prio": 1}, eth2={"prio": 5}), "eth1", "eth2", "eth3")
     did(made)
     made.world.pass_time(1.0)
-    team, was = made.team, picture(made)
-    before = Before(
-        json.dumps(team.config.dump()),
-        team.config.written,
-        team.runner.choice(),
-        team.joining.to_keep(),
-        team.view.mac.hex(),
-    )
-    apply(made, other)
-    made.world.pass_time(1.0)
+    was, before = picture(made), in_force(made.team)
+    for other in others:
+        apply(made, other)
+        made.world.pass_time(0.0 if at_once else 1.0)
     assert picture(made) != was
     made.world.running().feed(before.event(), made.world.clock)
     made.world.settle()

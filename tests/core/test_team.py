@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from explain_kit import Told, again, apply, backup, begin, told
 
+from pyteamd.core import wanted
 from pyteamd.core.hosts import LONGEST_RETRY_S, Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.reload import plan, unknown_hosts
@@ -229,21 +230,72 @@ def test_a_port_that_had_lost_its_configured_name_leaves_when_that_is_configured
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_links_that_were_added_by_command_and_are_gone_are_remembered_up_to_a_number(stored: bool) -> None:
+def test_links_that_were_added_by_command_and_are_gone_are_remembered_up_to_a_number(
+    stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wanted, "REMEMBERED", 16)
     made = told(backup())
-    for number in range(20):
-        name = f"tmp{number}"
+    names = [f"tmp{number}" for number in range(20)]
+    for name in names:
         made.world.make_port(name, 1000, 1)
         if stored:
             made.world.port_config(name, {"prio": 1})
         made.world.add_port(name)
         assert made.team.ports.named(name) is not None, made.lines()
+    went = [*names[8:], *names[:8]]
+    for name in went:
         made.world.delete(name)
-    last = [f"tmp{number}" for number in range(4, 20)]
-    assert [name for name in made.team.members.wanted if name.startswith("tmp")] == last
-    assert [name for name in made.team.config.port_names() if name.startswith("tmp")] == last
-    made.world.make_port("tmp4", 1000, 1)
-    assert made.team.ports.named("tmp4") is not None, "it was made again"
+    assert {name for name in made.team.members.wanted if name.startswith("tmp")} == set(went[4:])
+    assert {name for name in made.team.config.port_names() if name.startswith("tmp")} == set(went[4:])
+    told_of = [happened.text.split(":")[0] for happened in made.world.happened() if "is forgotten" in happened.text]
+    assert told_of == went[:4]
+    made.world.make_port("tmp0", 1000, 1)
+    assert made.team.ports.named("tmp0") is not None, "it was made again"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_all_ports_that_were_added_by_command_join_again_after_a_reset_of_their_driver(stored: bool) -> None:
+    made = told({**backup(), "link_watch": {"name": "ethtool"}})
+    names = [f"vf{number}" for number in range(20)]
+    for name in names:
+        made.world.make_port(name, 1000, 1)
+        if stored and name < "vf5":
+            made.world.port_config(name, {"prio": 1})
+        made.world.add_port(name)
+    for name in names:
+        made.world.delete(name)
+    for name in names:
+        made.world.make_port(name, 1000, 1)
+    assert {port.name for port in made.team.ports.values()} == {"eth1", "eth2", *names}
+
+
+def test_the_settings_of_a_port_that_was_added_by_command_follow_it_to_its_new_name() -> None:
+    made = told(backup(), "eth1", "eth2", "eth3")
+    made.world.port_config("eth3", {"prio": 7, "link_watch": {"name": "ethtool", "delay_up": 1}})
+    made.world.add_port("eth3")
+    rename(made, "eth3", "lan3")
+    assert plan(made.team, json.dumps(backup())).changes == ()
+    apply(made, backup(eth1={"prio": 2}, eth2={}))
+    made.world.delete("lan3")
+    made.world.make_port("lan3", 1000, 1)
+    assert (port := made.team.ports.named("lan3")) is not None, made.lines()
+    assert port.config.prio == 7
+    made.world.make_port("eth3", 1000, 1)
+    made.world.add_port("eth3")
+    assert (port := made.team.ports.named("eth3")) is not None, made.lines()
+    assert port.config.prio == 0, "they are another link's"
+
+
+def test_a_port_without_its_configured_name_is_asked_for_its_settings_and_told_others() -> None:
+    made = told(backup(eth1={"prio": 1}, eth2={"prio": 5}))
+    rename(made, "eth2", "lan2")
+    link = made.team.facts.called("lan2")
+    assert link is not None
+    assert made.team.joining.key(link) == "eth2"
+    made.world.port_config("lan2", {"prio": 6, "queue_id": 1})
+    assert made.team.config.port_names() == ["eth1", "eth2"]
+    assert (port := made.team.ports.named("lan2")) is not None
+    assert port.config.prio == 6
 
 
 def test_who_adds_a_port_by_command_means_this_link_whatever_it_is_called_later() -> None:

@@ -54,6 +54,20 @@ async def test_dry_run_shows_and_apply_does(lab: Lab) -> None:
     assert (await daemon.call("ConfigApply", "{}", "at once")).startswith("InvalidArgs")
 
 
+async def test_a_port_without_its_configured_name_is_asked_for_its_settings_and_told_others(lab: Lab) -> None:
+    daemon = await lab.start(lab.plan(with_prio(5)))
+    await quiet()
+    lab.kernel.rename(lab.link("eth2").ifindex, "lan2")
+    await quiet()
+    assert '"prio": 5' in await daemon.call("PortConfigDump", "lan2")
+    assert json.loads(await daemon.call("ConfigDumpActual"))["ports"]["lan2"]["prio"] == 5
+    await daemon.call("PortConfigUpdate", "lan2", '{"prio": 7}')
+    assert lab.option("priority", "lan2") == 7
+    ports = json.loads(await daemon.call("ConfigDump"))["ports"]
+    assert (set(ports), ports["eth2"]) == ({"eth1", "eth2"}, {"prio": 7})
+    assert not (await apply(daemon, with_prio(7), "dry-run"))["changes"]
+
+
 async def test_a_bad_one_says_all_and_changes_nothing(lab: Lab) -> None:
     daemon = await lab.start()
     await quiet()

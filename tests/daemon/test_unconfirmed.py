@@ -193,6 +193,8 @@ class Clock:
         ("{}", 0.0, False),
         ('{"text": "{}", "written": [], "choice": "", "kept": 1, "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": [], "choice": "", "mac": "x", "until_s": 1, "boot": ""}', 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "out": [[1]], "until_s": 1, "boot": ""}', 0.0, False),
+        ('{"text": "{}", "written": [], "choice": "", "former": 7, "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": 3, "choice": "", "until_s": 1, "boot": ""}', 0.0, False),
         ('{"text": "{}", "written": [], "choice": "", "until_s": NaN, "boot": ""}', 0.0, False),
         ("[" * 100000, 0.0, False),
@@ -203,13 +205,22 @@ def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bo
     path, clock, log = str(tmp_path / "team0.unconfirmed.json"), Clock(), logging.getLogger("nothing")
     log.addHandler(logging.NullHandler())
     first = Unconfirmed(path, log, clock)
-    first.begin(Before("{}", ("eth1",), ""), 60.0)
+    was = Before("{}", ("eth1",), "", ("eth1",), "020000000901", ((5, "it was removed by command"),), ((7, "eth2"),))
+    first.begin(was, 60.0)
     if text is not None:
         Path(path).write_text(text)
     clock.now_s += later_s
     later = Unconfirmed(path, log, clock)
     later.resume()
-    assert later.before == (Before("{}", ("eth1",), "") if waits else None)
+    assert later.before == (was if waits else None)
+
+
+def test_what_an_earlier_version_left(tmp_path: Path) -> None:
+    path, clock = tmp_path / "team0.unconfirmed.json", Clock()
+    path.write_text('{"text": "{}", "written": ["eth1"], "choice": "", "until_s": 1001, "boot": ""}')
+    later = Unconfirmed(str(path), logging.getLogger("nothing"), clock)
+    later.resume()
+    assert later.before == Before("{}", ("eth1",), "")
 
 
 def test_what_an_earlier_start_of_the_machine_left_is_told_as_that(

@@ -66,7 +66,7 @@ async def config_dump_actual(pump: Pump) -> str:
     """The configuration with the ports that are there now."""
     config, ports = pump.team.config, pump.team.ports.values()
     return json_text.dumps(
-        config.dump_actual([port.name for port in ports], {p.name: config.key(p.link.names) for p in ports})
+        config.dump_actual([port.name for port in ports], {p.name: pump.team.joining.key(p.link) for p in ports})
     )
 
 
@@ -118,7 +118,7 @@ async def port_config_update(pump: Pump, name: str, text: str) -> str:
         pump.log(Note(Level.WARNING, line) for line in str(error).splitlines())
         raise UserError(*CONFIG_UPDATE_FAILED, "; ".join(problem.told("") for problem in error.problems)) from None
     pump.log(Note(Level.WARNING, line) for line in remarks(checked(pump, link, tree)))
-    await pump.request(PortConfigUpdate(pump.team.config.key(link.names), tree))
+    await pump.request(PortConfigUpdate(pump.team.joining.key(link), tree))
     return ""
 
 
@@ -136,9 +136,8 @@ async def port_config_check(pump: Pump, name: str, text: str) -> str:
 
 def checked(pump: Pump, link: LinkSeen, tree: Mapping[str, Any]) -> PortSetup:
     """New settings of a link as a file with them would be read."""
-    config = pump.team.config
-    key = config.key(link.names)
-    return config.with_port(key, tree).port(key)
+    key = pump.team.joining.key(link)
+    return pump.team.config.with_port(key, tree).port(key)
 
 
 def remarks(setup: PortSetup) -> list[str]:
@@ -162,7 +161,7 @@ async def port_config_dump(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex not in pump.team.ports:
         raise UserError(*CONFIG_DUMP_FAILED)
-    return json_text.dumps(pump.team.config.dump_port(pump.team.config.key(link.names)))
+    return json_text.dumps(pump.team.config.dump_port(pump.team.joining.key(link)))
 
 
 PORT_CONFIG = "port_devname", "port_config"

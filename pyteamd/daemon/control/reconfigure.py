@@ -14,6 +14,7 @@ from typing import Any
 
 from pyteamd.core import reload
 from pyteamd.core.backoff import port_of
+from pyteamd.core.team import Team
 from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.unconfirmed import Before, Unconfirmed
@@ -148,9 +149,7 @@ async def change(
     if confirm_s is None and trial.before is not None:  # perhaps only since hosts are looked up
         report["problems"] = [f"another configuration waits for `config confirm`, for {trial.left_s():.0f} s yet"]
         return report
-    team = pump.team
-    in_force, kept = json_text.dumps_oneline(team.config.dump()), team.joining.to_keep()
-    before = Before(in_force, team.config.written, team.runner.choice(), kept, team.view.mac.hex())
+    before = in_force(pump.team)
     begins = confirm_s is not None and trial.before is None and bool(plan.changes)
     report["problems"] = _begin(trial, before, confirm_s) if confirm_s is not None and plan.changes else []
     if not report["problems"]:
@@ -159,6 +158,13 @@ async def change(
         trial.end()
     report["applied"] = not report["problems"]
     return report
+
+
+def in_force(team: Team) -> Before:
+    """What brings all back that is in force now."""
+    text, joining = json_text.dumps_oneline(team.config.dump()), team.joining
+    kept, out, former = joining.to_keep(), tuple(team.members.out.items()), tuple(joining.former.items())
+    return Before(text, team.config.written, team.runner.choice(), kept, team.view.mac.hex(), out, former)
 
 
 def _begin(trial: Unconfirmed, before: Before, seconds: float) -> list[str]:
