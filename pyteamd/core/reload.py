@@ -162,13 +162,13 @@ def addition(
     coming: int,
 ) -> Change:
     """The change for a link that is configured from now on; `coming` ports come at once. The rest as for `of_port`."""
-    if not team.enslave:
-        return Change(f"ports.{name}", None, "added", effect="added, and is no port until it is added by command (-n)")
     present = team.ports.named(name)
     if present is not None and (other := team.joining.configured_as(present, team.config.written)):
         return Change(f"ports.{name}", None, "added", effect=f"another name of {other}, which stays")
     if present is not None:
         return Change(f"ports.{name}", None, "added", effect="is a port already, and is configured from now on")
+    if not team.enslave:
+        return Change(f"ports.{name}", None, "added", effect="added, and is no port until it is added by command (-n)")
     if hindered := obstacle(team, new, name, links):
         return Change(f"ports.{name}", None, "added", effect=f"added, but it {hindered}")
     told, more = "none", ""

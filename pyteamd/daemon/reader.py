@@ -17,7 +17,7 @@ from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
 BATCH_FOR_EACH = 32
-"""Of many teams each would read all links and all its options: so for them it is this many for each, where that is more."""
+"""Of many teams each reads its own options again, and digests all links: so for them it is this many for each, where that is more."""
 STAND_BACK_S = 0.0005
 STAND_BACK_INTERVAL_S = 0.05
 

@@ -271,6 +271,8 @@ def test_without_enslaving_ports_are_other_peoples_business() -> None:
     ]
     apply(made, backup(eth2={}))
     assert "eth1" in made.world.state()["ports"]
+    said = "ports.eth1: is a port already, and is configured from now on (no interruption)"
+    assert said in changes(made, backup(eth1={}))
 
 
 def test_watchers_keep_their_verdict() -> None:
