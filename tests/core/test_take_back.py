@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -111,3 +112,43 @@ def test_all_is_as_before(case: str, at_once: bool) -> None:
     made.world.settle()
     made.world.pass_time(1.0)
     assert picture(made) == was
+
+
+def do_something(made: Told, dice: random.Random) -> None:
+    """A person or a program, to one of three links, whatever it is called now."""
+    world = made.world
+    links = [
+        link.name
+        for link in world.kernel.links.values()
+        if link.name.startswith(("eth", "lan")) and "-" not in link.name
+    ]
+    name, prio = dice.choice(links), dice.randrange(9)
+    other = f"{'lan' if name.startswith('eth') else 'eth'}{name[3:]}"
+    doing: list[Callable[[], object]] = [
+        lambda: world.add_port(name),
+        lambda: world.remove_port(name),
+        lambda: world.set_master(name, ""),
+        lambda: world.port_config(name, {"prio": prio}),
+        lambda: (world.set_admin(name, False), world.rename(name, other), world.set_admin(other, made.team.ports.named(other) is not None)),
+    ]  # fmt: skip
+    dice.choice(doing)()
+    world.pass_time(1.0)
+
+
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 200))])
+def test_all_is_as_before_whatever_was_done_and_tried(seed: int) -> None:
+    dice = random.Random(seed)
+    made = told(backup(eth1={"prio": 1}, eth2={"prio": 5}), "eth1", "eth2", "eth3")
+    for _ in range(dice.randrange(4)):
+        do_something(made, dice)
+    was, before = picture(made), in_force(made.team)
+    for _ in range(dice.randrange(1, 4)):
+        names = dice.sample(["eth1", "eth2", "eth3", "lan2", "lan3"], dice.randrange(1, 4))
+        apply(made, backup(**{name: {"prio": dice.randrange(5)} for name in names}))
+        made.world.pass_time(1.0)
+    made.world.running().feed(before.event(), made.world.clock)
+    made.world.settle()
+    made.world.pass_time(3.0)
+    for seen in (now := picture(made)), was:
+        seen.pop("options")  # of equal ports another may be the active one
+    assert now == was
