@@ -21,28 +21,10 @@ from pyteamd.daemon.read_file import read_file, replace
 from pyteamd.model.events import ConfigApply
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.standstill import Silence
-from pyteamd.values import dataclass
 
 STALE_S = 3600.0
 """A daemon that comes back later than this after the moment takes nothing back: things have moved on."""
 MAXIMUM_OCTETS = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What a ConfigApply, which explains these, needs to bring the former configuration back. An earlier version wrote the first three."""
-
-    text: str
-    written: tuple[str, ...]
-    choice: str
-    kept: tuple[str, ...] | None = None
-    mac: str = ""
-    out: tuple[tuple[int, str], ...] = ()
-    former: tuple[tuple[int, str], ...] = ()
-
-    def event(self) -> ConfigApply:
-        """What brings it back."""
-        return ConfigApply(self.text, self.written, self.choice, self.kept, self.mac, self.out, self.former)
 
 
 class Unconfirmed:
@@ -52,22 +34,22 @@ class Unconfirmed:
         self.path = path
         self._log = log
         self._clock = clock
-        self._before: Before | None = None
+        self._before: ConfigApply | None = None
         self._until_s = math.inf
         self._written = b""
         """The file as we wrote or found it."""
         self._changed = trio.Event()
 
     @property
-    def before(self) -> Before | None:
-        """What comes back; None when nothing waits."""
+    def before(self) -> ConfigApply | None:
+        """What brings back what was before; None when nothing waits."""
         return self._before
 
     def left_s(self) -> float:
         """How long one has to confirm; infinity when nothing waits."""
         return max(0.0, self._until_s - self._clock())
 
-    def begin(self, before: Before, seconds: float) -> None:
+    def begin(self, before: ConfigApply, seconds: float) -> None:
         """Wait for this time from now on. What was before the first of several unconfirmed ones comes back. OSError: cannot be kept."""
         self._set(self._before or before, self._clock() + seconds)
 
@@ -97,10 +79,12 @@ class Unconfirmed:
         try:
             octets = read_file(self.path, MAXIMUM_OCTETS)
             tree = json.loads(octets)
+            # An earlier version wrote no more of it than this.
             text, written, choice = str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"])
-            kept, mac = tree.get("kept"), bytes.fromhex(tree.get("mac", "")).hex()
+            kept = None if tree.get("kept") is None else tuple(map(str, tree["kept"]))
             out, former = (tuple((int(i), str(what)) for i, what in tree.get(key, ())) for key in ("out", "former"))
-            before = Before(text, written, choice, None if kept is None else tuple(map(str, kept)), mac, out, former)
+            mac = bytes.fromhex(tree.get("mac", "")).hex()
+            before = ConfigApply(text, written, choice, kept, mac, out, former)
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
             return
@@ -122,7 +106,7 @@ class Unconfirmed:
         self._before, self._until_s = before, until_s
         self._tell()
 
-    async def due(self) -> Before:
+    async def due(self) -> ConfigApply:
         """Wait until a configuration has to be taken back."""
         while True:
             silence: Silence | None = Silence(trio.current_time() + self.left_s())
@@ -146,13 +130,13 @@ class Unconfirmed:
         self._write(self._before, self._until_s)
         return True
 
-    def _set(self, before: Before, until_s: float) -> None:
+    def _set(self, before: ConfigApply, until_s: float) -> None:
         if self.path:
             self._write(before, until_s)
         self._before, self._until_s = before, until_s
         self._tell()
 
-    def _write(self, before: Before, until_s: float) -> None:
+    def _write(self, before: ConfigApply, until_s: float) -> None:
         octets = json.dumps({**asdict(before), "until_s": until_s, "boot": boot_id()}).encode()
         replace(self.path, octets)
         self._written = octets

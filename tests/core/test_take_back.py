@@ -108,7 +108,7 @@ def test_all_is_as_before(case: str, at_once: bool) -> None:
         apply(made, other)
         made.world.pass_time(0.0 if at_once else 1.0)
     assert picture(made) != was
-    made.world.running().feed(before.event(), made.world.clock)
+    made.world.running().feed(before, made.world.clock)
     made.world.settle()
     made.world.pass_time(1.0)
     assert picture(made) == was
@@ -146,7 +146,7 @@ def test_all_is_as_before_whatever_was_done_and_tried(seed: int) -> None:
         names = dice.sample(["eth1", "eth2", "eth3", "lan2", "lan3"], dice.randrange(1, 4))
         apply(made, backup(**{name: {"prio": dice.randrange(5)} for name in names}))
         made.world.pass_time(1.0)
-    made.world.running().feed(before.event(), made.world.clock)
+    made.world.running().feed(before, made.world.clock)
     made.world.settle()
     made.world.pass_time(3.0)
     for seen in (now := picture(made)), was:

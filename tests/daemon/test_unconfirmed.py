@@ -17,7 +17,8 @@ from pyteamd.daemon.control import reconfigure
 from pyteamd.daemon.control.reconfigure import RETRY_S, TAKEN_BACK
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.team_server import NAMES_INTERVAL_S, TeamPlan
-from pyteamd.daemon.unconfirmed import STALE_S, Before, Unconfirmed
+from pyteamd.daemon.unconfirmed import STALE_S, Unconfirmed
+from pyteamd.model.events import ConfigApply
 
 BETTER = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"prio": 9}}}
 OTHER = {**ACTIVE_BACKUP, "ports": {"eth1": {"prio": 3}, "eth2": {"prio": 9}}}
@@ -61,8 +62,8 @@ async def test_after_a_standstill_what_waits_in_the_socket_is_read_first(
     confirmed: bool,
 ) -> None:
     trial = Unconfirmed("", logging.getLogger("nothing"), Clock())
-    trial.begin(Before("{}", (), ""), 60.0)
-    taken_back: list[Before] = []
+    trial.begin(ConfigApply("{}", (), ""), 60.0)
+    taken_back: list[ConfigApply] = []
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -205,7 +206,9 @@ def test_what_an_earlier_daemon_left(text: str | None, later_s: float, waits: bo
     path, clock, log = str(tmp_path / "team0.unconfirmed.json"), Clock(), logging.getLogger("nothing")
     log.addHandler(logging.NullHandler())
     first = Unconfirmed(path, log, clock)
-    was = Before("{}", ("eth1",), "", ("eth1",), "020000000901", ((5, "it was removed by command"),), ((7, "eth2"),))
+    was = ConfigApply(
+        "{}", ("eth1",), "", ("eth1",), "020000000901", ((5, "it was removed by command"),), ((7, "eth2"),)
+    )
     first.begin(was, 60.0)
     if text is not None:
         Path(path).write_text(text)
@@ -220,7 +223,7 @@ def test_what_an_earlier_version_left(tmp_path: Path) -> None:
     path.write_text('{"text": "{}", "written": ["eth1"], "choice": "", "until_s": 1001, "boot": ""}')
     later = Unconfirmed(str(path), logging.getLogger("nothing"), clock)
     later.resume()
-    assert later.before == Before("{}", ("eth1",), "")
+    assert later.before == ConfigApply("{}", ("eth1",), "")
 
 
 def test_what_an_earlier_start_of_the_machine_left_is_told_as_that(
@@ -228,7 +231,7 @@ def test_what_an_earlier_start_of_the_machine_left_is_told_as_that(
 ) -> None:
     path, log = str(tmp_path / "team0.unconfirmed.json"), logging.getLogger("boots")
     monkeypatch.setattr("pyteamd.daemon.unconfirmed.boot_id", lambda: "before")
-    Unconfirmed(path, log, Clock()).begin(Before("{}", (), ""), 60.0)
+    Unconfirmed(path, log, Clock()).begin(ConfigApply("{}", (), ""), 60.0)
     monkeypatch.setattr("pyteamd.daemon.unconfirmed.boot_id", lambda: "now")
     later = Unconfirmed(path, log, Clock())
     later.resume()
@@ -242,7 +245,7 @@ def test_a_fifo_in_its_place_holds_no_start_up(tmp_path: Path) -> None:
     left = Unconfirmed(f"{tmp_path}/team0.unconfirmed.json", logging.getLogger("nothing"), Clock())
     left.resume()
     assert left.before is None
-    left.begin(Before("{}", (), ""), 60.0)
+    left.begin(ConfigApply("{}", (), ""), 60.0)
     assert (tmp_path / "team0.unconfirmed.json").is_file()
 
 
@@ -251,7 +254,7 @@ def test_a_run_directory_that_takes_nothing_any_more(tmp_path: Path, caplog: pyt
     path, clock = tmp_path / "run" / "team0.unconfirmed.json", Clock()
     path.parent.mkdir()
     waiting = Unconfirmed(str(path), logging.getLogger("taken"), clock)
-    waiting.begin(Before("{}", (), ""), 60.0)
+    waiting.begin(ConfigApply("{}", (), ""), 60.0)
     path.unlink()
     path.mkdir()  # neither replaced by a file nor removed as one, by root either
     clock.now_s += 60.0
@@ -263,7 +266,7 @@ def test_a_run_directory_that_takes_nothing_any_more(tmp_path: Path, caplog: pyt
         record.getMessage() for record in caplog.records if "a restart within the hour" in record.getMessage()
     ] != []
     with pytest.raises(OSError, match="directory"):
-        waiting.begin(Before("{}", (), ""), 60.0)
+        waiting.begin(ConfigApply("{}", (), ""), 60.0)
     assert os.listdir(path.parent) == [path.name], "no half of it is left"
 
 
@@ -306,7 +309,7 @@ async def test_a_fault_while_it_is_taken_back_costs_no_port(lab: Lab, monkeypatc
 async def test_what_can_never_be_taken_back_is_told_once_and_forgotten(lab: Lab) -> None:
     """Tried again without end it would fill the log, and keep every other configuration out."""
     first = Unconfirmed(str(file_of(lab)), logging.getLogger("nothing"))
-    first.begin(Before("{", (), ""), 5.0)
+    first.begin(ConfigApply("{", (), ""), 5.0)
     daemon = await lab.start(kept(lab))
     assert "near end of file" in await daemon.call("ConfigConfirm", "revert")
     assert file_of(lab).exists(), "what a user asks for may be refused, but nothing is lost by asking"

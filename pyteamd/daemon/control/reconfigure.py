@@ -17,7 +17,7 @@ from pyteamd.core.backoff import port_of
 from pyteamd.core.team import Team
 from pyteamd.daemon import read_file
 from pyteamd.daemon.pump import Pump
-from pyteamd.daemon.unconfirmed import Before, Unconfirmed
+from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.model.desired import Level, Note
 from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 from pyteamd.model.events import ConfigApply, Refused
@@ -101,7 +101,7 @@ async def take_back_unconfirmed(pump: Pump, guard: Callable[[], AbstractContextM
             told = ""
 
 
-async def take_back(pump: Pump, before: Before) -> bool:
+async def take_back(pump: Pump, before: ConfigApply) -> bool:
     """Go back to this configuration, unless a user decides while hosts are looked up. Returns whether that was done.
 
     UserError when it is refused. The trial goes on then: what is in the way may pass, such as ports while the runner is another one.
@@ -113,7 +113,7 @@ async def take_back(pump: Pump, before: Before) -> bool:
     await _look_up(pump, plan)
     if pump.unconfirmed.before is not before:
         return False
-    refused = meant(await pump.request(before.event()))
+    refused = meant(await pump.request(before))
     pump.unconfirmed.end()
     facts = pump.team.facts
     words = [describe(each, facts.name_of, facts.links.get) for each in refused]
@@ -160,14 +160,14 @@ async def change(
     return report
 
 
-def in_force(team: Team) -> Before:
+def in_force(team: Team) -> ConfigApply:
     """What brings all back that is in force now."""
     text, joining = json_text.dumps_oneline(team.config.dump()), team.joining
     kept, out, former = joining.to_keep(), tuple(team.members.out.items()), tuple(joining.former.items())
-    return Before(text, team.config.written, team.runner.choice(), kept, team.view.mac.hex(), out, former)
+    return ConfigApply(text, team.config.written, team.runner.choice(), kept, team.view.mac.hex(), out, former)
 
 
-def _begin(trial: Unconfirmed, before: Before, seconds: float) -> list[str]:
+def _begin(trial: Unconfirmed, before: ConfigApply, seconds: float) -> list[str]:
     """Make sure that it can be taken back. Returns what is in the way."""
     try:
         trial.begin(before, seconds)
@@ -176,7 +176,7 @@ def _begin(trial: Unconfirmed, before: Before, seconds: float) -> list[str]:
     return []
 
 
-async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
+async def _hand_over(pump: Pump, text: str, before: ConfigApply) -> list[str]:
     """All or nothing. Returns what is in the way."""
     try:
         outside = pump.team.joining.settings_of_refused()
@@ -184,7 +184,7 @@ async def _hand_over(pump: Pump, text: str, before: Before) -> list[str]:
     except UserError as error:
         return [error.text]
     if refused:
-        await pump.request(before.event())
+        await pump.request(before)
     facts = pump.team.facts
     return [f"the kernel refuses: {describe(each, facts.name_of, facts.links.get)}" for each in refused]
 
