@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import zlib
-from _pickle import dumps, loads  # without what is written in Python, which takes 100 kB and more
-from collections.abc import Iterable
-from typing import Any, Final
+from _pickle import PicklingError, dumps, loads  # without what is written in Python, which takes 100 kB and more
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from pyteamd.model.events import Resync
 
 PROTOCOL: Final = 5
 
 
-def pack(rows: Iterable[Any]) -> bytes:
-    """Values of ours and plain ones, in a twentieth of the memory where they are much alike."""
-    return zlib.compress(dumps(tuple(rows), PROTOCOL), 1)
+class Packed(NamedTuple):
+    """Numbered steps, in order."""
+
+    last: int
+    """Number of the last one."""
+    octets: bytes
+    apart: tuple[Any, ...]
+    """Those that stay as they are."""
+
+    def rows(self) -> list[Any]:
+        """What `pack` was given. Only in this very process."""
+        packed: tuple[Any, ...] = loads(zlib.decompress(self.octets)) if self.octets else ()
+        return sorted((*packed, *self.apart), key=lambda row: row[0])
 
 
-def unpack(octets: bytes) -> tuple[Any, ...]:
-    """What `pack` was given. Only for octets of this very process."""
-    rows: tuple[Any, ...] = loads(zlib.decompress(octets))
-    return rows
+def pack(rows: Sequence[Any]) -> Packed:
+    """(number, entry) in a twentieth of the memory where entries are much alike. What cannot be packed stays as it is."""
+    # All links of the system take long, and all teams share them.
+    apart = tuple(row for row in rows if type(row[1].event) is Resync)
+    try:
+        octets = zlib.compress(dumps(tuple(row for row in rows if type(row[1].event) is not Resync), PROTOCOL), 1)
+    except (RecursionError, MemoryError, PicklingError, AttributeError, TypeError):
+        octets, apart = b"", tuple(rows)
+    return Packed(rows[-1][0], octets, apart)

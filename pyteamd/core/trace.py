@@ -12,18 +12,20 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 
 import pyteamd.model.desired
 import pyteamd.model.events
 from pyteamd.core.passers import COMMON, OF_A_LINK, ROUTINE, Passers
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import ConfigApply, Event, FrameSeen, Tick
+from pyteamd.model.events import ConfigApply, Event, FrameSeen, PortGone, Tick
 from pyteamd.model.printable import printable
-from pyteamd.schema import json_text
 from pyteamd.values import dataclass
+
+if TYPE_CHECKING:
+    from pyteamd.core.packed import Packed
 
 FORMAT = 1
 SHOWN = 60
@@ -32,7 +34,7 @@ RING_ENTRIES = 4096
 KEPT_ENTRIES, PACKED_ENTRIES = 512, 64
 REPEATED = frozenset((FrameSeen, ConfigApply, Tick))
 """Events that are often equal to the last one: a partner says the same each second, and an automaton applies the same every minute."""
-MOST_PLACES = 128
+MOST_PLACES = 1024
 PARTS = {"at": "seconds", "event": "an event", "writes": "a list of writes", "outputs": "frames and notes"}
 TYPES: dict[str, Any] = {
     name: cls
@@ -70,7 +72,7 @@ class Trace:
         """None: a step about a link that came and went without effect."""
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """The last of those that fell out of the ring and tell something: a minute of probes pushes a day of events out."""
-        self._packed: deque[bytes] = deque()
+        self._packed: deque[Packed] = deque()
         """Those before them, PACKED_ENTRIES in each."""
         self._passers = Passers()
         self._last: dict[object, Any] = {}
@@ -90,6 +92,9 @@ class Trace:
         self._ring.append(Entry(at, event, writes, outputs))
         # Most steps have nothing to do with links that pass by.
         if writes or outputs.notes or type(event) not in ROUTINE:
+            if type(event) is PortGone:
+                self._last.pop((FrameSeen, event.ifindex), None)
+                self._last.pop(event.ifindex, None)
             for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
                 if number >= self.dropped:
                     self._ring[number - self.dropped] = None
@@ -105,7 +110,7 @@ class Trace:
         if (known := self._last.get(place)) == value:
             return known
         if len(self._last) >= MOST_PLACES:
-            self._last.clear()
+            del self._last[next(iter(self._last))]
         self._last[place] = value
         return value
 
@@ -123,25 +128,28 @@ class Trace:
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Entry]]:
         """All that is left from a number on, what was kept included."""
-        return chain((row for row in self._older() if row[0] >= start), self.since(start))
+        return self.since(start) if start >= self.dropped else chain(self._older(start), self.since(start))
 
-    def _older(self) -> list[tuple[int, Entry]]:
-        rows = list(self._kept)
-        if self._packed:
-            from pyteamd.core.packed import unpack
+    def _older(self, start: int) -> Iterator[tuple[int, Entry]]:
+        """What was kept, from a number on: no more is unpacked than that needs."""
+        rows, most = list(self._kept), self._kept.maxlen or 0
+        for piece in reversed(self._packed):
+            if piece.last < start or len(rows) >= most:
+                break
+            rows = [*piece.rows(), *rows]
+        return (row for row in rows[-most:] if row[0] >= start)
 
-            rows = [*chain.from_iterable(map(unpack, self._packed)), *rows]
-        return rows[-(self._kept.maxlen or 0) :]
+    def pack(self) -> bool:
+        """At a quiet moment: some of what was kept takes less room from now on. Returns whether there is more to pack."""
+        if len(self._kept) >= PACKED_ENTRIES:
+            from pyteamd.core.packed import pack
 
-    def pack(self) -> None:
-        """At a quiet moment: some of what was kept takes less room from now on. About a millisecond, and seldom anything to do."""
-        if len(self._kept) < PACKED_ENTRIES:
-            return
-        from pyteamd.core.packed import pack
-
-        self._packed.append(pack([self._kept.popleft() for _ in range(PACKED_ENTRIES)]))
-        if len(self._packed) > KEPT_ENTRIES // PACKED_ENTRIES:
-            self._packed.popleft()
+            self._packed.append(pack(tuple(islice(self._kept, PACKED_ENTRIES))))
+            for _ in range(PACKED_ENTRIES):
+                self._kept.popleft()
+            if len(self._packed) > KEPT_ENTRIES // PACKED_ENTRIES:
+                self._packed.popleft()
+        return len(self._kept) >= PACKED_ENTRIES
 
     def first_line(self, saved: Mapping[str, Any] | None = None) -> str:
         """How the team began, as JSON. `saved`: how it was when this was asked, for a trace whose beginning is lost."""
@@ -179,10 +187,7 @@ def tells(entry: Entry) -> bool:
 
 def dump(value: Any) -> str:
     """One line of JSON."""
-    try:
-        return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
-    except RecursionError:  # a configuration may be nested two thousand levels deep
-        return json_text.dumps_oneline(value)
+    return json.dumps(value, separators=(",", ":"))  # ASCII: names of links may be octets that are no UTF-8
 
 
 def copied(tree: Any) -> Any:

@@ -26,6 +26,6 @@ def keep_trace(text: str, trace: Trace, stem: str | None, log: logging.Logger) -
             with open(owned(path), "w", encoding="ascii") as file:
                 file.writelines(line + "\n" for line in trace.lines())
             where = f"what led to it is in {path}"
-        except OSError as problem:
-            where = f"{path}: {os.strerror(problem.errno or 0)}"
+        except Exception as problem:  # what cannot be told of one port ends no other
+            where = f"{path}: {os.strerror(problem.errno or 0) if isinstance(problem, OSError) else problem!r}"
     log.error("%s; this is a bug, please report it: %s", text, where)

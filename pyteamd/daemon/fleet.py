@@ -33,6 +33,7 @@ from pyteamd.daemon.service import (
     settle_memory,
     signals,
     watchdog,
+    worth_thawing,
 )
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
@@ -127,6 +128,8 @@ class Fleet:
         self._settings = settings
         self._log = log
         self._stopping = False
+        self._ended = 0
+        """Teams since what was settled was looked at."""
         self._nursery: trio.Nursery
         self._starting: dict[str, None] = {}
         self._resting: dict[str, Rest] = {}
@@ -264,7 +267,7 @@ class Fleet:
             if not wanted:
                 member.server.stop()
             self.members[device] = member
-            again = False
+            again = failed = False
             try:
                 if plan.config.team.metrics_listen is not None:
                     self._offer_metrics(plan.config.team.metrics_listen, device)
@@ -272,13 +275,15 @@ class Fleet:
                     await member.server.run(lambda: self._started(device))
                 again = member.scope.cancelled_caught
             except StartFailed as failure:
+                failed = True
                 for line in str(failure).splitlines():
                     log.error("%s", line)
             except Exception:
                 log.exception("This is a bug, please report it.")
                 again = True
             del self.members[device]
-            gc.unfreeze()  # what was settled may be garbage now
+            if not failed:
+                self._thaw()
             self._withdraw_metrics(device)
             member.reload.cancel()
             self._started(device)
@@ -289,6 +294,13 @@ class Fleet:
             await trio.sleep(RESTART_S)
             del self._resting[device]
             plan, wanted = replace(rest.plan, take_over=True), rest.wanted
+
+    def _thaw(self) -> None:
+        """A team has ended: what was settled may be garbage, but all of it is looked at only when enough of them have."""
+        self._ended += 1
+        if worth_thawing(self._ended, len(self.members) + self._ended):
+            gc.unfreeze()
+            self._ended = 0
 
     def _offer_metrics(self, address: str, device: str) -> None:
         """Serve the metrics of a team at this address, together with those of all others that name it."""

@@ -205,7 +205,11 @@ def on_crash(last_words: Callable[[], int], log: logging.Logger) -> None:
 
     def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         log.critical("Crashed; this is a bug.", exc_info=(kind, error, trace))
-        code = last_words()
+        try:
+            code = last_words()
+        except Exception as fault:
+            log.critical("%r", fault)
+            code = EXIT_RUNTIME
         logging.shutdown()
         os._exit(code)
 

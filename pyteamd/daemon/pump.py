@@ -209,7 +209,8 @@ class Pump:
         if now >= self._agenda.check_at and not self._writing.busy:
             self._agenda.check_at = math.inf
             self._outlet.accuse(invariants.check(self.team, now))
-            self.trace.pack()
+            if self.trace.pack():
+                self._agenda.check_at = now + CHECK_S
 
     def resolve(self, hosts: Iterable[HostName]) -> None:
         """Find the addresses of these hosts, and feed them."""

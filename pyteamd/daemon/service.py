@@ -39,8 +39,9 @@ STATUS_PAUSE_S = 0.2
 COLLECT_INTERVAL_S, BUSY_INTERVAL_S = 10.0, 1.0
 WORTH, WHOLE_EVERY = 700, 100
 """New objects, less those that went, that are worth a collection; of these one in so many looks at all that is there."""
+THAW_SHARE = 8
 LONG_S = 0.005
-"""A collection that takes longer keeps LACPDUs waiting; with 256 teams it took seconds."""
+"""A collection of all that takes longer begins to be felt by what waits in the event loop."""
 QUIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -207,11 +208,16 @@ async def collect_now_and_then() -> None:
 
 
 def collect(whole: bool, clock: Callable[[], float]) -> None:
-    """Collect what is new, or all. Where all takes long, for the teams are many, what stays is not looked at again until a team ends."""
+    """Collect what is new, or all. Where all takes long, what stays is looked at again when an eighth of the teams has ended."""
     began = clock()
     gc.collect(2 if whole else 1)
     if whole and clock() - began > LONG_S:
         gc.freeze()
+
+
+def worth_thawing(ended: int, there: int) -> bool:
+    """Whether so many teams have ended of those that were there that what was settled is looked at once more."""
+    return ended * THAW_SHARE >= there
 
 
 async def read_again(pump: Pump, file: str, log: logging.Logger) -> None:

@@ -62,11 +62,13 @@ RELEASE_TIMEOUT_S = 5.0
 LOOK_UP_PATIENCE_S = 3.0
 """How long ports wait for the address of a host; then they join, and their watcher is down until there is one."""
 
-NAMES_INTERVAL_S = 5.0
-"""How often our files in the run directory are checked, and the links that wait."""
+NAMES_INTERVAL_S = LOOK_INTERVAL_S = 5.0
+"""How often our files in the run directory are checked, and links that are wanted are asked for."""
 UNANNOUNCED = ("altnames", "loose_binding", "max_mtu", "overhead")
 """What may change of a link that is down without a word of the kernel."""
 
+_looks = trio.CapacityLimiter(1)
+"""One of all teams at a time: a driver that holds the kernel's lock leaves threads for files and for the names of hosts."""
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -406,10 +408,10 @@ class TeamServer:
         """
         team, find = pump.team, self._kernel.find_link
         while True:
-            await trio.sleep(NAMES_INTERVAL_S)
+            await trio.sleep(LOOK_INTERVAL_S)
             for name in [name for name in team.members.wanted if team.ports.named(name) is None]:
                 with suppress(KernelRefused, NoThread):
-                    link = await in_thread(find, name) if self._kernel.may_stall else find(name)
+                    link = await in_thread(find, name, limiter=_looks) if self._kernel.may_stall else find(name)
                     if link is not None and news_of(link, team.facts.links.get(link.ifindex)):
                         pump.feed((link,), trio.current_time())
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
-MAX_DEPTH = 2048
-"""Levels of nesting, the outermost value included."""
+MAX_DEPTH, CONFIG_DEPTH = 2048, 100
+"""Levels of nesting, the outermost value included: jansson's, and those of a configuration, which needs six."""
 
 _CONTEXT_BYTES = 20
 """An error message quotes the token at fault when it is at most this long."""
@@ -62,12 +62,12 @@ class JanssonError(ValueError):
         self.column = column
 
 
-def loads(text: str | bytes) -> dict[str, Any] | list[Any]:
+def loads(text: str | bytes, deepest: int = MAX_DEPTH) -> dict[str, Any] | list[Any]:
     """Read one JSON object or array. Undecodable bytes may come as bytes or as surrogate escapes in a str.
 
     Raises JanssonError.
     """
-    lexer = _Lexer(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
+    lexer = _Lexer(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text, deepest)
     lexer.scan()
     if lexer.kind not in ("[", "{"):
         lexer.fail("'[' or '{' expected")
@@ -137,9 +137,9 @@ def dumps_oneline(value: Any) -> str:
 class _Lexer:
     """Splits the text into tokens; `kind` is the mark itself, or string, number, word, end, invalid."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, deepest: int) -> None:
         self.kind = ""
-        self._text = text
+        self._text, self._deepest = text, deepest
         self._end = 0  # after the last character read
         self._token = ""
         self._value: Any = None
@@ -187,8 +187,9 @@ class _Lexer:
 
     def value(self, depth: int) -> Any:
         """The current token as a value; an opening bracket gives an empty container for the caller to fill."""
-        if depth > MAX_DEPTH:
-            self.fail("maximum parsing depth reached")
+        if depth > self._deepest:
+            ours = f"nested more than {self._deepest} levels deep"
+            self.fail("maximum parsing depth reached" if self._deepest == MAX_DEPTH else ours)
         match self.kind:
             case "{":
                 return {}

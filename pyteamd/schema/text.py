@@ -73,9 +73,9 @@ def is_json(text: str) -> bool:
 
 
 def read_object(text: str | bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object that came through the control protocol. `what` begins teamd's line. Raises ConfigError."""
+    """Parse the settings of a port that came through the control protocol. `what` begins teamd's line. Raises ConfigError."""
     try:
-        tree = json_text.loads(text)
+        tree = json_text.loads(text, json_text.CONFIG_DEPTH - 2)  # they stand two levels down in the configuration
     except json_text.JanssonError as error:
         shown = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
         hint = slips.in_json(shown, str(error))
@@ -87,7 +87,7 @@ def read_object(text: str | bytes, what: str) -> dict[str, Any]:
 
 def _read_json(text: str, file: str, meant: str = "") -> ReadText:
     try:
-        tree = json_text.loads(text)
+        tree = json_text.loads(text, json_text.CONFIG_DEPTH)
     except json_text.JanssonError as error:
         hint = (
             "the text begins with a byte order mark, remove it"

@@ -21,10 +21,8 @@ from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from pyteamd.schema.json_text import CONFIG_DEPTH
 from pyteamd.schema.problems import Path
-
-MAX_DEPTH = 100
-"""Levels of nesting. A configuration has six."""
 
 _TAG = "tag:yaml.org,2002:"
 _CORE_TYPES = (
@@ -67,8 +65,8 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
             raise ComposerError(None, None, "aliases are not supported, repeat the value", mark)
         if getattr(event, "tag", None) not in (None, "!"):
             raise ComposerError(None, None, "tags are not supported", mark)
-        if self._depth == MAX_DEPTH:
-            raise ComposerError(None, None, f"nested more than {MAX_DEPTH} levels deep", mark)
+        if self._depth == CONFIG_DEPTH:
+            raise ComposerError(None, None, f"nested more than {CONFIG_DEPTH} levels deep", mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -12,8 +12,9 @@ from explain_kit import lacp, two_partners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyteamd.core import packed
 from pyteamd.core.passers import MOST_STEPS
-from pyteamd.core.trace import FORMAT, Entry, Trace, decode, dump, encode, parse
+from pyteamd.core.trace import FORMAT, KEPT_ENTRIES, PACKED_ENTRIES, Entry, Trace, decode, dump, encode, parse
 from pyteamd.core.typed import LARGEST, SMALLEST
 from pyteamd.model import desired as model
 from pyteamd.model.desired import Frame, Level, Note, OptionKey, Outputs, SetCarrier, SetMac, SetMember, SetOption
@@ -34,6 +35,7 @@ from pyteamd.model.events import (
     Tick,
 )
 from pyteamd.scenario.replay import begin
+from pyteamd.schema.json_text import CONFIG_DEPTH
 from pyteamd.views.explain import explain
 
 EVENTS = get_args(Event)
@@ -291,19 +293,99 @@ def test_older_steps_are_packed_and_told_as_before() -> None:
         note = Note(Level.INFO, f"eth{number}: link up", f"eth{number}")
         return link, (SetMac(link.ifindex, link.mac),), Outputs((), (note,))
 
-    plain, packed = Trace({}, 512), Trace({}, 512)
+    plain, pressed = Trace({}, 512), Trace({}, 512)
     for number in range(2000):
         plain.record(float(number), *step(number))
     tracemalloc.start()
     try:
         for number in range(2000):
-            packed.record(float(number), *step(number))
+            pressed.record(float(number), *step(number))
             if number == 511:
                 ring_kb = tracemalloc.get_traced_memory()[0] / 1024
-            packed.pack()
+            pressed.pack()
         kept_kb = tracemalloc.get_traced_memory()[0] / 1024 - ring_kb
     finally:
         tracemalloc.stop()
-    assert list(packed) == list(plain)
-    assert [packed.piece(start, 5000) for start in (0, 1100)] == [plain.piece(start, 5000) for start in (0, 1100)]
+    assert list(pressed) == list(plain)
+    assert [pressed.piece(start, 5000) for start in (0, 1100)] == [plain.piece(start, 5000) for start in (0, 1100)]
     assert kept_kb < ring_kb / 4, (ring_kb, kept_kb)
+
+
+def kept(*events: Event) -> Trace:
+    """A trace with these among the first of those that fell out of the ring; the number of each is its place."""
+    trace = Trace({}, KEPT_ENTRIES)
+    older = [*events, *(PortAdd(f"eth{number}") for number in range(len(events), KEPT_ENTRIES))]
+    for number, event in enumerate((*older, *older)):
+        trace.record(float(number), event, (), TOLD)
+    return trace
+
+
+def deep(levels: int) -> PortConfigUpdate:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return PortConfigUpdate("eth1", {"new": value})
+
+
+@pytest.mark.parametrize("event", [deep(2000), PortConfigUpdate("eth1", {"new": lambda: 1})], ids=("deep", "no value"))
+def test_steps_that_cannot_be_packed_stay_as_they_are(event: PortConfigUpdate) -> None:
+    """A trace is packed by the clock: what was raised there ended the daemon, and the steps were lost."""
+    trace = kept(PortAdd("eth1"), event)
+    before = [(number, id(entry.event)) for number, entry in trace._numbered(0)]
+    assert trace.pack()
+    assert [(number, id(entry.event)) for number, entry in trace._numbered(0)] == before
+    assert len(trace._kept) == KEPT_ENTRIES - PACKED_ENTRIES, "it is not tried again"
+
+
+def test_the_deepest_configuration_is_packed_and_told() -> None:
+    trace = kept(deep(CONFIG_DEPTH))
+    trace.pack()
+    assert not trace._packed[0].apart
+    assert len(list(trace.lines())) == 1 + 2 * KEPT_ENTRIES
+
+
+def test_what_all_teams_share_is_not_packed() -> None:
+    """All links of the system: a copy for each team, and 77 ms for 10,000 of them."""
+    everything = Resync((FREE,) * 100, (), ())
+    trace = kept(PortAdd("eth1"), PortAdd("eth3"), PortAdd("eth2"), everything)
+    before = list(trace._numbered(0))
+    trace.pack()
+    rows = list(trace._numbered(0))
+    assert rows == before
+    assert rows[3][1].event is everything
+    assert [number for number, _ in rows] == list(range(2 * KEPT_ENTRIES))
+
+
+def test_only_what_is_asked_for_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = kept()
+    before = list(trace._numbered(0))
+    while trace.pack():
+        pass
+    unpacked: list[int] = []
+    rows = packed.Packed.rows
+    monkeypatch.setattr(packed.Packed, "rows", lambda piece: unpacked.append(piece.last) or rows(piece))
+    pieces = KEPT_ENTRIES // PACKED_ENTRIES
+    for start, expected in ((KEPT_ENTRIES, 0), (KEPT_ENTRIES - 1, 1), (PACKED_ENTRIES, pieces - 1), (0, pieces)):
+        unpacked.clear()
+        assert list(trace._numbered(start)) == before[start:], start
+        assert len(unpacked) == expected, start
+
+
+@pytest.mark.parametrize("ports", [64, 70])
+def test_what_partners_repeat_is_kept_once_with_many_ports(ports: int) -> None:
+    trace = Trace({})
+    for _ in range(3):
+        for port in range(2, 2 + ports):
+            heard = FrameSeen(port, bytes(6), bytes(6), 0x8809, None, bytes(110))
+            trace.record(1.0, heard, (), Outputs((Frame(port, bytes(124)),)))
+        trace.record(1.0, Tick(), (), Outputs())
+    assert len({id(entry.event) for entry in trace}) == ports + 1
+    assert len({id(entry.outputs) for entry in trace if entry.outputs.frames}) == ports
+
+
+def test_what_a_port_repeated_is_forgotten_when_it_is_gone() -> None:
+    trace = Trace({})
+    for port in range(2, 2000):
+        for event in (FrameSeen(port, b"", b"", 0, None, b""), PortGone(port)):
+            trace.record(1.0, event, (), Outputs((Frame(port, b""),)) if event.__class__ is FrameSeen else QUIET)
+    assert not trace._last

@@ -26,6 +26,7 @@ from pyteamd.daemon.service import (
     collect,
     collect_now_and_then,
     settle_memory,
+    worth_thawing,
 )
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
@@ -366,6 +367,7 @@ def thresholds() -> Iterator[None]:
     gc.set_threshold(700, 10, 10)
     yield
     gc.set_threshold(*before)
+    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("thresholds")
@@ -377,7 +379,7 @@ def test_what_is_there_at_the_start_is_left_alone_by_later_collections() -> None
 
 
 @pytest.mark.usefixtures("thresholds")
-async def test_garbage_is_collected_by_the_clock_little_at_a_time_and_not_among_events(
+async def test_garbage_is_collected_by_the_clock_mostly_among_what_is_new_and_not_among_events(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     seen: list[int] = []
@@ -399,6 +401,7 @@ async def test_garbage_is_collected_by_the_clock_little_at_a_time_and_not_among_
         gc.callbacks.pop()
 
 
+@pytest.mark.usefixtures("thresholds")
 def test_what_took_long_to_collect_is_not_walked_again() -> None:
     """With 256 teams it takes as long as LACPDUs may be late."""
     settle_memory()
@@ -408,3 +411,8 @@ def test_what_took_long_to_collect_is_not_walked_again() -> None:
     assert gc.get_freeze_count() <= before, "it was quick"
     collect(True, iter((0.0, 2 * LONG_S)).__next__)
     assert gc.get_freeze_count() >= before + len(kept)
+
+
+@pytest.mark.parametrize(("there", "ends"), [(1, 1), (2, 1), (8, 1), (9, 2), (256, 32)])
+def test_of_many_teams_an_eighth_ends_before_all_is_walked_again(there: int, ends: int) -> None:
+    assert next(ended for ended in range(1, there + 1) if worth_thawing(ended, there)) == ends

@@ -14,7 +14,7 @@ from daemon_kit import ACTIVE_BACKUP, Lab, quiet
 from test_ctl_extra import say
 
 from pyteamd.daemon import team_server
-from pyteamd.daemon.team_server import NAMES_INTERVAL_S, StartFailed
+from pyteamd.daemon.team_server import LOOK_INTERVAL_S, StartFailed
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import SetMember, Write
@@ -244,7 +244,7 @@ async def test_a_link_joins_when_it_gets_the_name_that_is_wanted(lab: Lab) -> No
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "wan": {}}}))
     assert (await explained(lab))["wan"].startswith("wan: there is no such interface")
     lab.kernel.set_altnames(lab.link("eth7").ifindex, "wan")
-    await trio.sleep(2 * NAMES_INTERVAL_S)
+    await trio.sleep(2 * LOOK_INTERVAL_S)
     assert list((await daemon.state())["ports"]) == ["eth1", "eth7"]
 
 
@@ -361,7 +361,7 @@ async def test_a_vlan_that_is_bound_loosely_joins_over_a_link_that_is_down(lab: 
     daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"vlan9": {}, "vlan5": {}, "vlan8": {}}}))
     assert list((await daemon.state())["ports"]) == ["vlan9"]
     later.loose_binding = True  # which is not announced of a link that is down
-    await trio.sleep(2 * NAMES_INTERVAL_S)
+    await trio.sleep(2 * LOOK_INTERVAL_S)
     assert sorted((await daemon.state())["ports"]) == ["vlan8", "vlan9"]
 
 

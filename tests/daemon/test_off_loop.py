@@ -23,6 +23,8 @@ from pyteamd.daemon.fault_file import keep_trace
 from pyteamd.daemon.read_file import off_loop
 from pyteamd.daemon.service import read_again
 from pyteamd.daemon.snapshot_file import SnapshotFile
+from pyteamd.model.desired import Outputs
+from pyteamd.model.events import PortConfigUpdate
 from pyteamd.runners.lacp.keys import LacpConfig
 from pyteamd.runners.lacp.runner import Lacp
 
@@ -284,6 +286,13 @@ def test_a_snapshot_that_was_replaced_is_written_again(tmp_path: Path, kind: str
     assert path.read_text() == good
     assert not path.is_symlink()
     assert old.stat().st_mtime == 7
+
+
+def test_a_trace_that_cannot_be_told_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trace = Trace({})
+    trace.record(1.0, PortConfigUpdate("eth1", {"new": lambda: 1}), (), Outputs())
+    keep_trace("eth1: a fault", trace, f"{tmp_path}/team0", logging.getLogger("kept"))
+    assert f"please report it: {tmp_path}/team0.fault1.jsonl: TypeError(" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])

@@ -18,7 +18,7 @@ import pytest
 
 from pyteamd.daemon import pid_file as pidfile
 from pyteamd.daemon.pid_file import PidFile, running, why_not
-from pyteamd.daemon.process import Foreground, kill
+from pyteamd.daemon.process import EXIT_RUNTIME, Foreground, kill, on_crash
 from pyteamd.daemon.sd_notify import Notifier
 
 LOG = logging.getLogger("test_process")
@@ -116,6 +116,19 @@ def test_a_program_started_with_everything_closed(tmp_path: Path) -> None:
     command = '"$1" -c "$2" <&- >&- 2>&-; echo $? >"$3"'
     subprocess.run(["sh", "-c", command, "sh", sys.executable, whole, f"{tmp_path}/code"], check=True, timeout=20)
     assert (tmp_path / "code").read_text() == "0\n"
+
+
+def test_a_crash_is_one_of_a_running_daemon_even_if_its_trace_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    on_crash(lambda: 1 // 0, LOG)
+    sys.excepthook(AssertionError, AssertionError("why"), None)
+    assert codes == [EXIT_RUNTIME]
+    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.slow

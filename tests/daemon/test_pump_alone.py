@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import pytest
@@ -149,6 +150,18 @@ def test_there_is_nothing_to_think_of_with_one_port_that_is_up() -> None:
     alone.kernel.set_up(peer.ifindex, True)
     alone.deliver()
     assert alone.pump.wake_at() == alone.now + REST_S
+
+
+def test_after_a_disturbance_all_older_steps_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Alone()
+    left = [True, True, False]
+    monkeypatch.setattr(alone.pump.trace, "pack", lambda: left.pop(0))
+    moments = []
+    while alone.pump.wake_at() < alone.now + 10:
+        moments.append(alone.pump.wake_at())
+        alone.pump.wake(moments[-1])
+    assert left == []
+    assert [round(later - earlier, 3) for earlier, later in pairwise(moments)][-2:] == [CHECK_S, CHECK_S]
 
 
 Race: TypeAlias = Callable[[Alone], None]

@@ -26,6 +26,7 @@ from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.runners import RUNNERS
 from pyteamd.runners.lacp.runner import Lacp
+from pyteamd.schema.json_text import CONFIG_DEPTH
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "PortConfigUpdate": ("eth1", "{}"),
@@ -290,9 +291,9 @@ async def test_no_more_than_user_errors_leave(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-async def test_a_configuration_as_deep_as_teamd_reads_it(lab: Lab) -> None:
-    """2,000 levels are no error, more than Python likes; nothing that copies, shows or compares them may fail for that."""
-    depth = 1200
+async def test_a_configuration_as_deep_as_it_may_be(lab: Lab) -> None:
+    """Nothing that copies, shows or compares it may fail for that."""
+    depth = CONFIG_DEPTH - 2
     for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
         text = json.dumps({**ACTIVE_BACKUP, "new": "deep"}).replace('"deep"', deep)
         loaded = Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
@@ -307,3 +308,19 @@ async def test_a_configuration_as_deep_as_teamd_reads_it(lab: Lab) -> None:
             assert "InternalFailure" not in await daemon.call(method)
         assert json.loads(await daemon.call("Trace", "0"))["lines"][0].count(deep[0]) > depth
         await daemon.stop()
+
+
+async def test_what_is_nested_deeper_than_a_configuration_may_be_is_refused(lab: Lab) -> None:
+    """700 levels of one port's settings were let in, and ended the daemon when that step of the trace was packed or written."""
+    daemon = await lab.start()
+    deep = json.dumps({"new": "deep"}).replace('"deep"', "[" * 700 + "]" * 700)
+    assert (await daemon.call("PortConfigUpdate", "eth1", deep)).startswith("ConfigUpdateFail")
+    assert any(f"nested more than {CONFIG_DEPTH - 2} levels deep near '['" in line for line in daemon.lines), (
+        daemon.lines
+    )
+    report = json.loads(await daemon.call("ConfigApply", deep, "apply"))
+    assert f"nested more than {CONFIG_DEPTH} levels deep" in report["problems"][0], report
+    deepest = deep.replace("[" * 700, "[" * (CONFIG_DEPTH - 3)).replace("]" * 700, "]" * (CONFIG_DEPTH - 3))
+    assert (await daemon.call("PortConfigUpdate", "eth1", deepest)) == ""
+    whole = await daemon.call("ConfigDump")
+    assert json.loads(await daemon.call("ConfigApply", whole, "dry-run"))["problems"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -20,9 +21,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
 from pyteamd.core.facts import KernelFacts
-from pyteamd.daemon import read_file
+from pyteamd.daemon import read_file, team_server
 from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, FleetSettings
 from pyteamd.daemon.reader import Reader
+from pyteamd.daemon.team_server import LOOK_INTERVAL_S
 from pyteamd.model.events import LinkGone, LinkSeen, Overrun
 
 
@@ -70,7 +72,7 @@ def test_links_that_left_leave_no_room() -> None:
 @pytest.mark.parametrize(
     ("teams", "events", "again"), [(1, 1024, False), (1, 1025, True), (256, 8000, False), (256, 8200, True)]
 )
-async def test_many_teams_read_all_again_only_when_that_is_quicker(
+async def test_many_teams_may_hear_more_before_all_is_read_again(
     teams: int, events: int, again: bool, lab: Lab
 ) -> None:
     reader = Reader(lab.kernel)
@@ -89,6 +91,44 @@ async def test_teams_come_and_go_with_their_files(many: Any) -> None:
     assert not made.lab.has("team1")
     assert made.lab.option("notify_peers_count") == 7
     assert list((await made.client("team7").state())["ports"]) == ["eth3"]
+
+
+async def test_what_was_settled_is_looked_at_when_a_team_has_ended(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    thawed: list[int] = []
+    made = await many()
+    monkeypatch.setattr(gc, "unfreeze", lambda: thawed.append(len(made.fleet.members)))
+    made.lab.kernel.add_pair("team9", "peer9")
+    made.write("team9.json", team("eth1"))
+    await made.hang_up()
+    assert any("team9" in line for line in made.lines), made.lines
+    assert thawed == [], f"a start that failed leaves nothing settled: {made.lines}"
+    (made.directory / "team1.json").unlink()
+    await made.hang_up()
+    assert thawed == [1], made.lines
+
+
+async def test_all_teams_together_ask_for_one_missing_link_at_a_time(
+    many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that holds the kernel's lock would take all threads, which files and the names of hosts need."""
+    made = await many()
+    made.write("team0.conf", {**team("eth1"), "ports": {"eth1": {}, "away0": {}}})
+    made.write("team1.json", {**team("eth2"), "ports": {"eth2": {}, "away1": {}, "away2": {}}})
+    await made.hang_up()
+    asked: set[str] = set()
+    asked_by: list[trio.CapacityLimiter | None] = []
+
+    async def in_thread(work: Callable[..., Any], *args: str, limiter: trio.CapacityLimiter | None = None) -> None:
+        asked.update(args)
+        asked_by.append(limiter)
+
+    monkeypatch.setattr(team_server, "in_thread", in_thread)
+    monkeypatch.setattr(made.lab.kernel, "may_stall", True)
+    await trio.sleep(2 * LOOK_INTERVAL_S)
+    assert asked == {"away0", "away1", "away2"}, made.lines
+    (limiter,) = set(asked_by)
+    assert limiter is not None
+    assert limiter.total_tokens == 1
 
 
 async def test_a_file_that_became_bad_changes_nothing(many: Any) -> None:
