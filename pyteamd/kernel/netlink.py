@@ -400,9 +400,10 @@ class NetlinkKernel(Requests):
             for message in self._team_events.split(datagram)
             if self._family is not None and message.type == self._family.id
         ]
-        if told and len(datagram) <= _SHORT and self._unread() == before:
-            if len(self._told) >= _KEPT_SHORT:
-                self._told.clear()
+        gone = any(type(event) is PortGone for _, events in told for event in events)
+        if gone or len(self._told) >= _KEPT_SHORT:
+            self._told.clear()  # as the decoder forgets what is about a port, each time that it leaves
+        if told and not gone and len(datagram) <= _SHORT and self._unread() == before:
             self._told[datagram] = told
         return told
 

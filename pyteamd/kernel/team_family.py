@@ -272,6 +272,7 @@ class Decoder:
     def _forget(self, port: int) -> None:
         """Of a port that is gone nothing comes again."""
         self._seen = {raw: event for raw, event in self._seen.items() if port_of(event) != port}
+        self._counters = {raw: key for raw, key in self._counters.items() if key.port != port}
 
     def _option(self, raw: bytes) -> TeamEvent:
         key, kind, value, removed = _option(raw)

@@ -22,7 +22,7 @@ from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import NetlinkError
 from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import KernelRefused
-from pyteamd.model.events import CarrierSeen, KernelEvent, LinkSeen, OptionSeen, Overrun, PortSeen, Refused
+from pyteamd.model.events import CarrierSeen, KernelEvent, LinkSeen, OptionSeen, Overrun, PortGone, PortSeen, Refused
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
 LINKS, TEAMS = (
@@ -112,6 +112,18 @@ def test_what_a_kernel_says(ears: Ears) -> None:
     assert {LinkSeen, PortSeen, OptionSeen} <= kinds
     assert Overrun not in kinds
     assert ears.kernel.malformed == 0
+
+
+def test_what_a_port_said_is_forgotten_each_time_it_leaves(ears: Ears) -> None:
+    """Its end has the same words each time: if they were remembered and not decoded, what was said before would stay."""
+    there, gone = ([bytes.fromhex(octets) for octets in GOLDEN[name]] for name in ("peer_down_team", "release_team"))
+    for _ in range(2):
+        ears.teams.datagrams += [*there, *gone]
+        heard = [event for _, event in ears.read()]
+        assert type(heard[0]) is PortSeen
+        assert heard[-1] == PortGone(heard[0].ifindex)
+        kept = [*ears.kernel._decoder._seen.values(), *ears.kernel._told]
+        assert kept == []
 
 
 BROKEN = [

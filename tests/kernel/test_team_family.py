@@ -332,8 +332,9 @@ def test_what_was_read_of_a_port_is_forgotten_with_it() -> None:
     decoder = team_family.Decoder()
     for port in range(3, 53):
         decoder.decode(event(item(OptionKey("enabled", port), OptionKind.FLAG, None)))
+        decoder.decode(event(item(OptionKey("lb_port_stats", port), OptionKind.BINARY, b"12345678")))
         decoder.decode(event(item(OptionKey("mcast_rejoin_count"), OptionKind.U32, struct.pack("=I", 1))))
         gone = attribute(1 | 0x8000, attribute(1, struct.pack("=I", port)) + attribute(6, b""))
         _, events = decoder.decode(event(gone, command=3))
         assert events == [PortGone(port)]
-    assert len(decoder._seen) == 1
+    assert (len(decoder._seen), decoder._counters) == (1, {})
