@@ -191,20 +191,10 @@ def dump(value: Any) -> str:
 
 
 def copied(tree: Any) -> Any:
-    """The same plain JSON values in containers of their own, however deep they are nested."""
-    root: list[Any] = [tree]
-    open_: list[Any] = [root]
-    while open_:
-        container = open_.pop()
-        for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
-            if isinstance(value, Mapping):
-                container[key] = dict(value)
-            elif isinstance(value, list):
-                container[key] = value.copy()
-            else:
-                continue
-            open_.append(container[key])
-    return root[0]
+    """The same plain JSON values in containers of their own."""
+    if isinstance(tree, Mapping):
+        return {key: copied(value) for key, value in tree.items()}
+    return [copied(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def encode(value: Any) -> Any:
