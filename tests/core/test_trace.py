@@ -327,7 +327,9 @@ def deep(levels: int) -> PortConfigUpdate:
     return PortConfigUpdate("eth1", {"new": value})
 
 
-@pytest.mark.parametrize("event", [deep(2000), PortConfigUpdate("eth1", {"new": lambda: 1})], ids=("deep", "no value"))
+@pytest.mark.parametrize(
+    "event", [deep(100_000), PortConfigUpdate("eth1", {"new": lambda: 1})], ids=("deep", "no value")
+)
 def test_steps_that_cannot_be_packed_stay_as_they_are(event: PortConfigUpdate) -> None:
     """A trace is packed by the clock: what was raised there ended the daemon, and the steps were lost."""
     trace = kept(PortAdd("eth1"), event)
