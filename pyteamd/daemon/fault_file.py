@@ -27,5 +27,6 @@ def keep_trace(text: str, trace: Trace, stem: str | None, log: logging.Logger) -
                 file.writelines(line + "\n" for line in trace.lines())
             where = f"what led to it is in {path}"
         except Exception as problem:  # what cannot be told of one port ends no other
-            where = f"{path}: {os.strerror(problem.errno or 0) if isinstance(problem, OSError) else problem!r}"
+            why = os.strerror(problem.errno or 0) if isinstance(problem, OSError) else repr(problem)
+            where = f"{path}: {why}"
     log.error("%s; this is a bug, please report it: %s", text, where)
