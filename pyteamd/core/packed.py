@@ -28,7 +28,7 @@ class Packed(NamedTuple):
 
 
 def pack(rows: Sequence[Any]) -> Packed:
-    """(number, entry) in a twentieth of the memory where entries are much alike. What cannot be packed stays as it is."""
+    """(number, entry) in a tenth of the memory. What cannot be packed stays as it is."""
     # All links of the system take long, and all teams share them.
     apart = tuple(row for row in rows if type(row[1].event) is Resync)
     try:
