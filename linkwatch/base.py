@@ -97,6 +97,10 @@ class Watcher:
         """Something behind the port answered lately, which a mere carrier does not show."""
         return False
 
+    def follows_link(self) -> bool:
+        """Whether what it would say of a lost link follows from its settings and what it says now."""
+        return False
+
     def verdict(self) -> Verdict:
         """The answer now, with its reason in words."""
         return Verdict(self.up, "link up" if self.up else "link down")

@@ -59,6 +59,9 @@ class Ethtool(Watcher):
     def deadline(self) -> float | None:
         return self._until
 
+    def follows_link(self) -> bool:
+        return self._until is None
+
     def verdict(self) -> Verdict:
         if self._until is None:
             return Verdict(self.up, "carrier" if self.up else "no carrier")

@@ -66,6 +66,9 @@ class Listener(Watcher):
     def deadline(self) -> float | None:
         return min([silence.until for _, silence in self.heard.values()]) if self.heard else None
 
+    def follows_link(self) -> bool:
+        return True
+
     def now(self) -> Neighbour | None:
         """The last word."""
         return next((said for said, _ in reversed(self.heard.values())), None)

@@ -13,7 +13,7 @@ fast each is, which the driver tells after the link has told that it is up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
@@ -123,6 +123,10 @@ class ActiveBackup(Runner):
         if self.active is not None and self.active in team.ports:
             options[ACTIVEPORT] = self.active
         return Desired(options=options, macs=self._macs(team))
+
+    def situation(self, team: TeamView) -> Hashable:
+        chosen = self.active, self.chosen_by_user, self._active_since is None, self._settled
+        return chosen, self._facts(team.ports), self.config.hwaddr_policy, team.mac, *self._own_macs.items()
 
     def state(self, team: TeamView) -> dict[str, Any]:
         active = team.ports.get(self.active) if self.active is not None else None

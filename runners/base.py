@@ -6,7 +6,7 @@ like (`desired`), which it computes from the ports each time. It remembers only 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar, Protocol
 
@@ -299,6 +299,11 @@ class Runner:
     def taps(self, port: PortView) -> tuple[Tap, ...]:
         """Packet sockets wanted on this port."""
         return ()
+
+    def situation(self, team: TeamView) -> Hashable | None:
+        """All that is remembered here, and of the ports is not in their links and verdicts, and that `desired` would follow from if a link
+        were lost; None if that is not to be told in short."""
+        return None
 
     def state(self, team: TeamView) -> dict[str, Any] | None:
         """The team-level `runner` object of the state, None for none."""

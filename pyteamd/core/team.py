@@ -156,7 +156,7 @@ class Team:
                 self._dirty = True
             else:
                 moved = self.runner.handle(event, self.view, now) is not False
-                self._dirty = self._dirty or moved or (stirred and self._others_wait())
+                self._dirty = self._dirty or moved or (stirred and self.others_wait())
                 if self.view.adopted and not self.runner.sets_carrier:
                     self.carrier.look(now)
                     follows_links = self.carrier.desired() is not None  # which may mean nothing to the runner
@@ -534,7 +534,7 @@ class Team:
             self.runner.handle(Tick(), self.view, now)
         return stirred
 
-    def _others_wait(self) -> bool:
+    def others_wait(self) -> bool:
         """Others than the runner and the watchers may have been what was due."""
         return self.backoff.holding or self.carrier.deadline() is not None or self.joining.hosts.failing
 

@@ -4,13 +4,16 @@ The core is pure: a copy of a Team that is given an event says what the Team its
 to rest, the loss of each port that carries traffic is tried on a copy, and the writes it leads to are remembered. When the event comes
 and nothing else has changed in between, they are performed at once; the Team itself digests the event after that. Should it want something
 else after all, that is one more difference between desired and observed, and reconciled like any other.
+
+Teams come back to where they were: a link is lost and back, and the port is standby as the other was. What was found out is kept by
+the situation it holds in, and counts again at once; a copy costs a fifth of all that the daemon computes for a cut and its mending.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import repeat
 from operator import attrgetter, is_
@@ -18,13 +21,15 @@ from types import FunctionType, MemberDescriptorType, MethodType
 from typing import Any, TypeAlias
 
 from pyteamd.config.config import Config
-from pyteamd.core.team import Team
+from pyteamd.core.team import Phase, Team
 from pyteamd.model.desired import Write
 from pyteamd.model.errors import KernelGone
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkGone, LinkSeen, PortSeen, Refused, Tick
 
 MAXIMUM_PORTS = 8
 """A copy of a team with this many ports takes 0.2 ms with activebackup, 0.5 ms with lacp, on a quick machine."""
+MOST_REMEMBERED = 16
+"""Situations of a team."""
 ABOUT_A_LINK = (LinkSeen, CarrierSeen, LinkGone, PortSeen)
 
 Copier: TypeAlias = Callable[[Any, dict[int, Any]], Any]
@@ -42,6 +47,7 @@ class Forecast:
 
     def __init__(self) -> None:
         self._known: Mapping[int, tuple[Write, ...]] = {}
+        self._remembered: dict[Hashable, Mapping[int, tuple[Write, ...]]] = {}
         self.event: Event | None = None
         """The event whose writes are under way or done, and that the Team has still to digest."""
         self._writes: tuple[Write, ...] = ()
@@ -50,7 +56,19 @@ class Forecast:
     def look(self, team: Team, now: float) -> Iterable[tuple[Write, ...]]:
         """The team has come to rest: foresee what it would write. Returns all of that."""
         self._known = foresee(team, now)
+        if (here := situation(team)) is not None:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[here] = self._known
         return self._known.values()
+
+    def recall(self, team: Team) -> Iterable[tuple[Write, ...]] | None:
+        """Nothing is left to write: if the team was where it is now before, what was foreseen then holds. None: it has to look."""
+        here = situation(team)
+        if here is None or (known := self._remembered.get(here)) is None:
+            return None
+        self._known = known
+        return known.values()
 
     def spoil(self) -> None:
         """The team has changed: what was foreseen no longer holds."""
@@ -107,6 +125,18 @@ def foresee(team: Team, now: float) -> Mapping[int, tuple[Write, ...]]:
 def may_foresee(team: Team) -> bool:
     """Whether another port can replace one that is lost, and the team is small enough to be copied."""
     return 1 < len(team.ports) <= MAXIMUM_PORTS and sum([port.up for port in team.ports.values()]) > 1
+
+
+def situation(team: Team) -> Hashable | None:
+    """All that `foresee` depends on in a team with nothing left to write; None where time counts, or where what counts is not told."""
+    if team.phase is not Phase.RUNNING or team.failed or team.others_wait() or team.carrier.desired() is not None:
+        return None
+    runner = team.runner.situation(team.view)
+    ports = [(i, port.running, port.policy_all, port.watchers, port.verdicts()) for i, port in team.ports.items()]
+    if runner is None or not all(watcher.follows_link() for port in team.ports.values() for watcher in port.watchers):
+        return None
+    observed = team.facts.observed
+    return runner, *ports, *observed.options.items(), *observed.macs.items(), observed.carrier
 
 
 def leaves_valid(event: Event, team: Team) -> bool:

@@ -84,12 +84,17 @@ class Agenda:
         """Something changed."""
         self._disturbed = True
 
-    def settle(self, now: float, may_foresee: bool) -> None:
-        """All that has come is digested: if something changed, rest begins again."""
-        if self._disturbed:
-            self._disturbed = False
-            self.rest_at = now + self._rest_s if may_foresee else math.inf
-            self.check_at = now + CHECK_S
+    def settles(self, now: float) -> bool:
+        """All that has come is digested. Returns whether something changed: then rest begins again."""
+        if not self._disturbed:
+            return False
+        self._disturbed = False
+        self.rest_at, self.check_at = math.inf, now + CHECK_S
+        return True
+
+    def rest(self, now: float) -> None:
+        """Fail-overs are to be worked out ahead."""
+        self.rest_at = now + self._rest_s
 
     def rested(self, took_s: float) -> None:
         """Thinking ahead took this time: the rest before the next time grows with it."""
@@ -161,7 +166,8 @@ class Pump:
             self._feeding = False
             if digested:
                 self._outlet.deliver(self._writing.begun > begun, now)
-                self._agenda.settle(now, may_foresee(self.team))
+                if self._agenda.settles(now) and not self._recalls():
+                    self._agenda.rest(now)
             self._bell.ring(self.wake_at())
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
@@ -303,6 +309,15 @@ class Pump:
         deadline = self.team.deadline()
         at = min(self._agenda.retry_at, self._outlet.taps_at)
         return at if deadline is None else min(deadline, at)
+
+    def _recalls(self) -> bool:
+        """Whether there is nothing to work out ahead, or it is known from before."""
+        if not may_foresee(self.team):
+            return True
+        if self._writing.busy or (known := self._forecast.recall(self.team)) is None:
+            return False
+        self.kernel.prepare(self.ifindex, known)
+        return True
 
     def _think_ahead(self, now: float) -> None:
         """Work out what losses of links that may come would have written, and have it encoded."""

@@ -25,6 +25,7 @@ from pyteamd.model.printable import spellings
 _ITEM_OVERHEAD: Final = 96  # octets of an option beside its value, names of 32 octets included
 
 _LONGEST_FORESEEN: Final = 2048  # octets; more is not what one fail-over writes
+_MOST_FORESEEN: Final = 16  # for each team
 _MOST_TEAMS: Final = 1024  # nobody says here that another program deleted one
 
 _APPLIED: Final = frozenset((errno.ESRCH, errno.ENOBUFS))
@@ -51,7 +52,7 @@ class Requests:
         self._malformed_links = 0
         self._listed: tuple[LinkSeen, ...] = ()
         """The last list of all links: each team of a process asks for one and keeps it, and most of them are as they were."""
-        self._foreseen: dict[int, list[tuple[Sequence[Write], bytes]]] = {}
+        self._foreseen: dict[int, dict[int, tuple[Sequence[Write], bytes]]] = {}
         """For each team: writes that are options alone, and the whole message for them."""
 
     @property
@@ -140,12 +141,16 @@ class Requests:
 
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
         """See Kernel."""
-        messages = [self._foresee(team, writes) for writes in alternatives]
-        self._foreseen.pop(team, None)
-        if found := [foreseen for foreseen in messages if foreseen is not None]:
+        known = self._foreseen.pop(team, {})
+        for writes in alternatives:
+            if foreseen := known.pop(id(writes), None) or self._foresee(team, writes):
+                known[id(writes)] = foreseen  # which holds them, so that nothing else has this number
+        for writes_id in list(known)[:-_MOST_FORESEEN]:
+            del known[writes_id]
+        if known:
             if len(self._foreseen) == _MOST_TEAMS:
                 del self._foreseen[next(iter(self._foreseen))]
-            self._foreseen[team] = found
+            self._foreseen[team] = known
 
     def _foresee(self, team: int, writes: Sequence[Write]) -> tuple[Sequence[Write], bytes] | None:
         """These writes and the message for them; None when they need more than one message, or another one than of options."""
@@ -165,11 +170,11 @@ class Requests:
 
     def _at_once(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
         """Send the message prepared for these very writes. None: there is none, or the kernel refused, and does not say which one."""
-        message = [octets for known, octets in self._foreseen.get(team, ()) if known is writes]
-        if not message:
+        known = self._foreseen.get(team)
+        if known is None or (foreseen := known.get(id(writes))) is None:
             return None
         try:
-            self._team_writes.request(message[0])
+            self._team_writes.request(foreseen[1])
         except NetlinkError as problem:
             if _unanswered(problem):
                 return tuple(refused for write in writes for refused in _verdict(write, problem))

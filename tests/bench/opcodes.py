@@ -54,6 +54,19 @@ def cycle(alone: Any) -> None:
             alone.now = end
 
 
+def cost(alone: Any, cycles: int) -> float:
+    """Instructions for a cut and its mending, on average."""
+    counted.clear()
+    before = sys.gettrace()
+    sys.settrace(each_call)
+    try:
+        for _ in range(cycles):
+            cycle(alone)
+    finally:
+        sys.settrace(before)
+    return counted.total() / cycles / len(alone.links)
+
+
 def main() -> None:
     """Count and tell."""
     sys.path[:0] = [str(ROOT / "tests/daemon"), str(ROOT / "tests/kit")]
@@ -65,14 +78,10 @@ def main() -> None:
     for _ in range(CYCLES):
         cycle(alone)
     gc.disable()
-    sys.settrace(each_call)
-    for _ in range(CYCLES):
-        cycle(alone)
-    sys.settrace(None)
-    cuts = CYCLES * len(alone.links)
+    total = cost(alone, CYCLES)
     for code, count in counted.most_common(SHOWN):
-        print(f"{count / cuts:8.1f}  {Path(code.co_filename).name} {code.co_qualname}")
-    print(f"{counted.total() / cuts:8.1f}  for a cut and its mending")
+        print(f"{count / CYCLES / len(alone.links):8.1f}  {Path(code.co_filename).name} {code.co_qualname}")
+    print(f"{total:8.1f}  for a cut and its mending")
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from pyteamd.daemon.forecast import foresee, leaves_valid, twin
+from pyteamd.daemon.forecast import foresee, leaves_valid, situation, twin
 from pyteamd.model.desired import OptionKey, SetOption
-from pyteamd.model.events import CarrierSeen, FrameSeen, LinkSeen, OptionSeen, PortAdd, Tick
+from pyteamd.model.events import CarrierSeen, FrameSeen, LinkSeen, OptionSeen, PortAdd, PortSeen, Tick
 from pyteamd.runners import RUNNERS
 from pyteamd.scenario.simulated import SimulatedWorld
+from pyteamd.scenario.world import CommandError
 from pyteamd.views import state as statetree
 
 PORTS = ("eth1", "eth2", "eth3")
@@ -68,6 +71,69 @@ def test_what_was_foreseen_is_what_happens(runner: str, seed: int) -> None:
         else:
             world.set_link(chance.choice(list(world.peers)), chance.random() < 0.8)
     assert foreseen > 0 or runner == "lacp", "without a partner no port of lacp carries traffic"
+
+
+def something(world: World, chance: random.Random) -> None:
+    """One thing of all that may change what is written for a lost link."""
+    port, name = chance.choice(list(world.peers.items()))
+    match chance.randrange(9):
+        case 0 | 1 | 2 | 3:
+            world.set_peer(name, chance.random() < 0.7)
+        case 4:
+            world.set_item("runner.active_port", name)
+        case 5:
+            world.set_option(OptionKey("priority", port), chance.choice([0, 10]))
+        case 6:
+            speed_mbps = chance.choice([100, 10000])
+            world.running().feed(PortSeen(port, world.team.ports[port].running, speed_mbps, 1), world.clock)
+        case 7:
+            world.port_config(name, {"sticky": chance.random() < 0.3, "link_watch": {"name": "ethtool"}})
+        case 8:
+            policy = chance.choice(["same_all", "by_active", "only_active"])
+            world.apply_config(
+                json.dumps(
+                    {
+                        "runner": {"name": "activebackup", "hwaddr_policy": policy},
+                        "ports": {name: {"sticky": chance.random() < 0.3} for name in PORTS},
+                    }
+                )
+            )
+    world.pass_time(10.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_in_the_same_situation_the_same_is_foreseen(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World("activebackup")
+    known: dict[Hashable, object] = {}
+    again = 0
+    for _ in range(40):
+        with suppress(CommandError):
+            something(world, chance)
+        if (here := situation(world.team)) is not None:
+            forecast = foresee(world.team, world.clock)
+            again += here in known
+            assert known.setdefault(here, forecast) == forecast
+    assert again > 0
+
+
+@pytest.mark.parametrize(
+    ("runner", "watch"),
+    [
+        ("activebackup", {"name": "arp_ping", "source_host": "192.0.2.1", "target_host": "192.0.2.2"}),
+        ("activebackup", {"name": "ethtool", "delay_up": 1000}),
+        ("loadbalance", None),
+        ("lacp", None),
+    ],
+)
+def test_nothing_is_remembered_where_more_counts_than_what_is_seen(runner: str, watch: dict[str, Any] | None) -> None:
+    world = World(runner, watch)
+    first = next(iter(world.peers.values()))
+    world.set_peer(first, False)
+    world.pass_time(0.5)
+    world.set_peer(first, True)
+    world.pass_time(0.5)
+    assert situation(world.team) is None
 
 
 def test_activebackup_makes_before_it_breaks() -> None:

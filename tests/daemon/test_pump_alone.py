@@ -14,6 +14,7 @@ import pytest
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
+from pyteamd.daemon import forecast
 from pyteamd.daemon.pump import CHECK_S, REST_S, Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
@@ -150,6 +151,27 @@ def test_there_is_nothing_to_think_of_with_one_port_that_is_up() -> None:
     alone.kernel.set_up(peer.ifindex, True)
     alone.deliver()
     assert alone.pump.wake_at() == alone.now + REST_S
+
+
+def test_what_was_worked_out_before_holds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut and its mending of each port leads back to where the team was: from then on nothing is copied any more."""
+    alone = Alone()
+    for number, (lost, other) in enumerate((alone.links, alone.links[::-1]) * 3):
+        alone.pump.wake(alone.pump.wake_at())
+        if number == 2:
+            monkeypatch.setattr(forecast, "twin", None)
+        alone.performed.clear()
+        peer = alone.kernel.links[lost].peer
+        assert peer is not None
+        alone.kernel.set_up(peer.ifindex, False)
+        batch = alone.kernel.take_events()
+        assert alone.reader.write_ahead(batch)
+        assert alone.performed[0][0] == SetOption(OptionKey("activeport"), other)
+        alone.reader.deliver(batch, alone.now)
+        alone.deliver()
+        alone.kernel.set_up(peer.ifindex, True)
+        alone.deliver()
+        assert number < 2 or alone.pump.wake_at() == alone.now + CHECK_S
 
 
 def test_after_a_disturbance_all_older_steps_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:

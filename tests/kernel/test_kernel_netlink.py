@@ -438,9 +438,18 @@ def test_each_team_keeps_the_messages_made_for_it(requests: Requests, monkeypatc
     monkeypatch.setattr(requests, "_encode", None)  # what was not made ahead cannot be made now
     assert all(requests.apply(team, writes) == () for team, writes in wanted.items())
     assert len(set(socket.asked)) == len(wanted)
-    requests.prepare(5, [])
+
+
+def test_of_what_was_prepared_the_latest_is_kept(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [(SetOption(OptionKey("activeport"), number),) for number in range(20)]
+    for writes in wanted:
+        requests.prepare(5, [writes, wanted[0]])
+    monkeypatch.setattr(requests, "_team_writes", Counted())
+    monkeypatch.setattr(requests, "_encode", None)
+    requests.prepare(5, [wanted[-1]])
+    assert [requests.apply(5, writes) for writes in (wanted[0], *wanted[-15:])] == [()] * 16
     with pytest.raises(TypeError):
-        requests.apply(5, wanted[5])
+        requests.apply(5, wanted[3])
 
 
 class Busy:
