@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_kit import Bench, bench, daemon, dump, state, wait_for
+from lab_kit import Bench, bench, daemon, dump, state, wait_for, wait_to_be
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="LLDP is between a packet socket and us")]
 
 CONFIG = '{"runner": {"name": "activebackup"}, "ports": {"em1": {}, "em2": {}}}'
+CONTROL = Path("/run/lldpd.socket")
+"""Where lldpcli may go, which is not root then."""
 NO_LLDP = CONFIG.replace("{", '{"neighbours": false, ', 1)
 SEND = """
 import socket, sys
@@ -38,17 +41,22 @@ def sample(name: str) -> float:
     return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 
 
+def frames_sent(on: Bench, link: str) -> int:
+    """How many lldpd counts."""
+    shown = on.on_switch(f"lldpcli -u {CONTROL} -f keyvalue show statistics ports {link}")
+    return sum(map(int, re.findall(r"\.tx\.tx=(\d+)", shown)))
+
+
 @contextmanager
 def lldpd(on: Bench, link: str) -> Iterator[subprocess.Popen[bytes]]:
     """Debian's lldpd on the switch, sending every second."""
     Path("/run/lldpd").mkdir(exist_ok=True)
-    control = Path("/run/lldpd.socket")  # where lldpcli may go, which is not root then
-    control.unlink(missing_ok=True)
-    words = ["ip", "netns", "exec", on.switch, "lldpd", "-d", "-I", link, "-u", str(control)]
+    CONTROL.unlink(missing_ok=True)
+    words = ["ip", "netns", "exec", on.switch, "lldpd", "-d", "-I", link, "-u", str(CONTROL)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(control.exists, 20.0)
-        on.on_switch(f"lldpcli -u {control} configure lldp tx-interval 1")
+        wait_for(CONTROL.exists, 20.0)
+        on.on_switch(f"lldpcli -u {CONTROL} configure lldp tx-interval 1")
         yield process
     finally:
         if process.poll() is None:
@@ -74,8 +82,10 @@ def test_lldpd_is_heard_and_its_leave_too() -> None:
             assert shown[2].split() == ["em2", "nothing", "heard"]
             assert sample('pyteamd_port_neighbour_aggregation{team="team0",port="em1"}') == 0
             assert sample('pyteamd_port_neighbours{team="team0",port="em1"}') == 1
+            # Ended just after its first frame it was seen to leave without a word.
+            wait_for(lambda: frames_sent(on, "p1") >= 2, 20.0, "lldpd's second frame")
             process.terminate()
-            wait_for(lambda: not heard("em1"), 10.0, "its leave")
+            wait_to_be(lambda: str(heard("em1")), "{}")
 
 
 DROPS = 'pyteamd_port_neighbour_drops_total{team="team0",port="em2",reason="'
