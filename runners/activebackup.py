@@ -20,7 +20,7 @@ from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue
 from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import Event, PortSeen
 from pyteamd.model.incidents import Incident
-from pyteamd.model.printable import in_shell
+from pyteamd.model.printable import argument, in_shell
 from pyteamd.model.standstill import Silence
 from pyteamd.runners.base import PortConfig, PortView, Reason, Runner, Supposed, TeamView
 from pyteamd.schema.option import OnBad, option
@@ -141,7 +141,7 @@ class ActiveBackup(Runner):
             chosen = ", chosen by a user" if self.chosen_by_user else ""
             return Reason(True, "carries traffic as the active port", since=self._active_since, rest=chosen)
         hint = (
-            f"to use it now: pyteamdctl {in_shell(team.name)} state item set runner.active_port {in_shell(port.name)}"
+            f"to use it now: pyteamdctl {in_shell(team.name)} state item set runner.active_port {argument(port.name)}"
         )
         return Reason(False, "standby", hint, self._active_since, f": {active.name} {self._merit(active, port)}")
 

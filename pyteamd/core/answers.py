@@ -11,6 +11,7 @@ from pyteamd.core.set_once import MODE, SetOnce
 from pyteamd.model.desired import Level, Note, OptionKey, SetMac, SetMember, SetOption, Write
 from pyteamd.model.events import Applied, Refused
 from pyteamd.model.incidents import Incident
+from pyteamd.model.printable import after_set
 from pyteamd.model.words import VANISHED, describe, in_words, refusal
 
 UNSEEN = (
@@ -97,11 +98,15 @@ class Answers:
         return ""
 
     def _unseen(self, event: Refused) -> str:
-        """Advice where the kernel says EBUSY without a word, and nothing that can be seen here is in the way; else ""."""
+        """Advice where the kernel says no without a word, and nothing that can be seen here is in the way; else ""."""
         link = self._facts.links.get(event.write.ifindex) if isinstance(event.write, SetMember) else None
-        if event.errno != errno.EBUSY or event.explanation or link is None or self._joining.hindrance(link):
+        if event.explanation or link is None or self._joining.hindrance(link):
             return ""
-        return f" ({UNSEEN})"
+        team = self._facts.team
+        if event.errno in (errno.EINVAL, errno.ERANGE) and 0 < link.mtu < team.mtu:  # limits of VXLAN, HSR and others
+            why = f"a port gets the MTU of {team.name}, {team.mtu}, and {link.name} has one of {link.mtu}"
+            return f" ({why}: ip link set {after_set(team.name)} mtu {link.mtu})"
+        return f" ({UNSEEN})" if event.errno == errno.EBUSY else ""
 
     def _setting_refused(self, key: OptionKey, why: str, fatal: bool) -> str:
         """A setting written once: the end for a new port, fatal for a new team, else a warning: the daemon goes on without it."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS, MASTER_KINDS, KernelFacts
 from pyteamd.model.events import LOOPBACK, LinkSeen
-from pyteamd.model.printable import in_shell
+from pyteamd.model.printable import after_set
 from pyteamd.values import dataclass
 
 UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "vrf"))
@@ -115,7 +115,7 @@ def and_up(link: LinkSeen, other: Hindrance | None) -> Hindrance:
     if other is not None:
         until = other.until and f"{other.until}, and it is down"
         return replace(other, why=f"is up, and {other.why}", until=until, hint="", errno=errno.EBUSY)
-    hint = "" if link.kind in MASTER_KINDS else f"ip link set {in_shell(link.name)} down"
+    hint = "" if link.kind in MASTER_KINDS else f"ip link set {after_set(link.name)} down"
     return Hindrance("is up", "it joins when it is down", hint)
 
 
@@ -136,7 +136,7 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
     if lower is not None and not lower.up and not link.loose_binding:
         text = f"stands on {lower.name}, which is down"
         # The kernel sets the VLAN up with it, some kernels a moment later: only then it can be set down for good, which is the next hint.
-        hint = f"ip link set {in_shell(lower.name)} up"
+        hint = f"ip link set {after_set(lower.name)} up"
         return Hindrance(text, "it joins when that is up and it is down", hint, half_way=True, errno=errno.ENETDOWN)
     return None
 
@@ -162,7 +162,7 @@ def of_mtu(link: LinkSeen, facts: KernelFacts, known: Callable[[int], LinkSeen |
         limits.append(lower.mtu - narrower)
     if limits and facts.team.mtu > min(limits):
         why = f"can have an MTU of at most {min(limits)}, and that of {facts.team.name} is {facts.team.mtu}"
-        hint = f"ip link set {in_shell(facts.team.name)} mtu {min(limits)}"
+        hint = f"ip link set {after_set(facts.team.name)} mtu {min(limits)}"
         return Hindrance(why, "it joins when that fits", hint, half_way=True, errno=errno.EINVAL)
     return None
 

@@ -256,6 +256,8 @@ class Team:
         ifindex = event.ifindex
         if ifindex == self.view.ifindex:
             had = self.facts.observed.carrier
+            for refused in self.joining.refusals if event.mtu != self.facts.team.mtu else ():
+                self.backoff.forgive_port(refused, now)
             changed = self.facts.team_seen(event, now)
             if self.started and not self.stopping and event.up and not self.runner.sets_carrier:
                 self.carrier.tell(had)
@@ -363,8 +365,10 @@ class Team:
         if self.phase is Phase.AWAITED:
             self.phase = Phase.STARTING
             self.once.leave_mode = self.view.adopted and not self.facts.port_list and not self.runner.sets_carrier
-            missing = [name for name in self.members.wanted if self.facts.called(name) is None]
-            self._notes += [Note(Level.WARNING, f"{name}: Skipped adding a missing port.", name) for name in missing]
+            for name in [name for name in self.members.wanted if self.facts.called(name) is None]:
+                ours = name in self.facts.team.names
+                why = "not added: it is the team itself" if ours else "Skipped adding a missing port."
+                self._notes.append(Note(Level.WARNING, f"{name}: {why}", name))
         return True
 
     def _nothing(self, event: Event, now: float) -> bool:

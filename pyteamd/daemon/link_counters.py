@@ -16,6 +16,7 @@ from pyteamd.core.silence import LinkCounters
 from pyteamd.daemon.control.desk import guarded
 from pyteamd.daemon.pump import Pump
 from pyteamd.model.errors import UserError
+from pyteamd.model.printable import of_kernel
 from pyteamd.views.explain import of_port
 
 INTERVAL_S: Final = 5.0
@@ -57,7 +58,7 @@ def read(path: str = TABLE) -> dict[str, LinkCounters]:
     """The counters of all links by name; {} where the table cannot be read."""
     try:
         with open(path, "rb") as file:
-            text = file.read().decode("utf-8", "backslashreplace")  # as netlink names are decoded
+            text = of_kernel(file.read())
     except OSError:
         return {}
     found = {}

@@ -409,9 +409,14 @@ class TeamServer:
         team, find = pump.team, self._kernel.find_link
         while True:
             await trio.sleep(LOOK_INTERVAL_S)
-            for name in [name for name in team.members.wanted if team.ports.named(name) is None]:
+            missing = [name for name in team.members.wanted if team.ports.named(name) is None]
+            for name in [name for name in missing if name not in team.facts.team.names]:
                 with suppress(KernelRefused, NoThread):
                     link = await in_thread(find, name, limiter=_looks) if self._kernel.may_stall else find(name)
+                    if link is not None and link.ifindex not in team.facts.links:
+                        link = find(
+                            name
+                        )  # another device's: of its end, since the thread has looked, nobody would tell
                     if link is not None and news_of(link, team.facts.links.get(link.ifindex)):
                         pump.feed((link,), trio.current_time())
 
@@ -504,8 +509,10 @@ class TeamServer:
 
 
 def news_of(link: LinkSeen, known: LinkSeen | None) -> bool:
-    """Whether it differs from what is known in nothing but what is not announced: of all else an announcement may be newer."""
-    return known not in (None, link) and replace(known, **{name: getattr(link, name) for name in UNANNOUNCED}) == link
+    """Whether it is not known, or differs in nothing but what is not announced: of all else an announcement may be newer."""
+    if known is None or known == link:
+        return known is None
+    return replace(known, **{name: getattr(link, name) for name in UNANNOUNCED}) == link
 
 
 def settled(team: Team) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
+from pyteamd.model.printable import of_kernel
+
 ACK: Final = 2
 """NLMSG_ERROR: an errno, 0 for "done as asked"."""
 DONE: Final = 3
@@ -110,7 +112,7 @@ def by_type(octets: bytes, start: int, end: int | None = None) -> dict[int, tupl
 
 def text(octets: bytes, start: int, end: int) -> str:
     """A string attribute: up to the first zero octet, UTF-8; what is not UTF-8 stays recognisable as escapes."""
-    return octets[start:end].split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+    return of_kernel(octets[start:end].split(b"\0", 1)[0])
 
 
 def number(octets: bytes, start: int, end: int) -> int:

@@ -78,7 +78,7 @@ class Requests:
     def create_team(self, name: str) -> int:
         """See Kernel."""
         what = f"create team device {name}"
-        octets = spellings(name)[-1]
+        octets = spellings(name)[0]
         if not 0 < len(octets) <= NAME_MAX:
             raise KernelRefused(errno.EINVAL, what, _HINTS["create", errno.EINVAL])
         try:

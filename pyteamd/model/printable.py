@@ -31,25 +31,44 @@ def spelled(name: str) -> str:
     return "".join(_escaped(char) if _FIRST_OCTET <= char <= _LAST_OCTET else char for char in name)
 
 
+def of_kernel(octets: bytes) -> str:
+    r"""A name as the kernel has it, spelled: an octet that is no UTF-8 is `\xe4`, and the backslash of a name that reads so is `\x5c`."""
+    if b"\\x" in octets:
+        import re
+
+        octets = re.sub(rb"\\(?=x[0-9a-f]{2})", rb"\\x5c", octets)
+    return octets.decode("utf-8", "backslashreplace")
+
+
 def spellings(name: str) -> list[bytes]:
-    """The octets that a name may stand for: those it is, and those that escapes in it mean, as names are shown that are no UTF-8."""
+    """The octets that a name may stand for, the likelier first: those that escapes in it mean (see `of_kernel`), and those it is."""
     octets = name.encode("utf-8", "surrogateescape")
     if b"\\x" not in octets:
         return [octets]
     import re  # the client hardly ever needs it
 
     meant = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), octets)
-    return [octets] if meant == octets else [octets, meant]
+    return [octets] if meant == octets else [meant, octets]
 
 
 def in_shell(name: str) -> str:
     r"""A name as a word of a command that people are told to type: quoted where a shell would not take it as it is."""
     if all(char.isalnum() or char in _PLAIN for char in name):
         return name
-    if name.isprintable():
+    octets = spellings(name)[0]
+    if name.isprintable() and octets == name.encode():
         return "'" + name.replace("'", "'\\''") + "'"
-    octets = name.encode("utf-8", "surrogateescape")
     return "$'" + "".join(chr(o) if chr(o).isalnum() and o < 128 else f"\\x{o:02x}" for o in octets) + "'"
+
+
+def after_set(name: str) -> str:
+    """The same behind `ip link set`: behind the word `dev`, if ip may take it for a word of its own. None of these has a digit."""
+    return in_shell(name) if any(char.isdigit() for char in name) else f"dev {in_shell(name)}"
+
+
+def argument(name: str) -> str:
+    """The same as the last argument of a command of ours: a dash in front makes no option of it."""
+    return f"-- {in_shell(name)}" if name.startswith("-") else in_shell(name)
 
 
 def printable_lines(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pyteamd.model.desired import OptionValue, SetCarrier, SetMac, SetMember, SetOption, Write
 from pyteamd.model.errors import reason_for
 from pyteamd.model.events import LinkSeen, Refused
-from pyteamd.model.printable import in_shell
+from pyteamd.model.printable import after_set
 
 VANISHED = frozenset((errno.ENODEV, errno.ENOENT, errno.ENXIO))
 """The port (or the option instance of the port) went away in the meantime; the event that says so is on its way."""
@@ -50,7 +50,7 @@ def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None],
         case SetMember(ifindex=ifindex, member=True), errno.EBUSY:
             link = link_of(ifindex)
             free_and_up = link is not None and link.up and not link.master
-            return f"ip link set {in_shell(link.name)} down" if link is not None and free_and_up else ""
+            return f"ip link set {after_set(link.name)} down" if link is not None and free_and_up else ""
         case SetMac(), (errno.EBUSY | errno.EOPNOTSUPP | errno.EADDRNOTAVAIL):
             return 'the driver refuses another address; runner.hwaddr_policy "by_active" needs none'
         case SetOption(key=key), errno.EBUSY if key.name == "mode":

@@ -18,7 +18,7 @@ from pyteamd.core.wanted import REMOVED, TAKEN, UNNAMED
 from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.desired import SWITCHES, OptionKey, SetMember, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
-from pyteamd.model.printable import in_shell, printable
+from pyteamd.model.printable import after_set, argument, in_shell, printable
 from pyteamd.model.words import in_words
 from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
@@ -66,7 +66,7 @@ def with_counters(team: Team, port: Port, reason: Reason, now: float) -> Reason:
     """The reason, and what its name and the driver's counters say beside it; they keep no port from traffic."""
     if moved := team.joining.moved(port.ifindex):
         rest = f"{reason.rest}; it {moved}, and stays a port"
-        leave = f"to let it go: pyteamdctl {in_shell(team.view.name)} port remove {in_shell(port.name)}"
+        leave = f"to let it go: pyteamdctl {in_shell(team.view.name)} port remove {argument(port.name)}"
         reason = replace(reason, rest=rest, hint=reason.hint or leave)
     since = team.facts.silence.silent_since(port.ifindex, now) if reason.carrying else None
     if since is not None:
@@ -111,7 +111,7 @@ def of_team(team: Team) -> Reason | None:
     if team.view.up:
         return None
     name = team.facts.team.name
-    return Reason(False, f"{name} is administratively down", f"ip link set {in_shell(name)} up")
+    return Reason(False, f"{name} is administratively down", f"ip link set {after_set(name)} up")
 
 
 def of_carrier(port: Port, now: float) -> Reason | None:
@@ -120,7 +120,7 @@ def of_carrier(port: Port, now: float) -> Reason | None:
         return None
     waiting = patience(port, True)
     if not port.link.up:
-        text, hint = "is administratively down", f"ip link set {in_shell(port.name)} up"
+        text, hint = "is administratively down", f"ip link set {after_set(port.name)} up"
     else:
         text, hint = "no carrier", "check the cable, and whether the other end is up"
     rest = f"; {waiting.text}{left(waiting, now)}" if waiting else ""
@@ -243,9 +243,8 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
         return Reason(False, f"is joining: resolving {asked}" if asked else "is joining")
     if link.master not in (0, team.view.ifindex):
         return of_another_owner(team, link, links)
-    name = in_shell(link.name)
-    down = f"ip link set {name} down"
-    add = f"pyteamdctl {in_shell(team.view.name)} port add {name}"
+    down = f"ip link set {after_set(link.name)} down"
+    add = f"pyteamdctl {in_shell(team.view.name)} port add {argument(link.name)}"
     add = f"{down}; {add}" if link.up else add
     if (why := team.members.out.get(link.ifindex)) is not None:
         if why == team.joining.refusals.get(link.ifindex):
@@ -281,14 +280,14 @@ def of_another_owner(team: Team, link: LinkSeen, links: AllLinks) -> Reason:
     """A link that belongs to another device, and is left there."""
     owner = links.get_link(link.master)
     name = owner.name if owner is not None else f"interface {link.master}"
-    taken = team.members.out.get(link.ifindex) == TAKEN
-    hint = ""
+    belongs = f"belongs to {name}"
     if team.members.wants(link) and link.ifindex not in team.members.out:
         found = team.joining.hindrance(link, links.get_link)
-        if found is not None and found.refusal:
-            return Reason(False, found.why)
-        hint = "it joins when it is free and down"
-    return Reason(False, f"{TAKEN}, and it belongs to {name} now" if taken else f"belongs to {name}", hint)
+        if found is None:
+            return Reason(False, f"{belongs}, and is about to be taken")
+        why = found.why if found.why.startswith(belongs) else f"{belongs}, and {found.why}"
+        return Reason(False, why, found.advice)
+    return Reason(False, f"{TAKEN}, and it {belongs} now" if team.members.out.get(link.ifindex) == TAKEN else belongs)
 
 
 def duration(seconds: float) -> str:

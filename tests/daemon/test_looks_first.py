@@ -449,3 +449,56 @@ async def test_a_link_with_settings_of_no_use_is_not_touched_by_any_door(lab: La
     await daemon.call("PortConfigUpdate", "eth2", "{}")
     await quiet()
     assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+@pytest.mark.parametrize("steal", [True, False])
+async def test_a_link_of_another_device_gets_its_configured_name_while_it_is_down(lab: Lab, steal: bool) -> None:
+    """Which the kernel does not announce, and links of others are not known but by name."""
+    link = owned(lab, "eth1", "br0")
+    lab.kernel.set_up(link.ifindex, False)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"wan": {"steal": steal}, "eth2": {}}}))
+    lab.kernel.set_altnames(link.ifindex, "wan")
+    await trio.sleep(2 * LOOK_INTERVAL_S)
+    assert list((await daemon.state())["ports"]) == (["eth1", "eth2"] if steal else ["eth2"])
+    if not steal:
+        assert "eth1: not added: it belongs to br0; it joins when it is free and down" in daemon.lines
+        assert (await explained(lab))["eth1"] == "eth1: belongs to br0 (it joins when it is free and down)"
+
+
+async def test_what_a_link_that_may_be_taken_waits_for_is_not_that_it_is_free(lab: Lab) -> None:
+    link = owned(lab, "eth1", "br0")
+    link.hardware = INFINIBAND
+    lab.kernel.take_events()
+    await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth1": {"steal": True}}}))
+    await quiet()
+    why = "is of another type than the ports there are (it joins when they have left)"
+    assert (await explained(lab))["eth1"] == f"eth1: belongs to br0, and {why}"
+
+
+async def test_what_cannot_have_the_mtu_of_the_team_is_told_so_and_joins_when_it_fits(lab: Lab) -> None:
+    """VXLAN over a device, and HSR: drivers with a limit that no attribute tells, and no words."""
+    link = lab.link("eth2")
+    lab.kernel.set_mtu(link.ifindex, 1450)
+    lab.kernel.refuse(
+        lambda write: isinstance(write, SetMember) and write.ifindex == link.ifindex and lab.link("team0").mtu > 1450,
+        errno.EINVAL,
+        times=None,
+    )
+    daemon = await lab.start()
+    words = "a port gets the MTU of team0, 1500, and eth2 has one of 1450: ip link set team0 mtu 1450"
+    assert f"eth2: add port eth2: invalid argument ({words}); tried again from time to time" in daemon.lines
+    await trio.sleep(60)
+    assert words in (await explained(lab))["eth2"]
+    lab.kernel.set_mtu(lab.link("team0").ifindex, 1450)
+    await trio.sleep(0.1)
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_another_name_of_the_team_is_no_missing_port(lab: Lab) -> None:
+    lab.kernel.set_altnames(lab.kernel.create_team("team0"), "my-team")
+    ports: dict[str, Any] = {"my-team": {}, "team0": {}, "eth1": {}}
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": ports}, take_over=True))
+    told = [line for line in daemon.lines if "not added" in line or "missing" in line]
+    assert told == [f"{name}: not added: it is the team itself" for name in ("my-team", "team0")]
+    await trio.sleep(2 * LOOK_INTERVAL_S)
+    assert list((await daemon.state())["ports"]) == ["eth1"]

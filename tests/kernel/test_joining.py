@@ -515,6 +515,43 @@ def test_the_advice_of_explain_works(scene: Scene) -> None:
     assert scene.changed((*FREE, "d0", "d0.100")) == {}
 
 
+ODD_NAMES = ("up", "-x", r"q\xe4", r"q\x5cxe4")
+"""As they are shown: a word of ip, an option, an octet that is no UTF-8, and what is spelled like it elsewhere."""
+IN_BASH = r"up -x $'q\xe4' $'q\\xe4'"
+
+
+@pytest.mark.one_kernel(reason="names, and the limits of other drivers")
+def test_advice_for_odd_names_works(scene: Scene) -> None:
+    """Typed as it is told: to set a link down, to add one that was taken out, to give the team the MTU that a driver can have."""
+
+    def bash(script: str) -> None:
+        done = scene.on.on_host(f"bash -c {shlex.quote(script)}")
+        assert done.status == 0, (script, done)
+
+    def advice(command: str, name: str) -> str:
+        told = scene.explained()[name]
+        assert f"{command} " in told, told
+        return command + told.partition(command)[2].partition(")")[0]
+
+    bash(
+        f"printf 'link add dev %s up type dummy\\n' {IN_BASH} | ip -batch -; ip link add vx3 type vxlan id 3 dstport 4790 dev f3"
+    )
+    try:
+        started = scene.ours("pyteamd", "-d", "-c", backup("f1", "vx3", *ODD_NAMES))
+        assert started.status == 0, started
+        words = "add port vx3: invalid argument (a port gets the MTU of team0, 1500, and vx3 has one of 1450: "
+        scene.await_told(dict.fromkeys(ODD_NAMES, "is up") | {"vx3": words})
+        bash("; ".join(advice("ip link set", name) for name in (*ODD_NAMES, "vx3")))
+        scene.await_told(dict.fromkeys(("f1", "vx3", *ODD_NAMES), "team0 is administratively down"))
+        batch(scene.on.host, "link set dev -x nomaster")
+        scene.await_told({"-x": "is no port: another program took it out"})
+        added = scene.ours(*shlex.split(advice("pyteamdctl", "-x")))
+        assert added.status == 0, added
+        scene.await_told({"-x": "team0 is administratively down"})
+    finally:
+        bash(f"printf 'link del dev %s\\n' vx3 {IN_BASH} | ip -batch -")
+
+
 def test_what_others_took_stays_theirs(scene: Scene) -> None:
     """J6: its present owner is named; neither a configuration without it, nor `port remove`, nor the end takes it from there."""
     on = scene.on

@@ -9,7 +9,17 @@ import subprocess
 
 import pytest
 
-from pyteamd.model.printable import in_shell, printable, printable_lines, printable_tree, shown
+from pyteamd.model.printable import (
+    after_set,
+    argument,
+    in_shell,
+    of_kernel,
+    printable,
+    printable_lines,
+    printable_tree,
+    shown,
+    spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,19 @@ HOSTILE = [
     *("eth0", "eth0.5", "wan-é", "a;b", "$(reboot)", "`x`", "it's", "*", "~", "!x", "a&b", "x>y", '"', "\\"),
     *("\x1b[31m", "\udce4x", "a\u202eb"),
 ]
+OCTETS = [
+    b"\xe4",
+    rb"\xe4",
+    rb"\\xe4",
+    rb"\x5cxe4",
+    rb"\x\xe4",
+    b"\\\xe4",
+    b"\\x\xe4",
+    rb"\x",
+    rb"\xE4",
+    "\xe4".encode(),
+    b"eth0",
+]
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
@@ -68,3 +91,24 @@ def test_a_name_in_a_command_is_one_word_and_the_name() -> None:
     assert words.isprintable()
     done = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, timeout=20, check=True)
     assert [os.fsdecode(line) for line in done.stdout.splitlines()] == HOSTILE
+
+
+def test_names_of_other_octets_are_spelled_otherwise() -> None:
+    """And what is typed as it was shown is that name again, in a command that was told, too."""
+    seen = [of_kernel(octets) for octets in OCTETS]
+    assert len(set(seen)) == len(OCTETS)
+    assert [spellings(name)[0] for name in seen] == OCTETS
+    assert (seen[0], seen[-1]) == (r"\xe4", "eth0")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+def test_a_name_in_a_command_has_the_octets_that_it_is_spelled_for() -> None:
+    words = " ".join(in_shell(of_kernel(octets)) for octets in OCTETS)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, timeout=20, check=True)
+    assert done.stdout.splitlines() == OCTETS
+
+
+def test_a_name_that_is_a_word_of_a_command() -> None:
+    named = ("eth0", "up", "-x", "-x 1", "dev")
+    assert [after_set(name) for name in named] == ["eth0", "dev up", "dev -x", "'-x 1'", "dev dev"]
+    assert [argument(name) for name in named] == ["eth0", "up", "-- -x", "-- '-x 1'", "dev"]

@@ -151,6 +151,7 @@ def counted(names: Iterable[str]) -> dict[str, tuple[int, int]]:
                 place = SYSFS / os.fsdecode(octets) / "statistics"
                 counters = int((place / "rx_bytes").read_text()), int((place / "tx_bytes").read_text())
                 found[printable(name)] = counters
+                break
     return found
 
 
