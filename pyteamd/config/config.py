@@ -172,7 +172,7 @@ class Config:
         other = foreign(source.tree, ROOT_KEYS)
         problems = source.located(config._settle(device))
         if other:
-            problems.insert(0, Problem(Severity.START, (), f"no key of it is known; {other}", line=1, column=1))
+            problems.insert(0, Problem(Severity.START, (), other, line=1, column=1))
         if any(problem.severity is Severity.START for problem in problems):
             raise ConfigError(problems, file)
         config.problems = problems

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from pyteamd.schema.option import OnBad, OptionSpec, ValueKind, options_of
+from pyteamd.schema.option import INT_MIN, OnBad, OptionSpec, ValueKind, options_of
 from pyteamd.schema.problems import Path, Problem, Severity, described, near_miss, quoted
 
 T = TypeVar("T")
@@ -207,14 +207,19 @@ class _Reader:
 
 def advice(spec: OptionSpec, value: Any) -> str:
     """What to write instead of a value of the wrong type: its correction if that is allowed, else all that is allowed."""
-    allowed = spec.allowed()
-    match spec.kind, value:
-        case ValueKind.STRING, int() | float() if type(value) is not bool and not taken(spec, str(value)):
-            return f"allowed: {allowed}" if allowed else ""
-        case ValueKind.INT, float() | str() if hint := meant(spec.kind, value):
-            number = int(hint.removeprefix("write "))
-            return hint if spec.lowest <= number <= spec.highest else f"allowed: {allowed}"
-    return meant(spec.kind, value)
+    hint = meant(spec.kind, value)
+    match spec.kind:
+        case ValueKind.STRING:
+            good = type(value) is not bool and taken(spec, str(value))
+        case ValueKind.INT:
+            good = bool(hint) and spec.lowest <= int(hint.removeprefix("write ")) <= spec.highest
+        case ValueKind.LIST:
+            good = type(value) is str and all(taken(spec, word) for word in value.replace(",", " ").split())
+        case _:
+            good = True
+    told = hint or spec.kind is not ValueKind.INT or spec.lowest > INT_MIN  # that 32 bits are the limit helps nobody
+    allowed = spec.allowed() if told else ""
+    return hint if good else f"allowed: {allowed}" if allowed else ""
 
 
 def taken(spec: OptionSpec, text: str) -> bool:
@@ -241,5 +246,5 @@ def meant(kind: ValueKind, value: Any) -> str:
         case ValueKind.STRING, int() | float() if type(value) is not bool:
             return f'write "{value}"'
         case ValueKind.LIST, str():
-            return f"write [{quoted(value)}]"
+            return f"write [{', '.join(map(quoted, value.replace(',', ' ').split()))}]"
     return ""

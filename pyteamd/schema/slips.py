@@ -9,17 +9,22 @@ from typing import Any
 from pyteamd.schema import json_text
 
 _CONVERT = "see: pyteamd convert --from"
+NO_OBJECT = "a configuration is one object, which begins with a brace"
 NAMED_JSON = "the name ends in .json, and this is no JSON; name a file in YAML .yaml"
 NO_MAPPING = "in YAML a line is a key, a colon, a blank and a value"
+
+UTF_8 = "a configuration is UTF-8"
+COMMA = "JSON has no comma before a closing brace or bracket"
 
 JSON_ERRORS = (
     (r"near '(True|False|None|TRUE|FALSE|NULL|yes|no|on|off)'", "JSON writes true, false and null, in small letters"),
     (r"near '='", "in JSON a colon stands between key and value"),
     (r"near '[‘’“”„«]", "these are typographic quotes; JSON has plain ones"),
     (
-        r"near '(\+|0|\.)|'[}\]]' expected near '[xXoObB.]'",
+        r"near '(\+|0|\.)|'[}\]]' expected near '[xXoObB._]'",
         "JSON numbers are decimal, without + and without a 0 before them",
     ),
+    (r"'\]' expected near ':'", "members with keys stand in braces"),
     (r"'[}\]]' expected near '[\"{\[]", "a comma is missing before it"),
     (r"'[}\]]' expected near ';'", "in JSON a comma stands between members"),
     (
@@ -30,15 +35,17 @@ JSON_ERRORS = (
     (r"end of file expected", "a configuration is one object, and nothing follows it"),
     (r"':' expected", "in JSON a colon stands between key and value"),
     (r"unexpected newline", "a string ends on the line on which it begins; is its closing quote missing?"),
+    (r"premature end of input", "a string is not closed"),
+    (r"control character", r"in a JSON string a tab is written \t, and a newline \n"),
+    (r"unable to decode byte", UTF_8),
     (r"invalid escape", r"in a JSON string a backslash is written \\"),
 )
 """jansson's messages, and what is probably wrong."""
 JSON_TEXTS = (
-    (r",\s*[}\]]", "JSON has no comma before a closing brace or bracket"),
     (r"(^|[\s{},\[])(//|/\*|#)", "JSON has no comments; in YAML they begin with #"),
     (r"^(?=[^\"]*')[^\"]*$", "JSON strings stand in double quotes"),
     (r"^\s*\{(?s:.)*[{,]\s*'", "JSON strings stand in double quotes"),
-    (r"^\s*\{((?s:.)*[{,])?\s*[A-Za-z_][\w.-]*\s*:", "JSON keys stand in double quotes"),
+    (r"^\s*\{((?s:.)*[{,])?\s*[A-Za-z_][\w.-]*\s*[:=]", "JSON keys stand in double quotes"),
 )
 """Patterns of wrong texts, and what is probably wrong; tried before JSON_ERRORS."""
 YAML_TEXTS = (
@@ -46,6 +53,8 @@ YAML_TEXTS = (
     (r"(?m)^[ \t]*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
     (r"^\s*(//|/\*)", "JSON has no comments; in YAML they begin with #"),
     (r"(?m)^[ \t]*[A-Za-z_]\w*[ \t]*=", "in YAML a colon and a blank stand between key and value"),
+    (r"^\s*-\s", "a configuration is no list: without the dash in front"),
+    (r'^\s*"[^"\n]*"\s*:', "JSON begins with a brace"),
 )
 YAML_ERRORS = (
     (r"another document", "a configuration is one document: no line --- in the middle"),
@@ -54,17 +63,27 @@ YAML_ERRORS = (
     (r"stream end", "a brace or bracket is not closed"),
     (r"could not find expected ':'", "a key ends with a colon"),
     (r"cannot start any token", "a value that begins with this character stands in quotes"),
-    (r"mapping values are not allowed", "a value with a colon and a blank in it stands in quotes"),
+    (
+        r"mapping values are not allowed",
+        "keys of one level begin in the same column, and a value with a colon and a blank in it stands in quotes",
+    ),
+    (r"is no UTF-8", UTF_8),
 )
 PROGRAMS = (
-    (r"\A(\udcff\udcfe|\udcfe\udcff)", "UTF-16; a configuration is UTF-8"),
+    (r"\A(\udcff\udcfe|\udcfe\udcff)", f"UTF-16; {UTF_8}"),
+    (r"\0", f"UTF-16, or no text at all; {UTF_8}"),
     (r"^\[(NetDev|Match|Network|Link)\]\s*$", f"a file of systemd-networkd; {_CONVERT} networkd FILE"),
     (r"^\[(connection|team|bond|ipv4|ipv6|ethernet)\]\s*$", f"a keyfile of NetworkManager; {_CONVERT} keyfile FILE"),
-    (r"^\[[\w-]+\]\s*$", "a file in sections, which pyteamd does not read"),
+    (r"^\[[\w.: -]+\]\s*$", "a file in sections, which pyteamd does not read"),
     (r"^[A-Z][A-Z0-9_]*=", f"an ifcfg file; {_CONVERT} ifcfg FILE"),
     (r"^(iface|auto|allow-\w+|source)\s+\S", f"/etc/network/interfaces; {_CONVERT} ifupdown FILE"),
     (r"^<(\?xml|interface|network)\b", "XML, of libvirt or wicked, which pyteamd does not read"),
     (r"^#!", "a program"),
+    (
+        r"^(interfaces? \S|hostname \S|set interfaces \S|config interface |/interface )",
+        "the configuration of a switch or router, which pyteamd does not read",
+    ),
+    (r"^(ip|nmcli|teamd|pyteamd|link add|link set) \S", "commands"),
     (r"^-\s+(name|hosts|import_playbook|include|tasks)\s*:", "an Ansible playbook, which pyteamd does not read"),
 )
 """Patterns of lines in other programs' files that are neither JSON nor a mapping in YAML."""
@@ -104,6 +123,8 @@ def in_json(text: str, error: str = "") -> str:
         return f"this looks like {kind}"
     if not text.strip():
         return "there is nothing in it"
+    if re.search(r"near '[}\]]'", error) and re.search(r",\s*[}\]]", text):
+        return COMMA
     return _first(JSON_TEXTS, text) or _first(JSON_ERRORS, error)
 
 
@@ -122,10 +143,13 @@ def other_program(text: str) -> str:
 
 
 def ports_as_list(ports: Any) -> str:
-    """How a list of ports is written; "" for what is no list of names."""
-    if type(ports) is not list or not ports or not all(type(name) is str for name in ports):
+    """How a list of ports, or one, is written; "" for what names none."""
+    listed = [ports] if type(ports) is str else ports if type(ports) is list else []
+    found = [{**each} if type(each) is dict else {"name": each} for each in listed]
+    names = [each.pop("name", None) for each in found]
+    if not names or not all(type(name) is str for name in names):
         return ""
-    return f"write {json_text.dumps_oneline({name: {} for name in ports})}"
+    return f"write {json_text.dumps_oneline(dict(zip(names, found, strict=True)))}"
 
 
 def bonding_mode(name: str) -> str:
@@ -139,9 +163,15 @@ def _first(rows: Iterable[tuple[str, str]], text: str) -> str:
 
 
 def foreign(tree: Mapping[str, Any], known: Iterable[str]) -> str:
-    """What kind of file a configuration without a known key probably is; "" when one is known, or it is empty."""
-    if not tree or any(key in known for key in tree):
-        return ""
+    """What is wrong with a configuration without a known key, or with one that is a state; "" when one is known, or it is empty."""
+    if "setup" in tree and "team_device" in tree:
+        return f"this is {FOREIGN_KEYS['setup']}"
+    unknown = tree and not any(key in known for key in tree)
+    return f"no key of it is known; {_kind(tree, known)}" if unknown else ""
+
+
+def _kind(tree: Mapping[str, Any], known: Iterable[str]) -> str:
+    """What a file without a known key probably is."""
     if "apiVersion" in tree:
         inner = tree.get("spec")
         held = isinstance(inner, dict) and "desiredState" in inner

@@ -57,7 +57,8 @@ def read(text: str | bytes, file: str = "") -> ReadText:
     ending = file.rpartition(".")[2].lower()
     looks_like_json = text.removeprefix(_BOM).lstrip(_BLANK)[:1] in ("{", "[", "")
     if ending == "json":
-        return _read_json(text, file, "" if looks_like_json else slips.other_program(text) or slips.NAMED_JSON)
+        named = slips.NO_OBJECT if re.match(r'\s*["\d]|\s*(true|false|null)\b', text) else slips.NAMED_JSON
+        return _read_json(text, file, "" if looks_like_json else slips.other_program(text) or named)
     if ending in YAML_ENDINGS and looks_like_json and not is_json(text):
         return _read_yaml(text, file)
     return _read_json(text, file) if looks_like_json else _read_yaml(text, file)
@@ -109,10 +110,10 @@ def _read_yaml(text: str, file: str) -> ReadText:
         raise _broken(error, file, f"Failed to parse config: {error}", slips.in_yaml(text, str(error))) from None
     if not isinstance(tree, dict):
         return _read_json(text, file, slips.in_yaml(text) or slips.NO_MAPPING)
-    # `eth0:` with nothing behind it is the natural way to write an empty object in YAML.
-    ports = tree.get("ports")
-    if isinstance(ports, dict):
-        tree["ports"] = {name: {} if settings is None else settings for name, settings in ports.items()}
+    # `eth0:` with nothing behind it is the natural way to write an empty object in YAML, and so is `ports:`.
+    ports = tree.get("ports", ())
+    if ports is None or isinstance(ports, dict):
+        tree["ports"] = {name: {} if settings is None else settings for name, settings in (ports or {}).items()}
     return ReadText(tree, text, places)
 
 

@@ -117,6 +117,10 @@ def _members(node: MappingNode, at: Path, places: dict[Path, tuple[int, int]]) -
         key = _scalar(key_node) if isinstance(key_node, ScalarNode) else None
         if not isinstance(key, str):
             raise YamlError("a key must be a string: put it in quotes", *place)
+        if key == "<<":
+            raise YamlError("merge keys are not supported, repeat the values", *place)
+        if ":" in key and not key_node.style and isinstance(value_node, ScalarNode) and value_node.value == "":
+            raise YamlError("a blank is missing behind the colon", *place)  # {name:lacp} is a key without a value
         if key in members:
             raise YamlError(f"duplicate key '{key}'", *place)
         places[(*at, key)] = place

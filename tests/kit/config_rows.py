@@ -22,7 +22,10 @@ ROOT: list[tuple[Any, list[str]]] = [
     ({"hwaddr": 5}, ["f:1:2: hwaddr: must be a string, not the integer 5; ignored"]),
     ({"hwaddr": "zz"}, ['! f:1:2: hwaddr: "zz" is no hardware address (six bytes like 02:00:5e:00:53:01)']),
     ({"link_watch_policy": "all"}, []),
-    ({"link_watch_policy": True}, ["f:1:2: link_watch_policy: must be a string, not true; ignored"]),
+    (
+        {"link_watch_policy": True},
+        ["f:1:2: link_watch_policy: must be a string, not true; ignored (allowed: any, all)"],
+    ),
     (
         {"link_watch_policy": "ALL"},
         ["! f:1:2: link_watch_policy: \"ALL\" is unknown (allowed: any, all; did you mean 'all'?)"],
@@ -175,7 +178,10 @@ PORT: list[tuple[Any, list[str]]] = [
         {"queue_id": -1},
         ["f:1:48: ports.em1.queue_id: -1 is out of range (allowed: 0 to 2147483647); the port is refused"],
     ),
-    ({"queue_id": "x"}, ['f:1:48: ports.em1.queue_id: must be an integer, not the string "x"; ignored']),
+    (
+        {"queue_id": "x"},
+        ['f:1:48: ports.em1.queue_id: must be an integer, not the string "x"; ignored (allowed: 0 to 2147483647)'],
+    ),
     (
         {"lacp_prio": 65536},
         ["f:1:48: ports.em1.lacp_prio: 65536 is out of range (allowed: 0 to 65535); the port is refused"],

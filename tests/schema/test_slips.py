@@ -22,7 +22,19 @@ QUOTES = "JSON strings stand in double quotes"
         ('// my team\n{"runner": {}}', "JSON has no comments; in YAML they begin with #"),
         ('{"runner": {} # mine\n}', "JSON has no comments; in YAML they begin with #"),
         ("{'runner': {'name': 'lacp'}}", QUOTES),
-        ("{runner: {name: lacp}, }", COMMA),
+        ("{runner: {name: lacp}, }", "JSON keys stand in double quotes"),
+        ('{"runner": {name = "lacp"}}', "JSON keys stand in double quotes"),
+        ('{"ports": ["eth1": {}]}', "members with keys stand in braces"),
+        ('{"device": "team0}', "a string is not closed"),
+        ('{"device": "te\tam0"}', r"a tab is written \t"),
+        ('{"debug_level": 1_000}', "JSON numbers are decimal"),
+        ('{"device": "team\udce4"}', "a configuration is UTF-8"),
+        ("device: team\udce4", "a configuration is UTF-8"),
+        ('"device": "team0",\n"ports": {}', "JSON begins with a brace"),
+        ("- runner: {name: lacp}\n", "a configuration is no list"),
+        ("runner:\n  name: lacp\n   fast_rate: true\n", "keys of one level begin in the same column"),
+        ("runner: {name:lacp}\n", "a blank is missing behind the colon"),
+        ("ports:\n  eth1:\n    <<: {prio: 1}\n", "merge keys are not supported, repeat the values"),
         ('{runner: {"name": "lacp"}}', "JSON keys stand in double quotes"),
         ("device:team0\n", "in YAML a blank follows the colon behind a key"),
         ("runner:\n\tname: lacp\n", "YAML is indented with blanks, not with tabs"),
@@ -78,6 +90,16 @@ QUOTES = "JSON strings stand in double quotes"
             "this is a manifest with an nmstate file in it",
         ),
         ("apiVersion: v1\nkind: Pod\nspec: {}\n", "this is a manifest of Kubernetes, which pyteamd does not read"),
+        ("{\0}\0", "this looks like UTF-16, or no text at all; a configuration is UTF-8"),
+        ("\x7fELF\0\0", "this looks like UTF-16, or no text at all"),
+        ("[program:teamd]\ncommand=teamd\n", "this looks like a file in sections"),
+        ("[ports.eth1]\nprio = 5\n", "this looks like a file in sections"),
+        ("interfaces {\n    ae0 {\n    }\n}\n", "this looks like the configuration of a switch or router"),
+        ("set interfaces ae0 mtu 9000\n", "this looks like the configuration of a switch or router"),
+        ("!\ninterface Port-Channel1\n   mlag 1\n!\n", "this looks like the configuration of a switch or router"),
+        ("config interface 'lan'\n\toption type 'bridge'\n", "the configuration of a switch or router"),
+        ("ip link add team0 type team\n", "this looks like commands"),
+        ('{"setup": {}, "team_device": {}, "runner": {"active_port": ""}}', "this is the state of a team"),
         ("\udcff\udcfe{\0}\0", "UTF-16; a configuration is UTF-8"),
         ('{"runner": {"name": "802.3ad"}}', "bonding's 802.3ad is the runner lacp"),
     ],
@@ -94,6 +116,8 @@ def test_a_sentence_for_each(text: str, sentence: str) -> None:
         ("agg_select_policy", "1", "(allowed: lacp_prio, lacp_prio_stable, bandwidth, count, port_config)"),
         ("sys_prio", '"99999"', "(allowed: 0 to 65535)"),
         ("sys_prio", '"10"', "(write 10)"),
+        ("sys_prio", '"10s"', "(allowed: 0 to 65535)"),
+        ("tx_hash", '"layer3+4"', "(allowed: eth, vlan, ipv4, ipv6, ip, l3, tcp, udp, sctp, l4)"),
         ("active", '"yes"', "(write true)"),
     ],
 )
@@ -102,10 +126,27 @@ def test_advice_is_taken(key: str, value: str, words: str) -> None:
     assert line.endswith(words)
 
 
-def test_a_list_of_ports_is_told_as_it_is_to_be_written() -> None:
-    (line,) = told('{"link_watch": {"name": "ethtool"}, "ports": ["eth1", "eth2"]}')
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("ports", '["eth1", "eth2"]'),
+        ("ports", '["eth1", {"name": "eth2", "prio": 5}]'),
+        ("ports", '"eth1"'),
+        ("tx_hash", '"eth, ipv4"'),
+        ("tx_hash", '"eth"'),
+    ],
+)
+def test_what_is_told_to_write_is_right(path: str, value: str) -> None:
+    """A list of ports, or one; a list of words in one string."""
+
+    def text(value: str) -> str:
+        if path == "ports":
+            return f'{{"link_watch": {{"name": "ethtool"}}, "ports": {value}}}'
+        return f'{{"runner": {{"name": "lacp", "{path}": {value}}}}}'
+
+    (line,) = told(text(value))
     advice = line.rpartition("(write ")[2].removesuffix(")")
-    assert told(f'{{"ports": {advice}}}') == []
+    assert told(text(advice)) == []
 
 
 JSON, YAML = '{"device": "team0"}', "device: team0\n"
@@ -118,6 +159,8 @@ JSON, YAML = '{"device": "team0"}', "device: team0\n"
         ("team0.json", YAML, "the name ends in .json, and this is no JSON; name a file in YAML .yaml"),
         ("team0.JSON", YAML, "the name ends in .json"),
         ("team0.json", "DEVICE=team0\n", "an ifcfg file"),
+        ("team0.json", '"device": "team0"', "a configuration is one object, which begins with a brace"),
+        ("team0.json", "null", "a configuration is one object, which begins with a brace"),
         ("team0.yaml", YAML, ""),
         ("team0.yml", YAML, ""),
         ("team0.yaml", JSON, ""),
@@ -151,3 +194,10 @@ def test_no_text_takes_long(filling: str) -> None:
         return time.thread_time() - began
 
     assert steps(40_000) < 8 * steps(10_000) + 0.2, "four times the text, four times the work"
+
+
+def test_ports_with_nothing_behind_them_are_none_in_yaml() -> None:
+    assert read("ports:\n", "team0.yaml").tree == {"ports": {}}
+    assert read("ports: {eth1, eth2: }\n").tree == {"ports": {"eth1": {}, "eth2": {}}}
+    assert read("ports:\n  'eth1:0':\n  eth2:0: {}\n").tree == {"ports": {"eth1:0": {}, "eth2:0": {}}}
+    assert read("device: team0\n").tree == {"device": "team0"}
