@@ -288,6 +288,13 @@ class Runner:
         """
         return None
 
+    def expects(self, event: Event, due: bool, now: float) -> bool:
+        """Whether a frame or a Tick is one of those that come again and again and change nothing; then it is digested with that.
+
+        Asked before `handle`, and before watchers hear the frame: they have heard the same before. `due`: `deadline` has come.
+        """
+        return False
+
     def deadline(self) -> float | None:
         """Next moment at which time alone changes something; a Tick is handled then."""
         return None

@@ -154,13 +154,13 @@ class KernelFacts:
 
     def team_seen(self, link: LinkSeen, now: float) -> bool:
         """The team device itself. Returns whether anything changed."""
-        changed = link != self.team
+        before = self.team, self.mac_of_team(), self.observed.carrier
         self.team = link
         if self._news(("mac", link.ifindex), link.mac, now):
             self.observed.macs[link.ifindex] = link.mac
         if link.carrier is not None and self._news("carrier", link.carrier, now):
             self.observed.carrier = link.carrier
-        return changed
+        return before != (link, self.mac_of_team(), self.observed.carrier)
 
     def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
         """Any other link; `keep` it even if another device is its master. Returns what was known before."""

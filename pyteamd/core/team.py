@@ -59,6 +59,7 @@ NOTHING = Outputs()
 """What most events lead to."""
 ANNOUNCED = frozenset((OptionSeen, PortSeen))
 """Events of the team family: mostly what we wrote ourselves. Nothing is said or sent for one that tells nothing new."""
+REPEATED = frozenset((FrameSeen, Tick))
 
 
 class Phase(IntEnum):
@@ -151,6 +152,10 @@ class Team:
         """Digest one event. UserError: a user's request cannot be met, nothing changed. False: there is nothing to write, nor to take."""
         due = self._alarm.due(now)
         stirred = self._run_due(now) if due else False
+        if self._is_expected(event, stirred, now):
+            if due:
+                self._set_alarm(now)
+            return due or self._dirty or type(event) is Tick
         if HANDLERS[type(event)](self, event, now) or stirred:
             if self.stopping:
                 self._dirty = True
@@ -529,6 +534,12 @@ class Team:
     def _leave(self, ifindex: int) -> bool:
         self.backoff.forget_port(ifindex)
         return self.joining.leave(ifindex) is not None
+
+    def _is_expected(self, event: Event, stirred: bool, now: float) -> bool:
+        """The runner has digested what comes again and again; `stirred`: it, or others, had something to do."""
+        if type(event) not in REPEATED or self.stopping or (stirred and self.others_wait()):
+            return False
+        return self.runner.expects(event, stirred, now)
 
     def _run_due(self, now: float) -> bool:
         """Run what is due. Returns whether anything may follow from it: a ping that is sent and was answered changes nothing."""

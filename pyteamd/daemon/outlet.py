@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from pyteamd.core.team import Team
+from pyteamd.core.team import NOTHING, REPEATED, Team
 from pyteamd.daemon.log import fields_of
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Frame, Level, Note, Outputs, Tap
-from pyteamd.model.events import HostName, HostsResolved
+from pyteamd.model.events import Event, HostName, HostsResolved
 from pyteamd.model.printable import printable
 
 LEVELS: Final = {
@@ -61,9 +61,11 @@ class Outlet:
         self._kernel = kernel
         self._around = around
         self._log = log
-        self._gathered = Outputs()
+        self._gathered = NOTHING
         self._said: Outputs | None = None
         """Of the event being digested, what went out before its writes."""
+        self._news = True
+        """Other events were digested than those that come again and again, and change neither sockets nor what is asked."""
         self._asked: set[HostName] = set()
         """Hosts that are being looked up."""
         self._ports: tuple[int, ...] = ()
@@ -73,8 +75,9 @@ class Outlet:
         self._level = team.setup.debug_level
         self._runner = team.runner
 
-    def gather(self) -> Outputs:
+    def gather(self, event: Event) -> Outputs:
         """An event has been digested: take what came of it, and return all of it."""
+        self._news = self._news or type(event) not in REPEATED
         outputs = self._team.take()
         if outputs.frames or outputs.notes:
             self._gathered = joined(self._gathered, outputs)
@@ -102,9 +105,11 @@ class Outlet:
         """The batch is digested: open and close packet sockets, send frames, write log lines, say what has changed."""
         team, around = self._team, self._around
         gathered, ports = self._gathered, tuple(team.ports)
-        if wrote or gathered.frames or gathered.notes or ports != self._ports or now >= self.taps_at:
-            self._gathered = Outputs()
+        some = gathered.frames or gathered.notes
+        if wrote or gathered.notes or (some and self._news) or ports != self._ports or now >= self.taps_at:
             self.taps_at = around.update_taps(team.taps(), now)
+        if some:
+            self._gathered = NOTHING
             for frame in gathered.frames:
                 around.send(frame)
             self.log(gathered.notes)
@@ -112,7 +117,9 @@ class Outlet:
             self._ports = ports
             around.ports_changed(ports)
             self._kernel.prepare(team.view.ifindex, (team.prepared(),))
-        self._tell_changes(now)
+        if self._news or team.joining.hosts.failing:
+            self._news = False
+            self._tell_changes(now)
 
     def log(self, notes: Iterable[Note]) -> None:
         """Write notes to the log."""

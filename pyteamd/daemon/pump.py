@@ -247,7 +247,7 @@ class Pump:
                 else:
                     team.rest(now)
         finally:
-            outputs = self._outlet.gather() if matters else NOTHING
+            outputs = self._outlet.gather(event) if matters else NOTHING
             self.trace.record(now, event, writes, outputs)
         if not matters:
             return

@@ -86,13 +86,11 @@ def selected_port(path: str, value: str) -> int:
     raise UserError(*SET_FAILED, "aggregator.selected can be set to true, nothing else")
 
 
-def suspects(
-    fault: Exception, event: Event, ports: Iterable[int], wakes: Mapping[int, float | None], now: float
-) -> list[int]:
+def suspects(fault: Exception, event: Event, ports: Iterable[int], wakes: Mapping[int, float], now: float) -> list[int]:
     """Ports that a fault of ours came from: those it names, the one in hand, the one the event is about, those that were due, or all."""
     named = list(fault.ports) if isinstance(fault, PortFault) else []
     about = [event.ifindex] if isinstance(event, FrameSeen | CarrierSeen | PortSeen) else []
-    due = [ifindex for ifindex, wake in wakes.items() if wake is not None and wake <= now]
+    due = [ifindex for ifindex, wake in wakes.items() if wake <= now]
     for some in (named, in_hand(fault), about, due):
         if found := [ifindex for ifindex in ports if ifindex in some]:
             return found

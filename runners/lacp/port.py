@@ -55,7 +55,7 @@ GRACE_S = 0.1
 
 DISABLED = Disabled()
 DETACHED = Detached()
-FAILED = float("inf")
+NEVER = FAILED = float("inf")
 """Value of `well_since` and `restore_at` of a port that failed in use and was not heard since: the next LACPDU begins the wait."""
 
 MUX_BITS = {
@@ -233,17 +233,17 @@ class LacpPort:
             return None
         return self.transmitter.due(self.actor(local), self.pace(local).interval_s)
 
-    def deadline(self, due: float | None) -> float | None:
-        """Next moment at which time alone changes something, but for the end of wait_while, which others decide with it.
+    def deadline(self) -> float:
+        """Next moment at which time alone changes something, infinity for none.
 
-        `due`: when the next LACPDU is.
+        Without the end of wait_while, which others decide with it, the end of the partner's silence, and the next LACPDU.
         """
-        moments = [due, self.hold_until, self.churn.deadline()]
-        if self.well_since != FAILED:
-            moments.append(self.restore_at)
-        if isinstance(self.receive, Current | Expired):
-            moments.append(self.receive.until)
-        return min([moment for moment in moments if moment is not None], default=None)
+        moments = [self.hold_until, self.churn.deadline(), self.restore_at]
+        return min([moment for moment in moments if moment is not None], default=NEVER)
+
+    def silent_at(self) -> float:
+        """When the partner will have been silent for too long, infinity when it is not waited for."""
+        return self.receive.until if isinstance(self.receive, Current | Expired) else NEVER
 
     # -- receive machine -----------------------------------------------------------------------------------------------
 
@@ -281,6 +281,14 @@ class LacpPort:
             self.well_since = now
         return self.happen(Happening.PDU, local, now)
 
+    def heard_again(self, local: LocalSystem, now: float) -> None:
+        """An LACPDU came that says what the last one said."""
+        self.counters.lacpdus_received += 1
+        self._begin_silence(local, now)
+
+    def _begin_silence(self, local: LocalSystem, now: float) -> None:
+        self.receive = Current(now + local.timeout_s)
+
     def happen(self, what: Happening, local: LocalSystem, now: float) -> bool:
         """Look the event up and enter the state it leads to. Returns whether it led anywhere."""
         target = RECEIVE.get((type(self.receive), what))
@@ -299,7 +307,7 @@ class LacpPort:
             if self.hold_until is not None:
                 self.unselect()
         elif target is Current:
-            self.receive = Current(now + local.timeout_s)
+            self._begin_silence(local, now)
         elif target is Expired:
             self.receive = Expired(now + SHORT_TIMEOUT_S)
         else:
@@ -379,9 +387,14 @@ class LacpPort:
     def transmit(self, local: LocalSystem, now: float) -> bytes:
         """The LACPDU to send now, as a frame."""
         actor = self.actor(local)
-        self.transmitter.speak(actor, now)
-        self.counters.lacpdus_sent += 1
+        self.transmitter.said = actor
+        self.said_again(now)
         return Lacpdu(actor, self.partner_info(local)).frame(self.source)
+
+    def said_again(self, now: float) -> None:
+        """What was said last is said now."""
+        self.transmitter.spoke(now)
+        self.counters.lacpdus_sent += 1
 
 
 def same_link(one: LacpInfo, other: LacpInfo) -> bool:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from pyteamd.model.desired import Desired, Level, OptionKey, OptionValue, Tap
+from pyteamd.model.desired import Desired, Frame, Level, OptionKey, OptionValue, Tap
 from pyteamd.model.errors import SET_FAILED, UserError
 from pyteamd.model.events import CarrierSeen, Event, FrameSeen, LinkSeen, OptionSeen, PortSeen, Resync, Tick
 from pyteamd.model.incidents import Incident
@@ -23,6 +23,7 @@ from pyteamd.runners.lacp.blocked import Blocked, Place, blocking, port_state, t
 from pyteamd.runners.lacp.fallback import Fallback
 from pyteamd.runners.lacp.frames import LINK_NOT_UP, answer, complaint, count_bad, malformed, read
 from pyteamd.runners.lacp.group import Group
+from pyteamd.runners.lacp.habits import Habits
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.log_lines import (
     choice_line,
@@ -37,7 +38,7 @@ from pyteamd.runners.lacp.log_lines import (
 )
 from pyteamd.runners.lacp.machines import Current, Defaulted, Disabled, Expired, Happening, Link, Pace, Receive
 from pyteamd.runners.lacp.membership import Membership
-from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch
+from pyteamd.runners.lacp.port import FAILED, NEVER, LacpPort, mismatch
 from pyteamd.runners.lacp.reload import PORT_IDENTITY, Consequences, arrival, disruption, port_disruption, take_over
 from pyteamd.runners.lacp.snapshot import in_fallback_before, save
 from pyteamd.runners.lacp.system import LocalSystem, link_of
@@ -74,8 +75,7 @@ class Lacp(Runner):
         self._membership = Membership(self._group, config.system_id)
         self._fallback = Fallback(config.fallback, config.fallback_delay / 1000)
         self.spreader = Spreader(config)
-        self._wakes: dict[int, float | None] = {}
-        """When each port is to be looked at again."""
+        self._habits = Habits()
         self._serving: frozenset[int] = frozenset()
         self._carrier: bool | None = None
         self._now = 0.0
@@ -103,12 +103,14 @@ class Lacp(Runner):
         while True:
             try:
                 self._digest(event, team, now)
-                return self._moved(event, before)
+                if moved := self._moved(event, before):
+                    self._habits.forget()
+                return moved
             except Exception as fault:
                 well = [ifindex for ifindex in self._group.ports if ifindex not in safe]
                 if self.faults_are_fatal or not well:
                     raise
-                suspected = suspects(fault, event, well, self._wakes, now)
+                suspected = suspects(fault, event, well, self._habits.wakes, now)
                 self._make_safe(suspected, fault, now)
                 safe.update(suspected)
                 event = Tick()
@@ -117,7 +119,24 @@ class Lacp(Runner):
         """Whether what is desired may have changed. Nearly all LACPDUs, received and sent, only go on saying what is so."""
         if self.revision != before or type(event) not in (FrameSeen, Tick) or self.spreader.balancing:
             return True
-        return any(port.hold_until is not None for port in self._group.ports.values())
+        return self._carrier is None  # a port is left alone for now, or nothing was settled yet
+
+    def expects(self, event: Event, due: bool, now: float) -> bool:
+        port = self._habits.repeats(event) if isinstance(event, FrameSeen) else None
+        if port is None and type(event) is not Tick:
+            return False
+        if due:
+            judge_at = self.spreader.deadline()
+            if self._due(now) or (judge_at is not None and judge_at <= now):
+                return False
+            frames = self._habits.speak(now)
+            if frames is None:
+                return False
+            self.outbox.frames += frames
+        if port is not None:
+            port.heard_again(self._group.local, now)
+        self._now = now
+        return True
 
     def _make_safe(self, ifindexes: Iterable[int], fault: Exception, now: float) -> None:
         """A fault of ours: these ports are out of service until their links have been down. The others go on."""
@@ -142,8 +161,9 @@ class Lacp(Runner):
         settle = touched is None or self._unsettled or self._due(now)
         touched = list(ports) if touched is None else touched
         known = self._pictures(touched, before)
-        if isinstance(event, FrameSeen) and event.ifindex in ports:
-            self._frame(ports[event.ifindex], event, now)
+        usual = (
+            isinstance(event, FrameSeen) and event.ifindex in ports and self._frame(ports[event.ifindex], event, now)
+        )
         self._refresh(touched, team, now)
         gated = frozenset([ifindex for ifindex in ports if team.ports[ifindex].gated])
         settle = settle or self._unsettled or gated != self._group.gated
@@ -154,11 +174,13 @@ class Lacp(Runner):
         ready_at = self._group.ready_times(touched)
         for ifindex in touched:
             self._finish(ports[ifindex], ready_at.get(ifindex, now), now)
+        if usual and isinstance(event, FrameSeen):
+            self._habits.heard(event)
         self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
         self._membership.begun = self._membership.begun or isinstance(event, Resync)
 
     def deadline(self) -> float | None:
-        moments = (*self._wakes.values(), *self._common_moments(), self.spreader.deadline())
+        moments = (*self._habits.wakes.values(), *self._common_moments(), self.spreader.deadline())
         return min([moment for moment in moments if moment is not None], default=None)
 
     def _common_moments(self) -> tuple[float | None, ...]:
@@ -177,14 +199,14 @@ class Lacp(Runner):
         if renamed and any(before) and self._group.ports:
             self.note(Level.INFO, identifier_line(before, self._group.local.mac))
         moved_in_or_out = self._membership.follow_ports(team, now)
-        for ifindex in self._wakes.keys() - self._group.ports.keys():
-            del self._wakes[ifindex]
+        for ifindex in self._habits.wakes.keys() - self._group.ports.keys():
+            del self._habits.wakes[ifindex]
         return renamed or moved_in_or_out
 
     def _concerned(self, event: Event, team: TeamView, now: float) -> list[int] | None:
         """Ports the event may mean something to, and those whose time has come; None for all, and they are to settle."""
         ports = self._group.ports
-        due = [ifindex for ifindex, wake in self._wakes.items() if wake is not None and wake <= now]
+        due = [ifindex for ifindex, wake in self._habits.wakes.items() if wake <= now]
         match event:
             case FrameSeen(ifindex=ifindex) | CarrierSeen(ifindex=ifindex) | PortSeen(ifindex=ifindex):
                 direct = [ifindex]
@@ -239,10 +261,11 @@ class Lacp(Runner):
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
-    def _frame(self, port: LacpPort, frame: FrameSeen, now: float) -> None:
+    def _frame(self, port: LacpPort, frame: FrameSeen, now: float) -> bool:
+        """Returns whether it is an LACPDU that tells nothing new and asks for nothing."""
         useful = read(frame)
         if useful is None:
-            return
+            return False
         if isinstance(useful, str):
             count_bad(port, useful)
             if malformed(frame, useful) and (text := complaint(port, useful, now)):
@@ -250,13 +273,14 @@ class Lacp(Runner):
         elif isinstance(port.receive, Disabled):
             count_bad(port, LINK_NOT_UP)
         elif isinstance(useful, Lacpdu):
-            self._lacpdu(port, useful, frame.source, now)
+            return self._lacpdu(port, useful, frame.source, now)
         else:
             octets = answer(port, useful, now)
             if octets is not None:
                 self.send(port.ifindex, octets)
+        return False
 
-    def _lacpdu(self, port: LacpPort, pdu: Lacpdu, source: bytes, now: float) -> None:
+    def _lacpdu(self, port: LacpPort, pdu: Lacpdu, source: bytes, now: float) -> bool:
         local, before = self._group.local, port.receive
         news = pdu.actor != port.partner or pdu.partner != port.told
         held, known = port.hold_until is not None, port.partner
@@ -264,13 +288,13 @@ class Lacp(Runner):
         port.hear(pdu, source, local, now)
         self._note_state(port, before)
         if not news:
-            return
+            return not port.transmitter.ntt
         if port.looped(local):
             if mismatch(pdu.actor, known):
                 echo = next((one.name for one in self._group.ports.values() if one.source == source), "")
                 if text := loop_line(port, echo, now):
                     self.note(Level.WARNING, text, port.name)
-            return
+            return False
         for other in self._group.ports.values():
             if moved(other, port):
                 was = other.receive
@@ -280,6 +304,7 @@ class Lacp(Runner):
                 self._unsettled = True
         if held:
             self._membership.take_over(port, pdu)
+        return False
 
     # -- consequences --------------------------------------------------------------------------------------------------
 
@@ -361,14 +386,12 @@ class Lacp(Runner):
             if began and port.churn.is_news(who):
                 level = Level.WARNING if who == "partner" else Level.INFO
                 self.note(level, f"{port.name}: {who} churn: not in sync for a minute.", port.name)
-        due = port.due(local)
+        said, due = None, port.due(local)
         if due is not None and due <= now:
-            self.send(port.ifindex, port.transmit(local, now))
+            said = Frame(port.ifindex, port.transmit(local, now))
+            self.outbox.frames.append(said)
             due = port.due(local)
-        wake = port.deadline(due)
-        if ready_at > now:
-            wake = ready_at if wake is None else min(wake, ready_at)
-        self._wakes[port.ifindex] = wake
+        self._habits.learn(port, port.pace(local).interval_s, due, ready_at if ready_at > now else NEVER, said)
 
     # -- what the kernel and people are told ---------------------------------------------------------------------------
 

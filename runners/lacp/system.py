@@ -84,9 +84,9 @@ class Transmitter:
             return self.limit.free_at()
         return max(self.limit.last() + pace_s, self.limit.free_at())
 
-    def speak(self, actor: LacpInfo, now: float) -> None:
-        """It is said now."""
-        self.said, self.ntt, self.took_leave = actor, False, False
+    def spoke(self, now: float) -> None:
+        """It was said just now."""
+        self.ntt = self.took_leave = False
         self.limit.use(now)
 
     def forget(self) -> None:

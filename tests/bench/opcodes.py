@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What the daemon computes for a cut and its mending, in instructions of Python: .venv/bin/python tests/bench/opcodes.py
+"""What the daemon computes, in instructions of Python: .venv/bin/python tests/bench/opcodes.py [lacp]
 
+For a cut and its mending; with `lacp`, for one LACPDU in and one out of 64 ports at fast rate of which nothing changes.
 The count is the same on a busy machine and on an idle one, so that one percent can be seen. It is that of the pump of
 tests/daemon/test_pump_alone.py: no event loop, no netlink, and what the simulated kernel does is left out. An instruction of Python takes
 some 80 to 100 of the processor, all that it calls included.
@@ -11,7 +12,8 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 CYCLES = 5
 SHOWN = 25
+PORTS = 64
 LEFT_OUT = ("/pyteamd/sim/", "/tests/")
 
 counted: Counter[CodeType] = Counter()
@@ -54,34 +57,50 @@ def cycle(alone: Any) -> None:
             alone.now = end
 
 
-def cost(alone: Any, cycles: int) -> float:
-    """Instructions for a cut and its mending, on average."""
+def count(action: Callable[[], None]) -> None:
+    """Count what this does, and nothing else."""
     counted.clear()
     before = sys.gettrace()
     sys.settrace(each_call)
     try:
-        for _ in range(cycles):
-            cycle(alone)
+        action()
     finally:
         sys.settrace(before)
+
+
+def cost(alone: Any, cycles: int) -> float:
+    """Instructions for a cut and its mending, on average."""
+    count(lambda: deque((cycle(alone) for _ in range(cycles)), 0))
     return counted.total() / cycles / len(alone.links)
+
+
+def tell(times: int, what: str) -> None:
+    """Print what was counted, for each of so many."""
+    for code, number in counted.most_common(SHOWN):
+        print(f"{number / times:8.1f}  {Path(code.co_filename).name} {code.co_qualname}")
+    print(f"{counted.total() / times:8.1f}  for {what}")
 
 
 def main() -> None:
     """Count and tell."""
     sys.path[:0] = [str(ROOT / "tests/daemon"), str(ROOT / "tests/kit")]
-    from test_pump_alone import Alone
-
     logging.getLogger("alone").addHandler(logging.NullHandler())
     logging.getLogger("alone").propagate = False
-    alone = Alone()
-    for _ in range(CYCLES):
-        cycle(alone)
     gc.disable()
-    total = cost(alone, CYCLES)
-    for code, count in counted.most_common(SHOWN):
-        print(f"{count / CYCLES / len(alone.links):8.1f}  {Path(code.co_filename).name} {code.co_qualname}")
-    print(f"{total:8.1f}  for a cut and its mending")
+    if sys.argv[1:] == ["lacp"]:
+        from lacp_at_rest import AtRest
+
+        team = AtRest(PORTS, spread_s=1 / PORTS)
+        team.go_on(CYCLES)
+        count(lambda: team.go_on(CYCLES))
+        tell(CYCLES * PORTS, "an LACPDU in and one out")
+        return
+    from test_pump_alone import Alone
+
+    alone = Alone()
+    cost(alone, CYCLES)
+    cost(alone, CYCLES)
+    tell(CYCLES * len(alone.links), "a cut and its mending")
 
 
 if __name__ == "__main__":

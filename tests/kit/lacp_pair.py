@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from pyteamd.core.team import REPEATED
 from pyteamd.model.desired import Observed, OptionKey
-from pyteamd.model.events import CarrierSeen, ConfigApply, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Tick
+from pyteamd.model.events import CarrierSeen, ConfigApply, Event, FrameSeen, LinkSeen, OptionSeen, Resync, Stop, Tick
 from pyteamd.runners.base import TeamView
 from pyteamd.runners.lacp.keys import LacpConfig, LacpPortConfig
 from pyteamd.runners.lacp.runner import Lacp
@@ -213,15 +214,21 @@ class Box:
         """Leave in good order."""
         assert self.runner is not None
         self.runner.leave(self.view, self.world.now)
-        self.handle(Tick())
+        self.handle(Stop(False))
         self.runner = None
 
-    def handle(self, event: Event) -> None:
-        """What the Team does with an event, in short. Checks come after all but a frame of which nothing came."""
+    def handle(self, event: Event, judged: bool = False) -> None:
+        """What the Team does with an event, in short. Checks come after all but a frame of which nothing came.
+
+        `judged`: a watcher has changed its mind, which is not what comes again and again.
+        """
         if self.runner is None:
             return
         self._remember()
-        moved = self.runner.handle(event, self.view, self.world.now) is not False
+        now = self.world.now
+        due = self._deadline is not None and self._deadline <= now
+        expected = type(event) in REPEATED and not judged and self.runner.expects(event, due, now)
+        moved = not expected and self.runner.handle(event, self.view, now) is not False
         if moved:
             self._apply()
         self._remember()

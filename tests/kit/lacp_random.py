@@ -170,7 +170,7 @@ class RandomNet:
     def gate(self, box: Box, ifindex: int, closed: bool) -> None:
         """A watcher keeps the port out of service, or lets it in."""
         box.ports[ifindex].gated = closed
-        box.handle(Tick())
+        box.handle(Tick(), judged=True)
 
     def start(self, box: Box, resume: bool = False) -> None:
         """Start a daemon that does not run."""

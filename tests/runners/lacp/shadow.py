@@ -103,13 +103,13 @@ class ShadowedBox(Box):
         """The kernel can switch both directions."""
         return any(key.name == "rx_enabled" for key in self.observed.options)
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: Event, judged: bool = False) -> None:
         """The product first, for what it chose is the reference's input."""
         station, now = self.station, self.world.now
         if station is not None:
             station.advance(now)
         sent, news = len(self.world.sent), self._is_news(event)
-        super().handle(event)
+        super().handle(event, judged)
         if self.station is None or self.runner is None:
             return
         station = self.station

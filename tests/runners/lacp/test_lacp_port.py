@@ -9,6 +9,7 @@ import pytest
 from lacp_bench import Bench, FakePort
 
 from pyteamd.model.events import Tick
+from pyteamd.runners.lacp.habits import Habits
 from pyteamd.runners.lacp.keys import LacpPortConfig
 from pyteamd.runners.lacp.machines import (
     Attached,
@@ -25,7 +26,7 @@ from pyteamd.runners.lacp.machines import (
     Selection,
     Waiting,
 )
-from pyteamd.runners.lacp.port import FAILED, LacpPort, mismatch, same_link
+from pyteamd.runners.lacp.port import FAILED, NEVER, LacpPort, mismatch, same_link
 from pyteamd.runners.lacp.system import LocalSystem, RateLimit, Transmitter
 from pyteamd.wire import lacpdu
 from pyteamd.wire.lacpdu import Lacpdu, LacpInfo
@@ -45,7 +46,8 @@ def port(receive: Receive = CURRENT, mux: Mux = SERVING, local: LocalSystem = FA
     view = FakePort(3, config=LacpPortConfig(**settings))
     made = LacpPort(view, 3, b"\x02\0\0\0\0\x03", receive=receive, partner=PARTNER, told=US)
     put(made, mux, local)
-    made.transmitter.speak(made.actor(local), NOW)
+    made.transmitter.said = made.actor(local)
+    made.transmitter.spoke(NOW)
     return made
 
 
@@ -262,7 +264,7 @@ def test_a_port_on_hold_says_nothing() -> None:
     made = fresh(port(EXPIRED, Mux.DETACHED))
     made.standing = Detached(hold_until=NOW + 2.0)
     assert made.due(FAST) is None
-    assert made.deadline(made.due(FAST)) == NOW + 2.0
+    assert made.deadline() == NOW + 2.0
     made.expire(FAST, NOW + 2.0)
     assert made.due(FAST) is not None
 
@@ -284,17 +286,23 @@ def test_the_deadline_is_the_first_of_all_timers() -> None:
     made = port(Current(NOW + 50), local=SLOW)
     made.partner = replace(PARTNER, state=0x3D)
     made.transmitter.said = made.actor(SLOW)
-    assert made.deadline(made.due(SLOW)) == NOW + 30
+
+    def wakes_at() -> float:
+        habits = Habits()
+        habits.learn(made, None, made.due(SLOW), NEVER, None)
+        return habits.wakes[made.ifindex]
+
+    assert wakes_at() == NOW + 30
     made.churn.actor = Monitor(NOW + 20)
-    assert made.deadline(made.due(SLOW)) == NOW + 20
+    assert wakes_at() == NOW + 20
     made.churn.partner = Monitor(NOW + 15)
-    assert made.deadline(made.due(SLOW)) == NOW + 15
+    assert wakes_at() == NOW + 15
     made.well_since = NOW + 10
-    assert made.deadline(made.due(SLOW)) == NOW + 10
+    assert wakes_at() == NOW + 10
     made.receive = Current(NOW + 5)
-    assert made.deadline(made.due(SLOW)) == NOW + 5
+    assert wakes_at() == NOW + 5
     made.well_since = FAILED
-    assert made.deadline(made.due(SLOW)) == NOW + 5
+    assert wakes_at() == NOW + 5
 
 
 @pytest.mark.parametrize(
@@ -306,7 +314,7 @@ def test_after_a_standstill_what_is_in_the_socket_is_read_first(late_s: float, r
     made.expire(FAST, now)
     assert made.receive.name == receive
     if receive == "current":
-        assert made.deadline(None) == now + 0.1
+        assert made.silent_at() == now + 0.1
         made.expire(FAST, now + 0.1)
         assert made.receive.name == "expired"
 
