@@ -241,7 +241,8 @@ class Team:
 
     def unresolved(self, now: float) -> list[HostName]:
         """Hosts whose addresses are to be looked up now, for some port to be watched."""
-        return self.joining.hosts.to_look_up(self.joining.needed_hosts(), now)
+        hosts = self.joining.needed_hosts()
+        return self.joining.hosts.to_look_up(hosts, now) if hosts else []
 
     def prepared(self) -> tuple[Write, ...]:
         """Writes a fail-over may need, worth encoding ahead."""

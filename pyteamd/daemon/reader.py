@@ -72,9 +72,8 @@ class Reader:
     def glance(self) -> None:
         """Something has come: if it is a fail-over, write at once. The events are read, and digested, in our turn."""
         try:
-            for _, event in self.kernel.glance():  # one, if any, which is the loss of a link
-                pump = self.owners.get(event.ifindex) if type(event) is CarrierSeen else None
-                self._wrote_early = pump is not None and self.ahead(pump, (event,))
+            if (lost := self.kernel.glance()) in self.owners:
+                self._wrote_early = self.ahead(self.owners[lost], (CarrierSeen(lost, False),))
         except Exception as fault:
             self._fault = fault  # the reader raises it in this very turn of the loop: it wakes for what was looked at
 

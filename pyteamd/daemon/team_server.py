@@ -315,7 +315,7 @@ class TeamServer:
         self._taps = PacketSockets(self._kernel, self._nursery, self._log, self._frames)
         trace = Trace(beginning, plan.trace_entries)
         self._reader.traces[ifindex] = trace
-        self.pump = Pump(team, self._kernel, self, trace, self._log)
+        self.pump = Pump(team, self._kernel, self, trace, self._log, trio.lowlevel.current_clock().current_time)
         if plan.snapshot_stem is not None:
             self.pump.unconfirmed = Unconfirmed(f"{plan.snapshot_stem}.unconfirmed.json", self._log)
             self.pump.unconfirmed.resume()

@@ -48,25 +48,22 @@ class WriteBatch:
         self._done = done
         self._late = late
         self._finished = Lock()
+        """Free once there is an outcome; who takes it then is the one to tell of it."""
         self._finished.acquire()
-        self._turn = Lock()
 
     def finish(self, outcome: Outcome) -> None:
         """The thread is done."""
-        with self._turn:
-            self._outcome = outcome
-            self._finished.release()
-            left = self._left
-        if left:
+        self._outcome = outcome
+        self._finished.release()
+        if self._left and self._finished.acquire(False):
             self._late(self)
 
     def wait(self) -> bool:
         """Wait, in the event loop, PATIENCE_S at most. Returns whether the outcome is there; if not, `late` will be called."""
         if self._finished.acquire(timeout=PATIENCE_S):
             return True
-        with self._turn:
-            self._left = self._outcome is None
-            return not self._left
+        self._left = True
+        return self._finished.acquire(False)
 
     def report(self) -> None:
         """Tell who wanted the writes, in the event loop. A fault is raised."""
@@ -93,8 +90,7 @@ class WriteThread:
         if self._thread is None and not self._start():
             self._perform(batch)
             return
-        queue = self._book_keeping if is_book_keeping(batch.writes) else self._urgent
-        queue.append(batch)
+        (self._book_keeping if is_book_keeping(batch.writes) else self._urgent).append(batch)
         self._orders.put(True)
 
     def close(self) -> None:

@@ -77,8 +77,8 @@ class Kernel(Protocol):
     def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
         """Each of these may be wanted soon, by this very object: encode ahead what can be. The latest are kept. Only a matter of speed."""
 
-    def glance(self) -> Batch:
-        """The loss of a port's link, if that is what a waiting `events` will give next; [] otherwise. Only a matter of speed."""
+    def glance(self) -> int:
+        """The port whose link is lost, if that is what a waiting `events` will give next; 0 otherwise. Only a matter of speed."""
         ...
 
     async def events(self) -> Batch:

@@ -149,7 +149,7 @@ class EventSocket:
         except OSError as problem:
             self._lost = self._lost or problem.errno == errno.ENOBUFS  # which is told only once
             return b""
-        return b"" if port_id else beginning
+        return beginning if not port_id else b""
 
     def drain(self) -> bool:
         """Throw away what is waiting; False when there is no end to it."""
@@ -316,13 +316,11 @@ class NetlinkKernel(Requests):
             batch = self.read()
         return batch
 
-    def glance(self) -> Batch:
+    def glance(self) -> int:
         """See Kernel. Only the next datagram is looked at: in a fail-over it is the one."""
-        if not self._waiting:
-            return []
-        ifindex = rtnl.loss_in(self._link_events.glance(rtnl.GLANCE))
-        lost = ifindex in self._team_of and self._running.get(ifindex, False)
-        return [(0, CarrierSeen(ifindex, False))] if lost else []
+        if not self._waiting or not (ifindex := rtnl.loss_in(self._link_events.glance(rtnl.GLANCE))):
+            return 0
+        return ifindex if ifindex in self._team_of and self._running.get(ifindex, False) else 0
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""

@@ -65,11 +65,11 @@ class WaitingSimKernel(SimKernel):
         super().__init__(net)
         self.wake = self._wake = Wake(lambda: self._readable.set())
 
-    def glance(self) -> Batch:
+    def glance(self) -> int:
         match self.next_event() if self._waiting else None:
             case (0, CarrierSeen(ifindex=ifindex, running=False)):
-                return [(0, CarrierSeen(ifindex, False))]
-        return []
+                return ifindex
+        return 0
 
     async def events(self) -> Batch:
         self._wake.awaited()
