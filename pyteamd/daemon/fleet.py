@@ -11,7 +11,7 @@ import errno
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from pyteamd.daemon.service import (
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
-from pyteamd.model.events import KernelEvent
+from pyteamd.model.events import Event, KernelEvent
 from pyteamd.model.setup import Setup
 from pyteamd.runners import RUNNERS
 from pyteamd.schema.problems import ConfigError
@@ -82,7 +82,7 @@ class SharedReader(Reader):
             self._broken(pump, fault)
             return False
 
-    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
+    def hand(self, pump: Pump, events: Sequence[Event], now: float) -> None:
         try:
             pump.feed(events, now)
         except Exception as fault:
@@ -430,6 +430,7 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
     with receive_signals() as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.reader.read)
+            nursery.start_soon(fleet.reader.read_frames)
             nursery.start_soon(link_counters.watch, fleet.reader.pumps.values, log)
             nursery.start_soon(signals, received, fleet, nursery.cancel_scope, notifier, log)
             code = await fleet.run(started)

@@ -1,8 +1,4 @@
-"""The packet sockets of one team: open what the Team wants, close the rest, one reader task each.
-
-A reader owns its socket and closes it when it ends: because the Team does not want it any more (its scope is cancelled), because the port
-is gone, or because the daemon ends.
-"""
+"""The packet sockets of one team: open what the Team wants, close the rest. The Reader reads those of all teams (`hear`)."""
 
 from __future__ import annotations
 
@@ -10,42 +6,35 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-
-import trio
+from typing import TYPE_CHECKING
 
 from pyteamd.kernel.api import Kernel, PortSocket
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
 from pyteamd.model.events import FrameSeen
-from pyteamd.values import dataclass
+
+if TYPE_CHECKING:
+    from pyteamd.daemon.pump import Pump
 
 RETRY_S = 5.0
 """A socket that the kernel refused is tried again this much later."""
 PAUSE_S = 0.1
-"""Before a socket is read again whose read failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSocket:
-    """One open socket and the scope of the task that reads it."""
-
-    socket: PortSocket
-    scope: trio.CancelScope
+"""… and one that could not be read."""
 
 
 class PacketSockets:
     """The open packet sockets of one team, by port and kind."""
 
     def __init__(
-        self, kernel: Kernel, nursery: trio.Nursery, log: logging.Logger, deliver: Callable[[list[FrameSeen]], None]
+        self, kernel: Kernel, log: logging.Logger, listeners: dict[PortSocket, PacketSockets], pump: Callable[[], Pump]
     ) -> None:
-        """`deliver` gets the frames of each wake-up, in the event loop."""
+        """`listeners`: whose each open socket of the process is. `pump`: whom the frames are for."""
+        self.pump = pump
         self._kernel = kernel
-        self._nursery = nursery
         self._log = log
-        self._deliver = deliver
+        self._listeners = listeners
         self._wanted: Mapping[int, frozenset[Tap]] = {}
-        self._readers: dict[int, dict[Tap, OpenSocket]] = {}
+        self._there: dict[int, dict[Tap, PortSocket]] = {}
         self._refused: dict[tuple[int, Tap], float] = {}
         """When to try again."""
 
@@ -54,13 +43,13 @@ class PacketSockets:
         if wanted == self._wanted and not self._refused:
             return math.inf
         self._wanted = wanted
-        for ifindex, there in self._readers.items():
+        for ifindex, there in self._there.items():
             for tap in there.keys() - wanted.get(ifindex, frozenset()):
-                there.pop(tap).scope.cancel()
-        for ifindex in [ifindex for ifindex in self._readers if ifindex not in wanted]:
-            del self._readers[ifindex]
+                self._close(there.pop(tap))
+        for ifindex in [ifindex for ifindex in self._there if ifindex not in wanted]:
+            del self._there[ifindex]
         for ifindex, taps in wanted.items():
-            there = self._readers.setdefault(ifindex, {})
+            there = self._there.setdefault(ifindex, {})
             for tap in taps - there.keys():
                 if self._refused.get((ifindex, tap), now) <= now:
                     self._open(ifindex, tap, now)
@@ -70,12 +59,12 @@ class PacketSockets:
 
     def send(self, frame: Frame) -> None:
         """Send a frame through any socket of its port. A port that cannot take it now is no error: links go down."""
-        reader = next(iter(self._readers.get(frame.port, {}).values()), None)
-        if reader is None:
+        socket = next(iter(self._there.get(frame.port, {}).values()), None)
+        if socket is None:
             self._log.debug("interface %d: no socket to send a frame on", frame.port)
             return
         try:
-            reader.socket.send(frame.octets)
+            socket.send(frame.octets)
         except KernelGone:
             return
         except OSError as error:
@@ -91,27 +80,29 @@ class PacketSockets:
             self._log.warning("%s", refusal)
             self._refused[ifindex, tap] = now + RETRY_S
             return
-        reader = OpenSocket(socket, trio.CancelScope())
-        self._readers[ifindex][tap] = reader
-        self._nursery.start_soon(self._read, ifindex, tap, reader)
+        self._there[ifindex][tap] = socket
+        self._listeners[socket] = self
 
-    async def _read(self, ifindex: int, tap: Tap, reader: OpenSocket) -> None:
+    def _close(self, socket: PortSocket) -> None:
+        self._listeners.pop(socket, None)
+        socket.close()
+
+    def close(self) -> None:
+        """Close all."""
+        self.update({}, 0.0)
+
+    def hear(self, socket: PortSocket, now: float) -> list[FrameSeen]:
+        """Read one. What goes wrong with it concerns no other: it is opened again a little later."""
         try:
-            with reader.scope:
-                while True:
-                    try:
-                        frames = await reader.socket.receive()
-                    except OSError as error:  # no memory, say: the socket is still there
-                        self._log.warning(
-                            "interface %d: frames cannot be read: %s", ifindex, os.strerror(error.errno or 0)
-                        )
-                        await trio.sleep(PAUSE_S)
-                        continue
-                    self._deliver(frames)
-        except KernelGone:
-            there = self._readers.get(ifindex, {})
-            if there.get(tap) is reader:
-                del there[tap]
-                self._refused[ifindex, tap] = trio.current_time() + RETRY_S
-        finally:
-            reader.socket.close()
+            return socket.read()
+        except (KernelGone, OSError) as problem:
+            ((ifindex, tap),) = [(i, tap) for i, there in self._there.items() for tap in there if there[tap] is socket]
+            again_at = now + RETRY_S
+            if isinstance(problem, OSError):  # no memory, say
+                again_at = now + PAUSE_S
+                why = os.strerror(problem.errno or 0)
+                self._log.warning("interface %d: frames cannot be read: %s", ifindex, why)
+            self._close(self._there[ifindex].pop(tap))
+            self._refused[ifindex, tap] = again_at
+            self.pump().look_at_taps(again_at)
+            return []

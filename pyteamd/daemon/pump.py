@@ -222,6 +222,11 @@ class Pump:
         """Find the addresses of these hosts, and feed them."""
         self._outlet.resolve(hosts)
 
+    def look_at_taps(self, at: float) -> None:
+        """At this moment packet sockets are to be looked after, whatever happens."""
+        self._outlet.taps_at = min(self._outlet.taps_at, at)
+        self._bell.ring(self.wake_at())
+
     def log(self, notes: Iterable[Note]) -> None:
         self._outlet.log(notes)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import trio
 
 from pyteamd.core.trace import Trace
+from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.write_thread import WriteThread
-from pyteamd.kernel.api import Batch, Kernel
-from pyteamd.model.events import CarrierSeen, KernelEvent, Overrun
+from pyteamd.kernel.api import Batch, Kernel, PortSocket
+from pyteamd.model.events import CarrierSeen, Event, KernelEvent, Overrun
 
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
@@ -42,6 +43,8 @@ class Reader:
         """Whose port a link is. With many teams, asking each of them would take longer than a fail-over."""
         self.traces: dict[int, Trace] = {}
         """Of the teams that run or have crashed, by ifindex."""
+        self.listeners: dict[PortSocket, PacketSockets] = {}
+        """Whose each packet socket is."""
         self.serving = False
         """Some team was started."""
         self.write_thread = WriteThread(kernel)
@@ -68,6 +71,16 @@ class Reader:
         finally:
             trio.lowlevel.remove_instrument(first_look)
             self.write_thread.close()
+
+    async def read_frames(self) -> None:
+        """Hand frames to the pumps as they come, those of all sockets at once, until cancelled."""
+        while True:
+            heard: dict[Pump, list[Event]] = {}
+            for socket in await self.kernel.readable():
+                if (taps := self.listeners.get(socket)) is not None:
+                    heard.setdefault(taps.pump(), []).extend(taps.hear(socket, trio.current_time()))
+            for pump, frames in heard.items():
+                self.hand(pump, frames, trio.current_time())
 
     def glance(self) -> None:
         """Something has come: if it is a fail-over, write at once. The events are read, and digested, in our turn."""
@@ -136,6 +149,6 @@ class Reader:
         """One pump writes what it has foreseen. Returns whether there was anything."""
         return pump.write_ahead(events)
 
-    def hand(self, pump: Pump, events: list[KernelEvent], now: float) -> None:
+    def hand(self, pump: Pump, events: Sequence[Event], now: float) -> None:
         """One pump's part of a batch."""
         pump.feed(events, now)

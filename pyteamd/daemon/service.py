@@ -92,6 +92,7 @@ async def serve(
     with receive_signals() as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read)
+            nursery.start_soon(reader.read_frames)
             nursery.start_soon(link_counters.watch, reader.pumps.values, log)
             nursery.start_soon(signals, received, one, nursery.cancel_scope, notifier, log)
             try:

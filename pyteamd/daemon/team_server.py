@@ -41,7 +41,7 @@ from pyteamd.daemon.unconfirmed import Unconfirmed
 from pyteamd.daemon.write_thread import Writer
 from pyteamd.model.desired import Frame, Tap
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import FrameSeen, HostName, HostsResolved, LinkSeen, Resync, Stop
+from pyteamd.model.events import HostName, HostsResolved, LinkSeen, Resync, Stop
 from pyteamd.model.setup import Setup
 from pyteamd.values import dataclass, replace
 
@@ -122,7 +122,7 @@ class TeamServer:
         self._looking: set[HostName] = set()
         """Hosts that are being looked up, however long the name server takes."""
         self._nursery: trio.Nursery
-        self._taps: PacketSockets
+        self._taps = PacketSockets(self._kernel, log, reader.listeners, self._own_pump)
         self._snapshot: SnapshotFile | None = None
         self._keeping = trio.CancelScope()
         self._waiting = trio.CancelScope()
@@ -312,7 +312,6 @@ class TeamServer:
         how = {"adopted": adopted, "enslave": plan.enslave, "strict": plan.strict}
         team = Team(plan.config, link, setup=plan.setup, **how)
         beginning = {"config": plan.config.dump(), "link": encode(link), **how}
-        self._taps = PacketSockets(self._kernel, self._nursery, self._log, self._frames)
         trace = Trace(beginning, plan.trace_entries)
         self._reader.traces[ifindex] = trace
         self.pump = Pump(team, self._kernel, self, trace, self._log, trio.lowlevel.current_clock().current_time)
@@ -430,6 +429,7 @@ class TeamServer:
         if bus is not None:
             bus.close()
         self._kernel.unwatch_team(ifindex)
+        self._taps.close()
         self._unlock()
         if self._snapshot is not None and not keep:
             self._snapshot.remove()
@@ -443,6 +443,10 @@ class TeamServer:
             self._log.error("%s", refusal)
             return EXIT_RUNTIME
         return EXIT_OK
+
+    def _own_pump(self) -> Pump:
+        assert self.pump is not None
+        return self.pump
 
     # -- what the pump needs -------------------------------------------------------------------------------------------
 
@@ -502,10 +506,6 @@ class TeamServer:
     def _found(self, host: str, family: str, address: str) -> None:
         assert self.pump is not None
         self.pump.feed((HostsResolved({(host, family): address}),), trio.current_time())
-
-    def _frames(self, frames: list[FrameSeen]) -> None:
-        assert self.pump is not None
-        self.pump.feed(frames, trio.current_time())
 
 
 def news_of(link: LinkSeen, known: LinkSeen | None) -> bool:

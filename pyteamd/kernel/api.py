@@ -1,7 +1,7 @@
 """What the daemon needs of a kernel, in one network namespace: the interface of the real one and of the simulated one.
 
 Requests are plain calls: the kernel does the work inside the sender's system call, so there is nothing to wait for, and the
-caller chooses the thread. Only events are awaited.
+caller chooses the thread. Only events and frames are awaited.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class PortSocket(Protocol):
     def send(self, octets: bytes) -> None:
         """Send a frame that starts with its Ethernet header. OSError when the link cannot take it."""
 
-    async def receive(self) -> list[FrameSeen]:
-        """Wait for frames; at least one unless the wake-up was for a malformed one. KernelGone when the port is gone."""
+    def read(self) -> list[FrameSeen]:
+        """What can be read now; none when it was malformed. KernelGone when the port is gone. OSError for a passing failure."""
         ...
 
     def close(self) -> None:
-        """Close; a waiting receive ends with KernelGone or is cancelled by its owner."""
+        """Close it."""
 
 
 class Kernel(Protocol):
@@ -87,6 +87,10 @@ class Kernel(Protocol):
 
     def open_port(self, ifindex: int, tap: Tap) -> PortSocket:
         """Open a packet socket on a port with the filter of `tap`. KernelGone or KernelRefused."""
+        ...
+
+    async def readable(self) -> Sequence[PortSocket]:
+        """Wait until some of the open packet sockets can be read: which."""
         ...
 
     def close(self) -> None:

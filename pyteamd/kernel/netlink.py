@@ -29,7 +29,7 @@ from pyteamd.kernel import rtnl
 from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.framing import Malformed, Message, messages
-from pyteamd.kernel.packet import PacketSocket
+from pyteamd.kernel.packet import Listening, PacketSocket
 from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import (
     ADD_MEMBERSHIP,
@@ -234,6 +234,7 @@ class NetlinkKernel(Requests):
         self._ready.register(self._link_events.socket, select.EPOLLIN)
         self._ready.register(self._team_events.socket, select.EPOLLIN)
         self._ready.register(self._other_links.socket, select.EPOLLIN)
+        self._listening = Listening()
         self._deaf = False
         """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False
@@ -332,7 +333,11 @@ class NetlinkKernel(Requests):
 
     def open_port(self, ifindex: int, tap: Tap) -> PacketSocket:
         """See Kernel."""
-        return PacketSocket(ifindex, tap)
+        return PacketSocket(ifindex, tap, self._listening)
+
+    async def readable(self) -> list[PacketSocket]:
+        """See Kernel."""
+        return await self._listening.readable()
 
     def close(self) -> None:
         """Close every socket; a waiting `events` ends with trio.ClosedResourceError."""
@@ -340,6 +345,7 @@ class NetlinkKernel(Requests):
         self._drained = True
         self._wake()
         self._ready.close()
+        self._listening.close()
         self._link_events.close()
         self._other_links.close()
         self._team_events.close()

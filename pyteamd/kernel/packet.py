@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -55,9 +56,13 @@ _ANCILLARY_SPACE: Final = socket.CMSG_SPACE(_AUX.size)
 class PacketSocket:
     """The PortSocket of the real kernel. `malformed` counts frames shorter than an Ethernet header."""
 
-    def __init__(self, ifindex: int, tap: Tap) -> None:
+    def __init__(self, ifindex: int, tap: Tap, listening: Listening) -> None:
+        """`listening`: where it can be waited for until it is closed."""
         self.ifindex = ifindex
         self.malformed = 0
+        self._listening = listening
+        self._last: tuple[object, FrameSeen | None] = (), None
+        """The last frame as the kernel gave it, and what it is."""
         self._gone = False
         self._tags_lost = tap.frames.vlan == ANY_VLAN
         self._held: list[socket.socket] = []
@@ -76,6 +81,7 @@ class PacketSocket:
                 member = _MEMBERSHIP.pack(ifindex, kind, len(tap.address), tap.address)
                 self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
             self._held = _hold_udp_port(tap.udp_port) if tap.udp_port else []
+            listening.add(self._socket.fileno(), self)
         except KernelGone:
             self._socket.close()
             raise
@@ -89,30 +95,8 @@ class PacketSocket:
         """Send a frame that starts with its Ethernet header. OSError when the link cannot take it."""
         self._socket.send(octets)
 
-    async def receive(self) -> list[FrameSeen]:
-        """Wait for frames; none when the wake-up was for a malformed one. KernelGone when the port is gone."""
-        while not self._gone:
-            try:
-                await trio.lowlevel.wait_readable(self._socket)
-            except trio.ClosedResourceError as problem:
-                raise KernelGone(f"the packet socket on link {self.ifindex} was closed") from problem
-            malformed = self.malformed
-            frames = self._round()
-            if frames or self.malformed != malformed:
-                return frames
-        raise KernelGone(f"link {self.ifindex} does not exist")
-
-    def close(self) -> None:
-        """Close; a waiting receive ends with KernelGone."""
-        if self._socket.fileno() < 0:
-            return
-        with suppress(RuntimeError):  # outside of trio nobody waits
-            trio.lowlevel.notify_closing(self._socket)
-        self._socket.close()
-        for held in self._held:
-            held.close()
-
-    def _round(self) -> list[FrameSeen]:
+    def read(self) -> list[FrameSeen]:
+        """What can be read now, of frames like the last one only the next. KernelGone when the port is gone, OSError."""
         frames: list[FrameSeen] = []
         for _ in range(_FRAMES_PER_ROUND):
             try:
@@ -122,18 +106,68 @@ class PacketSocket:
             except OSError as problem:
                 if problem.errno != errno.ENETDOWN:
                     raise
-                self._gone = not name_of(self._socket, self.ifindex)
+                if not name_of(self._socket, self.ifindex):
+                    raise KernelGone(f"link {self.ifindex} does not exist") from problem
                 break
-            if address[2] == socket.PACKET_OUTGOING:
-                continue
-            frame = parse(self.ifindex, octets, _tag(ancillary))
-            if frame is None:
-                self.malformed += 1
-            elif self._tags_lost and address[2] == socket.PACKET_OTHERHOST and frame.destination[0] & _GROUP_BIT:
-                frames.append(replace(frame, vlan=UNTOLD_VLAN))
-            else:
-                frames.append(frame)
+            said = octets, ancillary, address[2]
+            again = said == self._last[0]
+            if not again:
+                self._last = said, self._seen(*said)
+            if self._last[1] is not None:
+                frames.append(self._last[1])
+            if again:  # who says the same again and again says it now and then: another call would find nothing
+                break
         return frames
+
+    def close(self) -> None:
+        """Close it."""
+        if self._socket.fileno() < 0:
+            return
+        self._listening.remove(self._socket.fileno())
+        self._socket.close()
+        for held in self._held:
+            held.close()
+
+    def _seen(self, octets: bytes, ancillary: list[tuple[int, int, bytes]], kind: int) -> FrameSeen | None:
+        """What has come, None for what is no frame or is our own."""
+        if kind == socket.PACKET_OUTGOING:
+            return None
+        frame = parse(self.ifindex, octets, _tag(ancillary))
+        if frame is None:
+            self.malformed += 1
+        elif self._tags_lost and kind == socket.PACKET_OTHERHOST and frame.destination[0] & _GROUP_BIT:
+            return replace(frame, vlan=UNTOLD_VLAN)
+        return frame
+
+
+class Listening:
+    """All packet sockets of one kernel, to be waited for at once: an event loop would have to ask for each of them again and again."""
+
+    def __init__(self) -> None:
+        self._ready = select.epoll()
+        self._sockets: dict[int, PacketSocket] = {}
+
+    def add(self, number: int, opened: PacketSocket) -> None:
+        """From now on it is waited for. OSError."""
+        self._ready.register(number, select.EPOLLIN)
+        self._sockets[number] = opened
+
+    def remove(self, number: int) -> None:
+        """It is about to be closed."""
+        if self._sockets.pop(number, None) is not None:
+            self._ready.unregister(number)
+
+    async def readable(self) -> list[PacketSocket]:
+        """Wait until some can be read: which."""
+        await trio.lowlevel.wait_readable(self._ready)
+        return [self._sockets[number] for number, _ in self._ready.poll(0)]
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        with suppress(RuntimeError):  # outside of trio nobody did
+            trio.lowlevel.notify_closing(self._ready)
+        self._ready.close()
+        self._sockets.clear()
 
 
 def parse(ifindex: int, octets: bytes, tag: int | None) -> FrameSeen | None:

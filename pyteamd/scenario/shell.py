@@ -170,11 +170,10 @@ class ServedTeam:
 
     def poll(self, now: float) -> bool:
         """Hear the frames that came, and wake up if it is time. Returns whether there was anything."""
-        busy = False
-        for socket in list(self._sockets.values()):
-            if frames := socket.take():
-                busy = True
-                self._do(lambda heard=frames: self.pump.feed(heard, now), now)  # type: ignore[misc]
+        frames = [frame for socket in self._sockets.values() for frame in socket.read()]
+        busy = bool(frames)
+        if frames:
+            self._do(lambda: self.pump.feed(frames, now), now)
         if not self.ended and self.wakes_at() <= now:
             busy = True
             self._do(lambda: self.pump.wake(now), now)

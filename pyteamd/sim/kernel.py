@@ -5,7 +5,7 @@ kernel, the cable is looked at after the request (`linkwatch`): enslaving a link
 rtnetlink and the team family are two sockets, so their messages can be held back from each other (`hold`), each in its own order.
 Messages that would repeat the last one about a link word for word are left out. Faults: `refuse` and `lose_events`.
 
-The asynchronous half of the Kernel interface (`events`, `PortSocket.receive`) is in `sim.waiting`, because it needs a runtime.
+The asynchronous half of the Kernel interface (`events`, `readable`) is in `sim.waiting`, because it needs a runtime.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from pyteamd.model.desired import SetCarrier, SetMac, SetMember, SetOption, Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
@@ -53,7 +53,6 @@ class SimKernel:
     """Links and team devices of one namespace. `wake` is called whenever something becomes readable."""
 
     may_stall = False
-    socket_class: ClassVar[type[SimSocket]] = SimSocket
 
     def __init__(self, net: SimNet | None = None) -> None:
         self.net = net or SimNet()
@@ -152,7 +151,7 @@ class SimKernel:
         link = self.links.get(ifindex)
         if link is None or not link.here:
             raise KernelGone(f"interface {ifindex}")
-        socket = self.socket_class(self.net, link, tap)
+        socket = SimSocket(self.net, link, tap)
         self.net.open(socket)
         return socket
 

@@ -145,7 +145,7 @@ class Wire:
 
 
 class SimSocket:
-    """A packet socket on a port; the synchronous half of `PortSocket`."""
+    """A packet socket on a port: a `PortSocket`."""
 
     def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
         self.net = net
@@ -153,7 +153,6 @@ class SimSocket:
         self.tap = tap
         self.waiting: list[FrameSeen] = []
         self.open = True
-        self.wake: Callable[[], None] = lambda: None
 
     def send(self, octets: bytes) -> None:
         if not self.open:
@@ -162,7 +161,7 @@ class SimSocket:
             raise OSError(errno.ENETDOWN, "the link is down")
         self.net.transmit(self.link, octets)
 
-    def take(self) -> list[FrameSeen]:
+    def read(self) -> list[FrameSeen]:
         """What can be read now."""
         waiting, self.waiting = self.waiting, []
         return waiting
@@ -170,7 +169,6 @@ class SimSocket:
     def close(self) -> None:
         self.open = False
         self.net.sockets = [socket for socket in self.net.sockets if socket is not self]
-        self.wake()
 
 
 class SimNet:
@@ -184,6 +182,8 @@ class SimNet:
         """Told of each frame a link sends, before the wire gets it: those of the daemon, and those of partners."""
         self.wake: Callable[[], None] = lambda: None
         """Called when a frame has set out, so that `deadline` may be earlier now."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called when a packet socket can be read."""
         self._partners: dict[SimLink, list[Partner]] = {}
         self._wires: dict[SimLink, Wire] = {}
         self._flying: list[tuple[float, int, SimLink, bytes]] = []
@@ -265,7 +265,7 @@ class SimNet:
         for socket in sockets:
             if socket.tap.frames.lets_through(seen.ethertype, seen.vlan, seen.payload):
                 socket.waiting.append(without_tag(seen) if socket.tap.frames.vlan == ANY_VLAN else seen)
-                socket.wake()
+                self.heard()
 
     def _post(self, link: SimLink, station: Partner) -> None:
         frames, station.outbox = station.outbox, []

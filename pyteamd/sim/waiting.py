@@ -8,11 +8,8 @@ from threading import get_ident
 import trio
 
 from pyteamd.kernel.api import Batch, Kernel
-from pyteamd.model.desired import Tap
-from pyteamd.model.errors import KernelGone
-from pyteamd.model.events import CarrierSeen, FrameSeen
+from pyteamd.model.events import CarrierSeen
 from pyteamd.sim.kernel import SimKernel
-from pyteamd.sim.link import SimLink
 from pyteamd.sim.net import SimNet, SimSocket
 
 
@@ -35,35 +32,15 @@ class Wake:
             self._loop.run_sync_soon(self._action)
 
 
-class WaitingSocket(SimSocket):
-    """A packet socket that can be waited for."""
-
-    def __init__(self, net: SimNet, link: SimLink, tap: Tap) -> None:
-        super().__init__(net, link, tap)
-        self._readable = trio.Event()
-        self.wake = self._wake = Wake(lambda: self._readable.set())
-
-    async def receive(self) -> list[FrameSeen]:
-        self._wake.awaited()
-        await trio.lowlevel.checkpoint()
-        while not (frames := self.take()):
-            if not self.open:
-                raise KernelGone(self.link.name)
-            self._readable = trio.Event()
-            await self._readable.wait()
-        return frames
-
-
 class WaitingSimKernel(SimKernel):
     """SimKernel as a daemon sees it."""
 
-    socket_class = WaitingSocket
-
     def __init__(self, net: SimNet | None = None) -> None:
-        self._readable = trio.Event()
+        self._readable, self._heard = trio.Event(), trio.Event()
         self._waiting = False
         super().__init__(net)
         self.wake = self._wake = Wake(lambda: self._readable.set())
+        self.net.heard = self._frames = Wake(lambda: self._heard.set())
 
     def glance(self) -> int:
         match self.next_event() if self._waiting else None:
@@ -83,10 +60,13 @@ class WaitingSimKernel(SimKernel):
                 self._waiting = False
         return found
 
-    def open_port(self, ifindex: int, tap: Tap) -> WaitingSocket:
-        socket = super().open_port(ifindex, tap)
-        assert isinstance(socket, WaitingSocket)
-        return socket
+    async def readable(self) -> list[SimSocket]:
+        self._frames.awaited()
+        await trio.lowlevel.checkpoint()
+        while not (found := [socket for socket in self.net.sockets if socket.waiting and socket.link.here]):
+            self._heard = trio.Event()
+            await self._heard.wait()
+        return found
 
 
 _complete: type[Kernel] = WaitingSimKernel

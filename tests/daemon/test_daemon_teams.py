@@ -204,6 +204,7 @@ async def test_two_teams_in_one_process(lab: Lab) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader.read)
+        nursery.start_soon(reader.read_frames)
         for server in servers:
             nursery.start_soon(run, server)
         await trio.sleep(0.1)

@@ -21,7 +21,7 @@ from pyteamd.daemon.team_server import TeamPlan
 from pyteamd.model.desired import SetMember, Write
 from pyteamd.model.events import FrameSeen, Refused
 from pyteamd.sim.lacp_partner import LacpPartner
-from pyteamd.sim.waiting import WaitingSocket
+from pyteamd.sim.net import SimSocket
 from pyteamd.wire import ethernet, lacpdu
 
 LACP = {"runner": {"name": "lacp", "fast_rate": True}, "ports": {"eth1": {}, "eth2": {}}}
@@ -126,15 +126,15 @@ async def test_a_frame_that_cannot_be_read_costs_no_port(
     lab: Lab, kernel: Stalling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partners(lab)
-    receive, problems = WaitingSocket.receive, [errno.ENOMEM, errno.EIO]
+    read, problems = SimSocket.read, [errno.ENOMEM, errno.EIO]
 
-    async def fails(socket: WaitingSocket) -> list[FrameSeen]:
+    def fails(socket: SimSocket) -> list[FrameSeen]:
         if len(problems) and trio.current_time() > begun + 5:
             raise OSError(problems.pop(), "no frame")
-        return await receive(socket)
+        return read(socket)
 
     begun = trio.current_time()
-    monkeypatch.setattr(WaitingSocket, "receive", fails)
+    monkeypatch.setattr(SimSocket, "read", fails)
     daemon = await in_service(lab)
     await trio.sleep(3)
     assert problems == []
@@ -366,9 +366,9 @@ async def test_the_partner_is_told_before_the_port_is_released(
     daemon = await in_service(lab)
     last: dict[int, int] = {}
     when_released: dict[int, int] = {}
-    send = WaitingSocket.send
+    send = SimSocket.send
 
-    def say(socket: WaitingSocket, octets: bytes) -> None:
+    def say(socket: SimSocket, octets: bytes) -> None:
         frame = ethernet.parse(octets)
         last[socket.link.ifindex] = lacpdu.parse(frame.payload, frame.destination).actor.state
         send(socket, octets)
@@ -377,7 +377,7 @@ async def test_the_partner_is_told_before_the_port_is_released(
         when_released.update({write.ifindex: last[write.ifindex] for write in writes if type(write) is SetMember})
         return RecordingKernel.apply(kernel, team, writes)
 
-    monkeypatch.setattr(WaitingSocket, "send", say)
+    monkeypatch.setattr(SimSocket, "send", say)
     monkeypatch.setattr(Stalling, "apply", release)
     ports = [lab.link(name).ifindex for name in ("eth1", "eth2")]
     await daemon.call("PortRemove", "eth1")

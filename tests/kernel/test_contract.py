@@ -384,7 +384,8 @@ async def test_slow_frames_in_a_vlan_are_told_apart(world: ContractWorld, kind: 
     tag, vlan = TAGS[kind]
     world.say("eth1", SLOW[:12] + tag + SLOW[12:])
     with trio.fail_after(60):
-        (seen, *_) = [frame for frame in await socket.receive() if frame.source == MAC]
+        assert list(await world.kernel.readable()) == [socket]
+        (seen, *_) = [frame for frame in socket.read() if frame.source == MAC]
     socket.close()
     assert (seen.vlan, seen.ethertype, seen.payload[:2]) == (vlan, 0x8809, b"\x01\x01")
     assert facts.ports

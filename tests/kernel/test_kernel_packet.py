@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from pyteamd.kernel.packet import PacketSocket, name_of, parse
+from pyteamd.kernel.packet import Listening, PacketSocket, name_of, parse
 from pyteamd.model.desired import Tap
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.events import FrameSeen
@@ -40,12 +40,12 @@ def test_frames_without_room_for_their_headers(octets: bytes) -> None:
 
 
 def test_a_lack_of_descriptors_is_a_refusal() -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits, listening = resource.getrlimit(resource.RLIMIT_NOFILE), Listening()
     with open(os.devnull) as last:
         resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
         try:
             with pytest.raises(KernelRefused) as refusal:
-                PacketSocket(1, Tap(slow.FRAMES))
+                PacketSocket(1, Tap(slow.FRAMES), listening)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert refusal.value.errno in (errno.EMFILE, errno.EPERM)  # the latter for a user without CAP_NET_RAW

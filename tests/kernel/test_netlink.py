@@ -258,8 +258,8 @@ def test_without_privileges(real: RealWorld) -> None:
     assert said.startswith(f"{errno.EPERM} read team device {facts.team}: operation not permitted (")
     assert "initial user namespace" in said
     said = attempt(
-        "from pyteamd.kernel.packet import PacketSocket; from pyteamd.model.desired import Tap; from pyteamd.wire import arp;"
-        f"PacketSocket({facts.team}, Tap(arp.frames(None)))",
+        "from pyteamd.kernel.packet import Listening, PacketSocket; from pyteamd.model.desired import Tap; from pyteamd.wire import arp;"
+        f"PacketSocket({facts.team}, Tap(arp.frames(None)), Listening())",
         *NO_PRIVILEGES,
     )
     assert said.startswith(f"{errno.EPERM} ")

@@ -116,7 +116,8 @@ async def receive(tap: PacketSocket, number: int = 1) -> list[FrameSeen]:
     frames: list[FrameSeen] = []
     with trio.fail_after(30):
         while len(frames) < number:
-            frames += await tap.receive()
+            await tap._listening.readable()
+            frames += tap.read()
     return frames
 
 
@@ -245,17 +246,27 @@ async def test_link_gone(bench: Bench, how: str) -> None:
         bench.world.kernel.open_port(bench.port, Tap(arp.frames(None)))
 
 
-async def test_close_ends_waiting(bench: Bench) -> None:
-    tap = bench.tap(arp.frames(None))
+async def test_one_that_is_closed_does_not_end_waiting_for_the_others(bench: Bench) -> None:
+    closed, tap = bench.tap(arp.frames(None)), bench.tap(arp.frames(None))
     async with trio.open_nursery() as nursery:
+        got: list[FrameSeen] = []
 
         async def listen() -> None:
-            with pytest.raises(KernelGone):
-                await receive(tap)
+            got.extend(await receive(tap))
 
         nursery.start_soon(listen)
         await trio.testing.wait_all_tasks_blocked()
-        tap.close()
+        closed.close()
+        bench.send(ARP)
+    assert len(got) == 1
+
+
+async def test_frames_that_are_all_alike_are_all_read(bench: Bench) -> None:
+    tap = bench.tap(slow.FRAMES)
+    bench.send(*[LACP] * 5)
+    got = await receive(tap, 5)
+    assert got == got[:1] * 5
+    assert tap.read() == []
 
 
 async def test_nothing_gets_in_before_the_filter(bench: Bench) -> None:

@@ -109,7 +109,7 @@ class AtRest:
         while True:
             if batch := self.kernel.take_events():
                 self.reader.hear(batch, self.net.now)
-            elif frames := [frame for socket in list(self.sockets.values()) for frame in socket.take()]:
+            elif frames := [frame for socket in list(self.sockets.values()) for frame in socket.read()]:
                 self.pump.feed(frames, self.net.now)
             else:
                 return

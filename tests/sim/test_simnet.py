@@ -131,12 +131,12 @@ def test_a_host_answers_arp(vlan: int | None) -> None:
     question = arp.request(link.mac, MINE, THEIRS)
     socket.send(question.frame(vlan_id=vlan))
     net.advance(0.0)
-    assert socket.take() == []
+    assert socket.read() == []
     host.addresses.add(THEIRS)
     socket.send(question.frame(vlan_id=vlan))
     socket.send(question.frame(vlan_id=99))
     net.advance(0.0)
-    (seen,) = socket.take()
+    (seen,) = socket.read()
     assert arp.parse(seen.payload) == question.reply(HOST_MAC)
     assert (seen.ifindex, seen.destination, seen.vlan) == (link.ifindex, link.mac, vlan)
 
@@ -151,7 +151,7 @@ def test_a_host_answers_solicitations() -> None:
     socket = kernel.open_port(link.ifindex, Tap(ndisc.ADVERTISEMENTS))
     socket.send(ndisc.NeighborSolicit(IPv6Address("fe80::2"), THEIRS6, link.mac).frame())
     net.advance(0.0)
-    (seen,) = socket.take()
+    (seen,) = socket.read()
     assert ndisc.parse(seen.payload).target_mac == HOST_MAC
 
 
@@ -176,7 +176,7 @@ def test_sockets_hear_what_their_filter_lets_through(tap: Tap, octets: bytes, he
     assert link.peer
     net.transmit(link.peer, octets)
     net.advance(0.0)
-    assert bool(socket.take()) is heard
+    assert bool(socket.read()) is heard
 
 
 def test_a_switch_floods_broadcasts_only() -> None:
@@ -192,7 +192,7 @@ def test_a_switch_floods_broadcasts_only() -> None:
     sockets[0].send(question.frame())
     sockets[0].send(question.frame(links[1].mac))
     net.advance(0.0)
-    assert [len(socket.take()) for socket in sockets] == [0, 1, 1]
+    assert [len(socket.read()) for socket in sockets] == [0, 1, 1]
 
 
 def test_sockets_end_with_their_link() -> None:
