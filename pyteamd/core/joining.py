@@ -244,6 +244,16 @@ class JoiningPorts:
         self.members.release(self._names(ifindex) if why in (REMOVED, UNNAMED) else (), ifindex, why)
         self._pop(ifindex)
 
+    def give_up(self, ifindex: int) -> bool:
+        """A user does not want a link that waits any more. Returns whether it was one."""
+        link = self._facts.links.get(ifindex)
+        if link is None or not self.members.wants(link) or ifindex in self.members.out:
+            return False
+        self.members.release(link.names, ifindex, REMOVED)
+        if not self._facts.observed.members.get(ifindex):
+            self.members.released.discard(ifindex)  # as it is out already
+        return True
+
     def _names(self, ifindex: int) -> tuple[str, ...]:
         link = self._facts.links.get(ifindex)
         return link.names if link is not None else ()

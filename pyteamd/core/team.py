@@ -435,7 +435,9 @@ class Team:
         if event.ifindex in self.ports:
             self.runner.leave_port(event.ifindex, self.view, now)
         elif not self.facts.complete(event.ifindex) or event.ifindex in self.members.released:
-            raise UserError(*NO_DEVICE)
+            if not self.joining.give_up(event.ifindex):
+                raise UserError(*NO_DEVICE)
+            return True
         self.joining.release(event.ifindex)
         return True
 

@@ -51,10 +51,12 @@ def hint_for(write: Write, code: int, link_of: Callable[[int], LinkSeen | None],
             link = link_of(ifindex)
             free_and_up = link is not None and link.up and not link.master
             return f"ip link set {after_set(link.name)} down" if link is not None and free_and_up else ""
-        case SetMac(), (errno.EBUSY | errno.EOPNOTSUPP | errno.EADDRNOTAVAIL):
+        case SetMac(), (errno.EBUSY | errno.EOPNOTSUPP | errno.EADDRNOTAVAIL | errno.EADDRINUSE):
             return 'the driver refuses another address; runner.hwaddr_policy "by_active" needs none'
         case SetOption(key=key), errno.EBUSY if key.name == "mode":
             return "the device has ports and runs in another mode; remove them or start with -r"
+        case SetOption(key=key, value=str(mode)), errno.EINVAL if key.name == "mode":
+            return f"the kernel has no such mode; is its module installed? try: modprobe team_mode_{mode}"
         case SetOption(key=key), errno.EINVAL if key.name == "queue_id":
             return "must be below the number of transmit queues of the team device"
         case _, errno.EPERM if not explained:

@@ -33,6 +33,7 @@ JSON_ERRORS = (
     ),
     (r"end of file expected near '[}\]]'", "there is a closing brace or bracket too many"),
     (r"end of file expected", "a configuration is one object, and nothing follows it"),
+    (r"'\[' or '\{' expected", "JSON begins with a brace"),
     (r"':' expected", "in JSON a colon stands between key and value"),
     (r"unexpected newline", "a string ends on the line on which it begins; is its closing quote missing?"),
     (r"premature end of input", "a string is not closed"),

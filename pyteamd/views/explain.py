@@ -54,7 +54,7 @@ def of_port(team: Team, port: Port, now: float) -> Reason:
     """One port of the team."""
     return (
         of_team(team)
-        or of_carrier(port, now)
+        or of_carrier(team, port, now)
         or of_watchers(team, port, now)
         or of_kernel(team, port, now)
         or of_hand(team, port)
@@ -84,7 +84,7 @@ def cause(team: Team, port: Port, now: float) -> str:
     """What keeps a port from traffic, as one word, for programs: the first condition of `of_port`, or lacp's word; "" when it carries."""
     places = (
         ("team_down", of_team(team)),
-        ("no_carrier" if port.link.up else "admin_down", of_carrier(port, now)),
+        ("no_carrier" if port.link.up else "admin_down", of_carrier(team, port, now)),
         ("link_watch", of_watchers(team, port, now)),
         ("kernel", of_kernel(team, port, now)),
         ("disabled_by_hand", of_hand(team, port)),
@@ -114,16 +114,25 @@ def of_team(team: Team) -> Reason | None:
     return Reason(False, f"{name} is administratively down", f"ip link set {after_set(name)} up")
 
 
-def of_carrier(port: Port, now: float) -> Reason | None:
+def of_carrier(team: Team, port: Port, now: float) -> Reason | None:
     """Without a raw link nothing goes, even while a watcher has not given up on the port yet."""
     if port.running:
         return None
     waiting = patience(port, True)
-    if not port.link.up:
-        text, hint = "is administratively down", f"ip link set {after_set(port.name)} up"
+    rest = f"; {waiting.text}{left(waiting, now)}" if waiting else ""
+    link = port.link
+    lower = team.facts.get_link(link.lower) if link.kind == "vlan" and not link.loose_binding else None
+    if (
+        not link.up and lower is not None and not lower.up
+    ):  # with which the kernel sets it up, and without which it does not
+        text, hint = "is administratively down", f"ip link set {after_set(lower.name)} up"
+        rest = f", as is {lower.name}, on which it stands{rest}"
+    elif not link.up:
+        text, hint = "is administratively down", f"ip link set {after_set(link.name)} up"
+    elif link.carrier:
+        text, hint = "has carrier, and is not operational", "does 802.1X, or another program, hold it dormant?"
     else:
         text, hint = "no carrier", "check the cable, and whether the other end is up"
-    rest = f"; {waiting.text}{left(waiting, now)}" if waiting else ""
     return Reason(False, text, hint, port.running_since, rest)
 
 

@@ -129,11 +129,14 @@ async def test_port_config_update(lab: Lab, name: str) -> None:
     assert words in "\n".join([*daemon.lines, reason]), daemon.lines
 
 
-async def test_port_config_update_that_is_no_json(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"prio": 1,}', "JSON has no comma before a closing brace or bracket"), ("prio: 1", "JSON begins with a brace")],
+)
+async def test_port_config_update_that_is_no_json(lab: Lab, text: str, words: str) -> None:
     daemon = await lab.start()
-    assert (await daemon.call("PortConfigUpdate", "eth1", '{"prio": 1,}')).startswith("ConfigUpdateFail")
-    reason = json.loads(await daemon.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
-    assert "JSON has no comma before a closing brace or bracket" in reason
+    assert (await daemon.call("PortConfigUpdate", "eth1", text)).startswith("ConfigUpdateFail")
+    assert words in json.loads(await daemon.call("Reason", "PortConfigUpdate", "eth1"))["reason"]
 
 
 async def test_who_updates_a_port_reads_what_is_wrong_and_what_waits(lab: Lab) -> None:
@@ -144,6 +147,8 @@ async def test_who_updates_a_port_reads_what_is_wrong_and_what_waits(lab: Lab) -
     assert "did you mean 'sticky'?" in err
     assert "queue_id" in err
     assert await say(*settings, program="teamdctl") == (0, "", "")
+    unknown = await say("team0", "port", "config", "update", "nope", "{}")
+    assert unknown == (1, "", "there is no link nope; ip link shows those that there are\n")
 
 
 def test_a_port_is_present_under_each_of_its_names() -> None:

@@ -17,10 +17,11 @@ from pyteamd.daemon import team_server
 from pyteamd.daemon.team_server import LOOK_INTERVAL_S, StartFailed
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
-from pyteamd.model.desired import SetMember, Write
+from pyteamd.model.desired import SetMember, SetOption, Write
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.printable import printable
 from pyteamd.sim.link import SimLink, link_seen
+from pyteamd.values import replace
 
 OWNERS = ("br0", "bond7", "team1")
 
@@ -502,3 +503,50 @@ async def test_another_name_of_the_team_is_no_missing_port(lab: Lab) -> None:
     assert told == [f"{name}: not added: it is the team itself" for name in ("my-team", "team0")]
     await trio.sleep(2 * LOOK_INTERVAL_S)
     assert list((await daemon.state())["ports"]) == ["eth1"]
+
+
+async def test_what_a_port_without_its_link_is_told_helps(lab: Lab) -> None:
+    """A VLAN cannot be set up over a link that is down; with that it is. And a link that is dormant has its cable."""
+    daemon = await lab.start()
+    lab.kernel.set_up(lab.link("team0").ifindex, True)
+    lower = lab.kernel.add_pair("eth7", "peer7")
+    await quiet()
+    (pump,) = daemon.reader.pumps.values()
+    link = link_seen(lab.link("eth1"))
+    shapes = {
+        "is administratively down": {"up": False, "kind": "vlan", "lower": lower.ifindex},
+        "has carrier, and is not operational": {"carrier": True},
+    }
+    hints = ("ip link set eth7 up", "does 802.1X, or another program, hold it dormant?")
+    for (words, shape), hint in zip(shapes.items(), hints, strict=True):
+        pump.feed((replace(link, running=False, **{"carrier": False, **shape}),), trio.current_time())
+        told = (await explained(lab))["eth1"]
+        assert told.startswith(f"eth1: {words} for ")
+        assert told.endswith(f" ({hint})")
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_who_removes_a_port_that_waits_is_not_surprised_by_it(lab: Lab, later: bool) -> None:
+    """Whether it is up, or belongs to another device; and it may be asked for again."""
+    link = owned(lab, "eth2", "br0")
+    daemon = await lab.start()
+    if later:
+        lab.kernel.set_master(link.ifindex, 0)
+        await quiet()
+    assert await daemon.call("PortRemove", "eth2") == ""
+    assert await daemon.call("PortRemove", "eth2") == "NoSuchDev: No such device."
+    lab.kernel.set_master(link.ifindex, 0)
+    lab.kernel.set_up(link.ifindex, False)
+    await trio.sleep(10)
+    assert list((await daemon.state())["ports"]) == ["eth1"]
+    add = "pyteamdctl team0 port add eth2"
+    assert (await explained(lab))["eth2"] == f"eth2: is no port: it was removed by command ({add})"
+    assert await daemon.call("PortAdd", "eth2") == ""
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_a_mode_that_the_kernel_does_not_have_is_told_with_its_module(lab: Lab) -> None:
+    lab.kernel.refuse(lambda write: isinstance(write, SetOption) and write.key.name == "mode", errno.EINVAL, times=None)
+    daemon = await lab.start()
+    assert daemon.failure is not None
+    assert str(daemon.failure).endswith("is its module installed? try: modprobe team_mode_activebackup)")

@@ -122,7 +122,7 @@ def no_such_device(session: Session, verb: Verb) -> str:
     if "PORTDEV" not in verb.params or not session.args:
         return ""
     name = printable(session.args[0])
-    if verb.words == ("port", "add"):
+    if verb.words in (("port", "add"), ("port", "config", "update")):
         return f"there is no link {name}; ip link shows those that there are"
     with suppress(ClientError, ValueError, AttributeError):
         return (
