@@ -215,10 +215,14 @@ class Config:
         ports = self.tree.get("ports")
         return list(ports) if type(ports) is dict else []
 
+    def has_port(self, name: str) -> bool:
+        """Whether settings are stored under this name."""
+        ports = self.tree.get("ports")
+        return type(ports) is dict and name in ports
+
     def key(self, names: Sequence[str]) -> str:
         """The name of a link under which its settings stand: the first that is configured, else the first."""
-        ports = self.tree.get("ports")
-        return next((name for name in names if type(ports) is dict and name in ports), names[0])
+        return next((name for name in names if self.has_port(name)), names[0])
 
     def port(self, name: str) -> PortSetup:
         """Settings of a link that is, or is to be, a port; whether configured or not."""

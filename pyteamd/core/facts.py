@@ -57,23 +57,18 @@ class KernelFacts:
     def __init__(self, team: LinkSeen) -> None:
         self.team = team
         self.links: dict[int, LinkSeen] = {}
-        """Ports of ours, links without a master (they may become ports), those of KEPT kinds, and links the team is told to watch for."""
+        """Of what we were told of (see namespace_links.py): ports of ours, links without a master, those of KEPT kinds, and named ones."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self.silence = SilentPorts()
         """What the drivers count; nothing is decided by it."""
         self._unenslaved_macs: dict[int, bytes] = {}
         self._by_name: dict[str, int] = {}
-        """Every name of the links there are."""
+        """Every name of known links."""
         self._standing_on: dict[int, dict[int, None]] = {}
         """Known links by the one they stand on."""
         self._echoes: dict[Hashable, Echo] = {}
         """What we wrote and the kernel has not announced yet, by the place that was written to."""
-
-    def compact(self) -> None:
-        """Links that joined other teams have left room: with many teams most of what these take."""
-        self.links, self._by_name = dict(self.links), dict(self._by_name)
-        self._unenslaved_macs = dict(self._unenslaved_macs)
 
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
@@ -92,6 +87,17 @@ class KernelFacts:
             case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
                 return ifindex == self.team.ifindex or any(ifindex in known for known in self._known())
         return True
+
+    def follows(self, link: LinkSeen) -> bool:
+        """Whether it is the team, a port, or known here, or known links stand on it or belong to it."""
+        ifindex, ours = link.ifindex, self.team.ifindex
+        if ifindex == ours or link.master == ours or ifindex in self._standing_on or ifindex == self.team.master:
+            return True
+        if any(ifindex in known for known in self._known()):
+            return True
+        # What the driver gives a new port before rtnetlink names its master (see `link_seen`).
+        has_our_mac = not link.master and link.lower != ours and link.mac != b"" and link.mac == self.mac_of_team()
+        return has_our_mac or any(known.master == ifindex for known in self.links.values())
 
     def repeats(self, link: LinkSeen) -> bool:
         """Whether this says nothing new, and no write of ours is under way that it may be older than."""
@@ -259,7 +265,11 @@ class KernelFacts:
     def links_missing_from(self, dump: Resync) -> list[int]:
         """Links known so far that a complete dump does not have."""
         present = {link.ifindex for link in dump.links}
-        return [ifindex for ifindex in dict.fromkeys(chain(*self._known())) if ifindex not in present]
+        return [ifindex for ifindex in self.known() if ifindex not in present]
+
+    def known(self) -> dict[int, None]:
+        """Every link there is something to remember of."""
+        return dict.fromkeys(chain(*self._known()))
 
     def _known(self) -> tuple[Mapping[int, object], ...]:
         """All that is kept by the number of a link: every link there was something to remember of is in one of them."""

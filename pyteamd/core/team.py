@@ -239,6 +239,13 @@ class Team:
             return False  # mostly of a change of which the early word was heard
         return self.facts.concerned(event) or (isinstance(event, LinkSeen) and self._named(event))
 
+    def follows(self, link: LinkSeen) -> bool:
+        """Whether the team is to be told of this link: see namespace_links.py."""
+        if self.facts.follows(link) or self._named(link):
+            return True
+        lower = self.facts.links.get(link.lower)
+        return lower is not None and (lower.master == self.view.ifindex or self._named(lower))
+
     def unresolved(self, now: float) -> list[HostName]:
         """Hosts whose addresses are to be looked up now, for some port to be watched."""
         hosts = self.joining.needed_hosts()
@@ -523,7 +530,7 @@ class Team:
         """Whether people may ask about this link, whatever owns it: it is wanted, configured, or was taken out."""
         if link.ifindex in self.members.out or self.members.wants(link):
             return True
-        return any(name in self.config.written for name in link.names)
+        return any(name in self.config.written or self.config.has_port(name) for name in link.names)
 
     def _join(self, ifindex: int, now: float) -> bool:
         return self.joining.join(ifindex, now, found=self.view.adopted and not self.started)

@@ -422,8 +422,6 @@ async def serve_many(fleet: Fleet, log: logging.Logger, notifier: Notifier, read
         nursery.start_soon(watchdog, notifier)
         nursery.start_soon(import_late, log)
         nursery.start_soon(collect_now_and_then)
-        for pump in fleet.reader.pumps.values():
-            pump.team.facts.compact()
         settle_memory()
 
     code = EXIT_RUNTIME

@@ -27,6 +27,7 @@ from typing import Final
 import trio
 
 from pyteamd.core import invariants
+from pyteamd.core.namespace_links import NamespaceLinks
 from pyteamd.core.team import NOTHING, Team
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.bell import Bell
@@ -47,6 +48,7 @@ from pyteamd.model.events import (
     Overrun,
     PortRemove,
     Refused,
+    Resync,
     Stop,
     Tick,
 )
@@ -116,10 +118,11 @@ class Pump:
         """`time_s`: the monotonic clock that `now` of every feed was read from."""
         self.team = team
         self.kernel = kernel
-        self.ifindex = team.view.ifindex
         self.trace = trace
         self.gauges = Gauges()
         self.unconfirmed = Unconfirmed("", log)
+        self.links: NamespaceLinks | None = None
+        """All there are; None: the Team is told of all."""
         self._log = log
         self._time_s = time_s
         self._pending: deque[Event] = deque()
@@ -129,6 +132,11 @@ class Pump:
         self._outlet = Outlet(team, kernel, around, log)
         self._agenda = Agenda()
         self._bell = Bell()
+
+    @property
+    def ifindex(self) -> int:
+        """Of the team."""
+        return self.team.view.ifindex
 
     @property
     def perform(self) -> Performer:
@@ -181,9 +189,22 @@ class Pump:
     async def request(self, event: Event) -> tuple[Refused, ...]:
         """Feed a user's event and wait until the kernel has answered; what it refused is the result. UserError."""
         with self._writing.refusals() as refused:
-            self.feed((event,), self._time_s())
+            self.feed(self.with_others(event), self._time_s())
             await self._bell.until(lambda: not self._writing.busy)
         return tuple(refused)
+
+    def learn(self, event: Event) -> None:
+        """Tell the Team what it has to know for this event, which is about to be judged."""
+        if others := self.with_others(event)[:-1]:
+            self.feed(others, self._time_s())
+
+    def with_others(self, event: Event) -> tuple[Event, ...]:
+        """What is said of a link, what a user wants, or a dump; and before it the links that the Team has to know for it."""
+        if self.links is None:
+            return (event,)
+        if isinstance(event, Resync):
+            return self.links.of(self.team, event)
+        return (*self.links.before(self.team, event), event)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until the condition holds after some feed, or the time is up. Returns whether it holds."""
@@ -300,7 +321,7 @@ class Pump:
         if self._lost:
             return
         try:
-            self._pending.appendleft(self.kernel.dump(self.ifindex))
+            self._pending.extendleft(reversed(self.with_others(self.kernel.dump(self.ifindex))))
         except KernelGone:
             self._pending.appendleft(LinkGone(self.ifindex))
         except KernelRefused as refusal:

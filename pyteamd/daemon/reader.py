@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import trio
 
+from pyteamd.core.namespace_links import NamespaceLinks, Told
 from pyteamd.core.trace import Trace
 from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.write_thread import WriteThread
 from pyteamd.kernel.api import Batch, Kernel, PortSocket
-from pyteamd.model.events import CarrierSeen, Event, KernelEvent, Overrun
+from pyteamd.model.events import CarrierSeen, Event, KernelEvent, LinkGone, LinkSeen, Overrun
 
 MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
@@ -38,6 +39,7 @@ class Reader:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.links = NamespaceLinks()
         self.pumps: dict[int, Pump] = {}
         self.owners: dict[int, Pump] = {}
         """Whose port a link is. With many teams, asking each of them would take longer than a fail-over."""
@@ -117,7 +119,9 @@ class Reader:
             await trio.sleep(STAND_BACK_S)
 
     def deliver(self, batch: Batch, now: float) -> None:
-        """Each pump gets what is said of its team and of links, in order; which links concern its team, the pump asks one by one."""
+        """Each pump gets what is said of its team, and of links that its team is to know, in order."""
+        told: Told = {}
+        self.links.refresh({ifindex: pump.team for ifindex, pump in self.pumps.items()})
         events: dict[int, list[KernelEvent]] = {ifindex: [] for ifindex in self.pumps}
         for team, event in batch:
             if team:
@@ -127,6 +131,10 @@ class Reader:
                 owner = self.owners.get(event.ifindex)
                 if owner is not None and owner.ifindex in events:
                     events[owner.ifindex].append(event)
+            elif isinstance(event, (LinkSeen, LinkGone)):
+                for ifindex in self.links.nearby(event, told):
+                    events[ifindex] += self.links.about(self.pumps[ifindex].team, event, told)
+                self.links.hear(event)
             else:
                 for heard in events.values():
                     heard.append(event)

@@ -315,6 +315,7 @@ class TeamServer:
         trace = Trace(beginning, plan.trace_entries)
         self._reader.traces[ifindex] = trace
         self.pump = Pump(team, self._kernel, self, trace, self._log, trio.lowlevel.current_clock().current_time)
+        self.pump.links = self._reader.links
         if plan.snapshot_stem is not None:
             self.pump.unconfirmed = Unconfirmed(f"{plan.snapshot_stem}.unconfirmed.json", self._log)
             self.pump.unconfirmed.resume()
@@ -362,7 +363,7 @@ class TeamServer:
     async def _start(self, pump: Pump, dump: Resync, bus: Bus | None) -> StartFailed | None:
         """Set up the device, add the ports, take the bus name. Returns what went wrong, if anything."""
         team = pump.team
-        pump.feed((dump,), trio.current_time())
+        pump.feed(pump.with_others(dump), trio.current_time())
         if not team.failed:
             self._reader.pumps[pump.ifindex] = pump
             # On a busy machine the first writes may still be under way: what they come to decides how the start ends.
@@ -417,7 +418,7 @@ class TeamServer:
                             name
                         )  # another device's: of its end, since the thread has looked, nobody would tell
                     if link is not None and news_of(link, team.facts.links.get(link.ifindex)):
-                        pump.feed((link,), trio.current_time())
+                        pump.feed(pump.with_others(link), trio.current_time())
 
     def _leave(self, ifindex: int, keep: bool, usock: Usock | None, bus: Bus | None) -> int:
         """Close what clients reach us by, forget the device, delete it unless it is to be kept. Returns the exit code."""

@@ -148,6 +148,7 @@ class ServedTeam:
         beginning |= {"adopted": team.view.adopted, "enslave": team.enslave}
         self.pump = Pump(team, kernel, self, Trace(beginning), Faults(report), lambda: kernel.net.now)
         self.pump.perform = self._perform
+        self.pump.links = daemon.reader.links
         self._kernel = kernel
         self._keep = keep
         self._sockets: dict[tuple[int, Tap], SimSocket] = {}
@@ -166,7 +167,7 @@ class ServedTeam:
     def feed(self, event: Event, now: float) -> None:
         """One event with all that follows from it. UserError as the core says."""
         if not self.ended:
-            self._do(lambda: self.pump.feed((event,), now), now)
+            self._do(lambda: self.pump.feed(self.pump.with_others(event), now), now)
 
     def poll(self, now: float) -> bool:
         """Hear the frames that came, and wake up if it is time. Returns whether there was anything."""

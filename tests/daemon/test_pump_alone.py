@@ -46,7 +46,8 @@ class Alone:
         self.pump.perform = self.perform
         self.reader = Reader(self.kernel)
         self.reader.pumps[ifindex] = self.pump
-        self.pump.feed((self.kernel.dump(ifindex),), self.now)
+        self.pump.links = self.reader.links
+        self.pump.feed(self.pump.with_others(self.kernel.dump(ifindex)), self.now)
         self.deliver()
 
     def perform(self, writes: Sequence[Write], done: Done) -> None:

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +19,11 @@ from daemon_kit import Lab, quiet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from serve_kit import break_team0, team
 
-from pyteamd.core.facts import KernelFacts
 from pyteamd.daemon import read_file, team_server
 from pyteamd.daemon.fleet import ALL_FILES_S, RESTART_S, Fleet, FleetSettings
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.team_server import LOOK_INTERVAL_S
-from pyteamd.model.events import LinkGone, LinkSeen, Overrun
+from pyteamd.model.events import LinkGone, Overrun
 
 
 async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
@@ -45,28 +43,15 @@ async def test_each_team_has_its_socket_and_its_ports(many: Any) -> None:
     assert not made.lab.has("team1")
 
 
-async def test_a_team_keeps_little_of_the_links_of_others(many: Any) -> None:
-    """What it is told of them is told to all teams, and the same objects."""
+async def test_a_team_keeps_nothing_of_the_links_of_others(many: Any) -> None:
     for number in range(50):
         many.made.lab.kernel.add_pair(f"free{number}", f"f{number}")
     made = await many()
-    first, second = [made.fleet.members[name].server.pump.team.facts for name in ("team0", "team1")]
-    assert first.called("free7") is second.called("free7") is not None
-    assert {first.name_of(ifindex) for ifindex in first.observed.members} == {"eth1"}
-    assert {second.name_of(ifindex) for ifindex in second.observed.macs} == {"eth2", "team1"}
-
-
-def test_links_that_left_leave_no_room() -> None:
-    """With 256 teams, 512 links are free before they are ports of others."""
-    facts = KernelFacts(LinkSeen(9, "team0", bytes(6)))
-    for ifindex in range(10, 800):
-        facts.link_seen(LinkSeen(ifindex, f"eth{ifindex}", bytes(6)), keep=False, now=0.0)
-    for ifindex in range(10, 780):
-        facts.link_seen(LinkSeen(ifindex, f"eth{ifindex}", bytes(6), master=7), keep=False, now=0.0)
-    before = sys.getsizeof(facts.links)
-    facts.compact()
-    assert sys.getsizeof(facts.links) < before / 10
-    assert facts.called("eth790") is facts.links[790]
+    for name, ports in (("team0", {"eth1"}), ("team1", {"eth2"})):
+        facts, trace = (pump := made.fleet.members[name].server.pump).team.facts, pump.trace
+        assert {link.name for link in facts.links.values()} == ports
+        assert {facts.name_of(ifindex) for ifindex in facts.observed.macs} == {*ports, name}
+        assert all("free" not in repr(entry) for entry in trace)
 
 
 @pytest.mark.parametrize(

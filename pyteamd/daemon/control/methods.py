@@ -91,10 +91,12 @@ async def port_add(pump: Pump, name: str) -> str:
     link = find(pump, name)
     if link.ifindex == pump.ifindex:
         raise UserError(*ADD_FAILED, f"{link.name} is the team itself")
+    wish = PortAdd(link.ifindex, link)
+    pump.learn(wish)
     found = None if link.ifindex in pump.team.ports else pump.team.joining.hindrance(link, pump.kernel.get_link)
     if found is not None and found.half_way:
         raise UserError(*ADD_FAILED, f"{link.name} {found.why}{f' ({found.hint})' if found.hint else ''}")
-    refused = await pump.request(PortAdd(link.ifindex, link))
+    refused = await pump.request(wish)
     _check_membership(refused, link.ifindex, ADD_FAILED)
     await pump.until(lambda: link.ifindex in pump.team.ports, JOIN_TIMEOUT_S)
     return ""

@@ -132,6 +132,7 @@ async def change(
         await read_file.off_loop(lambda: pump.team.config.read_ahead(text, file))
     except OSError as error:
         return {"applied": False, "changes": [], "problems": [f"reading it {error.strerror}"], "warnings": []}
+    pump.learn(ConfigApply(text))
     plan = reload.plan(pump.team, text, file, links=pump.kernel)
     report: dict[str, Any] = {
         "applied": False,
