@@ -116,7 +116,7 @@ class NamespaceLinks:
 
     def of(self, team: Team, dump: Resync) -> tuple[LinkSeen | Resync, ...]:
         """What to tell the team of a dump: those links of it that it is to know."""
-        if dump.links is not self._read:
+        if dump.links is not self._read:  # with many teams, one dump is for all
             self._renew(dump.links)
         keys = keys_of(team) | {port.ifindex for port in dump.ports}
         links = [
@@ -128,7 +128,7 @@ class NamespaceLinks:
             or (link.altnames and not keys.isdisjoint(link.altnames))
         ]
         fresh = [self._before.get(link.ifindex) for link in links if link.master == team.view.ifindex]
-        earlier = [link for link in fresh if link is not None and link.ifindex not in team.facts.links]
+        earlier = [link for link in fresh if link and not link.master and link.ifindex not in team.facts.links]
         chosen = {link.ifindex: link for link in (*links, *self._with_others(team, links))}
         return *earlier, replace(dump, links=tuple([chosen[ifindex] for ifindex in sorted(chosen)]))
 

@@ -519,7 +519,8 @@ async def test_what_a_port_without_its_link_is_told_helps(lab: Lab) -> None:
     }
     hints = ("ip link set eth7 up", "does 802.1X, or another program, hold it dormant?")
     for (words, shape), hint in zip(shapes.items(), hints, strict=True):
-        pump.feed((replace(link, running=False, **{"carrier": False, **shape}),), trio.current_time())
+        changed = replace(link, running=False, **{"carrier": False, **shape})
+        pump.feed(pump.with_others(changed), trio.current_time())
         told = (await explained(lab))["eth1"]
         assert told.startswith(f"eth1: {words} for ")
         assert told.endswith(f" ({hint})")
