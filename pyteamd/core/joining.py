@@ -82,8 +82,7 @@ class JoiningPorts:
             self._adopt_mac(port)
         self._found.discard(ifindex)
         self._begin(port, settings, now)
-        if len(self.ports) < len(self.members.wanted):
-            self._tell_others(port)
+        self._tell_others(port)
         return True
 
     def _tell_others(self, joined: Port) -> None:
@@ -207,14 +206,12 @@ class JoiningPorts:
 
     def hindered_by(self, ifindex: int, lower: int) -> bool:
         """Whether a link that is wanted and is no port stands on this one, or is the one that this one stands on."""
-        if len(self.ports) >= len(self.members.wanted):
-            return False
-        missing = [self._facts.called(name) for name in self.members.wanted]
-        return any(
-            link.lower == ifindex or link.ifindex == lower
-            for link in missing
-            if link is not None and link.ifindex not in self.ports
-        )
+        links = [
+            self._facts.get_link(other)
+            for other in (*self._facts.standing_on(ifindex), lower)
+            if other not in self.ports
+        ]
+        return any(link is not None and self.members.wants(link) for link in links)
 
     def leave(self, ifindex: int) -> Port | None:
         """The link is no port of ours any more, for whatever reason."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pyteamd.core.backoff import port_of
-from pyteamd.core.hindrance import AllLinks
+from pyteamd.core.hindrance import AllLinks, Hindrance
 from pyteamd.core.joining import stand_ins
 from pyteamd.core.port import Port
 from pyteamd.core.team import Team
@@ -24,6 +24,8 @@ from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
 
 SHORT_PORTS = 12
+BELONGS = " belongs to "
+"""In what we say in the kernel's place, of a link that was asked for."""
 
 
 def explain(team: Team, now: float, links: AllLinks | None = None) -> dict[str, Reason]:
@@ -255,20 +257,23 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
     down = f"ip link set {after_set(link.name)} down"
     add = f"pyteamdctl {in_shell(team.view.name)} port add {argument(link.name)}"
     add = f"{down}; {add}" if link.up else add
+    found = team.joining.hindrance(link, links.get_link)
+    if found is not None and found.hint != down:  # to add it would be refused
+        add = found.hint
     if (why := team.members.out.get(link.ifindex)) is not None:
-        if why == team.joining.refusals.get(link.ifindex):
-            return of_a_refusal(team, link, links, why, add)
-        found = team.joining.hindrance(link, links.get_link)
+        if why == team.joining.refusals.get(link.ifindex) or BELONGS in why:
+            return of_a_refusal(link, found, why, add)
         if found is not None and found.refusal:  # to add it would be refused for them
             return Reason(False, found.why, found.advice)
-        tried = why not in (TAKEN, REMOVED, UNNAMED)  # the same again is no advice
+        if why in (TAKEN, REMOVED, UNNAMED):
+            return of_the_unwanted(found, why, down, add)
         rest = "; it is tried again with other settings" if team.members.in_question(link) else ""
-        return Reason(False, f"is no port: {why}", "" if tried and not link.up else add, rest=rest)
+        return Reason(False, f"is no port: {why}", add if link.up else "", rest=rest)  # the same again is no advice
     if not team.members.wants(link):
         named = team.enslave and any(name in team.config.written for name in link.names)
         why = "one of this name was removed by command" if named else "nobody asked for it"
-        return Reason(False, f"is no port: {why}", add)
-    if found := team.joining.hindrance(link, links.get_link):
+        return of_the_unwanted(found, why, down, add)
+    if found is not None:
         up = f"{found.why}, and a port must be down when it is added"
         return Reason(False, up if found.hint == down else found.why, found.advice)
     if why := team.joining.refusals.get(link.ifindex, ""):
@@ -277,11 +282,17 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
     return Reason(False, "is about to be added")
 
 
-def of_a_refusal(team: Team, link: LinkSeen, links: AllLinks, why: str, add: str) -> Reason:
+def of_the_unwanted(found: Hindrance | None, why: str, down: str, add: str) -> Reason:
+    """A link that a person or a program took out, or that nobody asked for: how to add it, and what is in the way of that."""
+    rest = f"; it {found.why}" if found is not None and found.hint != down else ""
+    return Reason(False, f"is no port: {why}", add, rest=rest)
+
+
+def of_a_refusal(link: LinkSeen, found: Hindrance | None, why: str, add: str) -> Reason:
     """A link that the kernel refused when it was asked for: its words, whether that is over, and how to try again where that helps."""
-    found = team.joining.hindrance(link, links.get_link)
-    if found is None:
-        return Reason(False, f"was refused: {why}; nothing in its way is known now", add)
+    if found is None or BELONGS in why:  # which is over
+        now = f"now it {found.why}" if found is not None else "nothing in its way is known now"
+        return Reason(False, f"was refused: {why}; {now}", add)
     return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
 
 

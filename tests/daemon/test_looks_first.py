@@ -17,7 +17,7 @@ from pyteamd.daemon import team_server
 from pyteamd.daemon.team_server import LOOK_INTERVAL_S, StartFailed
 from pyteamd.daemon.writing import Done
 from pyteamd.kernel.api import Kernel
-from pyteamd.model.desired import SetMember, SetOption, Write
+from pyteamd.model.desired import OptionKey, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.printable import printable
 from pyteamd.sim.link import SimLink, link_seen
@@ -551,3 +551,36 @@ async def test_a_mode_that_the_kernel_does_not_have_is_told_with_its_module(lab:
     daemon = await lab.start()
     assert daemon.failure is not None
     assert str(daemon.failure).endswith("is its module installed? try: modprobe team_mode_activebackup)")
+
+
+async def test_a_link_that_waits_is_looked_at_beside_ports_that_nobody_configured(lab: Lab) -> None:
+    """A take-over finds more ports than are wanted, and one that is wanted is none."""
+    odd_links(lab)
+    team = lab.kernel.create_team("team0")
+    lab.kernel.teams[team].set_option(OptionKey("mode"), "activebackup")
+    for name in ("eth1", "eth2"):
+        lab.kernel.set_master(lab.link(name).ifindex, team)
+    lab.kernel.take_events()
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"vlan5": {}}}, take_over=True))
+    assert (await explained(lab))["vlan5"] == "vlan5: stands on eth5, which is down (ip link set eth5 up)"
+    lab.kernel.set_up(lab.link("eth5").ifindex, True)
+    await quiet()
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2", "vlan5"]
+
+
+async def test_what_is_told_of_a_link_that_is_out_is_so_now(lab: Lab) -> None:
+    """Who had it when it was asked for has it no more; and what was removed could not be added as it is."""
+    link = owned(lab, "eth2", "br0")
+    odd_links(lab)
+    lab.kernel.set_up(lab.link("eth5").ifindex, True)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}, "vlan5": {}}}))
+    assert (await daemon.call("PortAdd", "eth2")).startswith("PortAddFail")
+    lab.kernel.set_master(link.ifindex, 0)
+    assert await daemon.call("PortRemove", "vlan5") == ""
+    lab.kernel.set_up(lab.link("eth5").ifindex, False)
+    await quiet()
+    told = await explained(lab)
+    refusal = "was refused: add port eth2: device or resource busy: eth2 belongs to br0; now it is up"
+    assert told["eth2"] == f"eth2: {refusal} (ip link set eth2 down; pyteamdctl team0 port add eth2)"
+    removed = "vlan5: is no port: it was removed by command; it stands on eth5, which is down (ip link set eth5 up)"
+    assert told["vlan5"] == removed
