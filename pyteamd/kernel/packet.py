@@ -61,9 +61,10 @@ class PacketSocket:
         self.ifindex = ifindex
         self.malformed = 0
         self._listening = listening
-        self._last: tuple[object, FrameSeen | None] = (), None
-        """The last frame as the kernel gave it, and what it is."""
-        self._gone = False
+        self._said: object = None
+        """What the last useful frame looked like,"""
+        self._frame: FrameSeen | None = None
+        """… and what it is."""
         self._tags_lost = tap.frames.vlan == ANY_VLAN
         self._held: list[socket.socket] = []
         what = f"open a packet socket on link {ifindex}"
@@ -110,11 +111,11 @@ class PacketSocket:
                     raise KernelGone(f"link {self.ifindex} does not exist") from problem
                 break
             said = octets, ancillary, address[2]
-            again = said == self._last[0]
-            if not again:
-                self._last = said, self._seen(*said)
-            if self._last[1] is not None:
-                frames.append(self._last[1])
+            again = said == self._said
+            frame = self._frame if again else self._seen(*said)
+            if frame is not None:
+                self._said, self._frame = said, frame
+                frames.append(frame)
             if again:  # who says the same again and again says it now and then: another call would find nothing
                 break
         return frames
