@@ -78,11 +78,13 @@ class Reader:
         """Hand frames to the pumps as they come, those of all sockets at once, until cancelled."""
         while True:
             heard: dict[Pump, list[Event]] = {}
-            for socket in await self.kernel.readable():
+            readable = await self.kernel.readable()
+            now = trio.current_time()
+            for socket in readable:
                 if (taps := self.listeners.get(socket)) is not None:
-                    heard.setdefault(taps.pump(), []).extend(taps.hear(socket, trio.current_time()))
+                    heard.setdefault(taps.pump(), []).extend(taps.hear(socket, now))
             for pump, frames in heard.items():
-                self.hand(pump, frames, trio.current_time())
+                self.hand(pump, frames, now)
 
     def glance(self) -> None:
         """Something has come: if it is a fail-over, write at once. The events are read, and digested, in our turn."""
