@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import time
@@ -90,6 +91,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+        logging.setLogRecordFactory(logging.LogRecord)  # a daemon's records know less than pytest shows of them
         be_ordinary()
 
 

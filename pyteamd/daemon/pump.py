@@ -161,22 +161,24 @@ class Pump:
             pending.appendleft(ahead)
         begun = self._writing.begun
         self._feeding = True
-        digested = not pending  # without an event, tasks that wait only check their conditions
+        mattered = not pending  # without an event, tasks that wait only check their conditions
         try:
             while pending:
                 event = pending.popleft()
                 # Asked only now: the events before this one may have changed the answer.
                 if type(event) in ABOUT_ANY_LINK and not (self._forecast.awaits(event) or self.team.wants(event)):
                     continue
-                digested = True
-                self._digest(event, now)
+                mattered = self._digest(event, now) or mattered
+        except BaseException:
+            mattered = True
+            raise
         finally:
             self._feeding = False
-            if digested:
+            if mattered:
                 self._outlet.deliver(self._writing.begun > begun, now)
                 if self._agenda.settles(now) and not self._recalls():
                     self._agenda.rest(now)
-            self._bell.ring(self.wake_at())
+                self._bell.ring(self.wake_at())
 
     def write_ahead(self, events: Iterable[Event]) -> bool:
         """If it is known what the Team will want because of these events, write that. The events have to be fed then."""
@@ -253,7 +255,8 @@ class Pump:
 
     # -- one event -----------------------------------------------------------------------------------------------------
 
-    def _digest(self, event: Event, now: float) -> None:
+    def _digest(self, event: Event, now: float) -> bool:
+        """One event. False: nothing but the trace and counters knows of it."""
         team, matters = self.team, True
         writes: tuple[Write, ...] = ()
         if type(event) not in ANSWERS:
@@ -276,7 +279,7 @@ class Pump:
             outputs = self._outlet.gather(event) if matters else NOTHING
             self.trace.record(now, event, writes, outputs)
         if not matters:
-            return
+            return False
         if writes or outputs.notes or not leaves_valid(event, team):
             self._forecast.spoil()
             self._agenda.disturb()
@@ -284,6 +287,7 @@ class Pump:
             self._outlet.resolved(event)
         if type(event) is Overrun or (self._lost and type(event) is Tick):
             self._resync(now)
+        return True
 
     def _write(self, writes: tuple[Write, ...], now: float) -> tuple[Write, ...]:
         """Begin these writes, unless one event has led to too many. Returns those that are under way."""
