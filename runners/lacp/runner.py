@@ -122,17 +122,24 @@ class Lacp(Runner):
         return self._carrier is None  # a port is left alone for now, or nothing was settled yet
 
     def expects(self, event: Event, due: bool, now: float) -> bool:
-        port = self._habits.repeats(event) if isinstance(event, FrameSeen) else None
-        if port is None and type(event) is not Tick:
+        try:
+            return self._goes_on(event, due, now)
+        except Exception:
+            if self.faults_are_fatal:
+                raise
+            self._habits.forget()  # a full look, which can make a port safe, needs none of it
             return False
-        if due:
-            judge_at = self.spreader.deadline()
-            if self._due(now) or (judge_at is not None and judge_at <= now):
-                return False
-            frames = self._habits.speak(now)
-            if frames is None:
-                return False
-            self.outbox.frames += frames
+
+    def _goes_on(self, event: Event, due: bool, now: float) -> bool:
+        """Do what a full look would do, if all that happens is what always does."""
+        port = self._habits.repeats(event) if isinstance(event, FrameSeen) else None
+        judge_at = self.spreader.deadline() if due else None
+        if (port is None and type(event) is not Tick) or (judge_at is not None and judge_at <= now):
+            return False
+        frames = [] if not due else None if self._due(now) else self._habits.speak(now)
+        if frames is None:
+            return False
+        self.outbox.frames += frames
         if port is not None:
             port.heard_again(self._group.local, now)
         self._now = now

@@ -16,7 +16,8 @@ from lacp_random import RandomNet
 
 from pyteamd.daemon.forecast import twin
 from pyteamd.model.events import Event, FrameSeen
-from pyteamd.runners.lacp.habits import TOGETHER_S
+from pyteamd.runners.lacp.habits import TOGETHER_S, Habits
+from pyteamd.runners.lacp.machines import Mux
 from pyteamd.runners.lacp.runner import Lacp
 from pyteamd.scenario.replay import replay
 
@@ -95,6 +96,17 @@ def test_the_trace_of_a_team_at_rest_can_be_told_again() -> None:
     steps, difference = replay(world.pump.trace.lines())
     assert difference is None, difference.text()
     assert steps == len(world.pump.trace)
+
+
+def test_a_fault_of_the_short_way_costs_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = AtRest(PORTS)
+    monkeypatch.setattr(Lacp, "faults_are_fatal", False)
+    for name in ("speak", "repeats"):
+        monkeypatch.setattr(Habits, name, lambda *_: 1 / 0)
+    before = len(world.sent)
+    world.go_on(4.0)
+    assert len(world.sent) - before == 4 * PORTS
+    assert {port.mux for port in world.team.runner._group.ports.values()} == {Mux.COLLECTING_DISTRIBUTING}
 
 
 class Doubter:
