@@ -21,6 +21,9 @@ MOST_SYSTEMS = 8
 """How many are remembered at one port; of a flood of invented ones the others are passed over."""
 
 
+TAPS = (Tap(lldp.FRAMES, address=lldp.GROUP),)
+
+
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
     """Nothing: the team key `neighbours` says whether ports have a listener."""
@@ -41,7 +44,7 @@ class Listener(Watcher):
         self.drops: Counter[str] = Counter()
 
     def taps(self) -> tuple[Tap, ...]:
-        return (Tap(lldp.FRAMES, address=lldp.GROUP),)
+        return TAPS
 
     def carrier(self, port: PortNow, now: float) -> None:
         if not port.running:

@@ -281,7 +281,8 @@ class Pump:
         if not matters:
             return False
         if writes or outputs.notes or not leaves_valid(event, team):
-            self._forecast.spoil()
+            if self._forecast.spoil():
+                self.kernel.prepare(self.ifindex, {})
             self._agenda.disturb()
         if type(event) is HostsResolved:
             self._outlet.resolved(event)

@@ -24,16 +24,6 @@ STAND_BACK_S = 0.0005
 STAND_BACK_INTERVAL_S = 0.05
 
 
-class FirstLook(trio.abc.Instrument):
-    """Looks before all tasks when the event loop has woken up: a turn of the loop would stand between the kernel's word and our answer."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def after_io_wait(self, timeout: float) -> None:
-        self._reader.glance()
-
-
 class Reader:
     """One kernel and its reader, for all teams of the process."""
 
@@ -52,26 +42,18 @@ class Reader:
         self.write_thread = WriteThread(kernel)
         self._one_processor = len(os.sched_getaffinity(0)) == 1
         self._stand_back_at = -math.inf
-        self._wrote_early = False
-        """The last glance led to writes; its events have still to be delivered."""
-        self._fault: Exception | None = None
-        """Of the last glance, which cannot raise it; `read` does."""
 
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
-        first_look = FirstLook(self)
-        trio.lowlevel.add_instrument(first_look)
+        if self.kernel.may_stall:
+            self.write_thread.look_out()
         try:
             while True:
                 batch = self._bounded(await self.kernel.events())
-                if self._fault is not None:
-                    raise self._fault
-                if self.write_ahead(batch) or self._wrote_early:
-                    self._wrote_early = False
+                if self.write_ahead(batch):
                     await self._stand_back(trio.current_time())
                 self.deliver(batch, trio.current_time())
         finally:
-            trio.lowlevel.remove_instrument(first_look)
             self.write_thread.close()
 
     async def read_frames(self) -> None:
@@ -85,14 +67,6 @@ class Reader:
                     heard.setdefault(taps.pump(), []).extend(taps.hear(socket, now))
             for pump, frames in heard.items():
                 self.hand(pump, frames, now)
-
-    def glance(self) -> None:
-        """Something has come: if it is a fail-over, write at once. The events are read, and digested, in our turn."""
-        try:
-            if (lost := self.kernel.glance()) in self.owners:
-                self._wrote_early = self.ahead(self.owners[lost], (CarrierSeen(lost, False),))
-        except Exception as fault:
-            self._fault = fault  # the reader raises it in this very turn of the loop: it wakes for what was looked at
 
     def hear(self, batch: Batch, now: float) -> None:
         """Take events that were not read by `read`: fail-overs first, then all of them."""

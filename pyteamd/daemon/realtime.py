@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SETTING: Final = "PYTEAMD_REALTIME"
 """Environment variable: "no" leaves the scheduling as it is."""
 PRIORITY: Final = 2
-"""Of the event loop and the thread that writes."""
+"""Of the event loop, the thread that writes, and the look-out."""
 HELPERS_PRIORITY: Final = 1
 GIVE_WAY_S: Final = 0.0001
 """How long a thread that computes keeps the interpreter's lock when another one asks for it."""

@@ -87,11 +87,21 @@ class WriteThread:
 
     def submit(self, batch: WriteBatch) -> None:
         """Queue a batch: before all book-keeping if traffic waits for it."""
-        if self._thread is None and not self._start():
+        if self._kernel.is_done(batch.ifindex, batch.writes) or (self._thread is None and not self._start()):
             self._perform(batch)
             return
         (self._book_keeping if is_book_keeping(batch.writes) else self._urgent).append(batch)
         self._orders.put(True)
+
+    def look_out(self) -> None:
+        """Let the kernel's look-out have a thread, if there is one to be had. It ends with the kernel."""
+
+        def keep_watch() -> None:
+            realtime.ask()
+            self._kernel.look_out()
+
+        with suppress(RuntimeError):
+            Thread(target=keep_watch, name="look-out", daemon=True).start()
 
     def close(self) -> None:
         """End the thread. A stalled write is not waited for: it must not hold up the end of the process."""

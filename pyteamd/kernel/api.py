@@ -6,7 +6,7 @@ caller chooses the thread. Only events and frames are awaited.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pyteamd.model.desired import Tap, Write
@@ -74,12 +74,16 @@ class Kernel(Protocol):
         """
         ...
 
-    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
-        """Each of these may be wanted soon, by this very object: encode ahead what can be. The latest are kept. Only a matter of speed."""
+    def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
+        """By port: what `apply` will be asked for, by this very object, if `events` tells that its link is lost before anything else of the
+        team or its ports. Only a matter of speed: it may be encoded, or be done the moment the link is lost. {}: nothing is known."""
 
-    def glance(self) -> int:
-        """The port whose link is lost, if that is what a waiting `events` will give next; 0 otherwise. Only a matter of speed."""
+    def is_done(self, team: int, writes: Sequence[Write]) -> bool:
+        """Whether these very writes were done when a link was lost: `apply` does not stall then, it has only to tell."""
         ...
+
+    def look_out(self) -> None:
+        """In a thread of its own, until `close`: do what `prepare` says the moment a link is lost. A kernel may do without, and return."""
 
     async def events(self) -> Batch:
         """Wait for events."""

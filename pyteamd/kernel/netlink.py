@@ -3,7 +3,8 @@
 Three sockets hear events: rtnetlink's RTNLGRP_LINK twice, and the team family's group. All stand in one epoll set, and trio waits
 for that. Filters in the kernel let through to the first only what is said of our teams and their ports, to the second the rest. A
 fail-over begins at the first, so it is read first, and of each message at first only interface and flags: when IFF_RUNNING of a port is
-not what it was, `events` returns a CarrierSeen at once and decodes on its next call. The second waits its turn (foreign_links.py).
+not what it was, `events` returns a CarrierSeen at once and decodes on its next call. The second waits its turn (foreign_links.py). While it
+is known what to write for the loss of a port, a thread waits for what is said of ours, and does it before trio hears of it (look_out.py).
 Events of one link keep their order; between the sockets there is none. A link that becomes a port passes from one socket to the
 other: for a moment both hear of it, then what the other has heard until then is told, and then what the first hears.
 
@@ -18,7 +19,7 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from struct import Struct
 from typing import Final, TypeAlias
@@ -29,6 +30,7 @@ from pyteamd.kernel import rtnl
 from pyteamd.kernel.api import Batch, Kernel
 from pyteamd.kernel.foreign_links import ForeignLinks
 from pyteamd.kernel.framing import Malformed, Message, messages
+from pyteamd.kernel.look_out import LookOut
 from pyteamd.kernel.packet import Listening, PacketSocket
 from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import (
@@ -42,9 +44,19 @@ from pyteamd.kernel.sockets import (
     set_receive_buffer,
 )
 from pyteamd.kernel.team_family import TeamEvent
-from pyteamd.model.desired import Tap
+from pyteamd.model.desired import Tap, Write
 from pyteamd.model.errors import KernelGone, KernelRefused
-from pyteamd.model.events import CarrierSeen, KernelEvent, LinkGone, LinkSeen, Overrun, PortGone, PortSeen, Resync
+from pyteamd.model.events import (
+    CarrierSeen,
+    KernelEvent,
+    LinkGone,
+    LinkSeen,
+    Overrun,
+    PortGone,
+    PortSeen,
+    Refused,
+    Resync,
+)
 from pyteamd.wire.bpf import JEQ, KEEP_ALL, LD_WORD, RETURN, Op, assemble
 
 DEFAULT_BUFFER: Final = 1 << 21
@@ -90,7 +102,7 @@ class EventSocket:
         self.strangers = 0
         """How many datagrams came from other processes (privileged ones can send to a group)."""
         self._lost = False
-        """An overrun was told to `glance`."""
+        """An overrun was told to `glance`, which the look-out does."""
 
     def join(self, group: int) -> None:
         """Hear a multicast group. Harmless when it is heard already."""
@@ -231,10 +243,10 @@ class NetlinkKernel(Requests):
         self._link_events.join(rtnl.GROUP_LINK)
         self._other_links.join(rtnl.GROUP_LINK)
         self._ready = select.epoll()
-        self._ready.register(self._link_events.socket, select.EPOLLIN)
-        self._ready.register(self._team_events.socket, select.EPOLLIN)
         self._ready.register(self._other_links.socket, select.EPOLLIN)
         self._listening = Listening()
+        ours = (self._link_events.socket, self._team_events.socket)
+        self._look_out = LookOut(self._ready, ours, self._link_events.glance, self._send)
         self._deaf = False
         """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False
@@ -275,6 +287,7 @@ class NetlinkKernel(Requests):
         """See Kernel."""
         self._watched.discard(ifindex)
         self._list_ports(ifindex, ())
+        self._look_out.arm(ifindex, {})
 
     def dump(self, team: int) -> Resync:
         """See Kernel."""
@@ -307,6 +320,7 @@ class NetlinkKernel(Requests):
                 await trio.lowlevel.checkpoint()
             else:
                 self._waiting = True
+                self._look_out.watch()
                 try:
                     await self._wait()
                 except trio.ClosedResourceError:
@@ -317,11 +331,26 @@ class NetlinkKernel(Requests):
             batch = self.read()
         return batch
 
-    def glance(self) -> int:
-        """See Kernel. Only the next datagram is looked at: in a fail-over it is the one."""
-        if not self._waiting or not (ifindex := rtnl.loss_in(self._link_events.glance(rtnl.GLANCE))):
-            return 0
-        return ifindex if ifindex in self._team_of and self._running.get(ifindex, False) else 0
+    def look_out(self) -> None:
+        """See Kernel."""
+        self._look_out.man()
+
+    def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
+        """See Kernel."""
+        super().prepare(team, losses)
+        known = self._foreseen.get(team, {})
+        self._look_out.arm(team, {port: known[id(writes)] for port, writes in losses.items() if id(writes) in known})
+        if self._waiting:
+            self._look_out.watch()
+
+    def is_done(self, team: int, writes: Sequence[Write]) -> bool:
+        """See Kernel."""
+        shot = self._look_out.fired.get(team)
+        return shot is not None and shot.writes is writes and shot.outcome is not None
+
+    def _claim(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
+        shot = self._look_out.claim(team, writes)
+        return None if shot is None else shot.wait()
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""
@@ -344,6 +373,7 @@ class NetlinkKernel(Requests):
         self._owed.clear()
         self._drained = True
         self._wake()
+        self._look_out.close()
         self._ready.close()
         self._listening.close()
         self._link_events.close()
@@ -382,13 +412,17 @@ class NetlinkKernel(Requests):
             return batch
         batch += self._decode_peeked()
         batch += self._hear_others()
+        said: Batch = []
         for _ in range(_TEAMS_PER_ROUND):
             if (datagram := self._team_events.next()) is None:
                 break
             for team, events in self._told.get(datagram) or self._understand(datagram):
                 if team in self._watched:
                     self._note_ports(team, events)
-                    batch += [(team, event) for event in events]
+                    said += [(team, event) for event in events]
+        if said and self._look_out.fired:
+            self._peek(batch)  # the loss that the look-out has just seen stands before what came of its writes
+        batch += said
         self._choose_links()
         batch += self._tell_owed()
         if self._unread() != self._unread_then and (now_s := self._clock()) >= self._doubt_at_s:

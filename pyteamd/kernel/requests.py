@@ -9,7 +9,7 @@ stay applied; ESRCH and ENOBUFS mean that the option was applied and its event h
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -126,7 +126,9 @@ class Requests:
 
     def apply(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...]:
         """See Kernel."""
-        verdict = self._at_once(team, writes)
+        verdict = self._claim(team, writes)
+        if verdict is None:
+            verdict = self._at_once(team, writes)
         if verdict is not None:
             return verdict
         refused: list[Refused] = []
@@ -139,10 +141,10 @@ class Requests:
             raise KernelGone(f"team device {team} does not exist")
         return tuple(refused)
 
-    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
+    def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
         """See Kernel."""
         known = self._foreseen.pop(team, {})
-        for writes in alternatives:
+        for writes in losses.values():
             if foreseen := known.pop(id(writes), None) or self._foresee(team, writes):
                 known[id(writes)] = foreseen  # which holds them, so that nothing else has this number
         for writes_id in list(known)[:-_MOST_FORESEEN]:
@@ -168,13 +170,18 @@ class Requests:
                     return (writes, message) if len(message) <= _LONGEST_FORESEEN else None
         return None
 
+    def _claim(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
+        """What came of these writes if they are done already."""
+        return None
+
     def _at_once(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
         """Send the message prepared for these very writes. None: there is none, or the kernel refused, and does not say which one."""
-        known = self._foreseen.get(team)
-        if known is None or (foreseen := known.get(id(writes))) is None:
-            return None
+        foreseen = self._foreseen.get(team, {}).get(id(writes))
+        return None if foreseen is None else self._send(*foreseen)
+
+    def _send(self, writes: Sequence[Write], message: bytes) -> tuple[Refused, ...] | None:
         try:
-            self._team_writes.request(foreseen[1])
+            self._team_writes.request(message)
         except NetlinkError as problem:
             if _unanswered(problem):
                 return tuple(refused for write in writes for refused in _verdict(write, problem))

@@ -167,7 +167,7 @@ class Retelling:
     def fault(self, text: str) -> None:
         """It is in the notes."""
 
-    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
+    def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
         """Nothing is encoded."""
 
     def dump(self, team: int) -> Resync:

@@ -11,7 +11,7 @@ The asynchronous half of the Kernel interface (`events`, `readable`) is in `sim.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import TypeAlias
 
@@ -144,8 +144,15 @@ class SimKernel:
             self._linkwatch()
         return tuple(refused)
 
-    def prepare(self, team: int, alternatives: Iterable[Sequence[Write]]) -> None:
+    def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
         """See kernel.api: nothing to gain here."""
+
+    def is_done(self, team: int, writes: Sequence[Write]) -> bool:
+        """See kernel.api."""
+        return False
+
+    def look_out(self) -> None:
+        """See kernel.api."""
 
     def open_port(self, ifindex: int, tap: Tap) -> SimSocket:
         link = self.links.get(ifindex)

@@ -8,7 +8,6 @@ from threading import get_ident
 import trio
 
 from pyteamd.kernel.api import Batch, Kernel
-from pyteamd.model.events import CarrierSeen
 from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.net import SimNet, SimSocket
 
@@ -41,12 +40,6 @@ class WaitingSimKernel(SimKernel):
         super().__init__(net)
         self.wake = self._wake = Wake(lambda: self._readable.set())
         self.net.heard = self._frames = Wake(lambda: self._heard.set())
-
-    def glance(self) -> int:
-        match self.next_event() if self._waiting else None:
-            case (0, CarrierSeen(ifindex=ifindex, running=False)):
-                return ifindex
-        return 0
 
     async def events(self) -> Batch:
         self._wake.awaited()

@@ -23,4 +23,4 @@ def test_what_a_cut_and_its_mending_cost(monkeypatch: pytest.MonkeyPatch) -> Non
         opcodes.cycle(alone)
     cost = opcodes.cost(alone, 1)
     found = "\n".join(f"{count} {code.co_qualname}" for code, count in opcodes.counted.most_common(40))
-    assert cost < 28_000, f"{cost} instructions of Python:\n{found}"
+    assert cost < 30_000, f"{cost} instructions of Python:\n{found}"

@@ -255,10 +255,10 @@ async def test_prepared_writes_are_only_prepared(world: ContractWorld) -> None:
     facts, (port,) = team_of(world, "activebackup", "eth1")
     await facts.settle(lambda: facts.ports[port].linkup and facts.links[port].running)
     writes: list[Write] = [SetOption(OptionKey("enabled", port), False), SetOption(OptionKey("nosuchoption"), 1)]
-    world.kernel.prepare(facts.team, (writes,))
+    world.kernel.prepare(facts.team, {port: writes})
     assert facts.agree()
     assert world.kernel.apply(facts.team, writes) == (Refused(writes[1], errno.ENOENT),)
     back = (SetOption(OptionKey("enabled", port), True), SetOption(OptionKey("priority", port), 7))
-    world.kernel.prepare(facts.team, (back,))
+    world.kernel.prepare(facts.team, {port: back})
     assert world.kernel.apply(facts.team, back) == ()
     await facts.settle(lambda: all(facts.options[write.key] == write.value for write in back))

@@ -17,6 +17,7 @@ from bpf_machine import run
 
 from pyteamd.kernel import framing, netlink, rtnl, team_family
 from pyteamd.kernel.foreign_links import ForeignLinks
+from pyteamd.kernel.look_out import Shot
 from pyteamd.kernel.netlink import NetlinkKernel
 from pyteamd.kernel.requests import Requests
 from pyteamd.kernel.sockets import NetlinkError
@@ -211,23 +212,20 @@ def test_noise(ears: Ears, seed: int) -> None:
     assert ears.kernel.malformed > 100
 
 
-@pytest.fixture
-def waiting(ears: Ears) -> Ears:
-    """`events` waits, and link 7 is a port that runs."""
-    ears.kernel._waiting = True
-    ears.kernel._team_of[7] = TEAM
-    ears.kernel._running[7] = True
-    return ears
-
-
 LOSS = framing.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, 7, rtnl.IFF_UP, 0)
 
 
-def test_a_glance_sees_the_loss_and_leaves_it_to_be_read(waiting: Ears) -> None:
-    waiting.links.datagrams += [LOSS]
-    assert waiting.kernel.glance() == 7
-    assert waiting.kernel.read() == [(0, CarrierSeen(7, False))]
-    assert waiting.kernel.glance() == 0
+def glance(ears: Ears) -> int:
+    """What the look-out sees."""
+    return rtnl.loss_in(ears.kernel._link_events.glance(rtnl.GLANCE))
+
+
+def test_a_glance_sees_the_loss_and_leaves_it_to_be_read(ears: Ears) -> None:
+    ears.kernel._team_of[7], ears.kernel._running[7] = TEAM, True
+    ears.links.datagrams += [LOSS]
+    assert glance(ears) == 7
+    assert ears.kernel.read() == [(0, CarrierSeen(7, False))]
+    assert glance(ears) == 0
 
 
 @pytest.mark.parametrize(
@@ -235,32 +233,56 @@ def test_a_glance_sees_the_loss_and_leaves_it_to_be_read(waiting: Ears) -> None:
     [
         (4, struct.pack("=H", rtnl.DELLINK)),
         (16, b"\x07"),
-        (20, struct.pack("=i", 8)),
         (24, struct.pack("=I", rtnl.IFF_UP | rtnl.IFF_RUNNING)),
     ],
-    ids=["the end of a link", "of a bridge", "nobody's", "it runs"],
+    ids=["the end of a link", "of a bridge", "it runs"],
 )
-def test_a_glance_sees_nothing_else(waiting: Ears, begin: int, octets: bytes) -> None:
-    waiting.links.datagrams += [LOSS[:begin] + octets + LOSS[begin + len(octets) :]]
-    assert waiting.kernel.glance() == 0
+def test_a_glance_sees_nothing_else(ears: Ears, begin: int, octets: bytes) -> None:
+    ears.links.datagrams += [LOSS[:begin] + octets + LOSS[begin + len(octets) :]]
+    assert glance(ears) == 0
 
 
-def test_a_glance_believes_the_kernel_only_and_while_it_is_waited_for(waiting: Ears) -> None:
-    waiting.links.datagrams += [LOSS]
-    waiting.links.sender = 4711
-    assert waiting.kernel.glance() == 0
-    waiting.links.sender = 0
-    waiting.kernel._waiting = False
-    assert waiting.kernel.glance() == 0
-    waiting.links.datagrams[0] = LOSS[:31]
-    waiting.kernel._waiting = True
-    assert waiting.kernel.glance() == 0
+def test_a_glance_believes_the_kernel_only(ears: Ears) -> None:
+    ears.links.datagrams += [LOSS]
+    ears.links.sender = 4711
+    assert glance(ears) == 0
+    ears.links.sender = 0
+    ears.links.datagrams[0] = LOSS[:31]
+    assert glance(ears) == 0
 
 
-def test_what_was_lost_at_a_glance_is_read_again(waiting: Ears) -> None:
-    waiting.links.datagrams += [None]
-    assert waiting.kernel.glance() == 0
-    assert waiting.kernel.read() == [OVERRUN]
+def test_what_was_lost_at_a_glance_is_read_again(ears: Ears) -> None:
+    ears.links.datagrams += [None]
+    assert glance(ears) == 0
+    assert ears.kernel.read() == [OVERRUN]
+
+
+def test_a_loss_stands_before_what_the_look_out_wrote_because_of_it(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links were read already when the loss came, and the look-out was quicker than the reading of the teams."""
+    late = [bytes.fromhex(GOLDEN["peer_down_links"][-1])]
+    port = rtnl.loss_in(late[0][: rtnl.GLANCE])
+    ears.kernel._team_of[port], ears.kernel._running[port] = TEAM, True
+    ears.kernel._look_out.fired[TEAM] = shot = Shot(TEAM, WRITES, b"")
+    shot.over(())
+
+    def next_of_teams() -> bytes | None:
+        ears.links.datagrams += late
+        late.clear()
+        return ears.teams.datagrams.pop(0) if ears.teams.datagrams else None
+
+    monkeypatch.setattr(ears.kernel._team_events, "next", next_of_teams)
+    ears.teams.datagrams += [bytes.fromhex(octets) for octets in GOLDEN["peer_down_team"]]
+    told = [type(event) for _, event in ears.kernel.read()]
+    assert told[0] is CarrierSeen
+    assert PortSeen in told
+    socket = Counted()
+    monkeypatch.setattr(ears.kernel, "_team_writes", socket)
+    assert ears.kernel.apply(TEAM, WRITES) == ()
+    assert socket.asked == [], "it is done"
+    ears.kernel.apply(TEAM, WRITES)
+    assert len(socket.asked) == 1
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -421,7 +443,7 @@ def test_what_is_not_answered_is_not_asked_again(
     """The writing thread of all teams has waited ten seconds already."""
     socket = Counted(errno.ETIMEDOUT)
     monkeypatch.setattr(requests, "_team_writes", socket)
-    requests.prepare(7, [WRITES] if prepared else [])
+    requests.prepare(7, {1: WRITES} if prepared else {})
     assert requests.apply(7, WRITES) == tuple(Refused(write, errno.ETIMEDOUT) for write in WRITES)
     assert len(socket.asked) == 1
 
@@ -432,7 +454,7 @@ def test_each_team_keeps_the_messages_made_for_it(requests: Requests, monkeypatc
         for team in range(1, 300)
     }
     for team, writes in wanted.items():
-        requests.prepare(team, [writes])
+        requests.prepare(team, {1: writes})
     socket = Counted()
     monkeypatch.setattr(requests, "_team_writes", socket)
     monkeypatch.setattr(requests, "_encode", None)  # what was not made ahead cannot be made now
@@ -443,10 +465,10 @@ def test_each_team_keeps_the_messages_made_for_it(requests: Requests, monkeypatc
 def test_of_what_was_prepared_the_latest_is_kept(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [(SetOption(OptionKey("activeport"), number),) for number in range(20)]
     for writes in wanted:
-        requests.prepare(5, [writes, wanted[0]])
+        requests.prepare(5, {1: writes, 2: wanted[0]})
     monkeypatch.setattr(requests, "_team_writes", Counted())
     monkeypatch.setattr(requests, "_encode", None)
-    requests.prepare(5, [wanted[-1]])
+    requests.prepare(5, {1: wanted[-1]})
     assert [requests.apply(5, writes) for writes in (wanted[0], *wanted[-15:])] == [()] * 16
     with pytest.raises(TypeError):
         requests.apply(5, wanted[3])

@@ -9,9 +9,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 import trio
+import trio.testing
 from facts import Facts
 from real_world import RealWorld, run
 
@@ -56,6 +58,41 @@ async def test_a_lost_carrier_comes_alone_and_first(real: RealWorld) -> None:
     assert team == 0
     assert isinstance(event, LinkSeen)
     assert (event.ifindex, event.running) == (port, False)
+
+
+async def test_a_loss_is_answered_before_it_is_told(real: RealWorld) -> None:
+    """By the look-out, twice; what it wrote is told as ever, behind the loss, and is not written again by who wants it."""
+    facts = team_of(real, "eth1", "eth2")
+    await facts.settle(lambda: all(port.linkup for port in facts.ports.values()) and len(facts.ports) == 2)
+    watch = Thread(target=real.kernel.look_out, daemon=True)
+    watch.start()
+    while not real.kernel._look_out._manned:
+        watch.join(0.01)
+    ports = {facts.links[port].name: port for port in facts.ports}
+    for lost, other in (("eth1", "eth2"), ("eth2", "eth1")):
+        await facts.catch_up(real)
+        writes = (SetOption(OptionKey("activeport"), ports[other]), SetOption(OptionKey("priority", ports[other]), 7))
+        heard: list[tuple[int, KernelEvent]] = []
+
+        async def listen(heard: list[tuple[int, KernelEvent]] = heard) -> None:
+            heard += await real.kernel.events()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            real.kernel.prepare(facts.team, {ports[lost]: writes})
+            real.set_peer(lost, False)
+        assert heard == [(0, CarrierSeen(ports[lost], False))]
+        assert real.kernel.is_done(facts.team, writes)
+        assert real.get_option(writes[0].key) == ports[other]
+        assert real.kernel.apply(facts.team, writes) == ()
+        assert not real.kernel.is_done(facts.team, writes), "that was told"
+        await facts.settle(lambda written=writes: all(facts.options[write.key] == write.value for write in written))  # type: ignore[misc]
+        real.set_peer(lost, True)
+        await facts.settle(lambda port=ports[lost]: facts.links[port].running and facts.ports[port].linkup)  # type: ignore[misc]
+    real.kernel.close()
+    watch.join(60)
+    assert not watch.is_alive()
 
 
 async def test_events_of_one_link_keep_their_order(real: RealWorld) -> None:

@@ -1,0 +1,186 @@
+"""The look-out answers the loss of a link by itself, once, and what it did is found by who is to do the same."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Event, Thread
+
+import pytest
+
+from pyteamd.kernel import framing, rtnl
+from pyteamd.kernel.look_out import LookOut, Prepared, ShotOutcome
+from pyteamd.model.desired import OptionKey, SetOption, Write
+
+PATIENCE_S = 60.0
+TEAM = 4
+FIRST, SECOND = ((SetOption(OptionKey("activeport"), port),) for port in (7, 8))
+BOTH = {7: (FIRST, b"7"), 8: (SECOND, b"8")}
+
+
+def link(port: int, flags: int = rtnl.IFF_UP) -> bytes:
+    """What is said of a link, the attributes left out."""
+    return framing.HEADER.pack(32, rtnl.NEWLINK, 0, 0, 0) + struct.pack("=BxHiII", 0, 1, port, flags, 0)
+
+
+class Said:
+    """What stands for a socket on which things are said."""
+
+    def __init__(self) -> None:
+        self.socket, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def glance(self, size: int) -> bytes:
+        """As EventSocket does it."""
+        try:
+            return self.socket.recv(size, socket.MSG_PEEK)
+        except BlockingIOError:
+            return b""
+
+
+class Post:
+    """A look-out at its post, and what it did."""
+
+    def __init__(self) -> None:
+        self.links, self.teams = Said(), Said()
+        self.both = (self.links.socket, self.teams.socket)
+        self.ready = select.epoll()
+        self.outcome: ShotOutcome = ()
+        self.sent: list[Sequence[Write]] = []
+        self.may_send = Event()
+        self.may_send.set()
+        self.look_out = LookOut(self.ready, self.both, self.links.glance, self.send)
+        self.thread = Thread(target=self.look_out.man, daemon=True)
+        self.thread.start()
+        while not self.look_out._manned:
+            self.thread.join(0.001)
+
+    def send(self, writes: Sequence[Write], message: bytes) -> ShotOutcome:
+        """In place of the kernel."""
+        assert self.may_send.wait(PATIENCE_S)
+        assert (writes, message) in BOTH.values()
+        self.sent.append(writes)
+        return self.outcome
+
+    def hear(self, octets: bytes, said: Said | None = None) -> None:
+        """Something is said; returns when the event loop would wake up."""
+        (said or self.links).other.send(octets)
+        assert self.ready.poll(PATIENCE_S)
+
+    def arm(self, losses: Mapping[int, Prepared]) -> None:
+        """The event loop knows what to write for these losses, and waits."""
+        self.look_out.arm(TEAM, losses)
+        self.look_out.watch()
+
+    def close(self) -> None:
+        """Nobody looks out any more."""
+        self.look_out.close()
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive()
+        self.ready.close()
+        for said in (self.links, self.teams):
+            said.socket.close()
+            said.other.close()
+
+
+@pytest.fixture
+def post() -> Iterator[Post]:
+    """One that is armed for two ports."""
+    made = Post()
+    made.arm(BOTH)
+    yield made
+    made.close()
+
+
+def test_a_loss_is_answered_before_the_loop_wakes_up(post: Post) -> None:
+    post.hear(link(7))
+    assert post.sent == [FIRST]
+    assert post.links.socket.recv(100) == link(7), "it is still there to be read"
+    shot = post.look_out.claim(TEAM, FIRST)
+    assert shot is not None
+    assert shot.wait() == ()
+    assert post.look_out.claim(TEAM, FIRST) is None, "another time it has to be done again"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [link(9), link(7, rtnl.IFF_UP | rtnl.IFF_RUNNING), b"", link(7)[:31]],
+    ids=["of another link", "it runs", "nothing", "cut off"],
+)
+def test_whatever_else_is_said_wakes_the_loop(post: Post, octets: bytes) -> None:
+    post.hear(octets)
+    assert post.sent == []
+    post.links.socket.recv(100)
+    post.look_out.watch()
+    post.hear(b"an option", post.teams)
+    assert post.sent == []
+    post.teams.socket.recv(100)
+    assert post.ready.poll(0) == []
+    post.look_out.watch()
+    post.hear(link(7))
+    assert post.sent == [FIRST], "it was armed all the time"
+
+
+def test_what_is_at_hand_when_it_is_armed_is_seen(post: Post) -> None:
+    post.arm({})
+    post.hear(link(7))
+    assert post.sent == []
+    post.arm({7: BOTH[7]})
+    assert post.ready.poll(PATIENCE_S)
+    assert post.sent == [FIRST]
+
+
+def test_it_answers_once(post: Post) -> None:
+    """What was worked out for another port holds no longer, and who claims something else ends it, too."""
+    post.hear(link(7))
+    post.links.socket.recv(100)
+    post.hear(link(8))
+    assert post.look_out.claim(TEAM, SECOND) is None
+    post.arm({8: BOTH[8]})
+    assert post.ready.poll(PATIENCE_S)
+    assert post.sent == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_what_others_do_is_not_done_here(post: Post, other: bool) -> None:
+    assert post.look_out.claim(TEAM, SECOND if other else FIRST) is None
+    post.hear(link(7))
+    assert post.sent == []
+
+
+def test_who_claims_waits_while_the_kernel_stalls(post: Post) -> None:
+    post.may_send.clear()
+    post.links.other.send(link(7))
+    while not post.look_out.fired:
+        post.thread.join(0.001)
+    shot = post.look_out.claim(TEAM, FIRST)
+    assert shot is not None
+    waits = Thread(target=shot.wait, daemon=True)
+    waits.start()
+    waits.join(0.05)
+    assert waits.is_alive()
+    assert post.ready.poll(0) == []
+    post.may_send.set()
+    waits.join(PATIENCE_S)
+    assert not waits.is_alive()
+    assert post.ready.poll(PATIENCE_S)
+
+
+def test_what_could_not_be_done_is_for_others_to_do(post: Post) -> None:
+    post.outcome = None
+    post.hear(link(7))
+    shot = post.look_out.claim(TEAM, FIRST)
+    assert shot is not None
+    assert shot.wait() is None
+
+
+def test_nobody_at_the_post_means_that_the_loop_hears_by_itself(post: Post) -> None:
+    post.look_out.close()
+    post.thread.join(PATIENCE_S)
+    post.ready.close()
+    post.ready = select.epoll()
+    post.look_out = LookOut(post.ready, post.both, post.links.glance, post.send)
+    post.arm({7: BOTH[7]})
+    post.hear(link(7))
+    assert post.sent == []
