@@ -17,6 +17,7 @@ from pyteamd.linkwatch.base import Watcher
 from pyteamd.model.desired import Level, Note, OptionKey, SetMember
 from pyteamd.model.events import LOOPBACK, HostName, LinkSeen
 from pyteamd.model.incidents import Incident
+from pyteamd.model.words import BELONGS
 from pyteamd.schema.problems import Severity
 
 
@@ -295,7 +296,7 @@ class JoiningPorts:
             self.members.forget(self._names(ifindex), ifindex, why)
             return False
         self.refusals[ifindex] = why
-        if self.members.is_new(ifindex) or write.steal or write.set_down:
+        if self.members.is_new(ifindex) or ((write.steal or write.set_down) and BELONGS not in why):
             self.members.forget(self._names(ifindex), ifindex, why)
             return False
         self.members.asked.discard(ifindex)

@@ -13,10 +13,14 @@ from pyteamd.model.printable import after_set
 VANISHED = frozenset((errno.ENODEV, errno.ENOENT, errno.ENXIO))
 """The port (or the option instance of the port) went away in the meantime; the event that says so is on its way."""
 
+BELONGS = " belongs to "
+"""In the refusal of a link that another device has: the kernel was not asked, and nothing was done to the link."""
+
 
 def describe(refused: Refused, name_of: Callable[[int], str], link_of: Callable[[int], LinkSeen | None]) -> str:
     """One line for the log: what was refused and why, and a hint where what is known of the link (`link_of`) gives one."""
-    hint = hint_for(refused.write, refused.errno, link_of, bool(refused.explanation))
+    others = BELONGS in refused.explanation  # to set it down would cut its owner off
+    hint = "" if others else hint_for(refused.write, refused.errno, link_of, bool(refused.explanation))
     return refusal(refused, name_of) + (f" ({hint})" if hint else "")
 
 

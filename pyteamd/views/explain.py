@@ -19,13 +19,11 @@ from pyteamd.linkwatch.neighbour import Listener
 from pyteamd.model.desired import SWITCHES, OptionKey, SetMember, SetOption, Verdict, Write
 from pyteamd.model.events import LinkSeen
 from pyteamd.model.printable import after_set, argument, in_shell, printable
-from pyteamd.model.words import in_words
+from pyteamd.model.words import BELONGS, in_words
 from pyteamd.runners.base import Reason
 from pyteamd.wire.lldp import Neighbour
 
 SHORT_PORTS = 12
-BELONGS = " belongs to "
-"""In what we say in the kernel's place, of a link that was asked for."""
 
 
 def explain(team: Team, now: float, links: AllLinks | None = None) -> dict[str, Reason]:

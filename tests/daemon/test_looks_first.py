@@ -20,6 +20,7 @@ from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import OptionKey, SetMember, SetOption, Write
 from pyteamd.model.errors import KernelRefused
 from pyteamd.model.printable import printable
+from pyteamd.sim.kernel import LINKS
 from pyteamd.sim.link import SimLink, link_seen
 from pyteamd.values import replace
 
@@ -584,3 +585,22 @@ async def test_what_is_told_of_a_link_that_is_out_is_so_now(lab: Lab) -> None:
     assert told["eth2"] == f"eth2: {refusal} (ip link set eth2 down; pyteamdctl team0 port add eth2)"
     removed = "vlan5: is no port: it was removed by command; it stands on eth5, which is down (ip link set eth5 up)"
     assert told["vlan5"] == removed
+
+
+async def test_what_another_program_takes_just_now_is_waited_for(lab: Lab) -> None:
+    """Its new owner is not known yet when it is to be added. It was not touched, so it is no vain try, and no advice to set it down."""
+    link, bridge = lab.link("eth2"), owner_of(lab, "br0")
+    lab.kernel.set_up(link.ifindex, True)
+    daemon = await lab.start(lab.plan({**ACTIVE_BACKUP, "ports": {"eth1": {}}}))
+    lab.kernel.hold(LINKS)
+    lab.kernel.set_master(link.ifindex, bridge.ifindex)
+    more = {**ACTIVE_BACKUP, "ports": {"eth1": {}, "eth2": {"set_down": True}}}
+    await daemon.call("ConfigApply", json.dumps(more), "apply")
+    lab.kernel.hold(LINKS, held=False)
+    await quiet()
+    assert link.up
+    assert (await explained(lab))["eth2"] == "eth2: belongs to br0 (it joins when it is free and down)"
+    assert [line for line in daemon.lines if "link set eth2" in line] == []
+    lab.kernel.set_master(link.ifindex, 0)
+    await trio.sleep(70)
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]

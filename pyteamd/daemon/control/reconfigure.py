@@ -23,7 +23,7 @@ from pyteamd.model.errors import INVALID_ARGUMENTS, UserError
 from pyteamd.model.events import ConfigApply, Refused
 from pyteamd.model.incidents import Incident
 from pyteamd.model.limits import LONGEST_TRIAL_S
-from pyteamd.model.words import VANISHED, describe
+from pyteamd.model.words import BELONGS, VANISHED, describe
 from pyteamd.schema import json_text
 
 RESOLVE_TIMEOUT_S = 4.0
@@ -202,6 +202,7 @@ async def _look_up(pump: Pump, plan: reload.Changes) -> None:
 def meant(refused: tuple[Refused, ...], outside: Container[int] = ()) -> list[Refused]:
     """Refusals that say something against the configuration.
 
-    A link that vanished just now does not, nor does one that could not be had before either (`outside`).
+    A link that vanished, or was taken by another device, just now does not, nor does one that could not be had before either (`outside`).
     """
-    return [each for each in refused if each.errno not in VANISHED and port_of(each.write) not in outside]
+    against = [each for each in refused if each.errno not in VANISHED and BELONGS not in each.explanation]
+    return [each for each in against if port_of(each.write) not in outside]
