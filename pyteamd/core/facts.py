@@ -29,7 +29,7 @@ from pyteamd.model.desired import (
     SetOption,
     Write,
 )
-from pyteamd.model.events import Event, LinkGone, LinkSeen, OptionSeen, PortSeen, Resync
+from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Resync
 from pyteamd.values import dataclass, replace
 
 MASTER_KINDS = frozenset(("bond", "bridge", "hsr", "openvswitch", "team", "vrf"))
@@ -57,7 +57,7 @@ class KernelFacts:
     def __init__(self, team: LinkSeen) -> None:
         self.team = team
         self.links: dict[int, LinkSeen] = {}
-        """Of what we were told of (see namespace_links.py): ports of ours, links without a master, those of KEPT kinds, and named ones."""
+        """What we were told of (see namespace_links.py)."""
         self.port_list: dict[int, PortSeen] = {}
         self.observed = Observed()
         self.silence = SilentPorts()
@@ -78,22 +78,14 @@ class KernelFacts:
         # The driver names it behind the others that matter.
         return OptionKey("priority", ifindex) in self.observed.options
 
-    def concerned(self, event: Event) -> bool:
-        """Whether a link event is about this team, or about a link that is known here or may join; any other event is."""
-        match event:
-            case LinkSeen(ifindex=ifindex, master=master, kind=kind):
-                known = ifindex in self.links or ifindex == self.team.ifindex
-                return known or master in (0, self.team.ifindex) or kind in KEPT
-            case LinkGone(ifindex=ifindex):  # a port of another device is deleted without being free before
-                return ifindex == self.team.ifindex or any(ifindex in known for known in self._known())
-        return True
+    def knows(self, ifindex: int) -> bool:
+        """Whether it is the team, or there is something to remember of it."""
+        return ifindex == self.team.ifindex or any(ifindex in known for known in self._known())
 
     def follows(self, link: LinkSeen) -> bool:
         """Whether it is the team, a port, or known here, or known links stand on it or belong to it."""
         ifindex, ours = link.ifindex, self.team.ifindex
-        if ifindex == ours or link.master == ours or ifindex in self._standing_on or ifindex == self.team.master:
-            return True
-        if any(ifindex in known for known in self._known()):
+        if link.master == ours or ifindex in self._standing_on or ifindex == self.team.master or self.knows(ifindex):
             return True
         # What the driver gives a new port before rtnetlink names its master (see `link_seen`).
         has_our_mac = not link.master and link.lower != ours and link.mac != b"" and link.mac == self.mac_of_team()
@@ -168,16 +160,12 @@ class KernelFacts:
             self.observed.carrier = link.carrier
         return before != (link, self.mac_of_team(), self.observed.carrier)
 
-    def link_seen(self, link: LinkSeen, keep: bool, now: float) -> LinkSeen | None:
-        """Any other link; `keep` it even if another device is its master. Returns what was known before."""
+    def link_seen(self, link: LinkSeen, now: float) -> LinkSeen | None:
+        """Any other link. Returns what was known before."""
         before = self.links.get(link.ifindex)
-        kept = keep or link.master in (0, self.team.ifindex) or link.kind in KEPT
-        if kept:
-            self.links[link.ifindex] = link
-        else:
-            self.links.pop(link.ifindex, None)
-        self._rename(link.ifindex, before.names if before else (), link.names if kept else ())
-        self._restack(link.ifindex, before.lower if before else 0, link.lower if kept else 0)
+        self.links[link.ifindex] = link
+        self._rename(link.ifindex, before.names if before else (), link.names)
+        self._restack(link.ifindex, before.lower if before else 0, link.lower)
         # The driver may give a new port the team's address before rtnetlink names its master; that is not the port's own.
         if not link.master and (link.mac != self.mac_of_team() or link.ifindex not in self._unenslaved_macs):
             self._unenslaved_macs[link.ifindex] = link.mac

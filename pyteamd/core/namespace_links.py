@@ -110,9 +110,9 @@ class NamespaceLinks:
                     return []
             case _:
                 return []
-        wanted = set(names) - {name for link in team.facts.links.values() for name in link.names}
-        links = [link for link in self._links.values() if not wanted.isdisjoint(link.names)] if wanted else []
-        return self._with_others(team, links)
+        wanted = set(names)
+        links = [link for link in self._links.values() if not wanted.isdisjoint(link.names)]
+        return [link for link in self._with_others(team, links) if link.ifindex not in team.facts.links]
 
     def of(self, team: Team, dump: Resync) -> tuple[LinkSeen | Resync, ...]:
         """What to tell the team of a dump: those links of it that it is to know."""

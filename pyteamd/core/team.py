@@ -232,12 +232,15 @@ class Team:
         return {ifindex: taps for ifindex, taps in wanted.items() if taps}
 
     def wants(self, event: Event) -> bool:
-        """Whether a link event concerns this team at all; any other event does."""
-        if isinstance(event, CarrierSeen):
-            return event.ifindex in self.ports
-        if isinstance(event, LinkSeen) and event.ifindex in self.ports and self.facts.repeats(event):
-            return False  # mostly of a change of which the early word was heard
-        return self.facts.concerned(event) or (isinstance(event, LinkSeen) and self._named(event))
+        """Whether there is anything new in what the team is told of a link; in any other event there is."""
+        match event:
+            case LinkSeen(ifindex=ifindex):  # mostly of a change of which the early word was heard
+                return ifindex not in self.ports or not self.facts.repeats(event)
+            case CarrierSeen(ifindex=ifindex):
+                return ifindex in self.ports
+            case LinkGone(ifindex=ifindex):
+                return self.facts.knows(ifindex)
+        return True
 
     def follows(self, link: LinkSeen) -> bool:
         """Whether the team is to be told of this link: see namespace_links.py."""
@@ -277,7 +280,7 @@ class Team:
             return changed
         port = self.ports.get(ifindex)
         wanted = self.members.wants(event)
-        before = self.facts.link_seen(event, keep=port is not None or self._named(event), now=now)
+        before = self.facts.link_seen(event, now)
         if port is None:
             if self.phase <= Phase.RUNNING and before is not None and self.joining.is_taken(before, event.master):
                 self.joining.taken(before, event.master)

@@ -203,7 +203,7 @@ class TeamServer:
         except KernelRefused as refusal:
             raise StartFailed(refusal.errno, f"Team init failed.\n{refusal}") from None
         for link in there:
-            facts.link_seen(link, keep=True, now=0.0)
+            facts.link_seen(link, now=0.0)
         for name in self.plan.config.port_names():
             if name == self.plan.device:
                 raise StartFailed(errno.EINVAL, f"{name} cannot be added: it is the team itself.")

@@ -44,15 +44,15 @@ def test_a_write_that_changes_nothing_has_no_echo_to_wait_for() -> None:
 
 def test_links() -> None:
     facts = KernelFacts(TEAM)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_A), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A), NOW)
     facts.applied(SetMember(3, True), NOW)
     facts.applied(SetMac(3, MAC_B), NOW)
     facts.applied(SetCarrier(True), NOW)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_A, up=True), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, up=True), NOW)
     facts.team_seen(LinkSeen(9, "team0", b"\x02\0\0\0\0\x09", up=True, carrier=False), NOW)
     assert (facts.observed.members[3], facts.observed.macs[3], facts.observed.carrier) == (True, MAC_B, True)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), keep=False, now=NOW)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=0), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=0), NOW)
     assert (facts.observed.members[3], facts.observed.macs[3]) == (False, MAC_A)
 
 
@@ -69,12 +69,12 @@ def test_a_link_is_repeated_only_if_nothing_was_written_to_it_since() -> None:
     facts = KernelFacts(TEAM)
     port = LinkSeen(3, "eth1", MAC_A, master=9)
     assert not facts.repeats(port)
-    facts.link_seen(port, keep=False, now=NOW)
+    facts.link_seen(port, NOW)
     assert facts.repeats(LinkSeen(3, "eth1", MAC_A, master=9))
     assert not facts.repeats(LinkSeen(3, "eth1", MAC_A, master=9, mtu=9000))
     facts.applied(SetMac(3, MAC_B), NOW)
     assert not facts.repeats(port)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_B, master=9), NOW)
     assert not facts.repeats(port)
     facts.observed.members[3] = False
     assert not facts.repeats(LinkSeen(3, "eth1", MAC_B, master=9))
@@ -99,7 +99,7 @@ def test_what_is_gone_has_no_echo(gone: str) -> None:
             facts.port_gone(3)
         case _:
             facts.link_gone(3)
-            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), NOW)
             assert facts.observed.macs.get(3) == MAC_A
     facts.option_seen(OptionSeen(ENABLED, False), NOW)
     assert facts.observed.options[ENABLED] is False
@@ -110,14 +110,14 @@ def test_a_port_is_complete_when_three_sources_agree() -> None:
     for missing, _ in sources:
         facts = KernelFacts(TEAM)
         if missing != "link":
-            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+            facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), NOW)
         if missing != "port":
             facts.port_list[3] = PortSeen(3, True, 1000, 1)
         if missing != "option":
             facts.option_seen(OptionSeen(OptionKey("priority", 3), 0), NOW)
         assert not facts.complete(3), missing
     facts.option_seen(OptionSeen(OptionKey("priority", 3), 0), NOW)
-    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), keep=False, now=NOW)
+    facts.link_seen(LinkSeen(3, "eth1", MAC_A, master=9), NOW)
     facts.port_list[3] = PortSeen(3, True, 1000, 1)
     assert facts.complete(3)
 
