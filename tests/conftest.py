@@ -26,8 +26,6 @@ ARMED_AGAIN_S = 10
 """How old the last resort may be when a test begins: a thread is made and ended for it, which costs more than most tests do."""
 ARMED = [0.0, 0]
 """When that was, and the limit."""
-SOURCE = logging._srcfile
-"""How logging finds out where in the code a line was logged."""
 ERRORS = [2]
 """The real standard error: what a test says there is captured."""
 
@@ -95,8 +93,6 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
         logging.setLogRecordFactory(logging.LogRecord)  # a daemon's records know less than pytest shows of them
         be_ordinary()
-        logging.setLogRecordFactory(logging.LogRecord)  # a daemon makes light ones, without what pytest prints
-        logging._srcfile = SOURCE
 
 
 def be_ordinary() -> None:
