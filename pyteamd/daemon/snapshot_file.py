@@ -27,6 +27,8 @@ from pyteamd.runners.base import Runner
 
 PAUSE_S: Final = 0.05
 """The least time between two writes; a start with many ports has something new to tell with each frame."""
+TOUCH_S: Final = 0.1
+"""The same for saying that we live: at rest nobody has to wait for that, which costs a timer."""
 OLD_S: Final = 90.0
 """No partner is patient for longer."""
 MAXIMUM_OCTETS: Final = 1 << 22
@@ -54,6 +56,7 @@ class SnapshotFile:
         self._left: tuple[int, ...] = ()
         """Marks of the file as we last wrote or touched it."""
         self._spoke = self._complained = self._removed = False
+        self._touch_at = 0.0
 
     def hand_over(self, runner: Runner, now: float) -> None:
         """Tell the runner what its predecessor left, if there is anything."""
@@ -96,16 +99,19 @@ class SnapshotFile:
 
     def spoke(self) -> None:
         """A frame was sent."""
-        self._spoke = True
+        self._spoke = self._spoke or trio.current_time() >= self._touch_at
 
     async def keep(self, pump: Pump) -> None:
         """Keep the file as new as the runner, until cancelled."""
         runner = pump.team.runner
         while True:
             await pump.until(lambda: self._spoke or runner.revision != self._tried, math.inf)
+            new = runner.revision != self._tried
+            self._touch_at = trio.current_time() + TOUCH_S
             with suppress(UserError), guarded("What is kept for the next daemon", self._log):
                 self.update(runner, trio.current_time())
-            await trio.sleep(PAUSE_S)
+            if new:
+                await trio.sleep(PAUSE_S)
 
     def update(self, runner: Runner, now: float) -> None:
         """Write what is new, or say that we live."""

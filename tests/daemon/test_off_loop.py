@@ -281,7 +281,6 @@ def test_a_snapshot_that_was_replaced_is_written_again(tmp_path: Path, kind: str
             path.write_text("{}")
         case "a link":
             path.symlink_to(old)
-    kept.spoke()
     kept.update(runner, 1.0)
     assert path.read_text() == good
     assert not path.is_symlink()
