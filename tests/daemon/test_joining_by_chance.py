@@ -171,7 +171,7 @@ class World:
             assert row not in await self.rows()
 
 
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 150))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 150))])
 async def test_what_is_not_ours_and_what_is_told(tmp_path: Path, nursery: trio.Nursery, seed: int) -> None:
     world = World(Lab(tmp_path, nursery), seed)
     nursery.start_soon(world.lab.run_net)
