@@ -265,6 +265,10 @@ class SimTeam:
             raise Refusal(errno.EINVAL, "Loopback device can't be added as a team port")
         if link is self.link:
             raise Refusal(errno.EINVAL, "Cannot enslave team device to itself")
+        owner = self.link
+        while owner.master:
+            if (owner := self.kernel.links[owner.master]) is link:
+                raise Refusal(errno.EBUSY, "Device is already an upper device of the team interface")
         if link.up:
             raise Refusal(errno.EBUSY, "Device is up. Set it down before adding it as a team port")
         if self.ports and link.hardware != self.link.hardware:

@@ -113,6 +113,18 @@ def test_loopback_and_the_team_itself(world: ContractWorld) -> None:
     assert (refused.errno, refused.explanation) == (errno.EINVAL, "Cannot enslave team device to itself")
 
 
+def test_teams_in_a_circle(world: ContractWorld) -> None:
+    """Also over a third one."""
+    first, second, third = (team_of(world, f"team{number}") for number in range(3))
+    assert world.kernel.apply(second, [SetMember(first, True)]) == ()
+    world.set_admin("team1", False)
+    assert world.kernel.apply(third, [SetMember(second, True)]) == ()
+    for upper in (second, third):
+        (refused,) = world.kernel.apply(first, [SetMember(upper, True, steal=True)])
+        assert refused.errno == errno.EBUSY, refused
+        assert refused.explanation == "Device is already an upper device of the team interface"
+
+
 @pytest.mark.parametrize("other", ["enp3s0f0", "x" * 127])
 def test_all_names(world: ContractWorld, other: str) -> None:
     team, port = team_of(world), world.make_link("eth1")
