@@ -59,7 +59,6 @@ class Habits:
         self, port: LacpPort, pace_s: float | None, due: float | None, ready_at: float, said: Frame | None
     ) -> None:
         """A step has looked at this port, and sent `said`. `due`: when it speaks next. `ready_at`: when waiting is over, NEVER for none."""
-        before = self._by_port.get(port.ifindex)
         at = NEVER if due is None else due
         habit = Habit(port, pace_s or NEVER, at, min(port.deadline(), ready_at), said)
         if (before := self._by_port.get(port.ifindex)) is not None:

@@ -102,8 +102,8 @@ class Lacp(Runner):
         safe: set[int] = set()
         while True:
             try:
-                self._digest(event, team, now)
-                if moved := self._moved(event, before):
+                balanced = self._digest(event, team, now)
+                if moved := balanced or self._moved(event, before):
                     self._habits.forget()
                 return moved
             except Exception as fault:
@@ -117,7 +117,7 @@ class Lacp(Runner):
 
     def _moved(self, event: Event, before: int) -> bool:
         """Whether what is desired may have changed. Nearly all LACPDUs, received and sent, only go on saying what is so."""
-        if self.revision != before or type(event) not in (FrameSeen, Tick) or self.spreader.balancing:
+        if self.revision != before or type(event) not in (FrameSeen, Tick):
             return True
         return self._carrier is None  # a port is left alone for now, or nothing was settled yet
 
@@ -160,7 +160,8 @@ class Lacp(Runner):
         kind = f"{type(fault).__name__}: {fault}"
         self.note(Level.ERROR, f"{', '.join(names)}: out of service after a fault of this daemon ({kind})", fault=True)
 
-    def _digest(self, event: Event, team: TeamView, now: float) -> None:
+    def _digest(self, event: Event, team: TeamView, now: float) -> bool:
+        """Returns whether flows are to change ports."""
         before, self._now = self._now, now
         came_or_went = self._follow_team(team, now)
         ports = self._group.ports
@@ -183,8 +184,8 @@ class Lacp(Runner):
             self._finish(ports[ifindex], ready_at.get(ifindex, now), now)
         if usual and isinstance(event, FrameSeen):
             self._habits.heard(event)
-        self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
         self._membership.begun = self._membership.begun or isinstance(event, Resync)
+        return self.spreader.handle(event, self._weights(team) if self.spreader.balancing else {}, team, now)
 
     def deadline(self) -> float | None:
         moments = (*self._habits.wakes.values(), *self._common_moments(), self.spreader.deadline())

@@ -82,23 +82,25 @@ class Spreader:
             return ["TX balancing disabled."]
         return ["TX balancing enabled.", f"Balancing interval {self.config.tx_balancer_interval}."]
 
-    def handle(self, event: Event, usable: Mapping[int, float], team: TeamView, now: float) -> None:
-        """Learn from the event. `usable`: ports that may carry traffic, with their weights."""
+    def handle(self, event: Event, usable: Mapping[int, float], team: TeamView, now: float) -> bool:
+        """Learn from the event. `usable`: ports that may carry traffic, with their weights. Returns whether the map may be another one."""
         statistics_only = isinstance(event, OptionSeen) and event.key.name == "lb_hash_stats"
         if not statistics_only:
             self.numbering.learn(event, team.ports, team.observed)
         if not self.balancing:
-            return
+            return False
         match event:
             case OptionSeen(key=OptionKey(name="lb_hash_stats", index=value), value=statistics):
                 octets = octets_in(statistics)
                 if octets is not None and 0 <= value < HASHES:
                     self.balancer.count(value, octets)
                     self._judge_at = self._judge_at or now + SETTLE_S
-                return
+                return False
             case OptionSeen() | OptionGone() if self._usable == usable:
-                return
+                return False
+        placed = False
         if self._usable != usable:
+            placed = True
             before = self._usable or {}
             if self._usable is None:
                 self._take_over(team)
@@ -108,6 +110,8 @@ class Spreader:
             self._judge_at = None
             self._rates_known = True
             self.balancer.judge(self._usable)
+            return True
+        return placed
 
     def deadline(self) -> float | None:
         """When the counters are to be judged."""

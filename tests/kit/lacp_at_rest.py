@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pyteamd.config.config import Config
@@ -49,8 +50,8 @@ class Periodic(LacpPartner):
 class AtRest:
     """The team, its partner, and the world around the pump. Time passes in `go_on`."""
 
-    def __init__(self, ports: int, spread_s: float = 0.0, **team: Any) -> None:
-        """`spread_s`: so much later each link comes up than the one before it, and both ends speak. `team`: more of the configuration."""
+    def __init__(self, ports: int, spread_s: float = 0.0, runner: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """`spread_s`: so much later each link comes up than the one before it, and both ends speak. `runner`: more of its configuration."""
         net = SimNet()
         self.kernel = SimKernel(net)
         self.net = net
@@ -71,8 +72,8 @@ class AtRest:
         self.kernel.set_up(self.ifindex, True)
         link = self.kernel.find_link("team0")
         assert link is not None
-        runner = {"name": "lacp", "active": True, "fast_rate": True}
-        text = json.dumps({"runner": runner, "ports": {name: {} for name in names}, **team})
+        lacp = {"name": "lacp", "active": True, "fast_rate": True, **runner}
+        text = json.dumps({"runner": lacp, "ports": {name: {} for name in names}})
         config = Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0")
         beginning = {"config": config.dump(), "link": encode(link), "adopted": False, "enslave": True}
         self.team = Team(config, link)

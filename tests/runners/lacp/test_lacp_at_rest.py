@@ -45,8 +45,9 @@ def calls(world: AtRest, seconds: float) -> Counter[str]:
     return counted
 
 
-def test_what_is_said_again_costs_next_to_nothing() -> None:
-    world = AtRest(PORTS, spread_s=0.13)
+@pytest.mark.parametrize("balancer", [{}, {"tx_balancer": {"name": "basic"}}], ids=["", "tx_balancer"])
+def test_what_is_said_again_costs_next_to_nothing(balancer: dict[str, Any]) -> None:
+    world = AtRest(PORTS, spread_s=0.13, runner=balancer)
     counted = calls(world, 5.0)
     looks = {
         name: counted[name] for name in ("Lacp.handle", "Group.settle", "Team.desired", "reconcile", "Lacpdu.build")
