@@ -57,7 +57,7 @@ from pyteamd.model.events import (
     Refused,
     Resync,
 )
-from pyteamd.wire.bpf import JEQ, KEEP_ALL, LD_WORD, RETURN, Op, assemble
+from pyteamd.wire.bpf import KEEP_ALL, LD_WORD, RETURN, Op, assemble, or_skip
 
 DEFAULT_BUFFER: Final = 1 << 21
 SMALLEST_BUFFER: Final = 32768
@@ -70,6 +70,8 @@ _DRAIN: Final = 100_000
 _SHORT: Final = 256
 _KEPT_SHORT: Final = 256
 
+_SHARED_S: Final = 3.0
+"""How long a dump serves all teams: of a link that is down, the kernel announces only part of what changes."""
 _DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read must not keep us busy
 
 _FOREIGN_INTERVAL_S: Final = 0.1
@@ -205,11 +207,12 @@ class EventSocket:
 
 def filter_of_links(links: Iterable[int], through: bool) -> bytes:
     """The program that lets through messages of these links and no others, or of all others."""
-    lines: list[Op | str] = [Op(LD_WORD, _IFINDEX_AT)]
-    for ifindex in sorted(links):
-        behind = f"not {ifindex}"
-        lines += [Op(JEQ, socket.ntohl(ifindex), "", behind), Op(RETURN, KEEP_ALL if through else 0), behind]
-    return assemble([*lines, Op(RETURN, 0 if through else KEEP_ALL)])
+    found, other = (
+        assemble([Op(RETURN, KEEP_ALL if through else 0)]),
+        assemble([Op(RETURN, 0 if through else KEEP_ALL)]),
+    )
+    tests = [or_skip(socket.ntohl(ifindex)) + found for ifindex in sorted(links)]
+    return b"".join((assemble([Op(LD_WORD, _IFINDEX_AT)]), *tests, other))
 
 
 _ALL: Final = assemble([Op(RETURN, KEEP_ALL)])
@@ -254,8 +257,9 @@ class NetlinkKernel(Requests):
         self._peeked: list[tuple[int, bytes | None]] = []
         self._said: dict[int, LinkSeen] = {}
         """What was last said of each link since the last dump. For most changes the kernel says it several times, with other counters."""
-        self._for_all: tuple[LinkSeen, ...] | None = None
-        """Between an overrun and the next reading: the links, once a dump has read them, for the dumps of all other teams; else None."""
+        self._listed: dict[int, LinkSeen] = {}
+        """What a dump read, with what was heard since, for other teams that start or read again in the same moments."""
+        self._listed_until_s = 0.0
         self._told: dict[bytes, list[tuple[int, Sequence[TeamEvent]]]] = {}
         """What short datagrams of the team family say, by their octets."""
         self._drained = True
@@ -297,18 +301,40 @@ class NetlinkKernel(Requests):
         for link in resync.links:
             self._running.setdefault(link.ifindex, link.running)
         self._foreign.known(self._running)
-        self._said.clear()
         self._list_ports(team, [port.ifindex for port in resync.ports])
         return resync
 
     def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
-        """After an overrun all teams ask, one behind the other. The buffers were empty before that: what changes later is still told."""
-        known = self._for_all
-        if known and any(link.ifindex == team for link in known):
-            return known
+        """Many teams that start, or read again after an overrun, would read all links each, which takes longer the more they are."""
+        listed = self._listed
+        if listed and self._clock() < self._listed_until_s and self._hear_all() and team in listed:
+            return tuple([listed[ifindex] for ifindex in sorted(listed)])
         links = self.all_links()
-        self._for_all = None if known is None else links
+        self._said.clear()  # it may tell something newer
+        self._listed = {link.ifindex: link for link in links}
+        self._listed_until_s = self._clock() + _SHARED_S
         return links
+
+    def _hear_all(self) -> bool:
+        """Take what waits in the sockets, to be told later. False: something was lost."""
+        try:
+            self._hear_ours()
+            self._listen_to_others()
+        except _Lost:
+            self._drained = False
+            return False
+        self._owe()
+        return True
+
+    def _hear_ours(self) -> None:
+        while (said := self._link_events.words()) is not None:
+            self._peeked += [(ifindex, octets) for ifindex, _, octets in said]
+
+    def _owe(self) -> None:
+        """Decode what was heard, and tell it when it is our turn."""
+        self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
+        if self._waiting and self._at_hand:
+            self._wake()  # another task has read what was to be read there
 
     async def events(self) -> Batch:
         """See Kernel."""
@@ -354,7 +380,6 @@ class NetlinkKernel(Requests):
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""
-        self._for_all = None
         try:
             return self._round() if self._drained else self._overrun()
         except _Lost:
@@ -471,8 +496,7 @@ class NetlinkKernel(Requests):
             return
         try:
             self._other_links.keep_out(self._ours & ours)
-            while (said := self._link_events.words()) is not None:
-                self._peeked += [(ifindex, octets) for ifindex, _, octets in said]
+            self._hear_ours()
             filtered = self._link_events.let_through(ours)
             self._listen_to_others()
         except _Lost:
@@ -482,11 +506,9 @@ class NetlinkKernel(Requests):
             self._other_links.keep_out(ours)
         else:
             self._other_links.hear_nothing()  # the first hears it all
-        self._owed += self._decode_peeked() + self._decode(self._foreign.tell())
+        self._owe()
         self._foreign.known(self._running.keys() - ours)  # of those that are others now the first socket told
         self._ours = ours
-        if self._waiting and self._at_hand:
-            self._wake()  # another task has read what was to be read there
 
     def _tell_owed(self) -> Batch:
         """What was said of links before they became ours, or ceased to be: to be told before anything newer."""
@@ -499,6 +521,8 @@ class NetlinkKernel(Requests):
         if now_s < self._foreign_at_s or not self._listen_to_others():
             return []
         self._foreign_at_s = now_s + _FOREIGN_INTERVAL_S
+        if now_s > self._listed_until_s:
+            self._listed = {}
         if not self._deaf:
             self._ready.unregister(self._other_links.socket)
             self._deaf = True
@@ -546,6 +570,7 @@ class NetlinkKernel(Requests):
             if octets is None:
                 self._running.pop(ifindex, None)
                 self._said.pop(ifindex, None)
+                self._listed.pop(ifindex, None)
                 batch.append((0, LinkGone(ifindex)))
                 continue
             try:
@@ -557,6 +582,8 @@ class NetlinkKernel(Requests):
             said = self._said.get(ifindex)
             if said is not link and said != link:
                 self._said[ifindex] = link
+                if self._listed:
+                    self._listed[ifindex] = link
                 batch.append((0, link))
         return batch
 
@@ -581,7 +608,7 @@ class NetlinkKernel(Requests):
         sockets = (self._link_events, self._other_links, self._team_events)
         links, others, teams = [one.drain() for one in sockets]
         self._drained = links and others and teams
-        self._for_all = () if self._drained else None
+        self._listed = {}
         return [(0, Overrun())]
 
 

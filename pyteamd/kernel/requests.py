@@ -50,8 +50,6 @@ class Requests:
         self._family: team_family.Family | None = None
         self._decoder = team_family.Decoder()
         self._malformed_links = 0
-        self._listed: tuple[LinkSeen, ...] = ()
-        """The last list of all links: each team of a process asks for one and keeps it, and most of them are as they were."""
         self._foreseen: dict[int, dict[int, tuple[Sequence[Write], bytes]]] = {}
         """For each team: writes that are options alone, and the whole message for them."""
 
@@ -210,18 +208,15 @@ class Requests:
             answers = self._links.dump(rtnl.dump_links())
         except NetlinkError as refusal:
             raise _refused(refusal, "list links", "list") from refusal
-        before, links = {link.ifindex: link for link in self._listed}, dict[int, LinkSeen]()
+        links: dict[int, LinkSeen] = {}
         for answer in answers:
             try:
                 link = rtnl.decode(answer.octets)
             except Malformed:
                 self._malformed_links += 1
             else:
-                known = before.get(link.ifindex)
-                links[link.ifindex] = known if known is not None and known == link else link
-        listed = tuple([links[ifindex] for ifindex in sorted(links)])
-        self._listed = self._listed if listed == self._listed else listed
-        return self._listed
+                links[link.ifindex] = link
+        return tuple([links[ifindex] for ifindex in sorted(links)])
 
     def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
         """The links that a dump of this team names."""

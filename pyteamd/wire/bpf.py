@@ -80,6 +80,11 @@ def assemble(lines: Iterable[Op | str]) -> bytes:
     return b"".join(_encode(op, at, places) for at, op in enumerate(ops))
 
 
+def or_skip(value: int) -> bytes:
+    """Skip the next instruction unless A is this: a program with a thousand of them is assembled each time that a port joins."""
+    return _INSTRUCTION.pack(JEQ, 0, 1, value)
+
+
 def _encode(op: Op, at: int, places: dict[str, int]) -> bytes:
     jt, jf = _distance(op.jt, at, places), _distance(op.jf, at, places)
     if op.code == JUMP:

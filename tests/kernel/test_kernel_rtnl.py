@@ -6,6 +6,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyteamd.kernel import rtnl
 from pyteamd.kernel.framing import Malformed, messages
 from pyteamd.kernel.netlink import NetlinkKernel
-from pyteamd.kernel.requests import Requests
 from pyteamd.model.events import ETHERNET, LinkSeen
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "kit/golden/netlink-6.1.json").read_text())
@@ -194,37 +194,28 @@ def test_ports_whose_names_are_padded_to_one_length_do_not_push_each_other_out(m
     assert made == links
 
 
-def test_many_lists_of_links_cost_as_much_as_one() -> None:
-    """Each team of a process asks for one, and keeps it: what is as it was is the same object."""
-    requests, changed = Requests(), b"\x41"
-    heard = [message for octets in RECORDED for message in messages(octets)]
-    name = heard[0].octets.index(rtnl.decode(heard[0].octets).name.encode() + b"\0")
-    another = heard[0]._replace(octets=heard[0].octets[:name] + changed + heard[0].octets[name + 1 :])
-    lists = iter([heard, heard, [another, *heard[1:]]])
-    requests._links.dump = lambda _: next(lists)  # type: ignore[method-assign, assignment]
-    try:
-        first, second, third = (requests.all_links() for _ in range(3))
-    finally:
-        requests.close()
-    assert first is second
-    assert sum(before is not after for before, after in zip(first, third, strict=True)) == 1, third
-
-
-def test_after_an_overrun_the_links_are_read_once_for_all_teams() -> None:
-    """With 256 teams it took so long that the next overrun came meanwhile."""
-    kernel, read = NetlinkKernel(), []
-    links = tuple(rtnl.decode(message.octets) for octets in RECORDED for message in messages(octets))
+def test_the_links_are_read_once_for_teams_that_ask_in_the_same_moments() -> None:
+    """With 256 teams it took so long that after an overrun the next one came meanwhile."""
+    kernel, read, now_s = NetlinkKernel(), [], [100.0]
+    heard = {rtnl.decode(message.octets).ifindex: message.octets for octets in RECORDED for message in messages(octets)}
+    links = tuple(rtnl.decode(octets) for _, octets in sorted(heard.items()))
     kernel.all_links = lambda: read.append(1) or links  # type: ignore[method-assign, func-returns-value]
+    kernel._clock = lambda: now_s[0]
+    there, gone = links[0].ifindex, 999_999
     try:
-        there, gone = links[0].ifindex, 999_999
-        assert [kernel._links_for(team) for team in (there, there)] == [links] * 2
-        assert len(read) == 2, "without an overrun each reads what there is now"
-        read.clear()
-        kernel._read_again()
-        assert [kernel._links_for(team) for team in (there, there, gone, there)] == [links] * 4
-        assert len(read) == 2, "once for all, and once more for a team that was not there"
-        kernel.read()
+        assert [kernel._links_for(team) for team in (there, there, there)] == [links] * 3
+        assert len(read) == 1, "once for all"
+        kernel._said[there] = kernel._listed[there] = replace(links[0], mtu=1234)
+        kernel._foreign.hear(there, heard[there])
         assert kernel._links_for(there) == links
-        assert len(read) == 3, "what was read meanwhile is newer"
+        assert kernel.read() == [(0, links[0])], "what was heard meanwhile is told to all"
+        assert kernel._links_for(gone) == links
+        assert len(read) == 2, "once more for a team that was not there"
+        kernel._read_again()
+        assert [kernel._links_for(team) for team in (there, there)] == [links] * 2
+        assert len(read) == 3, "all that was known is in doubt"
+        now_s[0] += 3.1
+        kernel._links_for(there)
+        assert len(read) == 4, "not all that changes is announced"
     finally:
         kernel.close()
