@@ -7,8 +7,6 @@ from _pickle import PicklingError, dumps, loads  # without what is written in Py
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from pyteamd.model.events import Resync
-
 PROTOCOL: Final = 5
 
 
@@ -16,23 +14,22 @@ class Packed(NamedTuple):
     """Numbered steps, in order."""
 
     last: int
-    """Number of the last one."""
+    """None of them has a higher number."""
+    number: int
+    """How many they are."""
     octets: bytes
     apart: tuple[Any, ...]
-    """Those that stay as they are."""
+    """Where they cannot be packed: they stay as they are."""
 
     def rows(self) -> list[Any]:
         """What `pack` was given. Only in this very process."""
-        packed: tuple[Any, ...] = loads(zlib.decompress(self.octets)) if self.octets else ()
-        return sorted((*packed, *self.apart), key=lambda row: row[0])
+        return list(loads(zlib.decompress(self.octets)) if self.octets else self.apart)
 
 
-def pack(rows: Sequence[Any]) -> Packed:
-    """(number, entry) in a tenth of the memory. What cannot be packed stays as it is."""
-    # All links of the system take long, and all teams share them.
-    apart = tuple(row for row in rows if type(row[1].event) is Resync)
+def pack(rows: Sequence[Any], last: int = -1) -> Packed:
+    """(number, entry) in a tenth of the memory. What cannot be packed stays as it is. `last`: see Packed; -1 for the last number."""
+    last = rows[-1][0] if last < 0 else last
     try:
-        octets = zlib.compress(dumps(tuple(row for row in rows if type(row[1].event) is not Resync), PROTOCOL), 1)
+        return Packed(last, len(rows), zlib.compress(dumps(tuple(rows), PROTOCOL), 1) if rows else b"", ())
     except (RecursionError, MemoryError, PicklingError, AttributeError, TypeError):
-        octets, apart = b"", tuple(rows)
-    return Packed(rows[-1][0], octets, apart)
+        return Packed(last, len(rows), b"", tuple(rows))

@@ -13,14 +13,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyteamd.model.desired
 import pyteamd.model.events
-from pyteamd.core.passers import COMMON, OF_A_LINK, ROUTINE, Passers
 from pyteamd.core.typed import hints, wrong_field
 from pyteamd.model.desired import OptionKey, Outputs, SetOption, Write
-from pyteamd.model.events import ConfigApply, Event, FrameSeen, PortGone, Tick
+from pyteamd.model.events import (
+    Applied,
+    ConfigApply,
+    Event,
+    FrameSeen,
+    LinkGone,
+    LinkSeen,
+    OptionSeen,
+    PortGone,
+    Resync,
+    Tick,
+)
 from pyteamd.model.printable import printable
 from pyteamd.values import dataclass
 
@@ -32,6 +43,10 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 RING_ENTRIES = 4096
 KEPT_ENTRIES, PACKED_ENTRIES = 512, 64
+LIVE_ENTRIES = 256
+"""As many of the last steps stay as they are; where links come and go a step takes 650 octets, and packed 30 (and 5 µs, once)."""
+UNTELLING = (FrameSeen, Tick, OptionSeen, Applied, Resync, LinkSeen, LinkGone)
+"""Events that come by themselves again and again: a step with one that led to nothing tells nothing later."""
 REPEATED = frozenset((FrameSeen, ConfigApply, Tick))
 """Events that are often equal to the last one: a partner says the same each second, and an automaton applies the same every minute."""
 MOST_PLACES = 1024
@@ -68,42 +83,55 @@ class Trace:
         """Times the active port was written."""
         self.noted = 0
         """Number of the step behind the last one with a note; 0 before there is one."""
-        self._ring: deque[Entry | None] = deque(maxlen=size)
-        """None: a step about a link that came and went without effect."""
+        self._size = size
+        self._ring: deque[Entry] = deque()
+        self._older: deque[tuple[Packed, Packed]] = deque()
+        """The steps of the ring before those, PACKED_ENTRIES in each: those that tell something, and the rest."""
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=min(KEPT_ENTRIES, size))
         """The last of those that fell out of the ring and tell something: a minute of probes pushes a day of events out."""
         self._packed: deque[Packed] = deque()
-        """Those before them, PACKED_ENTRIES in each."""
-        self._passers = Passers()
+        """Those before them."""
         self._last: dict[object, Any] = {}
         """The last configuration that was applied, the last frames of each port and what was sent then: what is equal is kept only once."""
 
     def record(self, at: float, event: Event, writes: tuple[Write, ...], outputs: Outputs) -> None:
         """Remember one step."""
-        if len(self._ring) == self._ring.maxlen:
-            oldest = self._ring[0]
-            if oldest is not None and tells(oldest):
-                self._kept.append((self.dropped, oldest))
-            self.dropped += 1
+        if len(self) >= self._size:
+            self._drop()
         if type(event) in REPEATED:
             event = self._same((type(event), getattr(event, "ifindex", 0)), event)
         if outputs.frames:
             outputs = self._same(outputs.frames[0].port, outputs)
         self._ring.append(Entry(at, event, writes, outputs))
-        # Most steps have nothing to do with links that pass by.
-        if writes or outputs.notes or type(event) not in ROUTINE:
-            if type(event) is PortGone:
-                self._last.pop((FrameSeen, event.ifindex), None)
-                self._last.pop(event.ifindex, None)
-            for number in self._passers.gone(event, writes, outputs, self.dropped + len(self._ring) - 1):
-                if number >= self.dropped:
-                    self._ring[number - self.dropped] = None
+        if type(event) is PortGone:
+            self._last.pop((FrameSeen, event.ifindex), None)
+            self._last.pop(event.ifindex, None)
         self.counted[type(event).__name__] += 1
         for write in writes:
             if isinstance(write, SetOption) and write.key.name == "activeport":
                 self.switches += 1
         if outputs.notes:
-            self.noted = self.dropped + len(self._ring)
+            self.noted = self._live + len(self._ring)
+
+    @property
+    def _live(self) -> int:
+        """Number of the first step that is as it was."""
+        return self._older[-1][1].last + 1 if self._older else self.dropped
+
+    def _drop(self) -> None:
+        """The oldest step falls out of the ring."""
+        self.dropped += 1
+        if not self._older:
+            oldest = self._ring.popleft()
+            if tells(oldest):
+                self._kept.append((self.dropped - 1, oldest))
+        elif self._older[0][1].last < self.dropped:
+            self._keep(self._older.popleft()[0])
+
+    def _keep(self, piece: Packed) -> None:
+        self._packed.append(piece)
+        while sum([other.number for other in self._packed]) - self._packed[0].number >= KEPT_ENTRIES:
+            self._packed.popleft()
 
     def _same(self, place: object, value: Any) -> Any:
         """What was there before if it is equal."""
@@ -116,40 +144,53 @@ class Trace:
 
     def since(self, start: int) -> Iterator[tuple[int, Entry]]:
         """Steps from this number on that are still there, with their numbers."""
-        for number in range(max(start, self.dropped), self.dropped + len(self._ring)):
-            if (entry := self._ring[number - self.dropped]) is not None:
-                yield number, entry
+        start = max(start, self.dropped)
+        for pieces in list(self._older) if start < self._live else ():
+            if pieces[1].last >= start:
+                rows = sorted(chain(*(piece.rows() for piece in pieces)), key=itemgetter(0))
+                yield from (row for row in rows if row[0] >= start)
+        for number in range(max(start, self._live), self._live + len(self._ring)):
+            yield number, self._ring[number - self._live]
 
     def __len__(self) -> int:
-        return len(self._ring)
+        return self._live - self.dropped + len(self._ring)
 
     def __iter__(self) -> Iterator[Entry]:
         return (entry for _, entry in self._numbered(0))
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Entry]]:
         """All that is left from a number on, what was kept included."""
-        return self.since(start) if start >= self.dropped else chain(self._older(start), self.since(start))
+        return self.since(start) if start >= self.dropped else chain(self._before(start), self.since(start))
 
-    def _older(self, start: int) -> Iterator[tuple[int, Entry]]:
+    def _before(self, start: int) -> Iterator[tuple[int, Entry]]:
         """What was kept, from a number on: no more is unpacked than that needs."""
-        rows, most = list(self._kept), self._kept.maxlen or 0
-        for piece in reversed(self._packed):
-            if piece.last < start or len(rows) >= most:
-                break
-            rows = [*piece.rows(), *rows]
-        return (row for row in rows[-most:] if row[0] >= start)
+        pieces = (*self._packed, *(telling for telling, _ in islice(self._older, 1)))
+        rows = chain(self._kept, *(piece.rows() for piece in pieces if piece.last >= start))
+        fallen = sorted((row for row in rows if row[0] < self.dropped), key=itemgetter(0))[-(self._kept.maxlen or 1) :]
+        return (row for row in fallen if row[0] >= start)
 
     def pack(self) -> bool:
-        """At a quiet moment: some of what was kept takes less room from now on. Returns whether there is more to pack."""
-        if len(self._kept) >= PACKED_ENTRIES:
+        """At a quiet moment: some of what is older takes less room from now on. Returns whether there is more to pack."""
+        if len(self._kept) >= PACKED_ENTRIES or self._is_worth_packing():
             from pyteamd.core.packed import pack
 
-            self._packed.append(pack(tuple(islice(self._kept, PACKED_ENTRIES))))
-            for _ in range(PACKED_ENTRIES):
-                self._kept.popleft()
-            if len(self._packed) > KEPT_ENTRIES // PACKED_ENTRIES:
-                self._packed.popleft()
-        return len(self._kept) >= PACKED_ENTRIES
+            if len(self._kept) >= PACKED_ENTRIES:
+                self._keep(pack([self._kept.popleft() for _ in range(PACKED_ENTRIES)]))
+            else:
+                rows = list(enumerate(islice(self._ring, PACKED_ENTRIES), self._live))
+                telling, rest = ([row for row in rows if tells(row[1]) is which] for which in (True, False))
+                self._older.append((pack(telling, rows[-1][0]), pack(rest, rows[-1][0])))
+                for _ in rows:
+                    self._ring.popleft()
+        return len(self._kept) >= PACKED_ENTRIES or self._is_worth_packing()
+
+    def _is_worth_packing(self) -> bool:
+        """Not where a partner says the same again and again: that is kept once, and goes soon."""
+        if len(self._ring) < LIVE_ENTRIES + PACKED_ENTRIES:
+            return False
+        return (
+            sum(type(entry.event) not in REPEATED for entry in islice(self._ring, PACKED_ENTRIES)) > PACKED_ENTRIES // 4
+        )
 
     def first_line(self, saved: Mapping[str, Any] | None = None) -> str:
         """How the team began, as JSON. `saved`: how it was when this was asked, for a trace whose beginning is lost."""
@@ -179,10 +220,8 @@ class Trace:
 
 
 def tells(entry: Entry) -> bool:
-    """Whether a step is worth keeping longer than those that come again and again, links of others included."""
-    if entry.writes or entry.outputs.notes:
-        return True
-    return not isinstance(entry.event, (*COMMON, *OF_A_LINK))
+    """Whether a step is worth keeping longer than those that come again and again."""
+    return bool(entry.writes or entry.outputs.notes) or not isinstance(entry.event, UNTELLING)
 
 
 def dump(value: Any) -> str:

@@ -225,11 +225,13 @@ class Decoder:
     `kinds`: type numbers of the options that are not in the table. `malformed`: how much had to be left out.
     """
 
-    __slots__ = ("_counters", "_seen", "kinds", "malformed")
+    __slots__ = ("_counters", "_keys", "_seen", "kinds", "malformed")
 
     def __init__(self) -> None:
         self._seen: dict[bytes, TeamEvent] = {}
         self._counters: dict[bytes, OptionKey] = {}
+        self._keys: dict[OptionKey, OptionKey] = {}
+        """Each once: traces keep them."""
         self.kinds: dict[str, int] = {}
         self.malformed = 0
 
@@ -264,6 +266,7 @@ class Decoder:
     def _keep(self, raw: bytes, event: TeamEvent) -> TeamEvent:
         if len(self._seen) >= _KEPT:
             self._seen.clear()
+            self._keys.clear()
         self._seen[raw] = event
         if type(event) is PortGone:
             self._forget(event.ifindex)
@@ -273,9 +276,11 @@ class Decoder:
         """Of a port that is gone nothing comes again."""
         self._seen = {raw: event for raw, event in self._seen.items() if port_of(event) != port}
         self._counters = {raw: key for raw, key in self._counters.items() if key.port != port}
+        self._keys = {key: key for key in self._keys if key.port != port}
 
     def _option(self, raw: bytes) -> TeamEvent:
         key, kind, value, removed = _option(raw)
+        key = self._keys.setdefault(key, key)
         known = OPTIONS.get(key.name)
         if known is None:
             self.kinds[key.name] = kind
@@ -303,7 +308,7 @@ def _option(raw: bytes) -> tuple[OptionKey, int, OptionValue, bool]:
     item.decode()
     found = dict(iter(item["attrs"]))
     key = OptionKey(
-        found["TEAM_ATTR_OPTION_NAME"],
+        sys.intern(found["TEAM_ATTR_OPTION_NAME"]),
         found.get("TEAM_ATTR_OPTION_PORT_IFINDEX", 0),
         found.get("TEAM_ATTR_OPTION_ARRAY_INDEX", 0),
     )
