@@ -7,7 +7,7 @@ a driver could hold.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 import trio
@@ -33,7 +33,8 @@ async def watch(pumps: Callable[[], Iterable[Pump]], log: logging.Logger) -> Non
     while True:
         await trio.sleep(INTERVAL_S)
         watched = [pump for pump in pumps() if pump.team.ports and pump.ifindex not in given_up]
-        if watched and (table := read()):
+        names = {port.name for pump in watched for port in pump.team.ports.values()}
+        if watched and (table := read(names)):
             for pump in watched:
                 try:
                     with guarded("Counters of links", log):
@@ -54,18 +55,22 @@ def show(pump: Pump, table: dict[str, LinkCounters], now: float) -> None:
     pump.log(team.facts.silence.look(ports, names, carries, now))
 
 
-def read(path: str = TABLE) -> dict[str, LinkCounters]:
-    """The counters of all links by name; {} where the table cannot be read."""
+def read(names: Container[str], path: str = TABLE) -> dict[str, LinkCounters]:
+    """The counters of links of these names; {} where the table cannot be read."""
     try:
         with open(path, "rb") as file:
-            text = of_kernel(file.read())
+            lines = file.read().split(
+                b"\n"
+            )  # not splitlines and strip: names may have other ends of lines, and other blanks
     except OSError:
         return {}
     found = {}
-    for line in text.split("\n"):  # not splitlines and strip: names may have other ends of lines, and other blanks
-        name, colon, numbers = line.lstrip(" ").partition(":")
+    for line in lines:
+        octets, colon, numbers = line.lstrip(b" ").partition(b":")
+        if not colon or (name := of_kernel(octets)) not in names:
+            continue
         columns = numbers.split()
-        if colon and len(columns) > SEND_DETAILS and all(column.isdecimal() for column in columns):
+        if len(columns) > SEND_DETAILS and all(column.isdigit() for column in columns):
             counted = [int(column) for column in columns]
             errors = max(counted[RECEIVE_ERRORS], counted[RECEIVE_DETAILS])
             errors += max(counted[SEND_ERRORS], counted[SEND_DETAILS])
