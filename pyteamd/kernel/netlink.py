@@ -307,7 +307,8 @@ class NetlinkKernel(Requests):
     def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
         """Many teams that start, or read again after an overrun, would read all links each, which takes longer the more they are."""
         listed = self._listed
-        if listed and self._clock() < self._listed_until_s and self._hear_all() and team in listed:
+        shared = listed and self._drained and self._clock() < self._listed_until_s
+        if shared and self._hear_all() and team in listed:
             return tuple([listed[ifindex] for ifindex in sorted(listed)])
         links = self.all_links()
         self._said.clear()  # it may tell something newer
