@@ -26,10 +26,16 @@ class Packed(NamedTuple):
         return list(loads(zlib.decompress(self.octets)) if self.octets else self.apart)
 
 
+def compressed(octets: bytes) -> bytes:
+    """With a small window: by default it takes a quarter of a megabyte while it works."""
+    small = zlib.compressobj(1, wbits=13, memLevel=6)
+    return small.compress(octets) + small.flush()
+
+
 def pack(rows: Sequence[Any], last: int = -1) -> Packed:
     """(number, entry) in a tenth of the memory. What cannot be packed stays as it is. `last`: see Packed; -1 for the last number."""
     last = rows[-1][0] if last < 0 else last
     try:
-        return Packed(last, len(rows), zlib.compress(dumps(tuple(rows), PROTOCOL), 1) if rows else b"", ())
+        return Packed(last, len(rows), compressed(dumps(tuple(rows), PROTOCOL)) if rows else b"", ())
     except (RecursionError, MemoryError, PicklingError, AttributeError, TypeError):
         return Packed(last, len(rows), b"", tuple(rows))

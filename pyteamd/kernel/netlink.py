@@ -70,8 +70,9 @@ _DRAIN: Final = 100_000
 _SHORT: Final = 256
 _KEPT_SHORT: Final = 256
 
+_MANY_TEAMS: Final = 16
 _SHARED_S: Final = 3.0
-"""How long a dump serves all teams: of a link that is down, the kernel announces only part of what changes."""
+"""Of more teams than that, how long a dump serves all: of a link that is down, the kernel announces only part of what changes."""
 _DOUBT_INTERVAL_S: Final = 5.0  # a kernel that keeps saying what we cannot read must not keep us busy
 
 _FOREIGN_INTERVAL_S: Final = 0.1
@@ -307,7 +308,7 @@ class NetlinkKernel(Requests):
     def _links_for(self, team: int) -> tuple[LinkSeen, ...]:
         """Many teams that start, or read again after an overrun, would read all links each, which takes longer the more they are."""
         listed = self._listed
-        shared = listed and self._drained and self._clock() < self._listed_until_s
+        shared = len(self._watched) > _MANY_TEAMS and self._drained and self._clock() < self._listed_until_s
         if shared and self._hear_all() and team in listed:
             return tuple([listed[ifindex] for ifindex in sorted(listed)])
         links = self.all_links()
@@ -319,17 +320,14 @@ class NetlinkKernel(Requests):
     def _hear_all(self) -> bool:
         """Take what waits in the sockets, to be told later. False: something was lost."""
         try:
-            self._hear_ours()
+            while self._peek(self._owed) or self._link_events.glance(1):
+                pass
             self._listen_to_others()
         except _Lost:
             self._drained = False
             return False
         self._owe()
         return True
-
-    def _hear_ours(self) -> None:
-        while (said := self._link_events.words()) is not None:
-            self._peeked += [(ifindex, octets) for ifindex, _, octets in said]
 
     def _owe(self) -> None:
         """Decode what was heard, and tell it when it is our turn."""
@@ -497,7 +495,8 @@ class NetlinkKernel(Requests):
             return
         try:
             self._other_links.keep_out(self._ours & ours)
-            self._hear_ours()
+            while (said := self._link_events.words()) is not None:
+                self._peeked += [(ifindex, octets) for ifindex, _, octets in said]
             filtered = self._link_events.let_through(ours)
             self._listen_to_others()
         except _Lost:

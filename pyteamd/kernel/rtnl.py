@@ -133,7 +133,7 @@ def set_admin(ifindex: int, up: bool) -> bytes:
     return bytes(message.data)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def set_mac(ifindex: int, mac: bytes) -> bytes:
     """Set the hardware address."""
     return _encode(NEWLINK, F_REQUEST | F_ACK, ifindex, ("IFLA_ADDRESS", mac))

@@ -50,6 +50,7 @@ _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_GROUPS, _CTRL_GROUP_NAME, _CTRL_GROUP_ID
 _NESTED: Final = 0x8000
 _VERSION: Final = 1
 _BODY: Final = 20  # behind nlmsghdr and genlmsghdr
+_PORT: Final = Struct("=I")
 _SET_HEAD: Final = Struct("=IHHII BBH HHI HH")  # nlmsghdr, genlmsghdr, TEAM_IFINDEX, header of LIST_OPTION
 _COUNTER: Final = ATTRIBUTE.pack(4 + 8, _DATA)
 _KEPT: Final = 2048
@@ -172,12 +173,18 @@ def set_options(family: int, team: int, items: Sequence[bytes]) -> bytes:
     return head + octets
 
 
-@lru_cache(maxsize=2048)
 def encode_option(key: OptionKey, value: OptionValue, kind: int = 0) -> bytes:
     """One option as an item of the list. ValueError for a value that the option's type does not have.
 
     `kind` matters only for options that are not in the table; 0 takes it from the value.
     """
+    octets, port_at = _encoded(key._replace(port=int(key.port > 0)), value, kind)
+    return octets[:port_at] + _PORT.pack(key.port) + octets[port_at + 4 :] if key.port else octets
+
+
+@lru_cache(maxsize=512, typed=True)
+def _encoded(key: OptionKey, value: OptionValue, kind: int) -> tuple[bytes, int]:
+    """The same of the first port, and where that stands: ports come and go, and what is kept is of all of them."""
     known = OPTIONS.get(key.name)
     kind = known.kind if known else kind or guess(value)
     problem = problem_of(kind, value)
@@ -196,7 +203,8 @@ def encode_option(key: OptionKey, value: OptionValue, kind: int = 0) -> bytes:
     item["attrs"] = attrs
     item["header"]["type"] = _ITEM | _NESTED
     item.encode()
-    return bytes(item.data)
+    octets = bytes(item.data)
+    return octets, len(octets) - (12 if attrs[-1][0] == "TEAM_ATTR_OPTION_ARRAY_INDEX" else 4)
 
 
 # What arrives.

@@ -201,6 +201,11 @@ def test_the_links_are_read_once_for_teams_that_ask_in_the_same_moments() -> Non
     links = tuple(rtnl.decode(octets) for _, octets in sorted(heard.items()))
     kernel.all_links = lambda: read.append(1) or links  # type: ignore[method-assign, func-returns-value]
     kernel._clock = lambda: now_s[0]
+    assert [kernel._links_for(links[0].ifindex) for _ in range(2)] == [links] * 2
+    assert len(read) == 2, "of few teams, each for itself"
+    read.clear()
+    now_s[0] += 3.1
+    kernel._watched |= set(range(1000, 1017))
     there, gone = links[0].ifindex, 999_999
     try:
         assert [kernel._links_for(team) for team in (there, there, there)] == [links] * 3
