@@ -35,6 +35,8 @@ LONGEST_FRAME: Final = 2048
 """Octets received of a frame; what we listen to is much shorter, the rest of a longer one is cut off."""
 
 _FRAMES_PER_ROUND: Final = 16
+_SOCKETS_PER_TURN: Final = 32
+"""Then the event loop looks for a fail-over before it reads on: with many teams hundreds may be readable at once."""
 _BIND_ATTEMPTS: Final = 3
 _ETH_P_ALL: Final = 0x0003
 _TAGS: Final = (0x8100, 0x88A8)
@@ -159,9 +161,9 @@ class Listening:
             self._ready.unregister(number)
 
     async def readable(self) -> list[PacketSocket]:
-        """Wait until some can be read: which."""
+        """Wait until some can be read: which, or the first of them; each has its turn."""
         await trio.lowlevel.wait_readable(self._ready)
-        return [self._sockets[number] for number, _ in self._ready.poll(0)]
+        return [self._sockets[number] for number, _ in self._ready.poll(0, _SOCKETS_PER_TURN)]
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -61,3 +61,28 @@ def test_the_name_of_a_link_needs_no_descriptor() -> None:
             assert name_of(last, 2**31 - 1) == ""
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_each_socket_has_its_turn() -> None:
+    """However many can be read, and whatever is closed meanwhile."""
+    listening = Listening()
+    pairs = [socket.socketpair() for _ in range(80)]
+    for near, far in pairs:
+        listening.add(near.fileno(), near)  # type: ignore[arg-type]  # it is only handed back
+        far.send(b"one")
+        far.send(b"two")
+    closed = pairs[0][0]
+    listening.remove(closed.fileno())
+    closed.close()
+    heard: list[socket.socket] = []
+    while len(set(heard)) < 79:
+        turn: list[socket.socket] = await listening.readable()  # type: ignore[assignment]
+        assert 0 < len(turn) <= 32
+        for near in turn:
+            near.recv(3)
+        heard += turn
+    assert len(heard) <= 3 * 32, "one that has more to say does not go before the others"
+    listening.close()
+    for sockets in pairs:
+        for one in sockets:
+            one.close()
