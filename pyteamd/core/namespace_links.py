@@ -8,7 +8,7 @@ looks at, so its trace can be told again alone. When a link begins to matter, th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pyteamd.core.team import Team
 from pyteamd.model.events import ConfigApply, Event, LinkGone, LinkSeen, PortAdd, PortConfigUpdate, Resync
@@ -19,6 +19,12 @@ Key: TypeAlias = int | str | bytes
 """Number, name or address of a link."""
 Told: TypeAlias = dict[Key, set[int]]
 """Links of which teams were told in this batch, and links that those name: with which teams."""
+
+
+class HasTeam(Protocol):
+    """What tells a team what concerns it."""
+
+    team: Team
 
 
 class NamespaceLinks:
@@ -52,14 +58,15 @@ class NamespaceLinks:
         if isinstance(event, LinkSeen):
             self._put(event)
 
-    def refresh(self, teams: Mapping[int, Team]) -> None:
+    def refresh(self, there: Mapping[int, HasTeam]) -> None:
         """What was told has been digested by these teams, which are all there are."""
-        for ifindex in self._keys.keys() | self._changed:
-            if ifindex not in teams:
-                self._index(ifindex, set())
-        for ifindex in self._changed | (teams.keys() - self._keys.keys()):
-            if ifindex in teams:
-                self._index(ifindex, keys_of(teams[ifindex]))
+        known = self._keys.keys()
+        if not self._changed and known == there.keys():
+            return
+        for ifindex in (known | self._changed) - there.keys():
+            self._index(ifindex, set())
+        for ifindex in (self._changed | (there.keys() - known)) & there.keys():
+            self._index(ifindex, keys_of(there[ifindex].team))
         self._changed.clear()
 
     def nearby(self, event: LinkSeen | LinkGone, told: Told) -> Iterable[int]:

@@ -96,27 +96,27 @@ class Reader:
 
     def deliver(self, batch: Batch, now: float) -> None:
         """Each pump gets what is said of its team, and of links that its team is to know, in order."""
-        told: Told = {}
-        self.links.refresh({ifindex: pump.team for ifindex, pump in self.pumps.items()})
-        events: dict[int, list[KernelEvent]] = {ifindex: [] for ifindex in self.pumps}
+        told: Told | None = None
+        events: dict[int, list[KernelEvent]] = {}
         for team, event in batch:
             if team:
-                if team in events:
-                    events[team].append(event)
+                events.setdefault(team, []).append(event)
             elif type(event) is CarrierSeen:
-                owner = self.owners.get(event.ifindex)
-                if owner is not None and owner.ifindex in events:
-                    events[owner.ifindex].append(event)
+                if (owner := self.owners.get(event.ifindex)) is not None:
+                    events.setdefault(owner.ifindex, []).append(event)
             elif isinstance(event, (LinkSeen, LinkGone)):
+                if told is None:
+                    told = {}
+                    self.links.refresh(self.pumps)
                 for ifindex in self.links.nearby(event, told):
-                    events[ifindex] += self.links.about(self.pumps[ifindex].team, event, told)
+                    if found := self.links.about(self.pumps[ifindex].team, event, told):
+                        events.setdefault(ifindex, []).extend(found)
                 self.links.hear(event)
             else:
-                for heard in events.values():
-                    heard.append(event)
-        for ifindex, pump in list(self.pumps.items()):
-            if events[ifindex]:
-                self.hand(pump, events[ifindex], now)
+                for ifindex in self.pumps:
+                    events.setdefault(ifindex, []).append(event)
+        for ifindex, pump in [(ifindex, pump) for ifindex, pump in self.pumps.items() if ifindex in events]:
+            self.hand(pump, events[ifindex], now)
 
     def _bounded(self, batch: Batch) -> Batch:
         """The batch, or the order to read everything again."""

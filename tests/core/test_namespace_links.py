@@ -41,7 +41,7 @@ class Host:
 
     def say(self, *batch: LinkSeen | LinkGone) -> list[int]:
         """A batch of messages. Returns which links the team is told of, in order."""
-        self.links.refresh({TEAM: self.team})
+        self.links.refresh({TEAM: self})
         told: Told = {}
         heard: list[LinkSeen | LinkGone] = []
         for event in batch:
