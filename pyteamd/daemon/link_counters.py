@@ -34,7 +34,7 @@ async def watch(pumps: Callable[[], Iterable[Pump]], log: logging.Logger) -> Non
         await trio.sleep(INTERVAL_S)
         watched = [pump for pump in pumps() if pump.team.ports and pump.ifindex not in given_up]
         names = {port.name for pump in watched for port in pump.team.ports.values()}
-        if watched and (table := read(names)):
+        if watched and (table := read(names)) is not None:
             for pump in watched:
                 try:
                     with guarded("Counters of links", log):
@@ -55,15 +55,15 @@ def show(pump: Pump, table: dict[str, LinkCounters], now: float) -> None:
     pump.log(team.facts.silence.look(ports, names, carries, now))
 
 
-def read(names: Container[str], path: str = TABLE) -> dict[str, LinkCounters]:
-    """The counters of links of these names; {} where the table cannot be read."""
+def read(names: Container[str], path: str = TABLE) -> dict[str, LinkCounters] | None:
+    """The counters of links of these names; None where the table cannot be read."""
     try:
         with open(path, "rb") as file:
             lines = file.read().split(
                 b"\n"
             )  # not splitlines and strip: names may have other ends of lines, and other blanks
     except OSError:
-        return {}
+        return None
     found = {}
     for line in lines:
         octets, colon, numbers = line.lstrip(b" ").partition(b":")
