@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pyteamd.core.facts import HANDLERS, MASTER_KINDS, KernelFacts
-from pyteamd.model.events import LOOPBACK, LinkSeen
+from pyteamd.model.events import ETHERNET, LOOPBACK, LinkSeen
 from pyteamd.model.printable import after_set
 from pyteamd.values import dataclass
 
@@ -21,6 +21,8 @@ UNFIT = frozenset(("ipvlan", "ipvtap", "macvtap", "vrf"))
 NARROW = frozenset(("macsec", "macvlan", "vlan"))
 """Kinds whose MTU is limited by that of the link they stand on."""
 VLAN_TAG = 4
+NO_ADDRESS = bytes(6)
+"""Tunnels that their module makes; the kernel opens none with it."""
 FRESH_MTU = 1500
 """MTU of a team device that was just made, in octets."""
 DEEPEST = 8
@@ -133,6 +135,10 @@ def of_other_links(link: LinkSeen, facts: KernelFacts, known: Callable[[int], Li
                 f"has {upper.kind} {upper.name} standing on it", "it joins when that is gone", half_way=True
             )
     lower = known(link.lower) if link.kind == "vlan" else None
+    if link.mac == NO_ADDRESS and link.hardware == ETHERNET:
+        return Hindrance(
+            "has no hardware address", "it joins when it has one", half_way=True, errno=errno.EADDRNOTAVAIL
+        )
     if lower is not None and not lower.up and not link.loose_binding:
         text = f"stands on {lower.name}, which is down"
         # The kernel sets the VLAN up with it, some kernels a moment later: only then it can be set down for good, which is the next hint.

@@ -470,7 +470,9 @@ class Team:
         another_runner = new.runner_class is not self.config.runner_class
         for_all = (new.runner, new.team) != (self.config.runner, team)
         self.config.become(new)
-        for ifindex, why in self.joining.rename(named, event.kept, event.out).items() if self.enslave else ():
+        for ifindex, why in (
+            self.joining.rename((*named, *event.tried), event.kept, event.out).items() if self.enslave else ()
+        ):
             self.runner.leave_port(ifindex, self.view, now)
             self.joining.release(ifindex, why)
         for port, setup in setups:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 import trio
 
+from pyteamd import values
 from pyteamd.daemon.boot_time import boot_id, boottime_s
 from pyteamd.daemon.read_file import read_file, replace
 from pyteamd.model.events import ConfigApply
@@ -51,7 +52,8 @@ class Unconfirmed:
 
     def begin(self, before: ConfigApply, seconds: float) -> None:
         """Wait for this time from now on. What was before the first of several unconfirmed ones comes back. OSError: cannot be kept."""
-        self._set(self._before or before, self._clock() + seconds)
+        first = self._before or before
+        self._set(values.replace(first, tried=(*first.tried, *before.tried)), self._clock() + seconds)
 
     def postpone(self, seconds: float) -> None:
         """Try again later, if something waits. The next daemon tries at once."""
@@ -81,10 +83,11 @@ class Unconfirmed:
             tree = json.loads(octets)
             # An earlier version wrote no more of it than this.
             text, written, choice = str(tree["text"]), tuple(map(str, tree["written"])), str(tree["choice"])
+            tried = tuple(map(str, tree.get("tried", ())))
             kept = None if tree.get("kept") is None else tuple(map(str, tree["kept"]))
             out, former = (tuple((int(i), str(what)) for i, what in tree.get(key, ())) for key in ("out", "former"))
             mac = bytes.fromhex(tree.get("mac", "")).hex()
-            before = ConfigApply(text, written, choice, kept, mac, out, former)
+            before = ConfigApply(text, written, choice, kept, mac, out, former, tried)
             until_s, boot = float(tree["until_s"]), tree["boot"]
         except FileNotFoundError:
             return

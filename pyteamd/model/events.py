@@ -203,6 +203,7 @@ class ConfigApply:
 
     `written`: an earlier configuration is taken back, which named these ports. `choice`: what the runner had chosen then (Runner.choice).
     `kept`, `out`: see JoiningPorts.rename. `former`: see JoiningPorts. `mac`: address of the team then, in hex, or "".
+    `tried`: the ports that were named since, which a daemon that was restarted meanwhile may not know.
     """
 
     text: str
@@ -212,6 +213,7 @@ class ConfigApply:
     mac: str = ""
     out: tuple[tuple[int, str], ...] = ()
     former: tuple[tuple[int, str], ...] = ()
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -604,3 +604,18 @@ async def test_what_another_program_takes_just_now_is_waited_for(lab: Lab) -> No
     lab.kernel.set_master(link.ifindex, 0)
     await trio.sleep(70)
     assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]
+
+
+async def test_a_link_without_an_address_is_left_alone_until_it_has_one(lab: Lab) -> None:
+    """As gretap0, which the module makes: the kernel finds that half-way, and has no words."""
+    link = lab.link("eth2")
+    link.mac = bytes(6)
+    lab.kernel.take_events()
+    before = link_seen(link)
+    daemon = await lab.start()
+    await trio.sleep(70)
+    assert (await explained(lab))["eth2"] == "eth2: has no hardware address (it joins when it has one)"
+    assert link_seen(link) == before
+    lab.kernel.set_mac(link.ifindex, bytes.fromhex("020000000042"))
+    await quiet()
+    assert list((await daemon.state())["ports"]) == ["eth1", "eth2"]

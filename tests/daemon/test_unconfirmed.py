@@ -118,6 +118,27 @@ async def test_a_restart_in_between_does_not_save_it(lab: Lab, crash: bool) -> N
     assert again.lines[-1] == TAKEN_BACK
 
 
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("twice", [False, True])
+async def test_a_port_that_came_on_trial_leaves_after_a_restart_with_either_file(
+    lab: Lab, renewed: bool, twice: bool
+) -> None:
+    """The file at the restart may name it or not; one that was added by command before the trial stays."""
+    for number in (3, 4, 5):
+        lab.kernel.add_pair(f"eth{number}", f"peer{number}")
+    daemon = await lab.start(kept(lab))
+    assert await daemon.call("PortAdd", "eth5") == ""
+    more: dict[str, Any] = {**ACTIVE_BACKUP, "ports": {"eth2": {}, "eth3": {}, "eth5": {}}}
+    assert (await apply(daemon, more))["applied"]
+    if twice:
+        assert (await apply(daemon, {**more, "ports": {"eth2": {}, "eth4": {}, "eth5": {}}}))["applied"]
+    await daemon.stop()
+    again = await lab.start(kept(lab, more if renewed else None))
+    await trio.sleep(61)
+    assert TAKEN_BACK in again.lines
+    assert set((await again.state())["ports"]) == {"eth1", "eth2", "eth5"}
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_who_cleans_up_the_run_directory_does_not_save_it(lab: Lab, resumed: bool) -> None:
     daemon = await lab.start(kept(lab))

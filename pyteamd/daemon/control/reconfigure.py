@@ -25,6 +25,7 @@ from pyteamd.model.incidents import Incident
 from pyteamd.model.limits import LONGEST_TRIAL_S
 from pyteamd.model.words import BELONGS, VANISHED, describe
 from pyteamd.schema import json_text
+from pyteamd.values import replace
 
 RESOLVE_TIMEOUT_S = 4.0
 """Clients wait 5 s."""
@@ -152,7 +153,11 @@ async def change(
         return report
     before = in_force(pump.team)
     begins = confirm_s is not None and trial.before is None and bool(plan.changes)
-    report["problems"] = _begin(trial, before, confirm_s) if confirm_s is not None and plan.changes else []
+    report["problems"] = (
+        _begin(trial, replace(before, tried=plan.config.written), confirm_s)
+        if confirm_s is not None and plan.changes
+        else []
+    )
     if not report["problems"]:
         report["problems"] = await _hand_over(pump, text, before)
     if report["problems"] and begins:
