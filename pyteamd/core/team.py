@@ -152,7 +152,7 @@ class Team:
         """Digest one event. UserError: a user's request cannot be met, nothing changed. False: there is nothing to write, nor to take."""
         due = self._alarm.due(now)
         stirred = self._run_due(now) if due else False
-        if self._is_expected(event, stirred, now):
+        if type(event) in REPEATED and self._is_expected(event, stirred, now):
             if due:
                 self._set_alarm(now)
             return due or self._dirty or type(event) is Tick
@@ -552,7 +552,7 @@ class Team:
 
     def _is_expected(self, event: Event, stirred: bool, now: float) -> bool:
         """The runner has digested what comes again and again; `stirred`: it, or others, had something to do."""
-        if type(event) not in REPEATED or self.stopping or (stirred and self.others_wait()):
+        if self.stopping or (stirred and self.others_wait()):
             return False
         return self.runner.expects(event, stirred, now)
 
