@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterable, Sequence
 
 import trio
@@ -20,8 +18,6 @@ MAXIMUM_BATCH = 1024
 """More events at once than this are slower to digest than one dump."""
 BATCH_FOR_EACH = 32
 """Of many teams each reads its own options again, and digests all links: so for them it is this many for each, where that is more."""
-STAND_BACK_S = 0.0005
-STAND_BACK_INTERVAL_S = 0.05
 
 
 class Reader:
@@ -40,8 +36,6 @@ class Reader:
         self.serving = False
         """Some team was started."""
         self.write_thread = WriteThread(kernel)
-        self._one_processor = len(os.sched_getaffinity(0)) == 1
-        self._stand_back_at = -math.inf
 
     async def read(self) -> None:
         """Hand events to the pumps as they come, until cancelled."""
@@ -50,8 +44,7 @@ class Reader:
         try:
             while True:
                 batch = self._bounded(await self.kernel.events())
-                if self.write_ahead(batch):
-                    await self._stand_back(trio.current_time())
+                self.write_ahead(batch)
                 self.deliver(batch, trio.current_time())
         finally:
             self.write_thread.close()
@@ -83,16 +76,6 @@ class Reader:
                 asked.add(pump)
                 written |= self.ahead(pump, [event for team, event in batch if team in (0, pump.ifindex)])
         return written
-
-    async def _stand_back(self, now: float) -> None:
-        """Let programs that wait for what was just written run before our own book-keeping.
-
-        With a second processor they run anyway. With one, and even more if we are a real-time process, we have to sleep for a moment:
-        yielding is not enough. Of many links that go at once only the first makes us sleep, so that the others do not wait.
-        """
-        if self._one_processor and now >= self._stand_back_at:
-            self._stand_back_at = now + STAND_BACK_INTERVAL_S
-            await trio.sleep(STAND_BACK_S)
 
     def deliver(self, batch: Batch, now: float) -> None:
         """Each pump gets what is said of its team, and of links that its team is to know, in order."""

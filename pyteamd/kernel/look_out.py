@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from socket import socket
 from threading import Lock
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pyteamd.kernel.rtnl import GLANCE, loss_in
 from pyteamd.model.desired import Write
 from pyteamd.model.events import Refused
 
 ShotOutcome: TypeAlias = tuple[Refused, ...] | None
+STAND_BACK_S: Final = 0.0005
+"""With one processor, programs that wait for what was just written run before our own book-keeping. For that the event loop has to be left
+asleep for a moment: it may be a real-time process, and yielding is not enough. With a second processor they run anyway."""
+
 Prepared: TypeAlias = tuple[Sequence[Write], bytes]
 """Writes, and the message for them."""
 
@@ -75,6 +80,7 @@ class LookOut:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._mine.register(self._bell, select.EPOLLIN)
         self._manned = self._watching = self._closed = False
+        self._one_processor = len(os.sched_getaffinity(0)) == 1
 
     def arm(self, team: int, losses: Mapping[int, Prepared]) -> None:
         """From now on, these are the writes for the losses of ports of a team; {}: none."""
@@ -143,6 +149,8 @@ class LookOut:
             outcome = self._send(shot.writes, shot.message)
         finally:
             shot.over(outcome)
+        if self._one_processor and outcome is not None:
+            time.sleep(STAND_BACK_S)
 
     def _release(self) -> None:
         os.close(self._bell)

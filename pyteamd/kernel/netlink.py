@@ -430,8 +430,10 @@ class NetlinkKernel(Requests):
     def _round(self) -> Batch:
         """Link messages up to the first change of a port's carrier, told at once; without one, all links decoded, and events of teams."""
         batch = self._tell_owed()
-        hurried = self._peek(batch)
-        self._hurried = self._hurried + 1 if hurried else 0
+        port = self._peek(batch)
+        if self._team_of.get(port) in self._look_out.fired:
+            port = self._peek(batch)  # what that loss leads to is done: hurry for another one only
+        self._hurried = self._hurried + 1 if port else 0
         if 0 < self._hurried < _HURRIED_ROUNDS:
             return batch
         batch += self._decode_peeked()
@@ -469,12 +471,12 @@ class NetlinkKernel(Requests):
             self._told[datagram] = told
         return told
 
-    def _peek(self, batch: Batch) -> bool:
-        """Read link messages without decoding; stop behind a datagram that changed a port's carrier, and say so."""
+    def _peek(self, batch: Batch) -> int:
+        """Read link messages without decoding; stop behind a datagram that changed a port's carrier, and say whose. 0: read all."""
         for _ in range(_LINKS_PER_ROUND):
             if (said := self._link_events.words()) is None:
-                return False
-            changed = False
+                return 0
+            changed = 0
             for ifindex, flags, octets in said:
                 running = bool(flags & rtnl.IFF_RUNNING)
                 if octets is not None and self._flips(ifindex, running) and ifindex in self._team_of:
@@ -482,11 +484,11 @@ class NetlinkKernel(Requests):
                         batch += self._decode_peeked()  # what was said before must be heard before
                         self._running[ifindex] = running
                     batch.append((0, CarrierSeen(ifindex, running)))
-                    changed = True
+                    changed = ifindex
                 self._peeked.append((ifindex, octets))
             if changed:
-                return True
-        return False
+                return changed
+        return 0
 
     def _choose_links(self) -> None:
         """Fit the filters to the teams and ports there are; what was said of links that pass from one socket to the other is kept."""

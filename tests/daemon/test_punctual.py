@@ -173,6 +173,22 @@ async def test_a_fault_in_the_writing_thread_ends_the_daemon(lab: Lab, kernel: S
     kernel.problem = None
 
 
+async def test_a_fault_while_it_is_written_ahead_ends_the_daemon(lab: Lab) -> None:
+    daemon = await lab.start()
+    await trio.sleep(1)
+    daemon.crash_expected = True
+    (pump,) = daemon.reader.pumps.values()
+
+    def broken(events: object) -> bool:
+        raise ZeroDivisionError
+
+    pump.write_ahead = broken  # type: ignore[method-assign]
+    lab.cut("eth1")
+    await daemon.ended.wait()
+    assert daemon.crash is not None
+    assert daemon.crash.split(ZeroDivisionError)[0] is not None
+
+
 def saved_ports(path: str) -> set[str]:
     """Ports the file tells of."""
     return set(json.loads(Path(path).read_text())["snapshot"]["ports"])

@@ -285,6 +285,22 @@ def test_a_loss_stands_before_what_the_look_out_wrote_because_of_it(
     assert len(socket.asked) == 1
 
 
+@pytest.mark.parametrize("fired", [False, True])
+def test_what_is_answered_already_is_told_with_all_that_followed(ears: Ears, fired: bool) -> None:
+    loss = bytes.fromhex(GOLDEN["peer_down_links"][-1])
+    port = rtnl.loss_in(loss[: rtnl.GLANCE])
+    ears.links.datagrams += [LINKS[0]]
+    ears.read()
+    ears.kernel._team_of[port], ears.kernel._running[port] = TEAM, True
+    ears.kernel._choose_links()
+    if fired:
+        ears.kernel._look_out.fired[TEAM] = Shot(TEAM, WRITES, b"")
+    ears.links.datagrams += [loss, loss]
+    ears.teams.datagrams += [bytes.fromhex(octets) for octets in GOLDEN["peer_down_team"]]
+    told = [type(event) for _, event in ears.kernel.read()]
+    assert told == ([CarrierSeen, LinkSeen, PortSeen] if fired else [CarrierSeen])
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_who_waits_is_told_what_another_task_has_read(ears: Ears, lost: bool) -> None:
     """The dump of a team chooses other links, and empties the socket for that: the kernel announces nothing any more."""

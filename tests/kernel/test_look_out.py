@@ -10,8 +10,8 @@ from threading import Event, Thread
 
 import pytest
 
-from pyteamd.kernel import framing, rtnl
-from pyteamd.kernel.look_out import LookOut, Prepared, ShotOutcome
+from pyteamd.kernel import framing, look_out, rtnl
+from pyteamd.kernel.look_out import STAND_BACK_S, LookOut, Prepared, ShotOutcome
 from pyteamd.model.desired import OptionKey, SetOption, Write
 
 PATIENCE_S = 60.0
@@ -165,6 +165,24 @@ def test_who_claims_waits_while_the_kernel_stalls(post: Post) -> None:
     waits.join(PATIENCE_S)
     assert not waits.is_alive()
     assert post.ready.poll(PATIENCE_S)
+
+
+@pytest.mark.parametrize(("processors", "outcome", "pauses"), [(1, (), 1), (1, None, 0), (2, (), 0)])
+def test_on_one_processor_others_run_before_the_loop(
+    post: Post, monkeypatch: pytest.MonkeyPatch, processors: int, outcome: ShotOutcome, pauses: int
+) -> None:
+    """Unless the loop has to do the writes: then traffic still waits."""
+    told: list[object] = []
+
+    def sleep(seconds: float) -> None:
+        assert seconds == STAND_BACK_S
+        told.extend([*post.sent, post.ready.poll(0)])
+
+    monkeypatch.setattr(look_out.time, "sleep", sleep)
+    post.look_out._one_processor = processors == 1
+    post.outcome = outcome
+    post.hear(link(7))
+    assert told == [FIRST, []] * pauses
 
 
 def test_what_could_not_be_done_is_for_others_to_do(post: Post) -> None:
