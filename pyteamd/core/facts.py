@@ -70,6 +70,11 @@ class KernelFacts:
         self._echoes: dict[Hashable, Echo] = {}
         """What we wrote and the kernel has not announced yet, by the place that was written to."""
 
+    @property
+    def awaits_echo(self) -> bool:
+        """Something that we wrote is still to be announced."""
+        return bool(self._echoes)
+
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""
         link = self.links.get(ifindex)

@@ -120,7 +120,7 @@ class PrintableFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's text; only newlines of ours separate lines."""
-        return printable_lines(super().format(record))
+        return printable_lines(super().format(record) if record.exc_info else record.getMessage())
 
 
 class LevelFormatter(PrintableFormatter):

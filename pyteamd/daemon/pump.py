@@ -76,7 +76,8 @@ class Agenda:
     def __init__(self) -> None:
         self.retry_at = self.rest_at = self.check_at = math.inf
         self._rest_s = REST_S
-        self._disturbed = False
+        self.disturbed = False
+        """Something has changed since `settles`."""
 
     def retry(self, now: float) -> None:
         """Something did not work: once more, a little later."""
@@ -84,13 +85,13 @@ class Agenda:
 
     def disturb(self) -> None:
         """Something changed."""
-        self._disturbed = True
+        self.disturbed = True
 
     def settles(self, now: float) -> bool:
         """All that has come is digested. Returns whether something changed: then rest begins again."""
-        if not self._disturbed:
+        if not self.disturbed:
             return False
-        self._disturbed = False
+        self.disturbed = False
         self.rest_at, self.check_at = math.inf, now + CHECK_S
         return True
 
@@ -174,7 +175,7 @@ class Pump:
             raise
         finally:
             self._feeding = False
-            if mattered:
+            if mattered or self._agenda.disturbed:
                 self._outlet.deliver(self._writing.begun > begun, now)
                 if self._agenda.settles(now) and not self._recalls():
                     self._agenda.rest(now)
@@ -342,8 +343,11 @@ class Pump:
         return at if deadline is None else min(deadline, at)
 
     def _recalls(self) -> bool:
-        """Whether there is nothing to work out ahead, or it is known from before."""
+        """Whether there is nothing to work out ahead, or not yet, or it is known from before."""
         if not may_foresee(self.team):
+            return True
+        if self.team.facts.awaits_echo:
+            self._agenda.disturb()  # once more when that is told, even if it is nothing new
             return True
         if self._writing.busy or (known := self._forecast.recall(self.team)) is None:
             return False

@@ -17,7 +17,6 @@ from socket import socket
 from threading import Lock
 from typing import Final, TypeAlias
 
-from pyteamd.kernel.rtnl import GLANCE, loss_in
 from pyteamd.model.desired import Write
 from pyteamd.model.events import Refused
 
@@ -25,6 +24,9 @@ ShotOutcome: TypeAlias = tuple[Refused, ...] | None
 STAND_BACK_S: Final = 0.0005
 """With one processor, programs that wait for what was just written run before our own book-keeping. For that the event loop has to be left
 asleep for a moment: it may be a real-time process, and yielding is not enough. With a second processor they run anyway."""
+
+DRIVER_FIRST_S: Final = 0.0002
+"""The driver tells that a port is lost, too, and may do so just before rtnetlink does: on one processor that comes while we wait."""
 
 Prepared: TypeAlias = tuple[Sequence[Write], bytes]
 """Writes, and the message for them."""
@@ -52,7 +54,7 @@ class Shot:
 
 
 class LookOut:
-    """`ready`: what the event loop waits for. `ours`: where something is said of ours. `glance`: how the next message about links begins.
+    """`ready`: what the event loop waits for. `ours`: where something is said of ours. `loss`: the link that is lost, by the next message.
 
     `man` and what it calls run in a thread of their own. There is no lock: who takes a shot out of `_armed` has it. Should two do the same
     writes after all, nothing is lost: the second time they change nothing.
@@ -62,7 +64,7 @@ class LookOut:
         self,
         ready: select.epoll,
         ours: Iterable[socket],
-        glance: Callable[[int], bytes],
+        loss: Callable[[], int],
         send: Callable[[Sequence[Write], bytes], ShotOutcome],
     ) -> None:
         self.fired: dict[int, Shot] = {}
@@ -71,7 +73,7 @@ class LookOut:
         """By port."""
         self._ports: dict[int, Sequence[int]] = {}
         """By team: for which of its ports something is armed, or was."""
-        self._ready, self._glance, self._send = ready, glance, send
+        self._ready, self._loss, self._send = ready, loss, send
         self._ours, self._mine = select.epoll(), select.epoll()
         for each in ours:
             self._ours.register(each, select.EPOLLIN)
@@ -129,7 +131,10 @@ class LookOut:
                     if self._closed:
                         return
                     try:
-                        if (shot := self._armed.pop(loss_in(self._glance(GLANCE)), None)) is not None:
+                        if not (port := self._loss()):
+                            time.sleep(DRIVER_FIRST_S)
+                            port = self._loss()
+                        if (shot := self._armed.pop(port, None)) is not None:
                             self._fire(shot)
                     finally:
                         self._watching = False

@@ -105,7 +105,7 @@ class EventSocket:
         self.strangers = 0
         """How many datagrams came from other processes (privileged ones can send to a group)."""
         self._lost = False
-        """An overrun was told to `glance`, which the look-out does."""
+        """An overrun was told to `glance`, which the look-out uses."""
 
     def join(self, group: int) -> None:
         """Hear a multicast group. Harmless when it is heard already."""
@@ -156,6 +156,10 @@ class EventSocket:
         except Malformed:
             self.malformed += 1
         return heard
+
+    def loss(self) -> int:
+        """The link that the kernel's next datagram says is not running; 0 for none."""
+        return rtnl.loss_in(self.glance(rtnl.GLANCE))
 
     def glance(self, size: int) -> bytes:
         """The first octets of the kernel's next datagram, which stays where it is; b"" when there is none."""
@@ -250,7 +254,7 @@ class NetlinkKernel(Requests):
         self._ready.register(self._other_links.socket, select.EPOLLIN)
         self._listening = Listening()
         ours = (self._link_events.socket, self._team_events.socket)
-        self._look_out = LookOut(self._ready, ours, self._link_events.glance, self._send)
+        self._look_out = LookOut(self._ready, ours, self._link_events.loss, self._send)
         self._deaf = False
         """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False

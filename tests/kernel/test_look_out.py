@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from pyteamd.kernel import framing, look_out, rtnl
-from pyteamd.kernel.look_out import STAND_BACK_S, LookOut, Prepared, ShotOutcome
+from pyteamd.kernel.look_out import DRIVER_FIRST_S, STAND_BACK_S, LookOut, Prepared, ShotOutcome
 from pyteamd.model.desired import OptionKey, SetOption, Write
 
 PATIENCE_S = 60.0
@@ -31,12 +31,12 @@ class Said:
     def __init__(self) -> None:
         self.socket, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
-    def glance(self, size: int) -> bytes:
+    def loss(self) -> int:
         """As EventSocket does it."""
         try:
-            return self.socket.recv(size, socket.MSG_PEEK)
+            return rtnl.loss_in(self.socket.recv(rtnl.GLANCE, socket.MSG_PEEK))
         except BlockingIOError:
-            return b""
+            return 0
 
 
 class Post:
@@ -50,7 +50,7 @@ class Post:
         self.sent: list[Sequence[Write]] = []
         self.may_send = Event()
         self.may_send.set()
-        self.look_out = LookOut(self.ready, self.both, self.links.glance, self.send)
+        self.look_out = LookOut(self.ready, self.both, self.links.loss, self.send)
         self.thread = Thread(target=self.look_out.man, daemon=True)
         self.thread.start()
         while not self.look_out._manned:
@@ -185,6 +185,16 @@ def test_on_one_processor_others_run_before_the_loop(
     assert told == [FIRST, []] * pauses
 
 
+def test_the_driver_may_tell_first(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(seconds: float) -> None:
+        if seconds == DRIVER_FIRST_S:
+            post.links.other.send(link(7))
+
+    monkeypatch.setattr(look_out.time, "sleep", sleep)
+    post.hear(b"a port", post.teams)
+    assert post.sent == [FIRST]
+
+
 def test_what_could_not_be_done_is_for_others_to_do(post: Post) -> None:
     post.outcome = None
     post.hear(link(7))
@@ -198,7 +208,7 @@ def test_nobody_at_the_post_means_that_the_loop_hears_by_itself(post: Post) -> N
     post.thread.join(PATIENCE_S)
     post.ready.close()
     post.ready = select.epoll()
-    post.look_out = LookOut(post.ready, post.both, post.links.glance, post.send)
+    post.look_out = LookOut(post.ready, post.both, post.links.loss, post.send)
     post.arm({7: BOTH[7]})
     post.hear(link(7))
     assert post.sent == []
