@@ -102,9 +102,9 @@ class SnapshotFile:
         self._spoke = self._spoke or trio.current_time() >= self._touch_at
 
     async def keep(self, pump: Pump) -> None:
-        """Keep the file as new as the runner, until cancelled."""
+        """Keep the file as new as the runner, until cancelled, or until it was removed and there is something new."""
         runner = pump.team.runner
-        while True:
+        while not self._removed:
             await pump.until(lambda: self._spoke or runner.revision != self._tried, math.inf)
             new = runner.revision != self._tried
             self._touch_at = trio.current_time() + TOUCH_S

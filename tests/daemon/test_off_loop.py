@@ -8,7 +8,9 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -285,6 +287,26 @@ def test_a_snapshot_that_was_replaced_is_written_again(tmp_path: Path, kind: str
     assert path.read_text() == good
     assert not path.is_symlink()
     assert old.stat().st_mtime == 7
+
+
+async def test_who_keeps_a_snapshot_does_not_look_again_and_again_after_its_removal(tmp_path: Path) -> None:
+    """A condition that holds is not waited for, so no other task would run any more."""
+    path = tmp_path / "team0.lacp.json"
+    kept = SnapshotFile(str(path), 5, logging.getLogger("kept"), boot="b", clock=lambda: 1e10)
+    asked = []
+
+    class Pump:
+        team = SimpleNamespace(runner=Lacp(LacpConfig()))
+
+        async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+            kept.spoke()
+            kept.remove()
+            asked.append(condition())
+            assert len(asked) < 3, asked
+            return asked[-1]
+
+    await kept.keep(Pump())  # type: ignore[arg-type]
+    assert not path.exists()
 
 
 def test_a_trace_that_cannot_be_told_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
