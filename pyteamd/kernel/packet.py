@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import struct
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -35,6 +36,8 @@ LONGEST_FRAME: Final = 2048
 """Octets received of a frame; what we listen to is much shorter, the rest of a longer one is cut off."""
 
 _FRAMES_PER_ROUND: Final = 16
+_CALM_S: Final = 0.005
+"""A socket that was not read for so long has one frame: who says the same again and again says it now and then."""
 _SOCKETS_PER_TURN: Final = 32
 """Then the event loop looks for a fail-over before it reads on: with many teams hundreds may be readable at once."""
 _BIND_ATTEMPTS: Final = 3
@@ -67,6 +70,7 @@ class PacketSocket:
         """What the last useful frame looked like,"""
         self._frame: FrameSeen | None = None
         """… and what it is."""
+        self._read_at = 0.0
         self._tags_lost = tap.frames.vlan == ANY_VLAN
         self._held: list[socket.socket] = []
         what = f"open a packet socket on link {ifindex}"
@@ -99,8 +103,10 @@ class PacketSocket:
         self._socket.send(octets)
 
     def read(self) -> list[FrameSeen]:
-        """What can be read now, of frames like the last one only the next. KernelGone when the port is gone, OSError."""
+        """What can be read now, or the first of it: the rest is for the next call. KernelGone when the port is gone, OSError."""
         frames: list[FrameSeen] = []
+        before, self._read_at = self._read_at, time.monotonic()
+        calm = self._read_at > before + _CALM_S
         for _ in range(_FRAMES_PER_ROUND):
             try:
                 octets, ancillary, _, address = self._socket.recvmsg(LONGEST_FRAME, _ANCILLARY_SPACE)
@@ -118,7 +124,7 @@ class PacketSocket:
             if frame is not None:
                 self._said, self._frame = said, frame
                 frames.append(frame)
-            if again:  # who says the same again and again says it now and then: another call would find nothing
+            if again and calm:  # another call would find nothing
                 break
         return frames
 

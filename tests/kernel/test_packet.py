@@ -22,6 +22,7 @@ from pyteamd.wire.frame_filter import FrameFilter
 
 pytestmark = [pytest.mark.kernel, pytest.mark.one_kernel(reason="packet sockets")]
 
+SOL_PACKET, PACKET_STATISTICS = 263, 6
 CLONE_NEWNET = 0x40000000
 SENDER = bytes.fromhex("025e00000099")
 BROADCAST = b"\xff" * 6
@@ -267,6 +268,18 @@ async def test_frames_that_are_all_alike_are_all_read(bench: Bench) -> None:
     got = await receive(tap, 5)
     assert got == got[:1] * 5
     assert tap.read() == []
+
+
+async def test_a_flood_of_frames_that_are_all_alike_takes_few_turns(bench: Bench) -> None:
+    tap, flood = bench.tap(slow.FRAMES), 64
+    bench.send(*[LACP] * flood)
+    arrived = 0
+    with trio.fail_after(30):
+        while arrived < flood:
+            arrived += struct.unpack_from("=I", tap._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[0]
+            await trio.sleep(0.01)
+    turns = [len(tap.read()) for _ in range(flood // 16 + 2)]
+    assert sum(turns) == flood, turns
 
 
 async def test_nothing_gets_in_before_the_filter(bench: Bench) -> None:
