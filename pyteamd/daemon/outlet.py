@@ -14,7 +14,7 @@ from pyteamd.core.team import NOTHING, REPEATED, Team
 from pyteamd.daemon.log import fields_of
 from pyteamd.kernel.api import Kernel
 from pyteamd.model.desired import Frame, Level, Note, Outputs, Tap
-from pyteamd.model.events import Event, HostName, HostsResolved
+from pyteamd.model.events import ConfigApply, Event, HostName, HostsResolved
 from pyteamd.model.printable import printable
 
 LEVELS: Final = {
@@ -23,6 +23,9 @@ LEVELS: Final = {
     Level.WARNING: logging.WARNING,
     Level.ERROR: logging.ERROR,
 }
+
+REWATCHING: Final = frozenset((ConfigApply, HostsResolved))
+"""With these, ports may get other watchers, which listen to other frames, even if nothing is written or said."""
 
 
 class Surroundings(Protocol):
@@ -77,7 +80,10 @@ class Outlet:
 
     def gather(self, event: Event) -> Outputs:
         """An event has been digested: take what came of it, and return all of it."""
-        self._news = self._news or type(event) not in REPEATED
+        if type(event) not in REPEATED:
+            self._news = True
+            if type(event) in REWATCHING:
+                self.taps_at = 0.0
         outputs = self._team.take()
         if outputs.frames or outputs.notes:
             self._gathered = joined(self._gathered, outputs)

@@ -20,7 +20,7 @@ from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, SetOption, Tap, Write
-from pyteamd.model.events import CarrierSeen, HostName, Overrun, PortAdd, PortRemove
+from pyteamd.model.events import CarrierSeen, ConfigApply, HostName, HostsResolved, Overrun, PortAdd, PortRemove
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.kernel import SimKernel
 
@@ -30,18 +30,19 @@ TWO_PORTS: Mapping[str, object] = {"eth1": {}, "eth2": {}}
 class Alone:
     """Surroundings that do nothing, a clock that is set, and a performer that keeps what it did."""
 
-    def __init__(self, ports: Mapping[str, object] = TWO_PORTS) -> None:
-        """`ports`: their settings."""
+    def __init__(self, ports: Mapping[str, object] = TWO_PORTS, **settings: object) -> None:
+        """`ports`: their settings. `settings`: those of the team, but for the runner."""
         self.now = 100.0
         self.kernel = SimKernel()
         self.links = [self.kernel.add_pair(name, f"{name}-peer").ifindex for name in ("eth1", "eth2")]
         self.performed: list[tuple[Write, ...]] = []
+        self.taps: Mapping[int, frozenset[Tap]] = {}
         ifindex = self.kernel.create_team("team0")
         self.kernel.watch_team(ifindex)
         link = self.kernel.find_link("team0")
         assert link is not None
-        text = json.dumps({"runner": {"name": "activebackup"}, "ports": ports})
-        team = Team(Config.load(text, runners=RUNNERS, watchers=WATCHERS, device="team0"), link)
+        self.text = json.dumps({"runner": {"name": "activebackup"}, "ports": ports, **settings})
+        team = Team(Config.load(self.text, runners=RUNNERS, watchers=WATCHERS, device="team0"), link)
         self.pump = Pump(team, self.kernel, self, Trace({}), logging.getLogger("alone"), lambda: self.now)
         self.pump.perform = self.perform
         self.reader = Reader(self.kernel)
@@ -59,6 +60,7 @@ class Alone:
             self.reader.deliver(batch, self.now)
 
     def update_taps(self, wanted: Mapping[int, frozenset[Tap]], now: float) -> float:
+        self.taps = wanted
         return float("inf")
 
     def send(self, frame: Frame) -> None:
@@ -115,6 +117,26 @@ def test_a_write_that_is_under_way_holds_the_next_one_until_it_is_done() -> None
     done(writes, alone.kernel.apply(alone.pump.ifindex, writes))
     alone.deliver()
     assert third.ifindex in alone.pump.team.ports
+
+
+def test_other_watchers_of_a_quiet_team_get_other_packet_sockets() -> None:
+    """Nothing is written, said or sent for a listener that comes or goes."""
+    alone = Alone()
+    for wanted in (False, True):
+        text = json.dumps({**json.loads(alone.text), "neighbours": wanted})
+        alone.pump.feed((ConfigApply(text),), alone.now)
+        assert list(alone.taps) == (alone.links if wanted else []), alone.taps
+        assert alone.taps == alone.pump.team.taps()
+
+
+def test_a_watcher_whose_host_has_an_address_at_last_gets_its_packet_socket() -> None:
+    probe = {"name": "arp_ping", "target_host": "router", "source_host": "192.0.2.1", "init_wait": 1000}
+    alone = Alone({"eth1": {}, "eth2": {"link_watch": probe}}, neighbours=False)
+    for address in ("", "192.0.2.2"):
+        alone.pump.feed((HostsResolved({("router", "inet"): address}),), alone.now)
+        alone.deliver()
+        assert list(alone.pump.team.ports) == alone.links
+        assert list(alone.taps) == (alone.links[1:] if address else []), alone.taps
 
 
 def steps(alone: Alone) -> list[str]:
