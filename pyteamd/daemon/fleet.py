@@ -11,10 +11,11 @@ import errno
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -38,7 +39,6 @@ from pyteamd.daemon.service import (
 from pyteamd.daemon.team_server import StartFailed, TeamPlan, TeamServer
 from pyteamd.kernel.api import Kernel
 from pyteamd.linkwatch import WATCHERS
-from pyteamd.model.events import Event, KernelEvent
 from pyteamd.model.setup import Setup
 from pyteamd.runners import RUNNERS
 from pyteamd.schema.problems import ConfigError
@@ -75,18 +75,12 @@ class SharedReader(Reader):
         super().__init__(kernel)
         self._broken = broken
 
-    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
+    def attempt(self, pump: Pump, action: Callable[..., Any], *given: object) -> Any:
         try:
-            return pump.write_ahead(events)
+            return action(*given)
         except Exception as fault:
             self._broken(pump, fault)
-            return False
-
-    def hand(self, pump: Pump, events: Sequence[Event], now: float) -> None:
-        try:
-            pump.feed(events, now)
-        except Exception as fault:
-            self._broken(pump, fault)
+            return None
 
 
 @dataclass(slots=True)

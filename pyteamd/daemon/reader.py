@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import trio
 
@@ -57,9 +58,10 @@ class Reader:
             now = trio.current_time()
             for socket in readable:
                 if (taps := self.listeners.get(socket)) is not None:
-                    heard.setdefault(taps.pump(), []).extend(taps.hear(socket, now))
+                    pump = taps.pump()
+                    heard.setdefault(pump, []).extend(self.attempt(pump, taps.hear, socket, now) or ())
             for pump, frames in heard.items():
-                self.hand(pump, frames, now)
+                self.attempt(pump, pump.feed, frames, now)
 
     def hear(self, batch: Batch, now: float) -> None:
         """Take events that were not read by `read`: fail-overs first, then all of them."""
@@ -74,7 +76,8 @@ class Reader:
             pump = self.owners.get(event.ifindex) if type(event) is CarrierSeen else None
             if pump is not None and pump not in asked:
                 asked.add(pump)
-                written |= self.ahead(pump, [event for team, event in batch if team in (0, pump.ifindex)])
+                ours = [event for team, event in batch if team in (0, pump.ifindex)]
+                written = self.attempt(pump, pump.write_ahead, ours) or written
         return written
 
     def deliver(self, batch: Batch, now: float) -> None:
@@ -92,14 +95,15 @@ class Reader:
                     told = {}
                     self.links.refresh(self.pumps)
                 for ifindex in self.links.nearby(event, told):
-                    if found := self.links.about(self.pumps[ifindex].team, event, told):
+                    pump = self.pumps[ifindex]
+                    if found := self.attempt(pump, self.links.about, pump.team, event, told):
                         events.setdefault(ifindex, []).extend(found)
                 self.links.hear(event)
             else:
                 for ifindex in self.pumps:
                     events.setdefault(ifindex, []).append(event)
         for ifindex, pump in [(ifindex, pump) for ifindex, pump in self.pumps.items() if ifindex in events]:
-            self.hand(pump, events[ifindex], now)
+            self.attempt(pump, pump.feed, events[ifindex], now)
 
     def _bounded(self, batch: Batch) -> Batch:
         """The batch, or the order to read everything again."""
@@ -112,10 +116,6 @@ class Reader:
             del self.owners[ifindex]
         self.owners.update(dict.fromkeys(ports, pump))
 
-    def ahead(self, pump: Pump, events: Iterable[KernelEvent]) -> bool:
-        """One pump writes what it has foreseen. Returns whether there was anything."""
-        return pump.write_ahead(events)
-
-    def hand(self, pump: Pump, events: Sequence[Event], now: float) -> None:
-        """One pump's part of a batch."""
-        pump.feed(events, now)
+    def attempt(self, pump: Pump, action: Callable[..., Any], *given: object) -> Any:
+        """Something that is done for one team."""
+        return action(*given)

@@ -13,14 +13,18 @@ import trio
 from daemon_kit import Lab, RecordingKernel, quiet
 from serve_kit import Many, break_team0, team
 
+from pyteamd.core.namespace_links import NamespaceLinks
+from pyteamd.core.team import Team
 from pyteamd.daemon import fleet
 from pyteamd.daemon.control import inspection
 from pyteamd.daemon.fleet import RESTART_S
+from pyteamd.daemon.packet_sockets import PacketSockets
 from pyteamd.daemon.pump import Pump
 from pyteamd.daemon.team_server import RELEASE_TIMEOUT_S
 from pyteamd.daemon.write_thread import WriteBatch
 from pyteamd.model.desired import Write
 from pyteamd.model.events import Refused
+from pyteamd.wire import lldp
 
 
 async def test_a_fault_in_one_team_is_its_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +57,44 @@ async def test_a_fault_ahead_of_the_events_is_one_teams_own(many: Any, monkeypat
     assert made.teams() == ["team0", "team1"]
     assert made.codes == []
     made.lines[:] = [line for line in made.lines if "This is a bug" not in line]
+
+
+async def test_a_fault_while_frames_are_read_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    faulty, hear = made.fleet.members["team0"].server._taps, PacketSockets.hear
+
+    def broken(taps: PacketSockets, *given: Any) -> Any:
+        return 1 // 0 if taps is faulty else hear(taps, *given)
+
+    monkeypatch.setattr(PacketSockets, "hear", broken)
+    kernel = made.lab.kernel
+    for number in (1, 2):
+        peer = made.lab.link(f"eth{number}").peer
+        kernel.net.transmit(peer, lldp.GROUP + bytes(6) + lldp.ETHERTYPE_LLDP.to_bytes(2) + bytes(50))
+    await quiet()
+    await trio.sleep(0.1)
+    assert made.teams() == ["team1"]
+    await trio.sleep(2 * RESTART_S)
+    assert (made.teams(), made.codes) == (["team0", "team1"], [])
+    assert only_bugs(made) >= 1
+
+
+async def test_a_fault_while_a_link_is_told_of_is_one_teams_own(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await many()
+    faulty, about = made.fleet.members["team0"].server.pump.team, NamespaceLinks.about
+
+    def broken(links: NamespaceLinks, team: Team, *given: Any) -> Any:
+        return 1 // 0 if team is faulty else about(links, team, *given)
+
+    monkeypatch.setattr(NamespaceLinks, "about", broken)
+    made.lab.cut("eth1")
+    made.lab.cut("eth2")
+    await quiet()
+    assert made.teams() == ["team1"]
+    assert (await made.client("team1").state())["runner"] == {"active_port": ""}
+    await trio.sleep(2 * RESTART_S)
+    assert (made.teams(), made.codes) == (["team0", "team1"], [])
+    assert only_bugs(made) >= 1
 
 
 def only_bugs(made: Many) -> int:
