@@ -191,6 +191,11 @@ class Team:
             self.ports.mark_written()
             self._set_alarm(now)
 
+    @property
+    def unfinished(self) -> bool:
+        """Something has changed since `rest`: there may be something to write."""
+        return self._dirty
+
     def deadline(self) -> float | None:
         """When to come back with a Tick if nothing else happens; None for never."""
         return self._alarm.at

@@ -57,7 +57,7 @@ class Forecast:
         """The team has come to rest: foresee what it would write. Returns that by the port that is lost."""
         self._known = foresee(team, now)
         if (here := situation(team)) is not None:
-            if len(self._remembered) >= MOST_REMEMBERED:
+            if here not in self._remembered and len(self._remembered) >= MOST_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[here] = self._known
         return self._known
@@ -129,8 +129,10 @@ def may_foresee(team: Team) -> bool:
 
 
 def situation(team: Team) -> Hashable | None:
-    """All that `foresee` depends on in a team with nothing left to write; None where time counts, or where what counts is not told."""
-    if team.phase is not Phase.RUNNING or team.failed or team.others_wait() or team.carrier.desired() is not None:
+    """All that `foresee` depends on; None where something may be left to write, time counts, or what counts is not told."""
+    if team.phase is not Phase.RUNNING or team.failed or team.unfinished:
+        return None
+    if team.others_wait() or team.carrier.desired() is not None:
         return None
     runner = team.runner.situation(team.view)
     ports = [(i, port.running, port.policy_all, port.watchers, port.verdicts()) for i, port in team.ports.items()]

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
-from pyteamd.daemon import forecast
+from pyteamd.daemon import forecast, writing
 from pyteamd.daemon.pump import CHECK_S, REST_S, Pump
 from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
@@ -195,6 +195,31 @@ def test_what_was_worked_out_before_holds_at_once(monkeypatch: pytest.MonkeyPatc
         alone.kernel.set_up(peer.ifindex, True)
         alone.deliver()
         assert number < 2 or alone.pump.wake_at() == alone.now + CHECK_S
+
+
+def test_what_is_worked_out_while_something_is_left_to_write_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest would be written once more where the same situation is met later."""
+    alone = Alone()
+    alone.pump.wake(alone.pump.wake_at())
+    here = forecast.situation(alone.pump.team)
+    monkeypatch.setattr(writing, "MAXIMUM_ROUNDS", 0)
+    preferred = {"eth1": {"prio": 1}, "eth2": {"prio": 9}}
+    alone.pump.feed((ConfigApply(json.dumps({**json.loads(alone.text), "ports": preferred})),), alone.now)
+    assert alone.pump.team.writes(alone.now) != ()
+    alone.pump.wake(alone.now + REST_S)
+    assert list(alone.pump._forecast._remembered) == [here]
+
+
+def test_what_is_remembered_again_takes_no_room_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "situation", lambda team: team)
+    monkeypatch.setattr(forecast, "foresee", lambda team, now: {team: ()})
+    memory = forecast.Forecast()
+    teams: Any = range(forecast.MOST_REMEMBERED)
+    for team in (*teams, teams[-1]):
+        memory.look(team, 0.0)
+        assert memory.recall(teams[0]) == {0: ()}, team
+    memory.look("another", 0.0)  # type: ignore[arg-type]
+    assert memory.recall(teams[0]) is None
 
 
 def test_after_a_disturbance_all_older_steps_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
