@@ -43,6 +43,8 @@ class Answers:
                     ifindex in self._joining.ports
                 ):
                     self._joining.ports[ifindex].kernel_priority = value
+                case SetMember(ifindex=ifindex, member=True):
+                    self._joining.entered(ifindex)
         if storms := self._backoff.applied(event.writes, now):
             write, why = storms[0]
             others = f" and {len(storms) - 1} more" if len(storms) > 1 else ""

@@ -252,6 +252,14 @@ class JoiningPorts:
             self.members.released.discard(ifindex)  # as it is out already
         return True
 
+    def entered(self, ifindex: int) -> None:
+        """The kernel has taken a link in. One that was given up while that write was under way leaves again."""
+        link = self._facts.links.get(ifindex)
+        if link is not None and ifindex not in self.former:
+            why = self.members.out.get(ifindex, "" if self.members.wants(link) else UNNAMED)
+            if why in (REMOVED, UNNAMED):
+                self.release(ifindex, why)
+
     def _names(self, ifindex: int) -> tuple[str, ...]:
         link = self._facts.links.get(ifindex)
         return link.names if link is not None else ()
@@ -292,6 +300,10 @@ class JoiningPorts:
         cannot do (`for_good`): each try opens it, and closes it again.
         """
         ifindex = write.ifindex
+        link = self._facts.links.get(ifindex)
+        if link is None or ifindex in self.members.out or not self.members.wants(link):
+            self.refusals[ifindex] = why
+            return False  # it was given up while the write was under way
         if for_good:
             self.members.forget(self._names(ifindex), ifindex, why)
             return False

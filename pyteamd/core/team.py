@@ -216,7 +216,8 @@ class Team:
     def desired(self) -> Desired:
         """What the kernel should look like."""
         if self.stopping:
-            leaving = self.ports if self.phase is Phase.RELEASING else ()
+            joining = [ifindex for ifindex, member in self.facts.observed.members.items() if member]
+            leaving = (*self.ports, *joining) if self.phase is Phase.RELEASING else ()
             return Desired(members=dict.fromkeys(leaving, False))
         base = self.runner.desired(self.view)
         options = dict(base.options)
@@ -277,8 +278,10 @@ class Team:
         ifindex = event.ifindex
         if ifindex == self.view.ifindex:
             had = self.facts.observed.carrier
-            for refused in self.joining.refusals if event.mtu != self.facts.team.mtu else ():
+            for refused in tuple(self.joining.refusals) if event.mtu != self.facts.team.mtu else ():
                 self.backoff.forgive_port(refused, now)
+                if refused in self.members.out:
+                    self.joining.try_again(refused)
             changed = self.facts.team_seen(event, now)
             if self.started and not self.stopping and event.up and not self.runner.sets_carrier:
                 self.carrier.tell(had)

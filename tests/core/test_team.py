@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import fields, replace
 from typing import Any
@@ -14,22 +15,30 @@ from pyteamd.core.hosts import LONGEST_RETRY_S, Hosts
 from pyteamd.core.port import Port
 from pyteamd.core.reload import plan, unknown_hosts
 from pyteamd.core.team import Team
-from pyteamd.model.desired import OptionKey, SetOption
+from pyteamd.model.desired import OptionKey, SetMember, SetOption
 from pyteamd.model.errors import UserError
 from pyteamd.model.events import (
+    Applied,
     CarrierSeen,
+    ConfigApply,
+    Event,
     HostsResolved,
     KernelEvent,
     LinkGone,
     LinkSeen,
+    OptionSeen,
     PortGone,
+    PortRemove,
     PortSeen,
+    Refused,
     Resync,
+    Stop,
     Tick,
     UserSet,
 )
 from pyteamd.model.setup import Setup
 from pyteamd.runners.base import TeamView
+from pyteamd.scenario.simulated import load_config
 from pyteamd.views import state as statetree
 
 BRIDGE = 77
@@ -691,3 +700,60 @@ def test_what_is_wrong_with_the_settings_of_a_port_is_told_once_and_not_for_each
     told_lines = [happened.text for happened in made.world.happened() if "stays one" in happened.text]
     assert len(told_lines) == 1, told_lines
     assert made.team.ports.named("eth2") is not None
+
+
+TEAM0 = LinkSeen(9, "team0", b"\x02\0\0\0\0\x09", up=True, kind="team", mtu=1500)
+ETH2 = LinkSeen(3, "eth2", b"\x02\0\0\0\0\x03", mtu=1500)
+
+
+def being_added(mtu: int = 1500, set_down: bool = False) -> tuple[Team, SetMember]:
+    """A team whose only port is just being added, and the write that does it. `set_down`: as it is up, it is set down for that."""
+    team = Team(load_config(json.dumps(backup(eth2={"set_down": set_down}))), TEAM0)
+    team.handle(Resync((TEAM0, replace(ETH2, mtu=mtu, up=set_down)), (), ()), 0.0)
+    for _ in range(5):
+        writes = team.writes(0.0)
+        adding = [write for write in writes if isinstance(write, SetMember)]
+        team.handle(Applied(tuple(write for write in writes if write not in adding)), 0.0)
+        if adding:
+            return team, adding[0]
+    raise AssertionError(writes)
+
+
+GIVEN_UP: dict[str, Event] = {
+    "by command": PortRemove(3),
+    "by configuration": ConfigApply(json.dumps({**backup(), "ports": {}})),
+    "at the end": Stop(keep=False),
+}
+
+
+@pytest.mark.parametrize("answered_first", [False, True])
+@pytest.mark.parametrize("way", GIVEN_UP)
+def test_a_link_that_is_given_up_while_it_is_being_added_leaves_again(way: str, answered_first: bool) -> None:
+    team, adding = being_added()
+    seen = [replace(ETH2, master=9, up=True), PortSeen(3, False, 0, 0), OptionSeen(OptionKey("priority", 3), 0)]
+    answer: list[Event] = [Applied((adding,))]
+    for event in (GIVEN_UP[way], *(answer + seen if answered_first else seen + answer)):
+        team.handle(event, 0.1)
+    assert not team.ports, team.members.out
+    assert SetMember(3, False) in (writes := team.writes(0.2)), writes
+
+
+def test_a_link_that_is_given_up_while_it_is_being_refused_is_not_said_to_be_tried_again() -> None:
+    team, adding = being_added()
+    team.handle(GIVEN_UP["by command"], 0.1)
+    team.take()
+    team.handle(Refused(adding, errno.EBUSY), 0.2)
+    texts = [note.text for note in team.take().notes]
+    assert len(texts) == 1, texts
+    assert "tried again" not in texts[0], texts
+
+
+@pytest.mark.parametrize("set_down", [False, True])
+def test_what_is_refused_for_its_mtu_is_tried_again_with_another_mtu_of_the_team(set_down: bool) -> None:
+    team, adding = being_added(mtu=1450, set_down=set_down)
+    assert adding.set_down is set_down
+    team.handle(Refused(adding, errno.EINVAL), 1.0)
+    assert "ip link set team0 mtu 1450" in team.take().notes[0].text
+    assert not team.writes(1.01)
+    team.handle(replace(TEAM0, mtu=1450), 5.0)
+    assert team.writes(5.0) == (adding,)
