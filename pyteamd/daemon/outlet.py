@@ -122,7 +122,7 @@ class Outlet:
         if ports != self._ports:
             self._ports = ports
             around.ports_changed(ports)
-            self._kernel.prepare(team.view.ifindex, {0: team.prepared()})
+            self._kernel.encode(team.prepared())
         if self._news or team.joining.hosts.failing:
             self._news = False
             self._tell_changes(now)

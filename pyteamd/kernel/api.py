@@ -6,7 +6,7 @@ caller chooses the thread. Only events and frames are awaited.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pyteamd.model.desired import Tap, Write
@@ -77,6 +77,9 @@ class Kernel(Protocol):
     def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
         """By port: what `apply` will be asked for, by this very object, if `events` tells that its link is lost before anything else of the
         team or its ports. Only a matter of speed: it may be encoded, or be done the moment the link is lost. {}: nothing is known."""
+
+    def encode(self, writes: Iterable[Write]) -> None:
+        """These may be wanted one day. Only a matter of speed: nothing is done."""
 
     def is_done(self, team: int, writes: Sequence[Write]) -> bool:
         """Whether these very writes were done when a link was lost: `apply` does not stall then, it has only to tell."""

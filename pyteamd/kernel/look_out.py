@@ -3,17 +3,18 @@
 How it works: while it is armed, what is said of our ports and teams wakes this thread, and not the loop. If that is the loss of a port for
 which a message was prepared, it sends the message. Then it gives the sockets back, and the loop reads what was said, as ever; the writes
 that it wants then are done. So a fail-over waits for no turn of the loop and for no other thread, and on one processor the kernel's own
-worker, which holds the lock that the message needs, has the processor meanwhile.
+worker, which holds the lock that the message needs, has the processor meanwhile. While that lock is held elsewhere, the message waits, and
+the loop hears nothing of links and teams: without the lock nothing new is said of them.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from socket import socket
 from threading import Lock
 from typing import Final, TypeAlias
 
@@ -56,14 +57,14 @@ class Shot:
 class LookOut:
     """`ready`: what the event loop waits for. `ours`: where something is said of ours. `loss`: the link that is lost, by the next message.
 
-    `man` and what it calls run in a thread of their own. There is no lock: who takes a shot out of `_armed` has it. Should two do the same
-    writes after all, nothing is lost: the second time they change nothing.
+    `man` and what it calls run in a thread of their own. A shot that is told in `fired` before it is taken out of `_armed` is waited for by
+    who writes for this team next, and of two who take it out one gets it: so nothing foreseen is written behind anything newer.
     """
 
     def __init__(
         self,
         ready: select.epoll,
-        ours: Iterable[socket],
+        ours: Iterable[socket.socket],
         loss: Callable[[], int],
         send: Callable[[Sequence[Write], bytes], ShotOutcome],
     ) -> None:
@@ -71,15 +72,15 @@ class LookOut:
         """By team: what was written here, or is, and nobody has claimed."""
         self._armed: dict[int, Shot] = {}
         """By port."""
-        self._ports: dict[int, Sequence[int]] = {}
-        """By team: for which of its ports something is armed, or was."""
+        self._shots: dict[int, dict[int, Shot]] = {}
+        """By team and port: what was armed last."""
         self._ready, self._loss, self._send = ready, loss, send
         self._ours, self._mine = select.epoll(), select.epoll()
         for each in ours:
             self._ours.register(each, select.EPOLLIN)
         ready.register(self._ours, select.EPOLLIN)
         self._mine.register(self._ours, select.EPOLLONESHOT)
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self._bell, self._rope = socket.socketpair()
         self._mine.register(self._bell, select.EPOLLIN)
         self._manned = self._watching = self._closed = False
         self._one_processor = len(os.sched_getaffinity(0)) == 1
@@ -88,75 +89,88 @@ class LookOut:
         """From now on, these are the writes for the losses of ports of a team; {}: none."""
         self._disarm(team)
         if losses:
-            self._ports[team] = tuple(losses)
-            self._armed.update([(port, Shot(team, *prepared)) for port, prepared in losses.items()])
+            shots = self._shots[team] = {port: Shot(team, *prepared) for port, prepared in losses.items()}
+            self._armed.update(shots)
 
     def watch(self) -> None:
         """The event loop has read all that was said, and waits: have the sockets until something is said, if anything is armed."""
         if self._armed and self._manned and not self._watching:
             self._watching = True
-            with suppress(FileNotFoundError):  # the thread is just giving it back
-                self._ready.unregister(self._ours)
+            self._ready.modify(self._ours, 0)
             self._mine.modify(self._ours, select.EPOLLIN | select.EPOLLONESHOT)
 
-    def claim(self, team: int, writes: Sequence[Write]) -> Shot | None:
-        """These writes are to be done: the shot, if that is done here, or None. Nothing of the team is done here then until it is armed."""
-        shot = self._disarm(team)
-        return shot if shot is not None and shot.writes is writes else None
+    def claim(self, team: int, writes: Sequence[Write]) -> ShotOutcome:
+        """These are about to be written: what came of them if that was done here, None otherwise. Waits for what is done here for the team.
 
-    def _disarm(self, team: int) -> Shot | None:
-        """Returns what was fired."""
-        for port in self._ports.pop(team, ()):
-            self._armed.pop(port, None)
-        return self.fired.pop(team, None)
+        From now on nothing is, until it is armed.
+        """
+        self._disarm(team)
+        if (shot := self.fired.pop(team, None)) is None:
+            return None
+        outcome = shot.wait()
+        return outcome if shot.writes is writes else None
+
+    def forget(self, team: int) -> None:
+        """The team has ended."""
+        self._disarm(team)
+        self.fired.pop(team, None)
+
+    def _disarm(self, team: int) -> None:
+        for port, shot in self._shots.pop(team, {}).items():
+            if self._armed.get(port) is shot:
+                self._armed.pop(port, None)
 
     def close(self) -> None:
         """End the watch."""
-        if self._closed:
-            return
         self._closed = True
-        self._ours.close()
-        if self._manned:
-            os.eventfd_write(self._bell, 1)
-        else:
+        with suppress(OSError):  # it was closed before
+            self._rope.send(b"!")
+        if not self._manned:
             self._release()
 
     def man(self) -> None:
         """Keep watch, until `close`."""
         self._manned = True
         try:
-            with suppress(ValueError):  # something was closed meanwhile
-                while True:
-                    self._mine.poll(-1, 1)
-                    if self._closed:
-                        return
+            while not self._closed:
+                self._mine.poll(-1, 1)
+                if not self._closed:
                     try:
-                        if not (port := self._loss()):
-                            time.sleep(DRIVER_FIRST_S)
-                            port = self._loss()
-                        if (shot := self._armed.pop(port, None)) is not None:
-                            self._fire(shot)
+                        self._answer()
                     finally:
-                        self._watching = False
-                        with suppress(FileExistsError):  # the loop has them, too, since both met there
-                            self._ready.register(self._ours, select.EPOLLIN)
+                        self._give_back()
+        except (OSError, ValueError):
+            if not self._closed:
+                raise
         finally:
             self._manned = False
             if self._closed:
                 self._release()
+            else:
+                self._give_back()  # the event loop goes on alone
 
-    def _fire(self, shot: Shot) -> None:
-        """Once for each team, until that is claimed."""
-        if shot.team in self.fired:
+    def _answer(self) -> None:
+        """Something was said. Once for each team, until that is claimed."""
+        if not (port := self._loss()):
+            time.sleep(DRIVER_FIRST_S)
+            port = self._loss()
+        if not port or (shot := self._armed.get(port)) is None or shot.team in self.fired:
             return
         self.fired[shot.team], outcome = shot, None
         try:
-            outcome = self._send(shot.writes, shot.message)
+            if self._armed.pop(port, None) is shot:
+                outcome = self._send(shot.writes, shot.message)
         finally:
             shot.over(outcome)
         if self._one_processor and outcome is not None:
             time.sleep(STAND_BACK_S)
 
+    def _give_back(self) -> None:
+        """What is said wakes the event loop. Should that have asked us to watch meanwhile, both hear it."""
+        self._watching = False
+        self._ready.modify(self._ours, select.EPOLLIN)
+
     def _release(self) -> None:
-        os.close(self._bell)
-        self._mine.close()
+        """May be called twice: by who closes before the thread has begun, and by that."""
+        for each in (self._mine, self._ours, self._bell, self._rope):
+            each.close()

@@ -296,7 +296,8 @@ class NetlinkKernel(Requests):
         """See Kernel."""
         self._watched.discard(ifindex)
         self._list_ports(ifindex, ())
-        self._look_out.arm(ifindex, {})
+        self._look_out.forget(ifindex)
+        self._foreseen.pop(ifindex, None)
 
     def dump(self, team: int) -> Resync:
         """See Kernel."""
@@ -378,8 +379,7 @@ class NetlinkKernel(Requests):
         return shot is not None and shot.writes is writes and shot.outcome is not None
 
     def _claim(self, team: int, writes: Sequence[Write]) -> tuple[Refused, ...] | None:
-        shot = self._look_out.claim(team, writes)
-        return None if shot is None else shot.wait()
+        return self._look_out.claim(team, writes)
 
     def read(self) -> Batch:
         """What can be read now without waiting; [] also when something came and told nothing."""

@@ -9,7 +9,7 @@ stay applied; ESRCH and ENOBUFS mean that the option was applied and its event h
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -152,14 +152,18 @@ class Requests:
                 del self._foreseen[next(iter(self._foreseen))]
             self._foreseen[team] = known
 
-    def _foresee(self, team: int, writes: Sequence[Write]) -> tuple[Sequence[Write], bytes] | None:
-        """These writes and the message for them; None when they need more than one message, or another one than of options."""
+    def encode(self, writes: Iterable[Write]) -> None:
+        """See Kernel."""
         for write in writes:
             if isinstance(write, SetMac):
                 rtnl.set_mac(write.ifindex, write.mac)
             elif isinstance(write, SetOption):
                 with suppress(ValueError):  # apply will refuse it
                     self._encode(write)
+
+    def _foresee(self, team: int, writes: Sequence[Write]) -> tuple[Sequence[Write], bytes] | None:
+        """These writes and the message for them; None when they need more than one message, or another one than of options."""
+        self.encode(writes)
         match list(_batches(writes)):
             case [list(options)]:
                 with suppress(ValueError, KernelGone):

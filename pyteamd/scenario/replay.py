@@ -170,6 +170,9 @@ class Retelling:
     def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
         """Nothing is encoded."""
 
+    def encode(self, writes: Iterable[Write]) -> None:
+        """Nothing is encoded."""
+
     def dump(self, team: int) -> Resync:
         """As it was read then."""
         event = self._entries[self._step].event if self._step < len(self._entries) else None

@@ -11,7 +11,7 @@ The asynchronous half of the Kernel interface (`events`, `readable`) is in `sim.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import TypeAlias
 
@@ -145,6 +145,9 @@ class SimKernel:
         return tuple(refused)
 
     def prepare(self, team: int, losses: Mapping[int, Sequence[Write]]) -> None:
+        """See kernel.api: nothing to gain here."""
+
+    def encode(self, writes: Iterable[Write]) -> None:
         """See kernel.api: nothing to gain here."""
 
     def is_done(self, team: int, writes: Sequence[Write]) -> bool:

@@ -161,6 +161,35 @@ def test_a_killed_daemon_is_taken_over_without_a_write() -> None:
         assert events.seen() == []
 
 
+def test_a_killed_daemon_of_one_port_too() -> None:
+    """Nothing that was only got ready is ever written: with one port there is nothing that takes its place."""
+    config = json.loads(TEXT)
+    config["ports"] = {"eth1": {}}
+    text = json.dumps(config)
+    pid = start("-c", text)
+    wait_for(lambda: item("runner.active_port") == "eth1")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not runs(pid))
+    with Events() as events:
+        start("-o", "-c", text)
+        ip("link set eth2 address 02:00:00:00:00:77")  # something is said, of a link that is no port
+        ip("link set eth1 alias first")  # … and of one that is
+        assert events.seen() == []
+
+
+def test_a_port_that_comes_switches_no_other() -> None:
+    start("-c", TEXT)
+    wait_for(lambda: item("runner.active_port") == "eth1")
+    with Events() as events:
+        for number in range(3):
+            ip(f"link add new{number} type dummy")
+            assert teamdctl("port", "add", f"new{number}").returncode == 0
+            assert teamdctl("port", "remove", f"new{number}").returncode == 0
+            ip(f"link del new{number}")
+        seen = events.seen()
+    assert [line for line in seen if "eth" in line or "activeport" in line] == [], seen
+
+
 def test_a_device_deleted_by_another_program_ends_it_well() -> None:
     daemon = Foreground("-c", TEXT)
     daemon.wait_until_ready()

@@ -280,6 +280,22 @@ def test_a_loss_stands_before_what_the_look_out_wrote_because_of_it(
     assert len(socket.asked) == 1
 
 
+def test_what_is_only_encoded_is_never_done(ears: Ears) -> None:
+    ears.kernel.encode(WRITES)
+    assert not ears.kernel._look_out._armed
+    assert not ears.kernel._foreseen
+
+
+def test_of_a_team_that_has_ended_nothing_stays(ears: Ears) -> None:
+    ears.kernel._watched.add(TEAM)
+    ears.kernel._foreseen[TEAM] = {}
+    ears.kernel._look_out.fired[TEAM] = Shot(TEAM, WRITES, b"")
+    ears.kernel._look_out.arm(TEAM, {7: (WRITES, b"")})
+    ears.kernel.unwatch_team(TEAM)
+    left = (ears.kernel._look_out._armed, ears.kernel._look_out.fired, ears.kernel._foreseen)
+    assert left == ({}, {}, {})
+
+
 @pytest.mark.parametrize("fired", [False, True])
 def test_what_is_answered_already_is_told_with_all_that_followed(ears: Ears, fired: bool) -> None:
     loss = bytes.fromhex(GOLDEN["peer_down_links"][-1])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
 import select
 import socket
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event, Thread
 
@@ -97,9 +100,7 @@ def test_a_loss_is_answered_before_the_loop_wakes_up(post: Post) -> None:
     post.hear(link(7))
     assert post.sent == [FIRST]
     assert post.links.socket.recv(100) == link(7), "it is still there to be read"
-    shot = post.look_out.claim(TEAM, FIRST)
-    assert shot is not None
-    assert shot.wait() == ()
+    assert post.look_out.claim(TEAM, FIRST) == ()
     assert post.look_out.claim(TEAM, FIRST) is None, "another time it has to be done again"
 
 
@@ -131,6 +132,15 @@ def test_what_is_at_hand_when_it_is_armed_is_seen(post: Post) -> None:
     assert post.sent == [FIRST]
 
 
+def test_what_is_no_loss_is_answered_with_nothing(post: Post) -> None:
+    post.arm({0: BOTH[7]})
+    post.hear(link(7, rtnl.IFF_UP | rtnl.IFF_RUNNING))
+    post.links.socket.recv(100)
+    post.look_out.watch()
+    post.hear(b"an option", post.teams)
+    assert post.sent == []
+
+
 def test_it_answers_once(post: Post) -> None:
     """What was worked out for another port holds no longer, and who claims something else ends it, too."""
     post.hear(link(7))
@@ -149,22 +159,52 @@ def test_what_others_do_is_not_done_here(post: Post, other: bool) -> None:
     assert post.sent == []
 
 
-def test_who_claims_waits_while_the_kernel_stalls(post: Post) -> None:
+@pytest.mark.parametrize(("claimed", "outcome"), [(FIRST, ()), (SECOND, None)])
+def test_who_claims_waits_while_the_kernel_stalls(post: Post, claimed: Sequence[Write], outcome: ShotOutcome) -> None:
+    """Whatever is claimed: what is newer must not be written before."""
     post.may_send.clear()
     post.links.other.send(link(7))
     while not post.look_out.fired:
         post.thread.join(0.001)
-    shot = post.look_out.claim(TEAM, FIRST)
-    assert shot is not None
-    waits = Thread(target=shot.wait, daemon=True)
+    came: list[ShotOutcome] = []
+    waits = Thread(target=lambda: came.append(post.look_out.claim(TEAM, claimed)), daemon=True)
     waits.start()
     waits.join(0.05)
     assert waits.is_alive()
     assert post.ready.poll(0) == []
     post.may_send.set()
     waits.join(PATIENCE_S)
-    assert not waits.is_alive()
+    assert came == [outcome]
     assert post.ready.poll(PATIENCE_S)
+
+
+def test_what_was_done_is_not_forgotten_when_it_is_armed_again(post: Post) -> None:
+    post.hear(link(7))
+    post.links.socket.recv(100)
+    post.arm(BOTH)
+    post.hear(link(8))
+    assert post.sent == [FIRST], "once, until it is claimed"
+    assert post.look_out.claim(TEAM, FIRST) == ()
+
+
+def test_nothing_is_done_that_was_taken_back_in_the_last_moment(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Armed(dict[int, look_out.Shot]):
+        """Between the look at it and the hand on it somebody writes."""
+
+        def get(self, port: int, default: object = None) -> look_out.Shot | None:  # type: ignore[override]
+            shot = super().get(port)
+            monkeypatch.undo()
+            claims.start()
+            while TEAM in post.look_out._shots:
+                claims.join(0.001)
+            return shot
+
+    came: list[ShotOutcome] = []
+    claims = Thread(target=lambda: came.append(post.look_out.claim(TEAM, SECOND)), daemon=True)
+    monkeypatch.setattr(post.look_out, "_armed", Armed(post.look_out._armed))
+    post.hear(link(7))
+    claims.join(PATIENCE_S)
+    assert (post.sent, came) == ([], [None])
 
 
 @pytest.mark.parametrize(("processors", "outcome", "pauses"), [(1, (), 1), (1, None, 0), (2, (), 0)])
@@ -198,9 +238,8 @@ def test_the_driver_may_tell_first(post: Post, monkeypatch: pytest.MonkeyPatch) 
 def test_what_could_not_be_done_is_for_others_to_do(post: Post) -> None:
     post.outcome = None
     post.hear(link(7))
-    shot = post.look_out.claim(TEAM, FIRST)
-    assert shot is not None
-    assert shot.wait() is None
+    assert post.look_out.fired
+    assert post.look_out.claim(TEAM, FIRST) is None
 
 
 def test_nobody_at_the_post_means_that_the_loop_hears_by_itself(post: Post) -> None:
@@ -212,3 +251,58 @@ def test_nobody_at_the_post_means_that_the_loop_hears_by_itself(post: Post) -> N
     post.arm({7: BOTH[7]})
     post.hear(link(7))
     assert post.sent == []
+
+
+def test_it_may_be_closed_before_the_thread_has_begun_and_twice(post: Post) -> None:
+    early = LookOut(post.ready, post.both, post.links.loss, post.send)
+    numbers = early._bell.fileno(), early._rope.fileno()
+    early.close()
+    others = [os.dup(post.links.other.fileno()) for _ in range(8)]
+    assert not {*numbers}.isdisjoint(others), "the numbers are somebody else's now"
+    early.man()
+    early.close()
+    for each in others:
+        os.close(each)
+
+
+def test_a_fault_leaves_the_loop_with_what_is_said(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault() -> int:
+        raise MemoryError
+
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    monkeypatch.setattr(post.look_out, "_loss", fault)
+    post.hear(link(7))
+    post.thread.join(PATIENCE_S)
+    assert len(told) == 1
+    post.links.socket.recv(100)
+    post.arm(BOTH)
+    post.hear(link(8))
+    assert post.sent == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_done_at_once(post: Post, seed: int) -> None:
+    """What is said is always heard; a shot is done for the loss it was armed for, and not behind what was claimed later."""
+    chance = random.Random(seed)
+    armed: Mapping[int, Prepared] = BOTH
+    done, said = 0, 0
+    for _ in range(300):
+        if chance.random() < 0.5:
+            port = chance.choice([7, 8, 9])
+            post.hear(link(port, chance.choice([rtnl.IFF_UP, rtnl.IFF_UP | rtnl.IFF_RUNNING])))
+            assert len(post.links.socket.recv(100)) == 32
+            said += 1
+        elif chance.random() < 0.5:
+            armed = {port: BOTH[port] for port in chance.sample([7, 8], chance.randrange(3))}
+            post.arm(armed)
+        else:
+            before = len(post.sent)
+            came = post.look_out.claim(TEAM, chance.choice([FIRST, SECOND]))
+            assert came is None or post.sent[-1] in (FIRST, SECOND)
+            assert len(post.sent) == before or came is not None, "nothing begins while somebody else writes"
+            done += came is not None
+            assert TEAM not in post.look_out.fired
+        post.look_out.watch()
+        assert len(post.sent) <= said
+    assert done > 0
