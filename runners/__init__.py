@@ -31,6 +31,7 @@ PIECES: tuple[str, ...] = (
     "pyteamd.runners.lacp.churn",
     "pyteamd.runners.lacp.system",
     "pyteamd.runners.lacp.port",
+    "pyteamd.runners.lacp.habits",
     "pyteamd.runners.lacp.blocked",
     "pyteamd.runners.lacp.fallback",
     "pyteamd.runners.lacp.frames",
