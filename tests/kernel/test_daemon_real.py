@@ -171,7 +171,7 @@ def test_a_killed_daemon_of_one_port_too() -> None:
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not runs(pid))
     with Events() as events:
-        start("-o", "-c", text)
+        assert pyteamd("-d", "-o", "-c", text).returncode == 0
         ip("link set eth2 address 02:00:00:00:00:77")  # something is said, of a link that is no port
         ip("link set eth1 alias first")  # … and of one that is
         assert events.seen() == []
