@@ -189,7 +189,7 @@ def test_what_was_done_is_not_forgotten_when_it_is_armed_again(post: Post) -> No
 
 def test_nothing_is_done_that_was_taken_back_in_the_last_moment(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     class Armed(dict[int, look_out.Shot]):
-        """Between the look at it and the hand on it somebody writes."""
+        """Between the look at it and the hand on it another thread writes."""
 
         def get(self, port: int, default: object = None) -> look_out.Shot | None:  # type: ignore[override]
             shot = super().get(port)
@@ -258,7 +258,7 @@ def test_it_may_be_closed_before_the_thread_has_begun_and_twice(post: Post) -> N
     numbers = early._bell.fileno(), early._rope.fileno()
     early.close()
     others = [os.dup(post.links.other.fileno()) for _ in range(8)]
-    assert not {*numbers}.isdisjoint(others), "the numbers are somebody else's now"
+    assert not {*numbers}.isdisjoint(others), "the numbers are those of others now"
     early.man()
     early.close()
     for each in others:
@@ -300,7 +300,7 @@ def test_whatever_is_done_at_once(post: Post, seed: int) -> None:
             before = len(post.sent)
             came = post.look_out.claim(TEAM, chance.choice([FIRST, SECOND]))
             assert came is None or post.sent[-1] in (FIRST, SECOND)
-            assert len(post.sent) == before or came is not None, "nothing begins while somebody else writes"
+            assert len(post.sent) == before or came is not None, "nothing begins while another thread writes"
             done += came is not None
             assert TEAM not in post.look_out.fired
         post.look_out.watch()
