@@ -100,15 +100,20 @@ def syslog_level(levelno: int) -> int:
     return 6 if levelno >= logging.INFO else 7
 
 
-class LightRecord(logging.LogRecord):
-    """A record with what our handlers and formatters read; of the rest it knows nothing."""
+EMPTY = {
+    **dict.fromkeys(("pathname", "filename", "module", "funcName", "processName", "threadName", "taskName"), ""),
+    **dict.fromkeys(("lineno", "process", "thread", "msecs", "relativeCreated"), 0),
+}
+"""What a LightRecord does not find out."""
 
-    pathname = filename = module = funcName = ""
-    lineno = 0
+
+class LightRecord(logging.LogRecord):
+    """A record with what our handlers and formatters read; the rest, which those of a plug-in may name, is empty."""
 
     def __init__(
         self, name: str, level: int, pathname: str, lineno: int, msg: str, args: Any, exc_info: Any, *_: Any
     ) -> None:
+        self.__dict__.update(EMPTY)  # formatters look nowhere else
         self.name, self.levelno, self.created = name, level, time.time()
         self.levelname = logging.getLevelName(level)
         self.msg, self.args = msg, args

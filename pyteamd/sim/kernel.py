@@ -184,11 +184,6 @@ class SimKernel:
         readable.sort(key=sequence_of)
         return [event for _, event in readable]
 
-    def next_event(self) -> Announced | None:
-        """What `take_events` would give first; it stays where it is."""
-        waiting = [inbox.waiting[0] for inbox in self._inboxes.values() if inbox.waiting and not inbox.held]
-        return min(waiting, key=sequence_of)[1] if waiting and not self._overrun else None
-
     def pending(self) -> bool:
         """Whether something waits to be read, or is held."""
         return self._overrun or any(inbox.waiting or inbox.held for inbox in self._inboxes.values())

@@ -36,7 +36,6 @@ class WaitingSimKernel(SimKernel):
 
     def __init__(self, net: SimNet | None = None) -> None:
         self._readable, self._heard = trio.Event(), trio.Event()
-        self._waiting = False
         super().__init__(net)
         self.wake = self._wake = Wake(lambda: self._readable.set())
         self.net.heard = self._frames = Wake(lambda: self._heard.set())
@@ -46,11 +45,7 @@ class WaitingSimKernel(SimKernel):
         await trio.lowlevel.checkpoint()
         while not (found := self.take_events()):
             self._readable = trio.Event()
-            self._waiting = True
-            try:
-                await self._readable.wait()
-            finally:
-                self._waiting = False
+            await self._readable.wait()
         return found
 
     async def readable(self) -> list[SimSocket]:

@@ -13,6 +13,7 @@ import pytest
 
 from pyteamd.daemon.log import (
     BURST_LINES,
+    LightRecord,
     LineLimit,
     StreamHandler,
     SyslogHandler,
@@ -59,6 +60,15 @@ def test_lines_are_bare(capfd: pytest.CaptureFixture[str]) -> None:
     log.debug("shown")
     open_log("stderr", "teamd_team0", {}).warning("two\nlines")
     assert capfd.readouterr() == ("eth1: up\nshown\n", "two\nlines\n")
+
+
+def test_a_record_has_all_that_a_formatter_may_name() -> None:
+    """It is the record of the whole process: with raiseExceptions off, a line of a plug-in's own log would be lost without a word."""
+    fields = [*vars(logging.LogRecord("n", logging.INFO, "", 0, "m", (), None)), "asctime", "message"]
+    told = LightRecord("n", logging.INFO, "", 0, "%d ports", (2,), None)
+    text = logging.Formatter(" ".join(f"%({field})s" for field in fields)).format(told)
+    assert text.endswith(" 2 ports")
+    assert logging.Formatter("%(process)d %(thread)d %(lineno)d %(msecs)03d").format(told) == "0 0 0 000"
 
 
 def test_the_journal_gets_the_weight(capfd: pytest.CaptureFixture[str]) -> None:
