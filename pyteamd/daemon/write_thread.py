@@ -1,7 +1,8 @@
-"""The thread that writes to the kernel, so that the event loop goes on while a write stalls.
+"""The thread that does what the event loop wants written to the kernel, so that the loop goes on while a write stalls.
 
 How it works: a write needs the kernel's lock for network devices, and its holder may keep it for seconds. One thread, for all teams
-of the process, does one batch of writes after the other, those that traffic waits for first. The event loop waits for each a moment, in
+of the process, does one batch of writes after the other, those that traffic waits for first. (What was foreseen for a lost port
+the look-out, kernel/look_out.py, may have written already; then nobody has to wait here.) The event loop waits for each a moment, in
 which nearly all of them are done, and goes on as if it had written itself; a batch that takes longer is reported when it is done, by a
 task of its team, and until then the loop does everything else. More threads would wait for the same lock.
 A fault is raised where the outcome is reported, so it is the team's. Of a batch that is done after the team's end nobody is told.
@@ -75,7 +76,7 @@ class WriteBatch:
 
 
 class WriteThread:
-    """The thread for all writes to one kernel. It starts with the first batch."""
+    """The thread for all writes to one kernel but those of the look-out. It starts with the first batch that it has to do."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
