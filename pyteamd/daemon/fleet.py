@@ -340,8 +340,9 @@ class Fleet:
                 self._broken(device, member, fault)
 
     def _broken(self, device: str, member: FleetMember, fault: Exception) -> None:
-        """A fault of ours: the team ends as it is, and unless it is to be gone it is taken over again."""
-        named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
+        """A fault of ours: the team ends as it is, and unless it is to be gone it is taken over again. Until then it may be met often."""
+        if not member.scope.cancel_called:
+            named(self._log, device).error("This is a bug, please report it.", exc_info=fault)
         member.scope.cancel()
 
     def _change(self) -> None:
