@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Final, TypeAlias
@@ -26,7 +26,7 @@ STAND_BACK_S: Final = 0.0005
 """With one processor, programs that wait for what was just written run before our own book-keeping. For that the event loop has to be left
 asleep for a moment: it may be a real-time process, and yielding is not enough. With a second processor they run anyway."""
 
-DRIVER_FIRST_S: Final = 0.0002
+DRIVER_FIRST_MS: Final = 2
 """The driver tells that a port is lost, too, and may do so just before rtnetlink does: on one processor that comes while we wait."""
 
 Prepared: TypeAlias = tuple[Sequence[Write], bytes]
@@ -55,7 +55,7 @@ class Shot:
 
 
 class LookOut:
-    """`ready`: what the event loop waits for. `ours`: where something is said of ours. `loss`: the link that is lost, by the next message.
+    """`ready`: what the event loop waits for. `links`, `teams`: where ours are told of. `loss`: whose link is lost, by the next message.
 
     `man` and what it calls run in a thread of their own. A shot that is told in `fired` before it is taken out of `_armed` is waited for by
     who writes for this team next, and of two who take it out one gets it: so nothing foreseen is written behind anything newer.
@@ -64,7 +64,8 @@ class LookOut:
     def __init__(
         self,
         ready: select.epoll,
-        ours: Iterable[socket.socket],
+        links: socket.socket,
+        teams: socket.socket,
         loss: Callable[[], int],
         send: Callable[[Sequence[Write], bytes], ShotOutcome],
     ) -> None:
@@ -76,7 +77,9 @@ class LookOut:
         """By team and port: what was armed last."""
         self._ready, self._loss, self._send = ready, loss, send
         self._ours, self._mine = select.epoll(), select.epoll()
-        for each in ours:
+        self._links = select.poll()
+        self._links.register(links, select.POLLIN)
+        for each in (links, teams):
             self._ours.register(each, select.EPOLLIN)
         ready.register(self._ours, select.EPOLLIN)
         self._mine.register(self._ours, select.EPOLLONESHOT)
@@ -152,7 +155,7 @@ class LookOut:
     def _answer(self) -> None:
         """Something was said. Once for each team, until that is claimed."""
         if not (port := self._loss()):
-            time.sleep(DRIVER_FIRST_S)
+            self._links.poll(DRIVER_FIRST_MS)
             port = self._loss()
         if not port or (shot := self._armed.get(port)) is None or shot.team in self.fired:
             return

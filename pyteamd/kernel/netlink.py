@@ -253,8 +253,8 @@ class NetlinkKernel(Requests):
         self._ready = select.epoll()
         self._ready.register(self._other_links.socket, select.EPOLLIN)
         self._listening = Listening()
-        ours = (self._link_events.socket, self._team_events.socket)
-        self._look_out = LookOut(self._ready, ours, self._link_events.loss, self._send)
+        links, teams = self._link_events, self._team_events
+        self._look_out = LookOut(self._ready, links.socket, teams.socket, links.loss, self._send)
         self._deaf = False
         """The socket of other links is not in the epoll set for a moment."""
         self._waiting = False

@@ -14,7 +14,7 @@ from threading import Event, Thread
 import pytest
 
 from pyteamd.kernel import framing, look_out, rtnl
-from pyteamd.kernel.look_out import DRIVER_FIRST_S, STAND_BACK_S, LookOut, Prepared, ShotOutcome
+from pyteamd.kernel.look_out import STAND_BACK_S, LookOut, Prepared, ShotOutcome
 from pyteamd.model.desired import OptionKey, SetOption, Write
 
 PATIENCE_S = 60.0
@@ -53,7 +53,7 @@ class Post:
         self.sent: list[Sequence[Write]] = []
         self.may_send = Event()
         self.may_send.set()
-        self.look_out = LookOut(self.ready, self.both, self.links.loss, self.send)
+        self.look_out = LookOut(self.ready, *self.both, self.links.loss, self.send)
         self.thread = Thread(target=self.look_out.man, daemon=True)
         self.thread.start()
         while not self.look_out._manned:
@@ -226,12 +226,9 @@ def test_on_one_processor_others_run_before_the_loop(
 
 
 def test_the_driver_may_tell_first(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sleep(seconds: float) -> None:
-        if seconds == DRIVER_FIRST_S:
-            post.links.other.send(link(7))
-
-    monkeypatch.setattr(look_out.time, "sleep", sleep)
-    post.hear(b"a port", post.teams)
+    monkeypatch.setattr(look_out, "DRIVER_FIRST_MS", PATIENCE_S * 1000)
+    post.teams.other.send(b"a port")
+    post.hear(link(7))
     assert post.sent == [FIRST]
 
 
@@ -247,14 +244,14 @@ def test_nobody_at_the_post_means_that_the_loop_hears_by_itself(post: Post) -> N
     post.thread.join(PATIENCE_S)
     post.ready.close()
     post.ready = select.epoll()
-    post.look_out = LookOut(post.ready, post.both, post.links.loss, post.send)
+    post.look_out = LookOut(post.ready, *post.both, post.links.loss, post.send)
     post.arm({7: BOTH[7]})
     post.hear(link(7))
     assert post.sent == []
 
 
 def test_it_may_be_closed_before_the_thread_has_begun_and_twice(post: Post) -> None:
-    early = LookOut(post.ready, post.both, post.links.loss, post.send)
+    early = LookOut(post.ready, *post.both, post.links.loss, post.send)
     numbers = early._bell.fileno(), early._rope.fileno()
     early.close()
     others = [os.dup(post.links.other.fileno()) for _ in range(8)]
