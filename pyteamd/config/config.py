@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyteamd.schema.check import ABSENT, Problems, check_keys, keys_of, read_options, used_elsewhere
 from pyteamd.schema.option import INT_MAX, INT_MIN, OnBad, option
 from pyteamd.schema.problems import ConfigError, Path, Problem, Severity, described, near_miss, quoted
-from pyteamd.schema.slips import bonding_mode, foreign, ports_as_list
+from pyteamd.schema.slips import UNSPACED, bonding_mode, foreign, ports_as_list
 from pyteamd.schema.text import read, read_object
 from pyteamd.schema.values import (
     MAC_PATTERN,
@@ -473,7 +473,7 @@ def damping_of(config: PortConfig) -> tuple[Watched, ...]:
 
 def unspaced(value: Any) -> str:
     """What makes a string of a line of YAML that was to be a key and its value."""
-    return "a blank is missing behind the colon" if type(value) is str and value.startswith("name:") else ""
+    return UNSPACED if type(value) is str and value.startswith("name:") else ""
 
 
 def _check_name(name: str, device: str | None, problems: Problems) -> None:

@@ -14,8 +14,11 @@ NAMED_JSON = "the name ends in .json, and this is no JSON; name a file in YAML .
 NO_MAPPING = "in YAML a line is a key, a colon, a blank and a value"
 
 UTF_8 = "a configuration is UTF-8"
+UNSPACED = "a blank is missing behind the colon"
 COMMA = "JSON has no comma before a closing brace or bracket"
 
+JSON_STRING = r'"(?:[^"\\]|\\[\s\S]?)*(?:"|\Z)'
+"""Matches in one pass, also what is not closed."""
 JSON_ERRORS = (
     (r"near '(True|False|None|TRUE|FALSE|NULL|yes|no|on|off)'", "JSON writes true, false and null, in small letters"),
     (r"near '='", "in JSON a colon stands between key and value"),
@@ -48,7 +51,7 @@ JSON_TEXTS = (
     (r"^\s*\{(?s:.)*[{,]\s*'", "JSON strings stand in double quotes"),
     (r"^\s*\{((?s:.)*[{,])?\s*[A-Za-z_][\w.-]*\s*[:=]", "JSON keys stand in double quotes"),
 )
-"""Patterns of wrong texts, and what is probably wrong; tried before JSON_ERRORS."""
+"""Patterns of wrong texts, without what stands in strings, and what is probably wrong; tried before JSON_ERRORS."""
 YAML_TEXTS = (
     (r"(?m)^[ ]*\t", "YAML is indented with blanks, not with tabs"),
     (r"(?m)^[ \t]*[A-Za-z_]\w*:[^\s]", "in YAML a blank follows the colon behind a key"),
@@ -124,9 +127,10 @@ def in_json(text: str, error: str = "") -> str:
         return f"this looks like {kind}"
     if not text.strip():
         return "there is nothing in it"
-    if re.search(r"near '[}\]]'", error) and re.search(r",\s*[}\]]", text):
+    bare = re.sub(JSON_STRING, '""', text)
+    if re.search(r"near '[}\]]'", error) and re.search(r",\s*[}\]]", bare):
         return COMMA
-    return _first(JSON_TEXTS, text) or _first(JSON_ERRORS, error)
+    return _first(JSON_TEXTS, bare) or _first(JSON_ERRORS, error)
 
 
 def in_yaml(text: str, error: str = "") -> str:
@@ -144,12 +148,18 @@ def other_program(text: str) -> str:
 
 
 def ports_as_list(ports: Any) -> str:
-    """How a list of ports, or one, is written; "" for what names none."""
-    listed = [ports] if type(ports) is str else ports if type(ports) is list else []
-    found = [{**each} if type(each) is dict else {"name": each} for each in listed]
+    """How a list of ports, or names in a string, is written; "" for what names none."""
+    found: list[dict[str, Any]] = []
+    for each in ports if type(ports) is list else [ports]:
+        if type(each) is str:
+            found += [{"name": name} for name in each.replace(",", " ").split()]
+        else:
+            found.append({**each} if type(each) is dict else {})
     names = [each.pop("name", None) for each in found]
     if not names or not all(type(name) is str for name in names):
         return ""
+    if any(":" in name for name in names):
+        return UNSPACED
     return f"write {json_text.dumps_oneline(dict(zip(names, found, strict=True)))}"
 
 

@@ -23,6 +23,7 @@ from yaml.scanner import Scanner
 
 from pyteamd.schema.json_text import CONFIG_DEPTH
 from pyteamd.schema.problems import Path
+from pyteamd.schema.slips import UNSPACED
 
 _TAG = "tag:yaml.org,2002:"
 _CORE_TYPES = (
@@ -119,13 +120,19 @@ def _members(node: MappingNode, at: Path, places: dict[Path, tuple[int, int]]) -
             raise YamlError("a key must be a string: put it in quotes", *place)
         if key == "<<":
             raise YamlError("merge keys are not supported, repeat the values", *place)
-        if ":" in key and not key_node.style and isinstance(value_node, ScalarNode) and value_node.value == "":
-            raise YamlError("a blank is missing behind the colon", *place)  # {name:lacp} is a key without a value
+        if ":" in key and not key_node.style and _has_no_colon(key_node, value_node):
+            raise YamlError(UNSPACED, *place)  # {name:lacp} is a key without a value
         if key in members:
             raise YamlError(f"duplicate key '{key}'", *place)
         places[(*at, key)] = place
         members[key] = _value(value_node, (*at, key), places)
     return members
+
+
+def _has_no_colon(key: Node, value: Node) -> bool:
+    """Whether nothing stands behind a key, not even the colon."""
+    begin, end = key.end_mark, value.start_mark
+    return ":" not in begin.buffer[begin.pointer : end.pointer]
 
 
 def _scalar(node: ScalarNode) -> Any:

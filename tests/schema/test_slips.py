@@ -34,6 +34,10 @@ QUOTES = "JSON strings stand in double quotes"
         ("- runner: {name: lacp}\n", "a configuration is no list"),
         ("runner:\n  name: lacp\n   fast_rate: true\n", "keys of one level begin in the same column"),
         ("runner: {name:lacp}\n", "a blank is missing behind the colon"),
+        ("runner: {name:lacp , fast_rate: true}\n", "a blank is missing behind the colon"),
+        ('{"device": "x,}", "ports": 1]', "'}' expected near ']'"),
+        ('{"device": "x, \'a" "ports": {}}', "a comma is missing before it"),
+        ('{"device": "a #b" "ports": {}}', "a comma is missing before it"),
         ("ports:\n  eth1:\n    <<: {prio: 1}\n", "merge keys are not supported, repeat the values"),
         ('{runner: {"name": "lacp"}}', "JSON keys stand in double quotes"),
         ("device:team0\n", "in YAML a blank follows the colon behind a key"),
@@ -111,6 +115,19 @@ def test_a_sentence_for_each(text: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"ports": ""}', "write"),
+        ('{"device": "x,}", "ports": 1]', COMMA),
+        ("ports: {aa:bb: }\n", "a blank is missing"),
+        ("ports:\n  aa:bb:\n", "a blank is missing"),
+    ],
+)
+def test_no_sentence_where_it_would_be_wrong(text: str, sentence: str) -> None:
+    assert not any(sentence in line for line in told(text)), told(text)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "words"),
     [
         ("agg_select_policy", "1", "(allowed: lacp_prio, lacp_prio_stable, bandwidth, count, port_config)"),
@@ -132,6 +149,8 @@ def test_advice_is_taken(key: str, value: str, words: str) -> None:
         ("ports", '["eth1", "eth2"]'),
         ("ports", '["eth1", {"name": "eth2", "prio": 5}]'),
         ("ports", '"eth1"'),
+        ("ports", '"eth1, eth2"'),
+        ("ports", '["eth1 eth2"]'),
         ("tx_hash", '"eth, ipv4"'),
         ("tx_hash", '"eth"'),
     ],
@@ -147,6 +166,11 @@ def test_what_is_told_to_write_is_right(path: str, value: str) -> None:
     (line,) = told(text(value))
     advice = line.rpartition("(write ")[2].removesuffix(")")
     assert told(text(advice)) == []
+
+
+@pytest.mark.parametrize("text", ["ports:\n  eth0:{}\n", "ports: [eth1, 'eth0:{}']\n", "runner: name:lacp\n"])
+def test_a_missing_blank_is_told_where_it_makes_a_string(text: str) -> None:
+    assert "(a blank is missing behind the colon)" in told(text)[0]
 
 
 JSON, YAML = '{"device": "team0"}', "device: team0\n"
@@ -183,7 +207,7 @@ def test_the_names_ending_says_what_it_is(name: str, text: str, sentence: str) -
     assert sentence in str(refused.value)
 
 
-@pytest.mark.parametrize("filling", ["\n", " \n", ",", "{", "a", "a ", ", "])
+@pytest.mark.parametrize("filling", ["\n", " \n", ",", "{", "a", "a ", ", ", '"', '\\"'])
 def test_no_text_takes_long(filling: str) -> None:
     """A search that goes over every line from every line holds the interpreter's lock, and with it the ports."""
 
