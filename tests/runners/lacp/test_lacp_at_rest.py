@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -74,6 +75,28 @@ def test_ports_that_are_due_at_about_the_same_time_speak_together_and_in_time() 
     assert len(moments) == 5, f"{PORTS} ports speak at {sorted(moments)}"
 
 
+def test_a_port_that_speaks_with_another_one_speaks_three_times_a_second_at_most() -> None:
+    """(6.4.16.) Its partner asks for a word again and again, and a moment later it is due with the other port."""
+    world = AtRest(2)
+    first, other = world.team.ports
+    partner = world.partners[0]
+    partner.mistakes = {"state": 0}
+    world.go_on(1.1)
+    partner.silent = True
+    asks = [
+        entry.event for entry in world.pump.trace if isinstance(entry.event, FrameSeen) and entry.event.ifindex == first
+    ]
+    world.go_on(1.5)
+    due = [at for at, frame in world.sent if frame.port == other][-1] + 2.0
+    for at in (due - 0.3, due + 0.03, due + 0.1, due + 0.2, due + 0.8):
+        world.go_on(at - world.net.now)
+        world.pump.feed(asks[-1:], world.net.now)
+    world.go_on(1.0)
+    spoke = [at - due for at, frame in world.sent if frame.port == first and at > due - 0.5]
+    assert len(spoke) > 4, spoke
+    assert min(fourth - at for at, fourth in zip(spoke, spoke[3:], strict=False)) > 0.999, spoke
+
+
 def test_a_partner_that_falls_silent_is_given_up_in_time() -> None:
     world = AtRest(PORTS)
     heard_at = max(partner._next for partner in world.partners) - 1.0
@@ -124,21 +147,21 @@ class Doubter:
             expected = expects(runner, event, due, now)
             if expected:
                 other.handle(event, box.view, now)
-                self.compare(runner, other, event)
+                self.compare(runner, other, event, now)
             return expected
 
         monkeypatch.setattr(Lacp, "expects", doubted)
 
-    def compare(self, runner: Lacp, other: Lacp, event: Event) -> None:
+    def compare(self, runner: Lacp, other: Lacp, event: Event, now: float) -> None:
         """Only that ports speak a moment sooner may differ."""
         said, would_say = runner.outbox.frames, other.outbox.frames
         sooner = [frame for frame in said if frame not in would_say]
         assert len(said) == len(would_say) + len(sooner), (said, would_say)
         assert not other.outbox.notes
         assert picture(runner, len(sooner)) == picture(other, 0), event
-        if isinstance(event, FrameSeen) and not said:
-            ours, theirs = runner.deadline(), other.deadline()
-            assert (ours or 0.0) <= (theirs or 0.0), "nothing wakes it in time"
+        ours, theirs = runner.deadline() or math.inf, other.deadline() or math.inf
+        assert sooner or ours <= theirs + 1e-9, f"nothing wakes it in time: at {ours}, not {theirs}"
+        assert ours > now, f"at {now} it is due at {ours} again"
         self.agreed += 1
 
 
