@@ -730,7 +730,11 @@ GIVEN_UP: dict[str, Event] = {
 @pytest.mark.parametrize("way", GIVEN_UP)
 def test_a_link_that_is_given_up_while_it_is_being_added_leaves_again(way: str, answered_first: bool) -> None:
     team, adding = being_added()
-    seen: list[Event] = [replace(ETH2, master=9, up=True), PortSeen(3, False, 0, 0), OptionSeen(OptionKey("priority", 3), 0)]
+    seen: list[Event] = [
+        replace(ETH2, master=9, up=True),
+        PortSeen(3, False, 0, 0),
+        OptionSeen(OptionKey("priority", 3), 0),
+    ]
     answer: list[Event] = [Applied((adding,))]
     for event in (GIVEN_UP[way], *(answer + seen if answered_first else seen + answer)):
         team.handle(event, 0.1)
