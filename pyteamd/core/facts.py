@@ -33,11 +33,9 @@ from pyteamd.model.events import LinkSeen, OptionSeen, PortSeen, Resync
 from pyteamd.values import dataclass, replace
 
 MASTER_KINDS = frozenset(("bond", "bridge", "hsr", "openvswitch", "team", "vrf"))
-"""Kinds of links that others belong to: known by name, so that it can be told who has a link."""
+"""Kinds of links that others belong to."""
 HANDLERS = frozenset(("ipvlan", "ipvtap", "macsec", "macvlan", "macvtap"))
 """Kinds that take all frames of the link they stand on, which a team would have to take: the driver's `rx_handler` is one for each link."""
-KEPT = MASTER_KINDS | HANDLERS
-"""Kinds that are known whatever they belong to."""
 
 ECHO_WAIT_S = 1.0
 """Our own change is announced within milliseconds; if it never is, the next announcement of anything else is believed."""
@@ -176,7 +174,7 @@ class KernelFacts:
             self._unenslaved_macs[link.ifindex] = link.mac
         mine = link.master == self.team.ifindex
         if not mine and link.ifindex not in self.observed.members:
-            return before  # with many teams, most links are another one's: of those only what may matter is kept
+            return before  # of a link that never was a port nothing more is kept
         if self._news(("member", link.ifindex), mine, now):
             self.observed.members[link.ifindex] = mine
         if self._news(("mac", link.ifindex), link.mac, now):

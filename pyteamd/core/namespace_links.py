@@ -2,7 +2,8 @@
 
 A host makes links by the thousand, and with many teams nearly every link is another one's. A team is told of its ports, of links that it
 names, and of those by which these are judged: what they stand on, what stands on them, who has them. What it is told is all that it
-looks at, so its trace can be told again alone. When a link begins to matter, the others come first, as they were last heard of.
+looks at, so its trace can be told again alone. When a link begins to matter, the others come first, as they were last heard of. What it was
+told of it is told of until the link is deleted, also when that has another name by then: so it knows what became of it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class NamespaceLinks:
             told.get(ifindex, set()).discard(ours)
             self._changed.add(ours)
             return [event]
-        if not (known or ours in told.get(event.lower, ()) or team.follows(event)):
+        if not (known or team.follows(event, self._links.get(event.lower))):
             return []
         before = None if known or ifindex == ours or ifindex in team.facts.links else self._links.get(ifindex)
         told.setdefault(ifindex, set()).add(ours)

@@ -248,11 +248,10 @@ class Team:
                 return self.facts.knows(ifindex)
         return True
 
-    def follows(self, link: LinkSeen) -> bool:
-        """Whether the team is to be told of this link: see namespace_links.py."""
+    def follows(self, link: LinkSeen, lower: LinkSeen | None) -> bool:
+        """Whether the team is to be told of this link, which stands on `lower`: see namespace_links.py."""
         if self.facts.follows(link) or self._named(link):
             return True
-        lower = self.facts.links.get(link.lower)
         return lower is not None and (lower.master == self.view.ifindex or self._named(lower))
 
     def unresolved(self, now: float) -> list[HostName]:

@@ -64,7 +64,7 @@ CHECK_S: Final = 0.7
 """The same before invariants are checked: a link that goes and comes back is judged by how it ends."""
 
 ABOUT_ANY_LINK: Final = frozenset((LinkSeen, LinkGone, CarrierSeen))
-"""The kernel tells them of all links; a team is concerned by some."""
+"""The kernel tells them of all links, the reader those that a team is to know; there is something new in some of them."""
 
 PARTING: Final = (Stop, PortRemove)
 """After these, ports are released and their packet sockets closed."""

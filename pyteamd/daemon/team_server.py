@@ -416,7 +416,7 @@ class TeamServer:
                     if link is not None and link.ifindex not in team.facts.links:
                         link = find(
                             name
-                        )  # another device's: of its end, since the thread has looked, nobody would tell
+                        )  # its new name was not announced, and what became of it since would not be told
                     if link is not None and news_of(link, team.facts.links.get(link.ifindex)):
                         pump.feed(pump.with_others(link), trio.current_time())
 

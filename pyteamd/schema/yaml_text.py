@@ -131,7 +131,8 @@ def _members(node: MappingNode, at: Path, places: dict[Path, tuple[int, int]]) -
 
 def _has_no_colon(key: Node, value: Node) -> bool:
     """Whether nothing stands behind a key, not even the colon."""
-    begin, end = key.end_mark, value.start_mark
+    begin: Any = key.end_mark
+    end: Any = value.start_mark
     return ":" not in begin.buffer[begin.pointer : end.pointer]
 
 

@@ -260,11 +260,12 @@ def of_candidate(team: Team, link: LinkSeen, now: float, links: AllLinks) -> Rea
         add = found.hint
     if (why := team.members.out.get(link.ifindex)) is not None:
         if why == team.joining.refusals.get(link.ifindex) or BELONGS in why:
-            return of_a_refusal(link, found, why, add)
+            return of_a_refusal(found, why, add)
         if found is not None and found.refusal:  # to add it would be refused for them
             return Reason(False, found.why, found.advice)
         if why in (TAKEN, REMOVED, UNNAMED):
-            return of_the_unwanted(found, why, down, add)
+            leaves = link.master == team.view.ifindex
+            return of_the_unwanted(None if leaves else found, why, down, add)
         rest = "; it is tried again with other settings" if team.members.in_question(link) else ""
         return Reason(False, f"is no port: {why}", add if link.up else "", rest=rest)  # the same again is no advice
     if not team.members.wants(link):
@@ -286,12 +287,12 @@ def of_the_unwanted(found: Hindrance | None, why: str, down: str, add: str) -> R
     return Reason(False, f"is no port: {why}", add, rest=rest)
 
 
-def of_a_refusal(link: LinkSeen, found: Hindrance | None, why: str, add: str) -> Reason:
+def of_a_refusal(found: Hindrance | None, why: str, add: str) -> Reason:
     """A link that the kernel refused when it was asked for: its words, whether that is over, and how to try again where that helps."""
     if found is None or BELONGS in why:  # which is over
         now = f"now it {found.why}" if found is not None else "nothing in its way is known now"
         return Reason(False, f"was refused: {why}; {now}", add)
-    return Reason(False, f"is no port: {why}", add if link.up and found.hint else found.hint)
+    return Reason(False, f"is no port: {why}", add)
 
 
 def of_another_owner(team: Team, link: LinkSeen, links: AllLinks) -> Reason:
@@ -305,6 +306,10 @@ def of_another_owner(team: Team, link: LinkSeen, links: AllLinks) -> Reason:
             return Reason(False, f"{belongs}, and is about to be taken")
         why = found.why if found.why.startswith(belongs) else f"{belongs}, and {found.why}"
         return Reason(False, why, found.advice)
+    if team.members.in_question(link) and team.joining.liberties(link).steal:
+        add = f"pyteamdctl {in_shell(team.view.name)} port add {argument(link.name)}"
+        why = f"{belongs}, and was refused: {team.members.out[link.ifindex]}"
+        return Reason(False, why, add, rest="; it is tried again with other settings")
     return Reason(False, f"{TAKEN}, and it {belongs} now" if team.members.out.get(link.ifindex) == TAKEN else belongs)
 
 

@@ -55,7 +55,9 @@ GRACE_S = 0.1
 
 DISABLED = Disabled()
 DETACHED = Detached()
-NEVER = FAILED = float("inf")
+NEVER = float("inf")
+"""A moment that does not come."""
+FAILED = NEVER
 """Value of `well_since` and `restore_at` of a port that failed in use and was not heard since: the next LACPDU begins the wait."""
 
 MUX_BITS = {

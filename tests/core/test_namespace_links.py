@@ -100,6 +100,23 @@ def test_they_may_come_behind_it(what: str) -> None:
     assert sorted([*host.say(named), *(one for other in reversed(there) for one in host.say(other))]) == sorted(told)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_stands_on_the_owner_of_a_link_is_not_told_however_messages_are_read(batches: int) -> None:
+    host = Host(link(BRIDGE, "br0", kind="bridge"))
+    said = [link(20, "eth1", master=BRIDGE), *(link(30 + n, lower=BRIDGE, kind="vlan") for n in range(3))]
+    heard = [number for batch in ([said] if batches == 1 else [said[:1], said[1:]]) for number in host.say(*batch)]
+    assert heard == [BRIDGE, 20]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_stands_on_a_link_of_a_wanted_name_is_told_however_messages_are_read(batches: int) -> None:
+    host = Host()
+    said = [link(20, "eth1"), link(30, lower=20, kind="macvlan")]
+    assert [
+        number for batch in ([said] if batches == 1 else [[each] for each in said]) for number in host.say(*batch)
+    ] == [20, 30]
+
+
 def test_the_device_that_has_the_team_is_known_and_its_other_ports_are_not() -> None:
     host = Host(link(BRIDGE, "br0", OWN, kind="bridge"), master=BRIDGE)
     assert host.team.facts.name_of(BRIDGE) == "br0"

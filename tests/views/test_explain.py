@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from explain_causes import CAUSES
-from explain_kit import Told
+from explain_kit import Told, backup, begin, told
 
 from pyteamd.model.desired import OptionKey
+from pyteamd.model.events import PortRemove
 from pyteamd.runners.base import Reason
 from pyteamd.runners.lacp.blocked import Obstacle
 from pyteamd.runners.lacp.words import SENTENCES
@@ -55,6 +56,26 @@ def test_carrying_is_what_the_kernel_does(name: str) -> None:
 def team_up(made: Told) -> bool:
     """Administratively up."""
     return made.world.device().link.up
+
+
+def test_a_link_that_was_to_be_taken_and_was_refused_says_so() -> None:
+    config = backup(eth1={}, eth2={"steal": True})
+    made = told(config, start=False)
+    made.world.make_other("br0", "bridge")
+    made.world.set_master("eth2", "br0")
+    made.world.refuse("enslave", "eth2", None, "EBUSY")
+    begin(made, config)
+    made.world.set_master("eth2", "br0")  # which the refused try took from it
+    line = made.line("eth2")
+    assert line.startswith("eth2: belongs to br0, and was refused: add port eth2: device or resource busy"), line
+    assert line.endswith("; it is tried again with other settings (pyteamdctl team0 port add eth2)"), line
+
+
+def test_a_port_that_is_just_leaving_is_not_said_to_belong_to_the_team() -> None:
+    made = told(backup())
+    made.team.handle(PortRemove(made.world.ifindex_of("eth2")), made.world.clock)
+    assert made.line("eth2").startswith("eth2: is no port: it was removed by command"), made.line("eth2")
+    assert "belongs" not in made.line("eth2"), made.line("eth2")
 
 
 def test_every_block_of_lacp_has_a_sentence() -> None:
