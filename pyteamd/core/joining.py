@@ -257,7 +257,9 @@ class JoiningPorts:
         link = self._facts.links.get(ifindex)
         if link is not None and ifindex not in self.former:
             why = self.members.out.get(ifindex, "" if self.members.wants(link) else UNNAMED)
-            if why in (REMOVED, UNNAMED):
+            if why and (
+                why != TAKEN or link.master in (0, self._facts.team.ifindex)
+            ):  # else the taker's word came first
                 self.release(ifindex, why)
 
     def _names(self, ifindex: int) -> tuple[str, ...]:

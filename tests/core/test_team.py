@@ -742,6 +742,14 @@ def test_a_link_that_is_given_up_while_it_is_being_added_leaves_again(way: str, 
     assert SetMember(3, False) in (writes := team.writes(0.2)), writes
 
 
+def test_a_link_that_was_out_is_out_again_though_the_configuration_is_taken_back_while_it_is_being_added() -> None:
+    team, adding = being_added()
+    text = json.dumps(backup(eth2={}))
+    team.handle(ConfigApply(text, written=("eth2",), kept=("eth2",), out=((3, wanted.TAKEN),)), 0.1)
+    team.handle(Applied((adding,)), 0.2)
+    assert SetMember(3, False) in (writes := team.writes(0.2)), writes
+
+
 def test_a_link_that_is_given_up_while_it_is_being_refused_is_not_said_to_be_tried_again() -> None:
     team, adding = being_added()
     team.handle(GIVEN_UP["by command"], 0.1)
