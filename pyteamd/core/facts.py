@@ -81,6 +81,12 @@ class KernelFacts:
         # The driver names it behind the others that matter.
         return OptionKey("priority", ifindex) in self.observed.options
 
+    def members(self) -> list[int]:
+        """Links that are members of the team, ports or not yet; not one that another device has by now."""
+        ours = (0, self.team.ifindex)
+        members = [self.links[i] for i, member in self.observed.members.items() if member and i in self.links]
+        return [link.ifindex for link in members if link.master in ours]
+
     def knows(self, ifindex: int) -> bool:
         """Whether it is the team, or there is something to remember of it."""
         return ifindex == self.team.ifindex or any(ifindex in known for known in self._known())

@@ -216,8 +216,7 @@ class Team:
     def desired(self) -> Desired:
         """What the kernel should look like."""
         if self.stopping:
-            joining = [ifindex for ifindex, member in self.facts.observed.members.items() if member]
-            leaving = (*self.ports, *joining) if self.phase is Phase.RELEASING else ()
+            leaving = (*self.ports, *self.facts.members()) if self.phase is Phase.RELEASING else ()
             return Desired(members=dict.fromkeys(leaving, False))
         base = self.runner.desired(self.view)
         options = dict(base.options)

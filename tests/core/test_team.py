@@ -750,6 +750,13 @@ def test_a_link_that_was_out_is_out_again_though_the_configuration_is_taken_back
     assert SetMember(3, False) in (writes := team.writes(0.2)), writes
 
 
+def test_a_link_that_another_device_took_while_it_was_being_added_is_left_there_at_the_end() -> None:
+    team, adding = being_added()
+    for event in (Applied((adding,)), replace(ETH2, master=BRIDGE), Stop(keep=False)):
+        team.handle(event, 0.1)
+    assert not team.writes(0.2)
+
+
 def test_a_link_that_is_given_up_while_it_is_being_refused_is_not_said_to_be_tried_again() -> None:
     team, adding = being_added()
     team.handle(GIVEN_UP["by command"], 0.1)
