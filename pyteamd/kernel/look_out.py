@@ -43,6 +43,11 @@ class Shot:
         self._over = Lock()
         self._over.acquire()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is under way."""
+        return not self._over.locked()
+
     def over(self, outcome: ShotOutcome) -> None:
         """This came of them; None: nothing, they are to be done by others."""
         self.outcome = outcome
@@ -92,7 +97,9 @@ class LookOut:
         """From now on, these are the writes for the losses of ports of a team; {}: none."""
         self._disarm(team)
         if losses:
-            shots = self._shots[team] = {port: Shot(team, *prepared) for port, prepared in losses.items()}
+            if (shot := self.fired.get(team)) is not None and shot.is_over:
+                self.fired.pop(team, None)  # nobody asked for it: the kernel's own words told the team that it was done
+            shots = self._shots[team] = {port: Shot(team, *prepared) for port, prepared in losses.items() if port}
             self._armed.update(shots)
 
     def watch(self) -> None:
@@ -157,7 +164,8 @@ class LookOut:
         if not (port := self._loss()):
             self._links.poll(DRIVER_FIRST_MS)
             port = self._loss()
-        if not port or (shot := self._armed.get(port)) is None or shot.team in self.fired:
+        shot = self._armed.get(port)
+        if shot is None or shot.team in self.fired:
             return
         self.fired[shot.team], outcome = shot, None
         try:

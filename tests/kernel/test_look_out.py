@@ -178,13 +178,31 @@ def test_who_claims_waits_while_the_kernel_stalls(post: Post, claimed: Sequence[
     assert post.ready.poll(PATIENCE_S)
 
 
-def test_what_was_done_is_not_forgotten_when_it_is_armed_again(post: Post) -> None:
+def test_what_nobody_asked_for_keeps_the_next_loss_from_nothing(post: Post) -> None:
+    """The kernel's words of what was done may come before that of the loss: then nothing is left to write."""
     post.hear(link(7))
     post.links.socket.recv(100)
+    post.hear(link(8))
+    post.links.socket.recv(100)
+    assert post.sent == [FIRST], "once, until it is claimed or armed again"
     post.arm(BOTH)
     post.hear(link(8))
-    assert post.sent == [FIRST], "once, until it is claimed"
-    assert post.look_out.claim(TEAM, FIRST) == ()
+    assert post.sent == [FIRST, SECOND]
+
+
+def test_what_is_under_way_is_waited_for_also_when_it_is_armed_again(post: Post) -> None:
+    post.may_send.clear()
+    post.links.other.send(link(7))
+    while not post.look_out.fired:
+        post.thread.join(0.001)
+    post.look_out.arm(TEAM, BOTH)
+    waits = Thread(target=lambda: post.look_out.claim(TEAM, SECOND), daemon=True)
+    waits.start()
+    waits.join(0.05)
+    assert waits.is_alive()
+    post.may_send.set()
+    waits.join(PATIENCE_S)
+    assert not waits.is_alive()
 
 
 def test_nothing_is_done_that_was_taken_back_in_the_last_moment(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
