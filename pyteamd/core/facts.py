@@ -68,10 +68,9 @@ class KernelFacts:
         self._echoes: dict[Hashable, Echo] = {}
         """What we wrote and the kernel has not announced yet, by the place that was written to."""
 
-    @property
-    def awaits_echo(self) -> bool:
-        """Something that we wrote is still to be announced."""
-        return bool(self._echoes)
+    def awaits_echo(self, now: float) -> bool:
+        """Something that we wrote is still to be announced, and was not too long ago."""
+        return any(now < echo.until for echo in self._echoes.values())
 
     def complete(self, ifindex: int) -> bool:
         """All that makes the link a port of this team is known."""

@@ -177,7 +177,7 @@ class Pump:
             self._feeding = False
             if mattered or self._agenda.disturbed:
                 self._outlet.deliver(self._writing.begun > begun, now)
-                if self._agenda.settles(now) and not self._recalls():
+                if self._agenda.settles(now) and not self._recalls(now):
                     self._agenda.rest(now)
                 self._bell.ring(self.wake_at())
 
@@ -342,13 +342,13 @@ class Pump:
         at = min(self._agenda.retry_at, self._outlet.taps_at)
         return at if deadline is None else min(deadline, at)
 
-    def _recalls(self) -> bool:
-        """Whether there is nothing to work out ahead, or not yet, or it is known from before."""
+    def _recalls(self, now: float) -> bool:
+        """Whether there is nothing to work out ahead, or it is known from before."""
         if not may_foresee(self.team):
             return True
-        if self.team.facts.awaits_echo:
-            self._agenda.disturb()  # once more when that is told, even if it is nothing new
-            return True
+        if self.team.facts.awaits_echo(now):
+            self._agenda.disturb()  # once more when that is told, even if it is nothing new; should it never be, after a rest
+            return False
         if self._writing.busy or (known := self._forecast.recall(self.team)) is None:
             return False
         self.kernel.prepare(self.ifindex, known)
@@ -356,5 +356,6 @@ class Pump:
 
     def _think_ahead(self, now: float) -> None:
         """Work out what losses of links that may come would have written, and have it encoded."""
-        self.kernel.prepare(self.ifindex, self._forecast.look(self.team, now))
+        known = self._forecast.recall(self.team)
+        self.kernel.prepare(self.ifindex, self._forecast.look(self.team, now) if known is None else known)
         self._agenda.rested(self._time_s() - now)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from pyteamd.config.config import Config
+from pyteamd.core.facts import ECHO_WAIT_S
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Trace
 from pyteamd.daemon import forecast, writing
@@ -220,6 +221,26 @@ def test_what_is_remembered_again_takes_no_room_from_another(monkeypatch: pytest
         assert memory.recall(teams[0]) == {0: ()}, team
     memory.look("another", 0.0)  # type: ignore[arg-type]
     assert memory.recall(teams[0]) is None
+
+
+def test_a_write_that_is_never_announced_does_not_end_all_forecasts() -> None:
+    alone = Alone()
+    first, _ = alone.links
+    cut, lost = [alone.kernel.links[port].peer for port in alone.links]
+    assert cut is not None and lost is not None  # noqa: PT018 what mypy has to know
+    alone.pump.wake(alone.pump.wake_at())
+    alone.kernel.hold("team")
+    for up in (False, True):
+        alone.kernel.set_up(cut.ifindex, up)
+        alone.deliver()
+    assert alone.pump.team.facts.awaits_echo(alone.now)
+    assert not alone.pump.team.facts.awaits_echo(alone.now + ECHO_WAIT_S)
+    alone.now = alone.pump.wake_at()
+    alone.pump.wake(alone.now)
+    alone.performed.clear()
+    alone.kernel.set_up(lost.ifindex, False)
+    assert alone.reader.write_ahead(alone.kernel.take_events())
+    assert alone.performed[0][0] == SetOption(OptionKey("activeport"), first)
 
 
 def test_after_a_disturbance_all_older_steps_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
