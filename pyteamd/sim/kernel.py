@@ -376,7 +376,17 @@ class SimKernel:
             if bond:
                 self.change_admin(link, False)
 
+    def owners(self, link: SimLink) -> list[SimLink]:
+        """The device that the link belongs to, the one that this belongs to, and so on."""
+        owners: list[SimLink] = []
+        while link.master:
+            link = self.links[link.master]
+            owners.append(link)
+        return owners
+
     def _join_other(self, link: SimLink, master: SimLink) -> None:
+        if link in (master, *self.owners(master)):
+            raise Refusal(errno.ELOOP, "")
         link.master = master.ifindex
         self.link_changed(link)
         if master.kind == BOND:

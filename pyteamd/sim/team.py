@@ -82,6 +82,10 @@ class RestOfKernel(Protocol):
     independent: bool
     links: dict[int, SimLink]
 
+    def owners(self, link: SimLink) -> list[SimLink]:
+        """The device that the link belongs to, the one that this belongs to, and so on."""
+        ...
+
     def announce(self, team: SimTeam, *events: KernelEvent) -> None:
         """The team family says something."""
 
@@ -265,10 +269,8 @@ class SimTeam:
             raise Refusal(errno.EINVAL, "Loopback device can't be added as a team port")
         if link is self.link:
             raise Refusal(errno.EINVAL, "Cannot enslave team device to itself")
-        owner = self.link
-        while owner.master:
-            if (owner := self.kernel.links[owner.master]) is link:
-                raise Refusal(errno.EBUSY, "Device is already an upper device of the team interface")
+        if link in self.kernel.owners(self.link):
+            raise Refusal(errno.EBUSY, "Device is already an upper device of the team interface")
         if link.up:
             raise Refusal(errno.EBUSY, "Device is up. Set it down before adding it as a team port")
         if self.ports and link.hardware != self.link.hardware:
