@@ -327,7 +327,10 @@ class Pump:
         if self._lost:
             return
         try:
-            self._pending.extendleft(reversed(self.with_others(self.kernel.dump(self.ifindex))))
+            *_, dump = self.with_others(
+                self.kernel.dump(self.ifindex)
+            )  # a replay finds this one where messages were lost
+            self._pending.appendleft(dump)
         except KernelGone:
             self._pending.appendleft(LinkGone(self.ifindex))
         except KernelRefused as refusal:
