@@ -327,10 +327,7 @@ class Pump:
         if self._lost:
             return
         try:
-            *_, dump = self.with_others(
-                self.kernel.dump(self.ifindex)
-            )  # a replay finds this one where messages were lost
-            self._pending.appendleft(dump)
+            self._pending.extendleft(reversed(self.with_others(self.kernel.dump(self.ifindex))))
         except KernelGone:
             self._pending.appendleft(LinkGone(self.ifindex))
         except KernelRefused as refusal:

@@ -7,9 +7,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any, cast
 
 from pyteamd.config.config import Config
+from pyteamd.core.namespace_links import NamespaceLinks
 from pyteamd.core.team import Team
 from pyteamd.core.trace import Entry, Trace, decode, parse
 from pyteamd.core.typed import fits
@@ -125,6 +127,7 @@ class Retelling:
         log = Faults(lambda kind, text: None)  # what the pump logs now it logged then, too
         self._pump = Pump(team, cast(Kernel, self), self, ComparingTrace(self._digested), log, lambda: self._now)
         self._pump.perform = self._perform
+        self._pump.links = cast(NamespaceLinks, self)
 
     def go_on(self) -> bool:
         """Tell what comes next. False at the end."""
@@ -174,13 +177,19 @@ class Retelling:
         """Nothing is encoded."""
 
     def dump(self, team: int) -> Resync:
-        """As it was read then."""
-        event = self._entries[self._step].event if self._step < len(self._entries) else None
+        """As it was read then; links may have been told of before it."""
+        events = (entry.event for entry in self._entries[self._step :] if entry.at == self._now)
+        event = next((event for event in events if not isinstance(event, LinkSeen)), None)
         if isinstance(event, Resync):
             return event
         if isinstance(event, LinkGone):
             raise KernelGone
         raise KernelRefused(errno.EAGAIN, "read everything")
+
+    def of(self, team: Team, dump: Resync) -> tuple[Event, ...]:
+        """See NamespaceLinks: this dump, and before it what the team was told then."""
+        told = takewhile(lambda event: event is not dump, (entry.event for entry in self._entries[self._step :]))
+        return (*told, dump)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

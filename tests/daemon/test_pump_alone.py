@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import pytest
+from surroundings import QuietSurroundings
 
 from pyteamd.config.config import Config
 from pyteamd.core.facts import ECHO_WAIT_S
@@ -21,14 +22,14 @@ from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, OptionKey, SetOption, Tap, Write
-from pyteamd.model.events import CarrierSeen, ConfigApply, HostName, HostsResolved, Overrun, PortAdd, PortRemove
+from pyteamd.model.events import CarrierSeen, ConfigApply, HostsResolved, Overrun, PortAdd, PortRemove
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.kernel import SimKernel
 
 TWO_PORTS: Mapping[str, object] = {"eth1": {}, "eth2": {}}
 
 
-class Alone:
+class Alone(QuietSurroundings):
     """Surroundings that do nothing, a clock that is set, and a performer that keeps what it did."""
 
     def __init__(self, ports: Mapping[str, object] = TWO_PORTS, **settings: object) -> None:
@@ -65,21 +66,6 @@ class Alone:
         return float("inf")
 
     def send(self, frame: Frame) -> None:
-        """See Surroundings."""
-
-    def resolve(self, hosts: Iterable[HostName]) -> None:
-        """See Surroundings."""
-
-    def debug_level(self, level: int) -> None:
-        """See Surroundings."""
-
-    def ports_changed(self, ports: Iterable[int]) -> None:
-        self.reader.own(self.pump, ports)
-
-    def fault(self, text: str) -> None:
-        raise AssertionError(text)
-
-    def runner_replaced(self) -> None:
         """See Surroundings."""
 
 

@@ -6,9 +6,11 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+
+from surroundings import QuietSurroundings
 
 from pyteamd.config.config import Config
 from pyteamd.core.team import Team
@@ -18,7 +20,6 @@ from pyteamd.daemon.reader import Reader
 from pyteamd.daemon.writing import Done
 from pyteamd.linkwatch import WATCHERS
 from pyteamd.model.desired import Frame, Tap, Write
-from pyteamd.model.events import HostName
 from pyteamd.runners import RUNNERS
 from pyteamd.sim.kernel import SimKernel
 from pyteamd.sim.lacp_partner import LacpPartner
@@ -47,7 +48,7 @@ class Periodic(LacpPartner):
         self.heard = [(now, lacpdu.parse(frame.payload, frame.destination))]
 
 
-class AtRest:
+class AtRest(QuietSurroundings):
     """The team, its partner, and the world around the pump. Time passes in `go_on`."""
 
     def __init__(self, ports: int, spread_s: float = 0.0, runner: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -128,18 +129,3 @@ class AtRest:
         self.sent.append((self.net.now, frame))
         socket = next(socket for place, socket in self.sockets.items() if place[0] == frame.port)
         uncounted(lambda: socket.send(frame.octets))
-
-    def resolve(self, hosts: Iterable[HostName]) -> None:
-        """See Surroundings."""
-
-    def debug_level(self, level: int) -> None:
-        """See Surroundings."""
-
-    def ports_changed(self, ports: Iterable[int]) -> None:
-        self.reader.own(self.pump, ports)
-
-    def fault(self, text: str) -> None:
-        raise AssertionError(text)
-
-    def runner_replaced(self) -> None:
-        """See Surroundings."""

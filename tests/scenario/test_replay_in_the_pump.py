@@ -9,7 +9,7 @@ import pytest
 
 from pyteamd.daemon import writing
 from pyteamd.daemon.writing import MAXIMUM_ROUNDS
-from pyteamd.model.events import Overrun, Resync
+from pyteamd.model.events import LinkSeen, Overrun, Resync
 from pyteamd.scenario import script
 from pyteamd.scenario.replay import Divergence, replay
 from pyteamd.scenario.simulated import SimulatedWorld
@@ -58,6 +58,22 @@ def test_lost_messages_in_the_middle_of_all() -> None:
     kinds = [type(entry.event) for entry in trace]
     assert kinds.count(Overrun) >= 2
     assert kinds.count(Resync) >= 3
+    assert (difference := told_again(world)) is None, difference.text()
+
+
+def test_a_link_that_was_put_in_by_hand_while_messages_were_lost() -> None:
+    """The team is told how the link was before: that is its own address, which the driver has changed since."""
+    made = [f"port {port}" for port in ("eth1", "eth2", "eth9")]
+    world, _ = played(
+        ["eth1", "eth2"], *made, "at +1s", "hold link", "master eth9 team0", "overrun", "release link", "at +1s"
+    )
+    (trace, _), *_ = world.traces()
+    events = [entry.event for entry in trace]
+    at = max(at for at, event in enumerate(events) if isinstance(event, Resync))
+    before = events[at - 1]
+    assert isinstance(before, LinkSeen), before
+    assert (before.name, before.master) == ("eth9", 0)
+    assert world.running().team.facts.original_mac(before.ifindex) == before.mac != world.running().team.facts.team.mac
     assert (difference := told_again(world)) is None, difference.text()
 
 
